@@ -1,0 +1,91 @@
+-- Who did it: what the application says, else what PostgREST or Supabase say, else the database role.
+
+create or replace function audit.set_actor(
+    id text,
+    label text default null,
+    type text default 'user',
+    ip inet default null,
+    user_agent text default null,
+    request_id text default null,
+    reason text default null
+)
+returns void
+language sql
+volatile
+as $$
+    select pg_catalog.set_config(
+        'pgtrail.actor',
+        case
+            when id is not null then pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                'type', type,
+                'id', id,
+                'label', label,
+                'ip', pg_catalog.host(ip),
+                'user_agent', user_agent,
+                'request_id', request_id,
+                'reason', reason
+            ))::text
+            else ''
+        end,
+        true
+    )
+$$;
+
+comment on function audit.set_actor(text, text, text, inet, text, text, text) is
+    'Says who does what follows in this transaction (and in this transaction alone, so it holds behind a transaction pooler). A null id takes it back. Outside a transaction block it has no effect.';
+
+-- Runs inside the compiled definers, under their search_path.
+create or replace function audit.current_actor()
+returns audit.actor
+language plpgsql
+stable
+as $$
+declare
+    claimed text := nullif(pg_catalog.current_setting('pgtrail.actor', true), '');
+    claims jsonb;
+    actor audit.actor;
+begin
+    if claimed is null and coalesce(pg_catalog.current_setting('request.jwt.claims', true), '') = '' then
+        return audit.database_actor();
+    end if;
+
+    -- Any client can put anything into these settings; garbage must not cost the application its write.
+    begin
+        if claimed is not null then
+            actor := pg_catalog.jsonb_populate_record(null::audit.actor, claimed::jsonb);
+        else
+            claims := pg_catalog.current_setting('request.jwt.claims', true)::jsonb;
+            actor.id := claims ->> 'sub';
+            actor.label := claims ->> 'email';
+        end if;
+    exception
+        when data_exception or program_limit_exceeded then
+            return audit.database_actor();
+    end;
+
+    if actor.id is null then
+        return audit.database_actor();
+    end if;
+    actor.type := coalesce(actor.type, 'user');
+    return actor;
+end
+$$;
+
+comment on function audit.current_actor() is
+    'The actor of this transaction: audit.set_actor(), else `request.jwt.claims` (`sub`, `email`), else the database role. Settings that do not parse count as not set.';
+
+create or replace function audit.database_actor()
+returns audit.actor
+language sql
+stable
+as $$
+    -- `set role` shows through the definers only in this setting.
+    select row(
+        'database',
+        coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text),
+        null, null, null, null, null
+    )::audit.actor
+$$;
+
+comment on function audit.database_actor() is
+    'The actor where nobody claims to be one: the role that was set, else the one that logged in.';

@@ -1,0 +1,67 @@
+-- What must not be in the log.
+
+create or replace function audit.looks_secret(column_name text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- camelCase is split first, so that `passwordHash` is seen like `password_hash`.
+    select pg_catalog.lower(pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'))
+        ~ '(^|_)(password|passwd|passphrase|pwd|secret|secrets|token|hash|salt|private_key|credential|credentials|otp|cvv)(_|$)'
+$$;
+
+comment on function audit.looks_secret(text) is
+    'Whether a column of this name is redacted unless audit.track(reveal => …) says otherwise.';
+
+create or replace function audit.redact(value jsonb, path text[])
+returns jsonb
+language plpgsql
+immutable
+strict
+parallel safe
+as $$
+begin
+    if pg_catalog.cardinality(path) = 0 then
+        return case pg_catalog.jsonb_typeof(value) when 'null' then value else '"[redacted]"' end;
+    end if;
+
+    case pg_catalog.jsonb_typeof(value)
+        when 'object' then
+            return (
+                select coalesce(
+                    pg_catalog.jsonb_object_agg(
+                        member.key,
+                        case
+                            when path[1] in ('*', member.key) then audit.redact(member.value, path[2:])
+                            else member.value
+                        end
+                    ),
+                    '{}'
+                )
+                from pg_catalog.jsonb_each(value) as member
+            );
+        when 'array' then
+            -- A path that does not mention the array means each of its elements.
+            return (
+                select coalesce(
+                    pg_catalog.jsonb_agg(
+                        audit.redact(element.value, case path[1] when '*' then path[2:] else path end)
+                        order by element.position
+                    ),
+                    '[]'
+                )
+                from pg_catalog.jsonb_array_elements(value) with ordinality as element (value, position)
+            );
+        when 'string' then
+            -- A string where a path expects something to descend into may be JSON text: the safe side.
+            return '"[redacted]"';
+        else
+            return value;
+    end case;
+end
+$$;
+
+comment on function audit.redact(jsonb, text[]) is
+    'The value with what stands at the path replaced by "[redacted]" (null stays null). `*` in the path is any key or element.';

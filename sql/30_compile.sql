@@ -1,0 +1,525 @@
+-- From a tracked table's settings to the plain SQL of its trigger functions.
+-- Everything here only builds text; audit.compile_table() at the end creates the functions.
+
+create or replace function audit.qualified_name(relation regclass)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format('%I.%I', namespace.nspname, class.relname)
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    where class.oid = relation
+$$;
+
+comment on function audit.qualified_name(regclass) is
+    'The table''s name with its schema, quoted where need be, whatever the search_path.';
+
+create or replace function audit.audited_columns(tracked audit.tracked_table)
+returns table (name text, number smallint, redacted boolean, secret_paths text[])
+language sql
+stable
+as $$
+    select
+        attribute.attname::text,
+        attribute.attnum,
+        attribute.attname = any (tracked.secret),
+        array(
+            select pg_catalog.substr(secret, pg_catalog.length(attribute.attname) + 2)
+            from pg_catalog.unnest(tracked.secret) as secret
+            where pg_catalog.starts_with(secret, attribute.attname || '.')
+        )
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = tracked.relation
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+        -- A virtual generated column has no value in a trigger, and moves only with what it is computed from.
+        and attribute.attgenerated <> 'v'
+        and attribute.attname <> all (tracked.ignore)
+    order by attribute.attnum
+$$;
+
+comment on function audit.audited_columns(audit.tracked_table) is
+    'The columns that are compared and recorded, in their order; secret_paths are the paths to redact inside the column.';
+
+create or replace function audit.identity_columns(relation regclass)
+returns text[]
+language sql
+stable
+as $$
+    select coalesce(
+        (
+            select array(
+                select attribute.attname::text
+                from pg_catalog.unnest(key_index.indkey::smallint[]) with ordinality as part (number, position)
+                join pg_catalog.pg_attribute as attribute
+                    on attribute.attrelid = key_index.indrelid
+                    and attribute.attnum = part.number
+                where part.position <= key_index.indnkeyatts
+                order by part.position
+            )
+            from pg_catalog.pg_index as key_index
+            where key_index.indrelid = relation
+                and key_index.indisunique
+                and key_index.indpred is null
+                and key_index.indexprs is null
+                and key_index.indisvalid
+                and not exists (
+                    select
+                    from pg_catalog.pg_attribute as attribute
+                    where attribute.attrelid = key_index.indrelid
+                        and attribute.attnum = any (key_index.indkey::smallint[])
+                        and not attribute.attnotnull
+                )
+            order by key_index.indisprimary desc, key_index.indnkeyatts, key_index.indexrelid
+            limit 1
+        ),
+        '{}'
+    )
+$$;
+
+comment on function audit.identity_columns(regclass) is
+    'The columns that identify a row: those of the primary key, else of a unique index over columns that are not null, else none.';
+
+create or replace function audit.compiled_redaction(row_name text, column_name text, secret_paths text[])
+returns text
+language plpgsql
+immutable
+as $$
+declare
+    redaction text := pg_catalog.format('to_jsonb(%s.%I)', row_name, column_name);
+    secret_path text;
+begin
+    foreach secret_path in array secret_paths
+    loop
+        redaction := pg_catalog.format(
+            'audit.redact(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.')
+        );
+    end loop;
+    return redaction;
+end
+$$;
+
+comment on function audit.compiled_redaction(text, text, text[]) is
+    'SQL for a JSON column with each of the paths redacted.';
+
+create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format(
+        E'(\n        select to_jsonb(audited)\n        from (select %s) as audited\n    )',
+        pg_catalog.string_agg(
+            case
+                when redacted then
+                    pg_catalog.format('case when %1$s.%2$I is not null then ''[redacted]'' end as %2$I', row_name, name)
+                when pg_catalog.cardinality(secret_paths) > 0 then
+                    pg_catalog.format('%s as %I', audit.compiled_redaction(row_name, name, secret_paths), name)
+                else
+                    pg_catalog.format('%s.%I', row_name, name)
+            end,
+            ', ' order by number
+        )
+    )
+    from audit.audited_columns(tracked)
+$$;
+
+comment on function audit.compiled_row(audit.tracked_table, text) is
+    'SQL for the jsonb of a row''s audited columns, secrets redacted; row_name is `old` or `new`.';
+
+create or replace function audit.compiled_image(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    -- Compared by image: also what `=` calls equal (1.0 and 1.00) is a change, and a type needs no `=` (json).
+    select pg_catalog.format(
+        'row(%s)::record', pg_catalog.string_agg(pg_catalog.format('%s.%I', row_name, name), ', ' order by number)
+    )
+    from audit.audited_columns(tracked)
+$$;
+
+comment on function audit.compiled_image(audit.tracked_table, text) is
+    'SQL for the record of a row''s audited columns, to be compared byte by byte.';
+
+create or replace function audit.compiled_changed(tracked audit.tracked_table)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format(
+        E'array_remove(array[%s\n    ], null)',
+        pg_catalog.string_agg(
+            pg_catalog.format(
+                E'\n        case when row(old.%1$I)::record *<> row(new.%1$I)::record then %1$L end',
+                name
+            ),
+            ',' order by number
+        )
+    )
+    from audit.audited_columns(tracked)
+$$;
+
+comment on function audit.compiled_changed(audit.tracked_table) is
+    'SQL for the names of the columns that an update moved.';
+
+create or replace function audit.compiled_resource_id(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    with identity as (
+        select
+            pg_catalog.format('%s.%I', row_name, part.name) as field,
+            part.name = any (tracked.secret) as redacted,
+            part.position
+        from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
+    ),
+    shown as (
+        -- A key that is itself a secret still has to tell rows apart.
+        select
+            case
+                when redacted then pg_catalog.format(
+                    'encode(sha256(convert_to(%s::text, ''UTF8'')), ''hex'')', field
+                )
+                else field
+            end as field,
+            position
+        from identity
+    )
+    select case count(*)
+        when 0 then pg_catalog.format('md5(%s::text)', audit.compiled_row(tracked, row_name))
+        when 1 then pg_catalog.min(field) || '::text'
+        else pg_catalog.format(
+            'btrim(row(%s)::text, ''()'')', pg_catalog.string_agg(field, ', ' order by position)
+        )
+    end
+    from shown
+$$;
+
+comment on function audit.compiled_resource_id(audit.tracked_table, text) is
+    'SQL for the resource id: the key as text; several columns as in a row literal; without a key a digest of the redacted row.';
+
+create or replace function audit.compiled_condition(condition text)
+returns text
+language sql
+immutable
+as $$
+    -- The line break ends a comment that the condition may end in.
+    select case when condition is null then 'true' else E'(' || condition || E'\n)' end
+$$;
+
+comment on function audit.compiled_condition(text) is
+    'SQL for a rule''s condition.';
+
+create or replace function audit.condition_error(relation regclass, row_operation text, condition text)
+returns text
+language plpgsql
+stable
+as $$
+begin
+    if condition is null then
+        return null;
+    end if;
+    -- Prepared, never run: `limit 0` over one row of nulls in the table's type.
+    execute pg_catalog.format(
+        E'select %1$s::boolean from (select (null::%2$s).*) as old, (select (null::%2$s).*) as new limit 0',
+        audit.compiled_condition(condition),
+        audit.qualified_name(relation)
+    );
+    if row_operation = 'INSERT' and condition ~* '\mold\M\s*\.' then
+        return 'an INSERT has no old row';
+    elsif row_operation = 'DELETE' and condition ~* '\mnew\M\s*\.' then
+        return 'a DELETE has no new row';
+    end if;
+    return null;
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        return sqlerrm;
+end
+$$;
+
+comment on function audit.condition_error(regclass, text, text) is
+    'Why the expression can''t be a rule''s condition for this table; null: it can.';
+
+create or replace function audit.compiled_naming(tracked audit.tracked_table, row_operation text)
+returns text
+language sql
+stable
+as $$
+    with rule as (
+        select
+            rule.id,
+            rule.category,
+            audit.compiled_condition(rule.condition) as condition,
+            rule.action
+        from audit.rule
+        where rule.relation = tracked.relation
+            and rule.operation = row_operation
+            and audit.condition_error(rule.relation, rule.operation, rule.condition) is null
+    ),
+    by_category as (
+        select
+            pg_catalog.min(id) as position,
+            pg_catalog.format(
+                E'(%L, case%s\n        end)',
+                category,
+                pg_catalog.string_agg(
+                    pg_catalog.format(E'\n            when %s then %L', condition, action),
+                    '' order by id
+                )
+            ) as naming
+        from rule
+        group by category
+    ),
+    otherwise as (
+        select pg_catalog.format(
+            E'(%L, case\n            when not coalesce(%s, false) then %L\n        end)',
+            tracked.category,
+            coalesce((select pg_catalog.string_agg(condition, ' or ' order by id) from rule), 'false'),
+            tracked.resource || case row_operation
+                when 'INSERT' then '.created'
+                when 'UPDATE' then '.updated'
+                when 'DELETE' then '.deleted'
+            end
+        ) as naming
+    )
+    select pg_catalog.format(
+        E'(values\n        %s\n    ) as named (category, action)',
+        pg_catalog.concat_ws(
+            E',\n        ',
+            (select pg_catalog.string_agg(naming, E',\n        ' order by position) from by_category),
+            (select naming from otherwise)
+        )
+    )
+$$;
+
+comment on function audit.compiled_naming(audit.tracked_table, text) is
+    'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has.';
+
+create or replace function audit.compiled_insert(
+    tracked audit.tracked_table,
+    event_operation text,
+    source text default null
+)
+returns text
+language plpgsql
+stable
+as $$
+declare
+    row_operation text := case event_operation when 'TRUNCATE' then 'DELETE' else event_operation end;
+    row_name text := case row_operation when 'DELETE' then 'old' else 'new' end;
+begin
+    return pg_catalog.format(
+        $template$insert into audit.event (
+        category, action, operation, table_name, org_id, resource_type, resource_id, resource_label,
+        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason,
+        before, after, changed
+    )
+    select
+        named.category, named.action, %1$L, %2$L, %3$s, %4$L,
+        %5$s,
+        %6$s,
+        actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason,
+        %7$s,
+        %8$s,
+        %9$s
+    from %10$saudit.current_actor() as actor
+    cross join lateral %11$s
+    where named.action is not null;$template$,
+        event_operation,
+        audit.qualified_name(tracked.relation),
+        case when tracked.org is null then 'null' else pg_catalog.format('%s.%I::text', row_name, tracked.org) end,
+        tracked.resource,
+        audit.compiled_resource_id(tracked, row_name),
+        case when tracked.label is null then 'null' else pg_catalog.format('%s.%I::text', row_name, tracked.label) end,
+        case row_operation when 'INSERT' then 'null' else audit.compiled_row(tracked, 'old') end,
+        case row_operation when 'DELETE' then 'null' else audit.compiled_row(tracked, 'new') end,
+        case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,
+        case when source is not null then source || E'\n    cross join ' else '' end,
+        audit.compiled_naming(tracked, row_operation)
+    );
+end
+$$;
+
+comment on function audit.compiled_insert(audit.tracked_table, text, text) is
+    'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables.';
+
+create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
+returns text
+language plpgsql
+stable
+as $$
+declare
+    partitioned boolean := (select relkind = 'p' from pg_catalog.pg_class where oid = tracked.relation);
+    heading text := pg_catalog.format(
+        E'-- %s on %s, compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
+        event_operation,
+        -- A line break in a name must not end the comment.
+        pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  ')
+    );
+    wake constant text := E'\n    perform audit.wake();\n    return null;\nend\n';
+    wake_if_found constant text := E'\n    if found then\n        perform audit.wake();\n    end if;\n    return null;\nend\n';
+begin
+    return case
+        when event_operation = 'UPDATE' then
+            heading || pg_catalog.format(
+                E'begin\n    if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
+                audit.compiled_image(tracked, 'old'),
+                audit.compiled_image(tracked, 'new')
+            )
+            || audit.compiled_insert(tracked, event_operation)
+            || wake
+        when event_operation = 'TRUNCATE' and partitioned then
+            -- Each leaf has this trigger, and is truncated by itself or with its parent.
+            heading || pg_catalog.format(
+                E'begin\n    execute replace(\n        %L,\n        ''{leaf}'',\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
+                audit.compiled_insert(tracked, event_operation, 'only {leaf} as old')
+            )
+            || wake
+        when event_operation = 'TRUNCATE' then
+            heading || E'#variable_conflict use_column\nbegin\n    '
+            || audit.compiled_insert(
+                tracked, event_operation, pg_catalog.format('only %s as old', audit.qualified_name(tracked.relation))
+            )
+            || wake_if_found
+        when partitioned then
+            heading || E'begin\n    ' || audit.compiled_insert(tracked, event_operation) || wake
+        when event_operation = 'INSERT' then
+            heading || E'#variable_conflict use_column\nbegin\n    '
+            || audit.compiled_insert(tracked, event_operation, 'new_rows as new') || wake_if_found
+        else
+            heading || E'#variable_conflict use_column\nbegin\n    '
+            || audit.compiled_insert(tracked, event_operation, 'old_rows as old') || wake_if_found
+    end;
+end
+$$;
+
+comment on function audit.compiled_body(audit.tracked_table, text) is
+    'The body of a tracked table''s trigger function for INSERT, UPDATE, DELETE or TRUNCATE.';
+
+create or replace function audit.capture_function_name(relation regclass, event_operation text)
+returns text
+language sql
+stable
+as $$
+    -- Identifiers end at 63 bytes; a longer name is cut and told apart by its digest.
+    select case
+        when pg_catalog.octet_length(long_name) <= 63 then long_name
+        else pg_catalog.format('capture %s… %s', pg_catalog.left(pg_catalog.md5(long_name), 16), event_operation)
+    end
+    from (
+        select pg_catalog.format('capture %s %s', audit.qualified_name(relation), pg_catalog.lower(event_operation))
+    ) as full_name (long_name)
+$$;
+
+comment on function audit.capture_function_name(regclass, text) is
+    'The name of a tracked table''s trigger function in schema audit: `\sf audit."capture nemo.team update"`.';
+
+create or replace function audit.compile_table(relation regclass)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    tracked audit.tracked_table;
+    event_operation text;
+    function_name text;
+begin
+    tracked := audit.follow_columns(relation);
+    foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
+    loop
+        function_name := audit.capture_function_name(relation, event_operation);
+        execute format(
+            'create or replace function audit.%I() returns trigger language plpgsql security definer '
+            'set search_path = pg_catalog, pg_temp%s as %L',
+            function_name,
+            -- Reading for a TRUNCATE must see every row or fail.
+            case event_operation when 'TRUNCATE' then ' set row_security = off' else '' end,
+            audit.compiled_body(tracked, event_operation)
+        );
+        execute format('revoke execute on function audit.%I() from public', function_name);
+        execute format('grant execute on function audit.%I() to audit_admin', function_name);
+        execute format(
+            'comment on function audit.%I() is %L',
+            function_name,
+            format('Records each %s on %s. Compiled.', event_operation, audit.qualified_name(relation))
+        );
+    end loop;
+end
+$$;
+
+comment on function audit.compile_table(regclass) is
+    'Writes the trigger functions of a tracked table anew from its settings, its rules and its columns as they are now.';
+
+create or replace function audit.follow_columns(moved_relation regclass)
+returns audit.tracked_table
+language plpgsql
+volatile
+as $$
+declare
+    known audit.tracked_table;
+    tracked audit.tracked_table;
+    renamed jsonb;
+    present jsonb;
+begin
+    select * into strict known from audit.tracked_table where relation = moved_relation for update;
+    tracked := known;
+
+    select coalesce(jsonb_object_agg(attname, attnum), '{}')
+    into present
+    from pg_attribute
+    where attrelid = moved_relation and attnum > 0 and not attisdropped;
+
+    -- What was called so when last compiled → what the same column is called now.
+    select coalesce(jsonb_object_agg(was.key, now.key), '{}')
+    into renamed
+    from jsonb_each(known.column_numbers) as was
+    join jsonb_each(present) as now on now.value = was.value;
+
+    if known.column_numbers <> '{}' then
+        tracked.org := renamed ->> known.org;
+        tracked.label := renamed ->> known.label;
+        tracked.ignore := array(
+            select coalesce(renamed ->> name, name)
+            from unnest(known.ignore) as name
+            where renamed ? name or not known.column_numbers ? name
+        );
+        tracked.secret := array(
+            select coalesce(renamed ->> split_part(path, '.', 1), split_part(path, '.', 1))
+                || substr(path, length(split_part(path, '.', 1)) + 1)
+            from unnest(known.secret) as path
+            where renamed ? split_part(path, '.', 1) or not known.column_numbers ? split_part(path, '.', 1)
+        ) || array(
+            -- A column that came since is judged by its name, as audit.track() would.
+            select name
+            from jsonb_object_keys(present) as name
+            where audit.looks_secret(name)
+                and present -> name not in (select value from jsonb_each(known.column_numbers))
+        );
+        if known.org is not null and tracked.org is null then
+            raise warning 'pgtrail: % has lost its organization column "%"', moved_relation, known.org
+                using hint = 'Its events belong to no organization until you call audit.track() with org => another column.';
+        end if;
+    end if;
+    tracked.column_numbers := present;
+
+    if tracked is distinct from known then
+        update audit.tracked_table
+        set
+            org = tracked.org,
+            label = tracked.label,
+            ignore = tracked.ignore,
+            secret = tracked.secret,
+            column_numbers = tracked.column_numbers
+        where relation = moved_relation;
+    end if;
+    return tracked;
+end
+$$;
+
+comment on function audit.follow_columns(regclass) is
+    'Brings a tracked table''s settings up to its columns: follows renames, forgets what was dropped, redacts what came and looks secret.';

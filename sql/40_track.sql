@@ -1,0 +1,470 @@
+-- What a DBA calls: track, untrack, rule, drop_rule, recompile.
+-- They run as their caller, who must be in audit_admin and own the table (or have TRIGGER on it).
+
+create or replace function audit.track(
+    relation regclass,
+    resource text default null,
+    category text default null,
+    org text default null,
+    label text default null,
+    ignore text[] default '{}',
+    secret text[] default '{}',
+    reveal text[] default '{}'
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    resource_name text := coalesce(resource, (select relname from pg_class where oid = relation));
+    category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name), '[^a-z0-9]+', '_', 'g')));
+    redacted text[];
+begin
+    perform audit.check_can_be_tracked(relation);
+    perform audit.check_columns(relation, array[org], 'org');
+    perform audit.check_columns(relation, array[label], 'label');
+    perform audit.check_columns(relation, ignore, 'ignore');
+    perform audit.check_columns(relation, array(select split_part(path, '.', 1) from unnest(secret) as path), 'secret');
+    perform audit.check_columns(relation, reveal, 'reveal');
+
+    redacted := secret || array(
+        select attname::text
+        from pg_attribute
+        where attrelid = relation
+            and attnum > 0
+            and not attisdropped
+            and audit.looks_secret(attname)
+            and attname <> all (ignore || reveal || secret)
+        order by attnum
+    );
+    if label = any (redacted) then
+        raise exception using
+            errcode = 'PT004',
+            message = format('the label column "%s" of %s is secret', label, relation),
+            hint = 'Choose another label, or name the column in reveal => … if it is no secret.';
+    end if;
+    if category is null then
+        insert into audit.category (name, label, position)
+        values (category_name, initcap(replace(category_name, '_', ' ')), 500)
+        on conflict (name) do nothing;
+    end if;
+    perform audit.check_category(category_name);
+
+    insert into audit.tracked_table as known (relation, resource, category, org, label, ignore, secret)
+    values (relation, resource_name, category_name, org, label, ignore, redacted)
+    on conflict on constraint tracked_table_pkey do update
+    set
+        resource = excluded.resource,
+        category = excluded.category,
+        org = excluded.org,
+        label = excluded.label,
+        ignore = excluded.ignore,
+        secret = excluded.secret,
+        column_numbers = '{}'
+    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret)
+        is distinct from
+        (excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret);
+
+    perform audit.compile_table(relation);
+    perform audit.create_triggers(relation);
+
+    if cardinality(redacted) > cardinality(secret) then
+        raise notice '%: redacted by their names: % (reveal => … shows them)',
+            relation, array_to_string(redacted[cardinality(secret) + 1:], ', ');
+    end if;
+    if cardinality(audit.identity_columns(relation)) = 0 then
+        raise warning '% has no primary key: its events are identified by a digest of the whole row', relation
+            using hint = 'Add a primary key, or a unique index over columns that are not null, and call audit.track() again.';
+    end if;
+end
+$$;
+
+comment on function audit.track(regclass, text, text, text, text, text[], text[], text[]) is
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not. Can be called again with other settings. PT001–PT005.';
+
+create or replace function audit.untrack(tracked_relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform audit.check_is_tracked(tracked_relation);
+    perform audit.drop_triggers(tracked_relation);
+    perform audit.drop_capture_functions(tracked_relation);
+    delete from audit.tracked_table where relation = tracked_relation;
+end
+$$;
+
+comment on function audit.untrack(regclass) is
+    'Removes a table''s triggers, their functions and its rules. Its events stay. PT003.';
+
+create or replace function audit.rule(
+    tracked_relation regclass,
+    action text,
+    category text,
+    operation text default 'UPDATE',
+    condition text default null
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    error text;
+begin
+    perform audit.check_is_tracked(tracked_relation);
+    perform audit.check_category(category);
+    operation := upper(operation);
+    error := audit.condition_error(tracked_relation, operation, condition);
+    if error is not null then
+        raise exception using
+            errcode = 'PT006',
+            message = format('the rule %s on %s has no valid condition: %s', action, tracked_relation, error),
+            hint = 'Write a boolean SQL expression over old and new, such as: new.name is distinct from old.name';
+    end if;
+
+    insert into audit.rule as known (relation, operation, action, category, condition)
+    values (tracked_relation, operation, action, category, condition)
+    on conflict on constraint rule_relation_operation_action_key do update
+    set category = excluded.category, condition = excluded.condition
+    where (known.category, known.condition) is distinct from (excluded.category, excluded.condition);
+
+    perform audit.compile_table(tracked_relation);
+end
+$$;
+
+comment on function audit.rule(regclass, text, text, text, text) is
+    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006.';
+
+create or replace function audit.drop_rule(tracked_relation regclass, action text, operation text default 'UPDATE')
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+begin
+    delete from audit.rule as rule
+    where rule.relation = tracked_relation and rule.operation = upper(operation) and rule.action = action;
+    if not found then
+        raise exception using
+            errcode = 'PT007',
+            message = format('%s has no rule %s on %s', tracked_relation, action, upper(operation)),
+            hint = 'Its rules are in audit.rule.';
+    end if;
+    perform audit.compile_table(tracked_relation);
+end
+$$;
+
+comment on function audit.drop_rule(regclass, text, text) is
+    'Takes a rule back. PT007.';
+
+create or replace function audit.recompile(only_relation regclass default null)
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    gone_relation regclass;
+    tracked_relation regclass;
+    compiled integer := 0;
+begin
+    for gone_relation in
+        select relation
+        from audit.tracked_table
+        where not exists (select from pg_class where oid = relation)
+    loop
+        delete from audit.tracked_table where relation = gone_relation;
+    end loop;
+
+    for tracked_relation in
+        select relation
+        from audit.tracked_table
+        where only_relation is null or relation = only_relation
+        order by relation
+    loop
+        perform audit.compile_table(tracked_relation);
+        perform audit.create_triggers(tracked_relation);
+        compiled := compiled + 1;
+    end loop;
+    return compiled;
+end
+$$;
+
+comment on function audit.recompile(regclass) is
+    'Compiles one tracked table, or all, to their columns and rules as they are now; puts missing triggers back; forgets tables that were dropped. How many it compiled.';
+
+-- The steps of the above -------------------------------------------------------------------------------------------
+
+create or replace function audit.check_can_be_tracked(relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    kind "char";
+    persistence "char";
+    reason text;
+begin
+    select relkind, relpersistence into kind, persistence from pg_class where oid = relation;
+    reason := case
+        when kind is null then 'does not exist'
+        when kind in ('v', 'm') then 'is a view: track the tables that it reads'
+        when kind = 'f' then 'is a foreign table: track it in the database that it comes from'
+        when kind not in ('r', 'p') then 'is not a table'
+        when persistence = 't' then 'is temporary'
+        when relation in ('audit.event'::regclass, 'audit.cursor'::regclass, 'audit.attempt'::regclass)
+            or exists (select from pg_inherits where inhrelid = relation and inhparent = 'audit.event'::regclass)
+            then 'is where the log itself is kept'
+    end;
+    if reason is not null then
+        raise exception using
+            errcode = 'PT001',
+            message = format('%s can''t be tracked: it %s', relation, reason),
+            hint = 'Name an ordinary or a partitioned table.';
+    end if;
+end
+$$;
+
+comment on function audit.check_can_be_tracked(regclass) is 'Raises PT001 unless it is an ordinary or a partitioned table.';
+
+create or replace function audit.check_columns(relation regclass, names text[], argument text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    unknown text := (
+        select string_agg(format('"%s"', name), ', ')
+        from unnest(names) as name
+        where name is not null
+            and not exists (
+                select from pg_attribute where attrelid = relation and attname = name and attnum > 0 and not attisdropped
+            )
+    );
+begin
+    if unknown is not null then
+        raise exception using
+            errcode = 'PT002',
+            message = format('%s has no column %s (named in %s)', relation, unknown, argument),
+            hint = 'Its columns are ' || (
+                select string_agg(attname, ', ' order by attnum)
+                from pg_attribute
+                where attrelid = relation and attnum > 0 and not attisdropped
+            ) || '.';
+    end if;
+end
+$$;
+
+comment on function audit.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
+
+create or replace function audit.check_is_tracked(tracked_relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from audit.tracked_table where relation = tracked_relation) then
+        raise exception using
+            errcode = 'PT003',
+            message = format('%s is not tracked', tracked_relation),
+            hint = 'The tracked tables are in audit.tracked_table; audit.track() adds one.';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_tracked(regclass) is 'Raises PT003 unless the table is tracked.';
+
+create or replace function audit.check_category(category_name text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from audit.category where name = category_name) then
+        raise exception using
+            errcode = 'PT005',
+            message = format('there is no category "%s"', category_name),
+            hint = 'The categories are ' || (select string_agg(name, ', ' order by position, name) from audit.category)
+                || '. Add one with: insert into audit.category (name, label, position) values (…)';
+    end if;
+end
+$$;
+
+comment on function audit.check_category(text) is 'Raises PT005, with the list, unless the category exists.';
+
+create or replace function audit.create_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    partitioned boolean := (select relkind = 'p' from pg_class where oid = relation);
+    planned record;
+begin
+    for planned in
+        select
+            target,
+            'pgtrail_' || lower(operation) as trigger_name,
+            format('%s %s', timing, operation) as occasion,
+            case when level = 'row' or rows_as is null then '' else format('referencing %s ', rows_as) end
+                || 'for each ' || level as granularity,
+            audit.capture_function_name(relation, operation) as function_name
+        from (values
+            ('after', 'INSERT', 'new table as new_rows', case when partitioned then 'row' else 'statement' end),
+            ('after', 'UPDATE', null, 'row'),
+            ('after', 'DELETE', 'old table as old_rows', case when partitioned then 'row' else 'statement' end),
+            ('before', 'TRUNCATE', null, 'statement')
+        ) as capture (timing, operation, rows_as, level)
+        cross join lateral (
+            select relation as target
+            where not (partitioned and operation = 'TRUNCATE')
+            union all
+            -- A partition can be truncated by itself, and fires no statement trigger of its parent's then.
+            select tree.relid
+            from pg_partition_tree(relation) as tree
+            where tree.isleaf and partitioned and operation = 'TRUNCATE'
+        ) as targets
+    loop
+        continue when exists (
+            select
+            from pg_trigger
+            join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+            where pg_trigger.tgrelid = planned.target
+                and pg_trigger.tgname = planned.trigger_name
+                and pg_proc.proname = planned.function_name
+                and pg_proc.pronamespace = 'audit'::regnamespace
+        );
+        execute format(
+            'create or replace trigger %I %s on %s %s execute function audit.%I()',
+            planned.trigger_name,
+            planned.occasion,
+            audit.qualified_name(planned.target),
+            planned.granularity,
+            planned.function_name
+        );
+    end loop;
+    perform audit.drop_capture_functions(relation, unused => true);
+    perform audit.allow_truncate_to_read(relation);
+end
+$$;
+
+comment on function audit.create_triggers(regclass) is
+    'Creates the triggers that a tracked table lacks. Takes SHARE ROW EXCLUSIVE on the table if it does.';
+
+create or replace function audit.allow_truncate_to_read(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    target regclass;
+    schema_name name;
+begin
+    for target in
+        select relid from pg_partition_tree(relation) where isleaf
+        union
+        select relation
+    loop
+        if not has_table_privilege('audit_owner', target, 'select') then
+            execute format('grant select on %s to audit_owner', audit.qualified_name(target));
+        end if;
+        schema_name := (
+            select pg_namespace.nspname
+            from pg_class
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            where pg_class.oid = target
+        );
+        if not has_schema_privilege('audit_owner', schema_name, 'usage') then
+            execute format('grant usage on schema %I to audit_owner', schema_name);
+        end if;
+        continue when not (select relrowsecurity from pg_class where oid = target)
+            or exists (select from pg_policy where polrelid = target and polname = 'pgtrail_truncate');
+        execute format(
+            'create policy pgtrail_truncate on %s for select to audit_owner using (true)', audit.qualified_name(target)
+        );
+    end loop;
+end
+$$;
+
+comment on function audit.allow_truncate_to_read(regclass) is
+    'Lets audit_owner read a tracked table, which recording a TRUNCATE needs, through row-level security too.';
+
+create or replace function audit.drop_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    installed record;
+begin
+    for installed in
+        select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
+        from pg_trigger
+        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+            and pg_trigger.tgparentid = 0
+            and pg_proc.pronamespace = 'audit'::regnamespace
+            and starts_with(pg_proc.proname, 'capture ')
+    loop
+        execute format('drop trigger %I on %s', installed.tgname, audit.qualified_name(installed.target));
+    end loop;
+    for installed in
+        select polrelid::regclass as target
+        from pg_policy
+        where polname = 'pgtrail_truncate'
+            and polrelid in (select relid from pg_partition_tree(relation) union select relation)
+    loop
+        execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(installed.target));
+    end loop;
+    execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
+end
+$$;
+
+comment on function audit.drop_triggers(regclass) is 'Removes pgtrail''s triggers from a table and its partitions.';
+
+create or replace function audit.drop_capture_functions(relation regclass, unused boolean default false)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    function_name name;
+    wanted text[] := array(
+        select audit.capture_function_name(relation, operation)
+        from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as operation
+    );
+begin
+    for function_name in
+        select proname
+        from pg_proc
+        where pronamespace = 'audit'::regnamespace
+            and starts_with(proname, 'capture ')
+            and case
+                -- After a rename: what no trigger calls any more.
+                when unused then proname <> all (wanted) and not exists (select from pg_trigger where tgfoid = pg_proc.oid)
+                else proname = any (wanted)
+            end
+    loop
+        execute format('drop function audit.%I()', function_name);
+    end loop;
+end
+$$;
+
+comment on function audit.drop_capture_functions(regclass, boolean) is
+    'Drops a table''s compiled functions, or (unused) those that no trigger calls any more.';

@@ -1,0 +1,185 @@
+-- The log itself: nothing of it changes, its partitions are made ahead, and whoever listens is woken.
+
+create or replace function audit.refuse_change()
+returns trigger
+language plpgsql
+as $$
+begin
+    raise exception using
+        errcode = 'PT008',
+        message = pg_catalog.format('%s on %I.%I is refused: the audit log is append-only', tg_op, tg_table_schema, tg_table_name),
+        hint = 'Retention drops whole partitions; nothing else removes events.';
+end
+$$;
+
+comment on function audit.refuse_change() is 'Refuses whatever fires it. PT008.';
+
+create or replace trigger refuse_change
+    before update or delete on audit.event
+    for each row execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.event
+    for each statement execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.event_default
+    for each statement execute function audit.refuse_change();
+
+create or replace function audit.wake()
+returns void
+language plpgsql
+volatile
+as $$
+begin
+    -- NOTIFY takes a lock of the whole cluster until after the commit's flush; so one transaction at a time
+    -- notifies. Who finds the lock taken is in flight already, and the worker that wakes sees that it is.
+    -- (The key is 'pgtrail' in ASCII.) A transaction that has notified can't be prepared: where prepared transactions are enabled, polling serves.
+    if (
+            case coalesce(pg_catalog.current_setting('pgtrail.notify', true), '')
+                when 'on' then true
+                when 'off' then false
+                else pg_catalog.current_setting('max_prepared_transactions') = '0'
+            end
+        )
+        and pg_catalog.pg_try_advisory_xact_lock(31638947224447340)
+    then
+        notify pgtrail;
+    end if;
+end
+$$;
+
+comment on function audit.wake() is
+    'Wakes the listeners of channel pgtrail: empty payload, a hint and no more. Setting pgtrail.notify: on, off, or auto (on unless max_prepared_transactions is above 0, since a transaction that has notified can''t be prepared).';
+
+create or replace function audit.make_partitions(months_ahead integer default 3)
+returns integer
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- Months begin at midnight UTC, whoever makes them.
+set timezone = 'UTC'
+as $$
+declare
+    first_month timestamptz;
+    month_begins timestamptz;
+    made integer := 0;
+begin
+    -- Two at once: the second finds everything made.
+    lock table audit.event_default in share update exclusive mode;
+    perform audit.adopt_default_partition();
+
+    first_month := date_trunc('month', now());
+    for month_begins in
+        select generate_series(first_month, first_month + make_interval(months => months_ahead), interval '1 month')
+    loop
+        continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month');
+        execute format(
+            'create table audit.%1$I (like audit.event including defaults including constraints)',
+            'event_' || to_char(month_begins, 'YYYY_MM')
+        );
+        perform audit.attach_partition(
+            'event_' || to_char(month_begins, 'YYYY_MM'), month_begins, month_begins + interval '1 month'
+        );
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+
+comment on function audit.make_partitions(integer) is
+    'Makes the partitions of this month and the months ahead that are missing, and turns a default partition that has filled into one. How many it made. The worker and `pgtrail migrate` call it.';
+
+create or replace function audit.attach_partition(partition_name text, begins timestamptz, ends timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Attached, not created in place: that takes no lock that a writer would wait for.
+    execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
+    execute format(
+        'create or replace trigger refuse_truncate before truncate on audit.%I '
+        'for each statement execute function audit.refuse_change()',
+        partition_name
+    );
+    execute format('comment on table audit.%I is %L', partition_name, format('Events from %s to before %s.', begins, ends));
+end
+$$;
+
+comment on function audit.attach_partition(text, timestamptz, timestamptz) is
+    'Makes a table of the right shape the partition of audit.event for [begins, ends).';
+
+create or replace function audit.partition_bounds()
+returns table (partition regclass, begins timestamptz, ends timestamptz)
+language sql
+stable
+as $$
+    select
+        child.oid::regclass,
+        bound.parts[1]::timestamptz,
+        bound.parts[2]::timestamptz
+    from pg_catalog.pg_inherits as inherits
+    join pg_catalog.pg_class as child on child.oid = inherits.inhrelid
+    cross join lateral (
+        select pg_catalog.regexp_match(
+            pg_catalog.pg_get_expr(child.relpartbound, child.oid), $re$FROM \('([^']+)'\) TO \('([^']+)'\)$re$
+        ) as parts
+    ) as bound
+    where inherits.inhparent = 'audit.event'::pg_catalog.regclass
+        and bound.parts is not null
+$$;
+
+comment on function audit.partition_bounds() is 'The partitions of audit.event with their bounds [begins, ends), without the default one.';
+
+create or replace function audit.overlaps_partition(from_time timestamptz, to_time timestamptz)
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select from audit.partition_bounds() as bounds where bounds.begins < to_time and bounds.ends > from_time
+    )
+$$;
+
+comment on function audit.overlaps_partition(timestamptz, timestamptz) is 'Whether a partition holds any moment of [from_time, to_time).';
+
+create or replace function audit.adopt_default_partition()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    begins timestamptz;
+    ends timestamptz;
+    partition_name text;
+begin
+    select date_trunc('month', min(occurred_at)), date_trunc('month', max(occurred_at)) + interval '1 month'
+    into begins, ends
+    from audit.event_default;
+
+    -- Where it spans months that have a partition, its rows stay: they are read and forwarded all the same.
+    if begins is null or audit.overlaps_partition(begins, ends) then
+        return;
+    end if;
+
+    partition_name := 'event_' || to_char(begins, 'YYYY_MM')
+        || case when ends > begins + interval '1 month' then '_to_' || to_char(ends - interval '1 month', 'YYYY_MM') else '' end;
+    -- No row is moved: the table itself changes its place.
+    alter table audit.event detach partition audit.event_default;
+    execute format('alter table audit.event_default rename to %I', partition_name);
+    perform audit.attach_partition(partition_name, begins, ends);
+    create table audit.event_default partition of audit.event default;
+    create trigger refuse_truncate
+        before truncate on audit.event_default
+        for each statement execute function audit.refuse_change();
+    comment on table audit.event_default is
+        'Catches events of months that have no partition yet; audit.make_partitions() turns it into one.';
+end
+$$;
+
+comment on function audit.adopt_default_partition() is
+    'Turns a default partition that holds rows into the partition of their months, and makes an empty one.';

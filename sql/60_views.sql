@@ -1,0 +1,199 @@
+-- Reading. Every view runs as its reader, over the row-level security of audit.event.
+
+create or replace function audit.details(before jsonb, after jsonb, changed text[])
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.jsonb_object_agg(
+        field.name,
+        pg_catalog.jsonb_build_object('before', before -> field.name, 'after', after -> field.name)
+    )
+    from (
+        select pg_catalog.unnest(changed) as name
+        union all
+        -- A row that came or went: every field that had a value.
+        select present.key
+        from pg_catalog.jsonb_each(coalesce(before, after)) as present
+        where changed is null and present.value <> 'null'
+    ) as field
+$$;
+
+comment on function audit.details(jsonb, jsonb, text[]) is
+    'The changed fields alone: `{"rpm_limit": {"before": 60, "after": 120}}`.';
+
+create or replace view audit.log
+with (security_invoker = true) as
+select
+    event.id,
+    event.occurred_at,
+    event.action,
+    event.category,
+    coalesce(event.actor_label, event.actor_id) as actor,
+    coalesce(event.resource_label, event.resource_id) as resource,
+    audit.details(event.before, event.after, event.changed) as details,
+    event.org_id,
+    event.actor_type,
+    event.actor_id,
+    event.actor_ip,
+    event.resource_type,
+    event.resource_id,
+    event.request_id,
+    event.reason,
+    event.operation,
+    event.changed
+from audit.event;
+
+comment on view audit.log is
+    'The log as people read it. Order it by occurred_at desc, id desc, and page by (occurred_at, id) < (…, …).';
+
+create or replace view audit.diff
+with (security_invoker = true) as
+select
+    event.id as event_id,
+    event.occurred_at,
+    event.org_id,
+    event.action,
+    field.name as field,
+    event.before -> field.name as before,
+    event.after -> field.name as after,
+    case
+        when event.changed is not null then field.name = any (event.changed)
+        else coalesce(event.before -> field.name, event.after -> field.name) <> 'null'
+    end as changed
+from audit.event
+cross join lateral (
+    select pg_catalog.jsonb_object_keys(event.before) as name
+    union
+    select pg_catalog.jsonb_object_keys(event.after)
+) as field;
+
+comment on view audit.diff is
+    'One row for each field of an event: its value before and after, and whether it changed. A redacted field can have changed though both read "[redacted]".';
+
+do $$
+declare
+    category_name text;
+begin
+    foreach category_name in array array[
+        'api_keys', 'members', 'teams', 'organization', 'budgets', 'guardrails', 'plan', 'settings', 'data_policy',
+        'profile', 'password'
+    ]
+    loop
+        execute format(
+            'create or replace view audit.%1$I with (security_invoker = true) as '
+            'select * from audit.log where category = %1$L',
+            category_name
+        );
+        execute format('comment on view audit.%I is %L', category_name, format('audit.log, category %s only.', category_name));
+    end loop;
+end
+$$;
+
+create or replace view audit.today
+with (security_invoker = true) as
+select *
+from audit.log
+where occurred_at >= pg_catalog.date_trunc('day', pg_catalog.now());
+
+comment on view audit.today is 'audit.log since midnight in the session''s time zone.';
+
+create or replace view audit.last_7_days
+with (security_invoker = true) as
+select *
+from audit.log
+where occurred_at >= pg_catalog.now() - interval '7 days';
+
+comment on view audit.last_7_days is 'audit.log of the last 7 × 24 hours.';
+
+create or replace view audit.last_30_days
+with (security_invoker = true) as
+select *
+from audit.log
+where occurred_at >= pg_catalog.now() - interval '30 days';
+
+comment on view audit.last_30_days is 'audit.log of the last 30 × 24 hours.';
+
+create or replace function audit.spreadsheet_safe(cell text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select case when cell ~ '^[=+@\t\r-]' then '''' || cell else cell end
+$$;
+
+comment on function audit.spreadsheet_safe(text) is
+    'The cell, with an apostrophe before it where a spreadsheet would take it for a formula (OWASP, CSV injection).';
+
+create or replace function audit.rfc3339(moment timestamptz)
+returns text
+language sql
+stable
+strict
+as $$
+    select pg_catalog.to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
+
+comment on function audit.rfc3339(timestamptz) is 'A time in UTC to the microsecond, as RFC 3339 writes it.';
+
+create or replace view audit.export
+with (security_invoker = true) as
+select
+    event.id,
+    -- Spelt out, so that no client's DateStyle or time zone changes a byte.
+    audit.rfc3339(event.occurred_at) as timestamp,
+    audit.spreadsheet_safe(event.org_id) as org_id,
+    audit.spreadsheet_safe(event.category) as category,
+    audit.spreadsheet_safe(event.action) as action,
+    audit.spreadsheet_safe(event.actor_type) as actor_type,
+    audit.spreadsheet_safe(event.actor_id) as actor_id,
+    audit.spreadsheet_safe(event.actor_label) as actor,
+    pg_catalog.host(event.actor_ip) as actor_ip,
+    audit.spreadsheet_safe(event.user_agent) as user_agent,
+    audit.spreadsheet_safe(event.request_id) as request_id,
+    audit.spreadsheet_safe(event.reason) as reason,
+    audit.spreadsheet_safe(event.resource_type) as resource_type,
+    audit.spreadsheet_safe(event.resource_id) as resource_id,
+    audit.spreadsheet_safe(event.resource_label) as resource,
+    event.operation,
+    audit.spreadsheet_safe(event.table_name) as table_name,
+    audit.details(event.before, event.after, event.changed) as details,
+    audit.spreadsheet_safe(event.db_role) as db_role,
+    pg_catalog.host(event.client_addr) as client_addr,
+    audit.spreadsheet_safe(event.application_name) as application_name
+from audit.event
+order by event.occurred_at, event.id;
+
+comment on view audit.export is
+    'Exactly the columns of the CSV, oldest first, safe to open in a spreadsheet: \copy (select * from audit.export) to ''audit.csv'' csv header';
+
+create or replace function audit.glob(pattern text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select pg_catalog.replace(pg_catalog.regexp_replace(pattern, '([\\%_])', '\\\1', 'g'), '*', '%')
+$$;
+
+comment on function audit.glob(text) is 'The LIKE pattern for a pattern in which only `*` is special: `key.*`.';
+
+create or replace function audit.batch(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
+returns setof audit.event
+language sql
+stable
+as $$
+    select event.*
+    from audit.event
+    where (
+            event.xid = any (array(select pg_catalog.pg_snapshot_xip(from_snapshot)))
+            or event.xid >= pg_catalog.pg_snapshot_xmax(from_snapshot)
+        )
+        and pg_catalog.pg_visible_in_snapshot(event.xid, to_snapshot)
+$$;
+
+comment on function audit.batch(pg_snapshot, pg_snapshot) is
+    'The events that are visible in to_snapshot and were not in from_snapshot: exact however long transactions stay open (the batches of PgQ). Whoever follows the log calls it with the last pg_current_snapshot() and the present one.';

@@ -1,0 +1,140 @@
+-- Who may do what: the one place where anything is granted.
+-- Readers see rows through policies; everybody else sees nothing.
+
+create or replace function audit.grant_org(role_name name, org_id text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from pg_roles where rolname = grant_org.role_name) then
+        raise exception using
+            errcode = 'PT014',
+            message = format('there is no role "%s"', role_name),
+            hint = 'Create it first: create role … login in role audit_reader';
+    end if;
+    insert into audit.org_grant (role_name, org_id)
+    values (grant_org.role_name, grant_org.org_id)
+    on conflict do nothing;
+end
+$$;
+
+comment on function audit.grant_org(name, text) is
+    'Lets a role (and its members) that is in audit_reader read an organization''s events. PT014.';
+
+create or replace function audit.revoke_org(role_name name, org_id text)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from audit.org_grant
+    where org_grant.role_name = revoke_org.role_name and org_grant.org_id = revoke_org.org_id
+$$;
+
+comment on function audit.revoke_org(name, text) is 'Takes audit.grant_org() back.';
+
+alter table audit.org_grant enable row level security;
+alter table audit.event enable row level security;
+
+drop policy if exists own_grants on audit.org_grant;
+create policy own_grants on audit.org_grant
+    for select to audit_reader
+    using (
+        exists (
+            select
+            from pg_catalog.pg_roles
+            where pg_roles.rolname = org_grant.role_name
+                and pg_catalog.pg_has_role(current_user, pg_roles.oid, 'member')
+        )
+    );
+
+drop policy if exists all_grants on audit.org_grant;
+create policy all_grants on audit.org_grant
+    for select to audit_admin, audit_auditor
+    using (true);
+
+drop policy if exists granted_orgs on audit.event;
+create policy granted_orgs on audit.event
+    for select to audit_reader
+    using (org_id in (select org_grant.org_id from audit.org_grant));
+
+drop policy if exists every_org on audit.event;
+create policy every_org on audit.event
+    for select to audit_auditor, audit_admin, audit_forwarder
+    using (true);
+
+-- Functions are executable by everyone unless someone says otherwise.
+revoke execute on all functions in schema audit from public;
+alter default privileges for role audit_owner in schema audit revoke execute on functions from public;
+
+-- The owner itself can't change what is recorded.
+revoke update, delete, truncate on audit.event from audit_owner;
+
+-- Everyone: an application names its actor without any other grant.
+grant usage on schema audit to public;
+grant execute on function audit.set_actor(text, text, text, inet, text, text, text) to public;
+
+-- Readers.
+grant select on
+    audit.event, audit.org_grant, audit.category, audit.log, audit.diff, audit.export,
+    audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
+    audit.settings, audit.data_policy, audit.profile, audit.password,
+    audit.today, audit.last_7_days, audit.last_30_days
+    to audit_reader, audit_auditor, audit_admin, audit_forwarder;
+grant execute on function
+    audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text),
+    audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event)
+    to audit_reader, audit_auditor, audit_admin, audit_forwarder;
+
+-- Who sees every organization sees the configuration too, but no secret.
+grant select on
+    audit.installation, audit.tracked_table, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
+    audit.destination_status
+    to audit_auditor, audit_admin, audit_forwarder;
+grant execute on function
+    audit.is_for(audit.event, audit.destination), audit.partition_bounds(), audit.qualified_name(regclass),
+    audit.identity_columns(regclass)
+    to audit_auditor, audit_admin, audit_forwarder;
+
+-- Whoever configures.
+grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
+grant execute on function
+    audit.track(regclass, text, text, text, text, text[], text[], text[]),
+    audit.untrack(regclass),
+    audit.rule(regclass, text, text, text, text),
+    audit.drop_rule(regclass, text, text),
+    audit.recompile(regclass),
+    audit.compile_table(regclass),
+    audit.create_triggers(regclass),
+    audit.drop_triggers(regclass),
+    audit.drop_capture_functions(regclass, boolean),
+    audit.allow_truncate_to_read(regclass),
+    audit.capture_function_name(regclass, text),
+    audit.condition_error(regclass, text, text),
+    audit.compiled_condition(text),
+    audit.looks_secret(text),
+    audit.check_can_be_tracked(regclass),
+    audit.check_columns(regclass, text[], text),
+    audit.check_is_tracked(regclass),
+    audit.check_category(text),
+    audit.make_partitions(integer),
+    audit.maintain(),
+    audit.grant_org(name, text),
+    audit.revoke_org(name, text),
+    audit.add_destination(text, text, text, text[], text[], text[], timestamptz, boolean),
+    audit.pause_destination(text, boolean),
+    audit.remove_destination(text)
+    to audit_admin;
+
+-- The worker.
+grant select on audit.destination_secret to audit_forwarder;
+grant execute on function
+    audit.next_batch(bigint, text, integer, interval),
+    audit.settle(bigint, bigint, bigint[], bigint, integer, text, interval),
+    audit.release_lease(bigint, bigint),
+    audit.maintain()
+    to audit_forwarder;

@@ -1,0 +1,25 @@
+-- pgtrail audits its own configuration the way it audits everything else.
+
+select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'relation',
+    ignore => '{column_numbers,created_at}', reveal => '{secret}');
+select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
+select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
+select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
+
+select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
+select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
+select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
+select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
+
+select audit.track('audit.destination', resource => 'destination', category => 'audit', label => 'name',
+    ignore => '{created_at}');
+select audit.rule('audit.destination', 'audit.destination_added', 'audit', 'INSERT');
+select audit.rule('audit.destination', 'audit.destination_paused', 'audit', 'UPDATE', 'new.paused and not old.paused');
+select audit.rule('audit.destination', 'audit.destination_resumed', 'audit', 'UPDATE', 'old.paused and not new.paused');
+select audit.rule('audit.destination', 'audit.destination_changed', 'audit', 'UPDATE');
+select audit.rule('audit.destination', 'audit.destination_removed', 'audit', 'DELETE');
+
+select audit.track('audit.org_grant', resource => 'org_grant', category => 'audit', org => 'org_id', label => 'role_name',
+    ignore => '{granted_at}');
+select audit.rule('audit.org_grant', 'audit.org_granted', 'audit', 'INSERT');
+select audit.rule('audit.org_grant', 'audit.org_revoked', 'audit', 'DELETE');

@@ -1,0 +1,55 @@
+-- How the reference application is tracked: every action of the catalogue.
+
+select audit.track('nemo.organization', 'organization', 'organization', org => 'id', label => 'name',
+    ignore => '{updated_at}');
+select audit.rule('nemo.organization', 'plan.changed', 'plan', 'UPDATE',
+    'new.plan_tier is distinct from old.plan_tier');
+select audit.rule('nemo.organization', 'organization.updated', 'organization', 'UPDATE',
+    '(new.id, new.name, new.slug, new.logo_url, new.timezone, new.created_at)
+        is distinct from (old.id, old.name, old.slug, old.logo_url, old.timezone, old.created_at)');
+
+select audit.track('nemo.profile', 'profile', 'profile', org => 'org_id', label => 'email',
+    ignore => '{updated_at}');
+select audit.rule('nemo.profile', 'password.changed', 'password', 'UPDATE',
+    'new.password_hash is distinct from old.password_hash');
+select audit.rule('nemo.profile', 'profile.updated', 'profile', 'UPDATE',
+    '(new.id, new.org_id, new.email, new.full_name, new.avatar_url, new.timezone, new.created_at)
+        is distinct from (old.id, old.org_id, old.email, old.full_name, old.avatar_url, old.timezone, old.created_at)');
+
+select audit.track('nemo.team', 'team', 'teams', org => 'org_id', label => 'name',
+    ignore => '{updated_at}');
+
+select audit.track('nemo.member', 'member', 'members', org => 'org_id', label => 'email');
+select audit.rule('nemo.member', 'member.invited', 'members', 'INSERT', 'new.status = ''invited''');
+select audit.rule('nemo.member', 'member.accepted', 'members', 'UPDATE',
+    'old.status = ''invited'' and new.status = ''active''');
+select audit.rule('nemo.member', 'member.role_changed', 'members', 'UPDATE', 'new.role is distinct from old.role');
+select audit.rule('nemo.member', 'member.removed', 'members', 'DELETE');
+
+select audit.track('nemo.api_key', 'key', 'api_keys', org => 'org_id', label => 'name',
+    ignore => '{spend,last_used_at,updated_at}');
+select audit.rule('nemo.api_key', 'key.rotated', 'api_keys', 'UPDATE', 'new.key_hash is distinct from old.key_hash');
+
+select audit.track('nemo.budget', 'budget', 'budgets', org => 'org_id', label => 'name',
+    ignore => '{spend,resets_at,updated_at}');
+
+select audit.track('nemo.guardrail', 'guardrail', 'guardrails', org => 'org_id', label => 'name',
+    ignore => '{updated_at}', secret => '{config.api_key,config.secret}');
+
+-- Setting it for the first time, changing it and going back to the default are all updates of the settings.
+select audit.track('nemo.setting', 'settings', 'settings', org => 'org_id', label => 'name',
+    ignore => '{updated_at}', secret => '{value.api_key,value.*.api_key,value.secret,value.*.secret}');
+select
+    audit.rule('nemo.setting', rule.action, rule.category, operation.name,
+        case when rule.setting is not null then operation.condition || quote_literal(rule.setting) end)
+from (values
+    (1, 'INSERT', 'new.name = '),
+    (2, 'UPDATE', 'new.name = '),
+    (3, 'DELETE', 'old.name = ')
+) as operation (position, name, condition)
+cross join (values
+    (1, 'settings.router_updated', 'settings', 'router'),
+    (2, 'data_policy.updated', 'data_policy', 'data_policy'),
+    (3, 'settings.updated', 'settings', null)
+) as rule (position, action, category, setting)
+order by operation.position, rule.position;
