@@ -206,8 +206,8 @@ returns text
 language sql
 immutable
 as $$
-    -- The line break ends a comment that the condition may end in.
-    select case when condition is null then 'true' else E'(' || condition || E'\n)' end
+    -- A line break ends a comment that the condition may end in.
+    select pg_catalog.format('(%s%s)', coalesce(condition, 'true'), case when condition ~ '--' then E'\n' end)
 $$;
 
 comment on function audit.compiled_condition(text) is

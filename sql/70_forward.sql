@@ -296,6 +296,7 @@ create or replace function audit.next_batch(
     out lease_token bigint,
     out event_ids bigint[],
     out bodies text[],
+    out failures integer,
     out in_flight boolean
 )
 language plpgsql
@@ -319,6 +320,7 @@ begin
     end if;
     position := audit.hold_lease(p_destination_id, p_worker, p_lease);
     lease_token := position.lease_token;
+    failures := position.failures;
     if lease_token is null or position.retry_at > clock_timestamp() then
         return;
     end if;
@@ -375,7 +377,7 @@ end
 $$;
 
 comment on function audit.next_batch(bigint, text, integer, interval) is
-    'The next events of a destination for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor. lease_token null: paused, gone or held by another worker. No events and a token: nothing to send now. in_flight: a writing transaction is open, look again soon. PT013.';
+    'The next events of a destination for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor. lease_token null: paused, gone or held by another worker. No events and a token: nothing to send now. failures: failed attempts since the last success. in_flight: a writing transaction is open, look again soon. PT013.';
 
 create or replace function audit.hold_lease(p_destination_id bigint, p_worker text, p_lease interval)
 returns audit.cursor

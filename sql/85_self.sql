@@ -1,16 +1,5 @@
 -- pgtrail audits its own configuration the way it audits everything else.
 
-select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'relation',
-    ignore => '{column_numbers,created_at}', reveal => '{secret}');
-select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
-select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
-select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
-
-select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
-select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
-select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
-select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
-
 select audit.track('audit.destination', resource => 'destination', category => 'audit', label => 'name',
     ignore => '{created_at}');
 select audit.rule('audit.destination', 'audit.destination_added', 'audit', 'INSERT');
@@ -23,3 +12,18 @@ select audit.track('audit.org_grant', resource => 'org_grant', category => 'audi
     ignore => '{granted_at}');
 select audit.rule('audit.org_grant', 'audit.org_granted', 'audit', 'INSERT');
 select audit.rule('audit.org_grant', 'audit.org_revoked', 'audit', 'DELETE');
+
+select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'relation',
+    ignore => '{column_numbers,created_at}', reveal => '{secret}');
+select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
+select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
+select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
+
+-- Its rules stand before its triggers do, so that these very rules are not events without a name.
+insert into audit.tracked_table (relation, resource, category, label)
+values ('audit.rule', 'rule', 'audit', 'action')
+on conflict do nothing;
+select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
+select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
+select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
+select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');

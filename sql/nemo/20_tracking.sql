@@ -39,17 +39,15 @@ select audit.track('nemo.guardrail', 'guardrail', 'guardrails', org => 'org_id',
 -- Setting it for the first time, changing it and going back to the default are all updates of the settings.
 select audit.track('nemo.setting', 'settings', 'settings', org => 'org_id', label => 'name',
     ignore => '{updated_at}', secret => '{value.api_key,value.*.api_key,value.secret,value.*.secret}');
-select
-    audit.rule('nemo.setting', rule.action, rule.category, operation.name,
-        case when rule.setting is not null then operation.condition || quote_literal(rule.setting) end)
+select audit.rule('nemo.setting', setting.action, setting.category, operation.name, operation.changed_row || setting.is_it)
 from (values
-    (1, 'INSERT', 'new.name = '),
-    (2, 'UPDATE', 'new.name = '),
-    (3, 'DELETE', 'old.name = ')
-) as operation (position, name, condition)
+    (1, 'INSERT', 'new'),
+    (2, 'UPDATE', 'new'),
+    (3, 'DELETE', 'old')
+) as operation (position, name, changed_row)
 cross join (values
-    (1, 'settings.router_updated', 'settings', 'router'),
-    (2, 'data_policy.updated', 'data_policy', 'data_policy'),
-    (3, 'settings.updated', 'settings', null)
-) as rule (position, action, category, setting)
-order by operation.position, rule.position;
+    (1, 'settings.router_updated', 'settings', '.name = ''router'''),
+    (2, 'data_policy.updated', 'data_policy', '.name = ''data_policy'''),
+    (3, 'settings.updated', 'settings', '.name not in (''router'', ''data_policy'')')
+) as setting (position, action, category, is_it)
+order by operation.position, setting.position;

@@ -1,0 +1,1 @@
+"""The command line: the views of ``audit`` in a terminal, and what an operator does."""

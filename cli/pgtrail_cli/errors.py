@@ -1,0 +1,82 @@
+"""What can go wrong, each said in one line with its mend. An error's docstring is its default message.
+
+::
+
+    PgtrailError            exit 1: not done
+    ├── DatabaseError       the database can't be reached or said no
+    ├── NotMigrated         no schema audit of this version
+    ├── MigrationFailed     the old state is left as it was
+    ├── NoPostgres          no server to run
+    ├── ServerError         a server of ours does not start
+    └── Undelivered         the demo's check was not met
+    click.UsageError        exit 2: not understood
+"""
+
+from typing import IO, Any
+
+import click
+import psycopg
+
+
+class PgtrailError(click.ClickException):
+    """pgtrail can't do that."""
+
+    exit_code = 1
+
+    def __init__(self, message: str | None = None, hint: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__ or "")
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def format_message(self) -> str:
+        """Message and mend on one line, whatever control characters a name in it holds."""
+        return " ".join(str(self).split())
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write it to stderr."""
+        click.echo(f"pgtrail: {self.format_message()}", file=file, err=file is None)
+
+
+class DatabaseError(PgtrailError):
+    """The database said no."""
+
+
+class NotMigrated(PgtrailError):
+    """This database has no pgtrail."""
+
+
+class MigrationFailed(PgtrailError):
+    """The migration failed; nothing was changed."""
+
+
+class NoPostgres(PgtrailError):
+    """No PostgreSQL server (15 or later) was found on this machine."""
+
+
+class ServerError(PgtrailError):
+    """The PostgreSQL server does not start."""
+
+
+class Undelivered(PgtrailError):
+    """Not everything that was recorded arrived."""
+
+
+NOT_MIGRATED_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
+"""SQLSTATEs of a missing schema, table, function, column or type: seen where pgtrail is missing or of another version."""
+
+
+def from_database(error: psycopg.Error) -> PgtrailError:
+    """The error of a statement, in one line; psycopg's hint or detail is the mend."""
+    message = error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
+    hint = error.diag.message_hint
+    if error.sqlstate in NOT_MIGRATED_STATES and "audit" in message:
+        return NotMigrated(
+            f"this database has no pgtrail, or another version of it: {message}", "run: pgtrail migrate"
+        )
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        hint = hint or "connect as a role that is in audit_auditor or audit_reader (to read) or audit_admin (to configure)"
+    elif isinstance(error, psycopg.errors.UndefinedTable):
+        hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
+    return DatabaseError(message, hint)

@@ -1,0 +1,231 @@
+"""What ``pgtrail migrate`` does, all in one transaction: pending files of ``migrations/`` (with yoyo), then ``sql/``
+where it has changed, then the tracked tables compiled anew. Either all of it happens or nothing does.
+"""
+
+import getpass
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+from yoyo import read_migrations
+from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
+from yoyo.connections import DatabaseURI
+from yoyo.migrations import Migration
+
+from pgtrail_cli.connection import Connection, open_connection
+from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
+
+OLDEST_SERVER = 15
+BOOKKEEPING_SCHEMA = "pgtrail_meta"
+MIGRATION_LOCK = int.from_bytes(b"pgtrmigr", "big")
+"""Advisory lock: two migrations of one database wait for each other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migrated:
+    """What was done.
+
+    :param applied: the migrations that were pending.
+    :param sql_replaced: whether ``sql/`` had changed.
+    :param compiled: how many tracked tables were compiled anew.
+    """
+
+    applied: tuple[str, ...]
+    sql_replaced: bool
+    compiled: int
+
+    @property
+    def anything(self) -> bool:
+        """Whether the database was changed at all."""
+        return bool(self.applied) or self.sql_replaced
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """What a database has: its migrations and the hash of its ``sql/`` (None: none)."""
+
+    migrations: tuple[str, ...]
+    sql_hash: str | None
+    version: str | None
+
+
+@cache
+def project_files(name: str) -> Path:
+    """The folder ``sql`` or ``migrations``: in the wheel, else (an editable install) in the repository."""
+    packaged = Path(__file__).parent / "_data" / name
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / name
+
+
+def sql_files() -> list[Path]:
+    """The files of ``sql/`` in the order in which they are run."""
+    return sorted(project_files("sql").glob("*.sql"))
+
+
+def sql_hash(files: Sequence[Path]) -> str:
+    """SHA-256, hex, over the names and contents of the files."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def known_migrations(folder: Path | None = None) -> list[Migration]:
+    """The migrations of this version, in their order."""
+    return list(read_migrations(str(folder or project_files("migrations"))))
+
+
+def migrate(
+    dsn: str,
+    nemo: bool = False,
+    migrations: Path | None = None,
+    behaviour: Sequence[Path] | None = None,
+) -> Migrated:
+    """Bring a database to this version. A second call changes nothing; two at once wait for each other.
+
+    :param nemo: install the reference application's tables too, tracked.
+    :param migrations: another folder of migrations than this version's.
+    :param behaviour: other files than those of ``sql/``.
+    :raises MigrationFailed: nothing was changed.
+    """
+    with open_connection(dsn) as guard:
+        _check_server(guard)
+        guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        guard.execute("set client_min_messages = warning")
+        guard.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BOOKKEEPING_SCHEMA)))
+        with _yoyo(dsn) as backend:
+            return _migrate(backend, known_migrations(migrations), behaviour or sql_files(), nemo)
+
+
+def installed(connection: Connection) -> Installed:
+    """What the database has been migrated to."""
+    exists = connection.execute("select to_regclass(%s)", [f"{BOOKKEEPING_SCHEMA}._yoyo_migration"]).fetchone()
+    if exists is None or exists[0] is None:
+        return Installed((), None, None)
+    rows = connection.execute(
+        sql.SQL("select migration_id from {}._yoyo_migration order by migration_id").format(
+            sql.Identifier(BOOKKEEPING_SCHEMA)
+        )
+    ).fetchall()
+    row = connection.execute("select sql_hash, version from audit.installation").fetchone()
+    return Installed(tuple(row[0] for row in rows), *(row or (None, None)))
+
+
+def _migrate(
+    backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path], nemo: bool
+) -> Migrated:
+    step = "the bookkeeping of migrations"
+    try:
+        backend.ensure_internal_schema_updated()
+        with backend.transaction():
+            applied = backend.get_applied_migration_hashes()
+            pending = [migration for migration in migrations if migration.hash not in applied]
+            for migration in pending:
+                step = f"migrations/{migration.id}.sql"
+                migration.process_steps(backend, "apply")
+                # A migration may have become audit_owner; the bookkeeping is not its.
+                backend.execute("reset role")
+                backend.mark_one(migration)
+            connection: Connection = backend.connection
+            new_hash = sql_hash(behaviour)
+            replaced = _installed_hash(connection) != new_hash
+            if replaced:
+                connection.execute("set local role audit_owner")
+                connection.execute("set local client_min_messages = warning")
+                for file in behaviour:
+                    step = f"sql/{file.name}"
+                    connection.execute(file.read_bytes())
+                connection.execute("reset role")
+                step = "audit.installation"
+                _record(connection, new_hash)
+            step = "audit.make_partitions()"
+            connection.execute("select audit.make_partitions()")
+            compiled = 0
+            if replaced:
+                step = "audit.recompile()"
+                row = connection.execute("select audit.recompile()").fetchone()
+                compiled = row[0] if row else 0
+            if nemo:
+                step = "schema nemo"
+                _install_nemo(connection)
+        return Migrated(tuple(migration.id for migration in pending), replaced, compiled)
+    except psycopg.Error as error:
+        reason = from_database(error)
+        raise MigrationFailed(
+            f"the migration failed in {step} and changed nothing: {reason.message}",
+            reason.hint or "mend the cause and run pgtrail migrate again",
+        ) from error
+
+
+def _installed_hash(connection: Connection) -> str | None:
+    row = connection.execute("select sql_hash from audit.installation").fetchone()
+    return row[0] if row else None
+
+
+def _record(connection: Connection, new_hash: str) -> None:
+    connection.execute(
+        """
+        insert into audit.installation (sql_hash, version)
+        values (%s, %s)
+        on conflict (only_row) do update
+        set sql_hash = excluded.sql_hash, version = excluded.version, installed_at = now()
+        """,
+        [new_hash, version("pgtrail")],
+    )
+
+
+def _install_nemo(connection: Connection) -> None:
+    there = connection.execute("select to_regnamespace('nemo') is not null").fetchone()
+    if there and there[0]:
+        return
+    for file in sorted((project_files("sql") / "nemo").glob("*.sql")):
+        connection.execute(file.read_bytes())
+
+
+def _check_server(connection: Connection) -> None:
+    if connection.info.server_version < OLDEST_SERVER * 10000:
+        raise PgtrailError(
+            f"the server is PostgreSQL {connection.info.server_version // 10000}",
+            f"pgtrail needs {OLDEST_SERVER} or later",
+        )
+
+
+@contextmanager
+def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
+    # yoyo asks for the user's name, which a container's user id may not have.
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = "pgtrail"
+    parameters: dict[str, Any] = {
+        **conninfo_to_dict(dsn),
+        "options": f"-csearch_path={BOOKKEEPING_SCHEMA}",
+        "application_name": "pgtrail migrate",
+    }
+    backend = PostgresqlPsycopgBackend(
+        DatabaseURI(
+            scheme="postgresql+psycopg",
+            username=parameters.pop("user", None),
+            password=parameters.pop("password", None),
+            hostname=parameters.pop("host", None),
+            port=parameters.pop("port", None),
+            database=parameters.pop("dbname", None),
+            args=parameters,
+        ),
+        "_yoyo_migration",
+    )
+    try:
+        # The advisory lock guards; a row that a killed migration left would only be in the way.
+        backend.create_lock_table()
+        backend.break_lock()
+        yield backend
+    finally:
+        backend.connection.close()

@@ -1,0 +1,6 @@
+"""The forwarder: ``audit.next_batch()`` → POST → ``audit.settle()``.
+
+The pure parts (``signature``, ``retry``, ``verdict``) decide and import no I/O; the edges (``database``,
+``listener``, ``http``) move bytes and decide nothing; ``delivery`` serves one destination with them, and
+``worker`` serves all.
+"""

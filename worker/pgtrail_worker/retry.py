@@ -1,0 +1,23 @@
+"""When to try again. Pure: randomness is passed in."""
+
+from collections.abc import Callable
+
+from pgtrail_worker.verdict import Failed
+
+SCHEDULE = (5.0, 30.0, 120.0, 600.0, 1800.0, 3600.0)
+"""Seconds before the second, third, … attempt; the last holds for all that follow. There is no last attempt."""
+
+JITTER = 0.2
+"""Each wait is longer or shorter by up to this part, so that destinations do not all come back at once."""
+
+
+def delay(failures: int, failed: Failed, uniform: Callable[[float, float], float]) -> float:
+    """Seconds to wait before the next attempt.
+
+    :param failures: failed attempts since the last success, before this one.
+    :param uniform: such as ``random.uniform``.
+    """
+    if failures == 0 and failed.at_once:
+        return failed.at_least
+    step = SCHEDULE[min(failures - (1 if failed.at_once else 0), len(SCHEDULE) - 1)]
+    return max(step * uniform(1 - JITTER, 1 + JITTER), failed.at_least)
