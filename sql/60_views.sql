@@ -169,17 +169,86 @@ order by event.occurred_at, event.id;
 comment on view audit.export is
     'Exactly the columns of the CSV, oldest first, safe to open in a spreadsheet: \copy (select * from audit.export) to ''audit.csv'' csv header';
 
-create or replace function audit.glob(pattern text)
+create or replace function audit.glob(patterns text[])
 returns text
 language sql
 immutable
 strict
 parallel safe
 as $$
-    select pg_catalog.replace(pg_catalog.regexp_replace(pattern, '([\\%_])', '\\\1', 'g'), '*', '%')
+    -- Whatever is not a letter, a digit, an underscore or a star stands for itself.
+    select '^('
+        || pg_catalog.translate(
+            pg_catalog.replace(
+                pg_catalog.regexp_replace(
+                    pg_catalog.array_to_string(patterns, pg_catalog.chr(1)),
+                    '([^[:alnum:]_*' || pg_catalog.chr(1) || '])',
+                    '\\\1',
+                    'g'
+                ),
+                '*', '.*'
+            ),
+            pg_catalog.chr(1), '|'
+        )
+        || ')$'
 $$;
 
-comment on function audit.glob(text) is 'The LIKE pattern for a pattern in which only `*` is special: `key.*`.';
+comment on function audit.glob(text[]) is
+    'The regular expression that matches what any of the patterns does; in a pattern only `*` is special: `key.*`.';
+
+create or replace function audit.matches(
+    event audit.event,
+    categories text[],
+    actions text[],
+    orgs text[],
+    actors text[],
+    since timestamptz,
+    until timestamptz
+)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- Without a subquery, so that the planner sees through it.
+    select (since is null or event.occurred_at >= since)
+        and (until is null or event.occurred_at < until)
+        and (orgs is null or event.org_id = any (orgs))
+        and (categories is null or event.category = any (categories))
+        and (actions is null or event.action ~ audit.glob(actions))
+        and (
+            actors is null
+            or event.actor_id ~* audit.glob(actors)
+            or event.actor_label ~* audit.glob(actors)
+        )
+$$;
+
+comment on function audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz) is
+    'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions and actors (id or label, whatever their case) by pattern, since ≤ occurred_at < until.';
+
+create or replace function audit.moment(description text)
+returns timestamptz
+language plpgsql
+stable
+strict
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if description ~ '^\s*\d+\s*[a-z]+\s*$' then
+        return now() - description::interval;
+    end if;
+    return description::timestamptz;
+exception
+    when data_exception then
+        raise exception using
+            errcode = 'PT015',
+            message = format('"%s" is no time', description),
+            hint = 'Write 30m, 24h, 7d, 2w, today, yesterday, 2026-11-23 or 2026-11-23T09:30+01.';
+end
+$$;
+
+comment on function audit.moment(text) is
+    'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT015.';
 
 create or replace function audit.batch(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns setof audit.event

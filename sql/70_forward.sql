@@ -62,6 +62,28 @@ on conflict (name) do update
 set content_type = excluded.content_type, max_events = excluded.max_events
 where (known.content_type, known.max_events) is distinct from (excluded.content_type, excluded.max_events);
 
+create or replace function audit.ping_event()
+returns audit.event
+language sql
+stable
+as $$
+    select pg_catalog.jsonb_populate_record(
+        null::audit.event,
+        pg_catalog.jsonb_build_object(
+            'id', 0,
+            'occurred_at', pg_catalog.now(),
+            'category', 'audit',
+            'action', 'audit.ping',
+            'resource_type', 'destination',
+            'actor_type', 'database',
+            'actor_id', session_user,
+            'db_role', session_user
+        )
+    )
+$$;
+
+comment on function audit.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
+
 -- What an operator calls -------------------------------------------------------------------------------------------
 
 create or replace function audit.add_destination(
@@ -224,17 +246,11 @@ comment on function audit.destination_id(text) is 'The id of a destination. PT01
 create or replace function audit.is_for(event audit.event, destination audit.destination)
 returns boolean
 language sql
-stable
+immutable
 as $$
-    select (destination.categories is null or event.category = any (destination.categories))
-        and (destination.orgs is null or event.org_id = any (destination.orgs))
-        and (destination.since is null or event.occurred_at >= destination.since)
-        and (
-            destination.actions is null
-            or exists (
-                select from pg_catalog.unnest(destination.actions) as pattern where event.action like audit.glob(pattern)
-            )
-        )
+    select audit.matches(
+        event, destination.categories, destination.actions, destination.orgs, null, destination.since, null
+    )
 $$;
 
 comment on function audit.is_for(audit.event, audit.destination) is 'Whether a destination''s filters let an event through.';

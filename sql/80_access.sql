@@ -86,7 +86,9 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text),
+    audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
+    audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz),
+    audit.moment(text), audit.check_category(text),
     audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event)
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 
@@ -120,7 +122,6 @@ grant execute on function
     audit.check_can_be_tracked(regclass),
     audit.check_columns(regclass, text[], text),
     audit.check_is_tracked(regclass),
-    audit.check_category(text),
     audit.make_partitions(integer),
     audit.maintain(),
     audit.grant_org(name, text),
@@ -136,5 +137,6 @@ grant execute on function
     audit.next_batch(bigint, text, integer, interval),
     audit.settle(bigint, bigint, bigint[], bigint, integer, text, interval),
     audit.release_lease(bigint, bigint),
+    audit.ping_event(),
     audit.maintain()
     to audit_forwarder;

@@ -1,0 +1,44 @@
+# `make demo` and `make test` need Python 3.11 or later with pip, and nothing else.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench soak clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1: end by itself)
+	$(BIN)/pgtrail demo $(if $(ONCE),--once) $(ARGS)
+
+test: $(VENV)/dev.stamp ## Run the tests on every Postgres that is found
+	$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp ## Measure what an audited write costs
+	$(BIN)/python bench/ignored_updates.py $(ARGS)
+
+soak: $(VENV)/dev.stamp ## Run the tests that take minutes
+	$(BIN)/pytest -m soak $(ARGS)
+
+clean: ## Remove what was installed and built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "pgtrail needs Python 3.11 or later: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
+	@$(PYTHON) -m venv $(VENV) \
+		|| { rm -rf $(VENV); echo "no venv could be made: install your system's python3-venv package" >&2; exit 2; }
+
+$(VENV)/%.stamp: pyproject.toml | $(BIN)/python
+	@echo "installing into $(VENV) …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	@touch $@

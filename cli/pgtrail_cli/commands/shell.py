@@ -1,0 +1,53 @@
+"""``pgtrail shell``: pgcli, as a reader."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import platformdirs
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from pgtrail_cli.connection import dsn_option, open_connection
+from pgtrail_cli.errors import NotMigrated
+from pgtrail_cli.filters import QUERIES
+
+
+@click.command()
+@dsn_option
+@click.option("-c", "--command", "statement", help="Run one statement and leave, as psql -c does.")
+def shell(dsn: str, statement: str | None) -> None:
+    """Open pgcli as a reader, read-only, with the named queries loaded (`\\n` lists them).
+
+    \b
+    Example:
+      pgtrail shell
+      pgtrail shell -c 'select action, actor from audit.today'
+    """
+    with open_connection(dsn) as connection:
+        row = connection.execute(QUERIES["reader_role"]).fetchone()
+        if row is None:
+            raise NotMigrated(hint="run: pgtrail migrate")
+    parameters = conninfo_to_dict(dsn)
+    environment = dict(os.environ)
+    # A password in the arguments would be seen by everyone on this machine.
+    password = parameters.pop("password", None)
+    if password:
+        environment["PGPASSWORD"] = str(password)
+    given = parameters.get("options") or environment.get("PGOPTIONS", "")
+    parameters["options"] = f"{given} -c role={row[0]} -c default_transaction_read_only=on".strip()
+    arguments = [sys.executable, "-m", "pgcli", "--pgclirc", str(_own_settings()), "--prompt", r"pgtrail \d> "]
+    if statement is not None:
+        arguments += ["-c", statement]
+    done = subprocess.run([*arguments, make_conninfo("", **parameters)], env=environment, check=False)
+    sys.exit(done.returncode)
+
+
+def _own_settings() -> Path:
+    """The user's copy of our settings: pgcli writes into it when a query is saved."""
+    template = Path(__file__).parents[1] / "pgclirc"
+    own = platformdirs.user_config_path("pgtrail", ensure_exists=True) / "pgclirc"
+    if not own.exists():
+        own.write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+    return own

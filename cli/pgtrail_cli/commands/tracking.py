@@ -1,0 +1,92 @@
+"""``pgtrail track``, ``untrack`` and ``tables``."""
+
+import json
+
+import click
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.render import console, plain_table
+
+
+@click.command()
+@click.argument("table")
+@click.option("--resource", help="What its events call a row: `key` gives key.created. Default: the table's name.")
+@click.option("--category", help="The category of its events. Default: one named as the resource.")
+@click.option("--org", metavar="COLUMN", help="The column that holds the organization.")
+@click.option("--label", metavar="COLUMN", help="The column that people know a row by.")
+@click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
+@click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]; can be repeated.")
+@click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
+@with_connection
+def track(
+    connection: Connection,
+    table: str,
+    resource: str | None,
+    category: str | None,
+    org: str | None,
+    label: str | None,
+    ignore: tuple[str, ...],
+    secret: tuple[str, ...],
+    reveal: tuple[str, ...],
+) -> None:
+    """Track TABLE: from now on every change to it is an event.
+
+    Columns that look secret by their names are redacted; it says which. Call it again to change the settings.
+
+    \b
+    Example:
+      pgtrail track public.api_key --resource key --category api_keys --org org_id --label name --ignore spend
+    """
+    if category is not None:
+        connection.execute(QUERIES["check_category"], {"category": category})
+    connection.execute(
+        QUERIES["track"],
+        {
+            "table": table,
+            "resource": resource,
+            "category": category,
+            "org": org,
+            "label": label,
+            "ignore": list(ignore),
+            "secret": list(secret),
+            "reveal": list(reveal),
+        },
+    )
+    click.echo(f"pgtrail: tracking {table}", err=True)
+
+
+@click.command()
+@click.argument("table")
+@with_connection
+def untrack(connection: Connection, table: str) -> None:
+    """Stop tracking TABLE. Its events stay.
+
+    \b
+    Example:
+      pgtrail untrack public.api_key
+    """
+    with connection.transaction():
+        connection.execute(QUERIES["untrack"], {"table": table})
+    click.echo(f"pgtrail: no longer tracking {table}; its events stay", err=True)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@with_connection
+def tables(connection: Connection, as_json: bool) -> None:
+    """List the tracked tables and what is ignored and redacted of them.
+
+    \b
+    Example:
+      pgtrail tables
+    """
+    names = ("table", "resource", "category", "org", "label", "ignore", "secret", "rules")
+    shown = plain_table(*names)
+    for row in connection.execute(QUERIES["tables"]):
+        if as_json:
+            click.echo(json.dumps(dict(zip(names, row, strict=True))))
+        else:
+            shown.add_row(*(", ".join(cell) if isinstance(cell, list) else str(cell or "") for cell in row))
+    if not as_json:
+        console().print(shown)

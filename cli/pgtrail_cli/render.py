@@ -1,0 +1,72 @@
+"""How things look in a terminal. Everything that came out of the database is printed as text, never as markup."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+REDACTED = "[redacted]"
+LONGEST_VALUE = 60
+"""Characters of a value in a list; `show` prints it whole."""
+MOST_FIELDS = 4
+"""Fields of a created or deleted row that a list mentions."""
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Colours on a terminal only, none under NO_COLOR. A pipe gets lines as long as they are."""
+    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    if not made.is_terminal:
+        made.width = 200
+    return made
+
+
+def plain_table(*columns: str) -> Table:
+    """A table without a frame."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def local_time(moment: datetime | None) -> str:
+    """A time in the zone of whoever reads it, to the second."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+
+
+def value(value: Any, *, limit: int | None = None) -> str:
+    """A JSON value as people read it: strings bare, control characters escaped, the rest as JSON."""
+    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def short_details(details: dict[str, dict[str, Any]] | None, operation: str | None) -> Text:
+    """What changed, in one line: `rpm_limit 60 → 120`; of a row that came or went, its first fields."""
+    text = Text()
+    fields = sorted((details or {}).items())
+    if operation != "UPDATE":
+        fields = [item for item in fields if item[0] != "id" and not item[0].endswith("_id")]
+    for number, (field, change) in enumerate(fields):
+        if operation != "UPDATE" and number == MOST_FIELDS:
+            text.append(f", … {len(fields) - MOST_FIELDS} more", style="dim")
+            break
+        text.append(", " if number else "")
+        _append_change(text, field, change, operation)
+    return text
+
+
+def _append_change(text: Text, field: str, change: dict[str, Any], operation: str | None) -> None:
+    before, after = change["before"], change["after"]
+    text.append(f"{value(field)} ", style="bold")
+    if operation != "UPDATE":
+        text.append(value(after if operation == "INSERT" else before, limit=LONGEST_VALUE))
+    elif REDACTED in (before, after):
+        text.append("changed ")
+        text.append(REDACTED, style="dim")
+    else:
+        text.append(value(before, limit=LONGEST_VALUE), style="red")
+        text.append(" → ")
+        text.append(value(after, limit=LONGEST_VALUE), style="green")
