@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from psycopg.conninfo import make_conninfo
 
 from pgtrail_cli.binaries import Binaries, readable_binaries
 from pgtrail_cli.errors import ServerError
+from pgtrail_cli.guard import Guard
 from pgtrail_cli.server_user import server_user
 
 START_SECONDS = 30.0
@@ -54,7 +54,7 @@ class EmbeddedPostgres:
         self._settings = dict(settings or {})
         self._user = server_user()
         self._server: subprocess.Popen[bytes] | None = None
-        self._guard: subprocess.Popen[bytes] | None = None
+        self._guard: Guard | None = None
         self._bin_dir = binaries.bin_dir
         self.socket_dir: Path | None = None
 
@@ -101,7 +101,6 @@ class EmbeddedPostgres:
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT is Postgres' fast shutdown, SIGQUIT its immediate one. Does nothing if it is not running."""
         self._signal_and_wait(how)
-        self._end_guard()
         if self.socket_dir is not None:
             shutil.rmtree(self.socket_dir, ignore_errors=True)
             self.socket_dir = None
@@ -109,16 +108,8 @@ class EmbeddedPostgres:
     def restart(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it (SIGQUIT: as if it had crashed) and start it again, under the same address."""
         self._signal_and_wait(how)
-        self._end_guard()
         self._launch()
         self._wait_until_ready()
-
-    def _end_guard(self) -> None:
-        if self._guard is not None:
-            assert self._guard.stdin is not None
-            self._guard.stdin.close()
-            self._guard.wait()
-            self._guard = None
 
     def _signal_and_wait(self, how: signal.Signals) -> None:
         if self._server is None:
@@ -131,6 +122,9 @@ class EmbeddedPostgres:
                 self._server.send_signal(signal.SIGQUIT)
                 self._server.wait()
         self._server = None
+        if self._guard is not None:
+            self._guard.dismiss()
+            self._guard = None
 
     def _prepare_data_dir(self) -> None:
         try:
@@ -218,14 +212,7 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 **self._user.process_arguments(),
             )
-        # The guard holds a pipe to us: when we end, however that is, it stops the server.
-        self._guard = subprocess.Popen(
-            [sys.executable, "-I", Path(__file__).with_name("embedded_guard.py"), str(self._server.pid)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        self._guard = Guard(self._server.pid)
 
     def _wait_until_ready(self) -> None:
         assert self._server is not None

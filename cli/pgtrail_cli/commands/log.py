@@ -60,6 +60,11 @@ def log(
         pass
 
 
+def print_log(connection: Connection, filters: Filters, limit: int) -> None:
+    """The newest events as a table."""
+    _print_table(connection, connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall())
+
+
 def _follow(connection: Connection, filters: Filters, snapshot: str, show: Printer) -> None:
     connection.execute("listen pgtrail")
     while True:
@@ -135,23 +140,30 @@ def show(connection: Connection, event_id: str, as_json: bool) -> None:
     digits = event_id.removeprefix("evt_")
     if not (digits.isascii() and digits.isdigit() and int(digits) < 2**63):
         raise click.UsageError(f'"{event_id}" is no event id. Write a number, as in the first column of pgtrail log.')
-    number = {"id": int(digits)}
-    if as_json:
-        row = connection.execute(QUERIES["event_json"], number).fetchone()
-        if row is None:
-            raise _no_event(event_id)
-        click.echo(row[0])
+    if not as_json:
+        print_event(connection, int(digits))
         return
+    row = connection.execute(QUERIES["event_json"], {"id": int(digits)}).fetchone()
+    if row is None:
+        raise _no_event(int(digits))
+    click.echo(row[0])
+
+
+def print_event(connection: Connection, event_id: int) -> None:
+    """One event with its fields.
+
+    :raises PgtrailError: there is none, or this role may not see it.
+    """
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-    event = cursor.execute(QUERIES["event"], number).fetchone()
+    event = cursor.execute(QUERIES["event"], {"id": event_id}).fetchone()
     if event is None:
         raise _no_event(event_id)
     screen = console()
     screen.print(_heading(event))
-    screen.print(_diff(connection.execute(QUERIES["diff"], number).fetchall()))
+    screen.print(_diff(connection.execute(QUERIES["diff"], {"id": event_id}).fetchall()))
 
 
-def _no_event(event_id: str) -> PgtrailError:
+def _no_event(event_id: int) -> PgtrailError:
     return PgtrailError(f"there is no event {event_id} that you may see", "pgtrail log lists them")
 
 

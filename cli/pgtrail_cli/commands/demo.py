@@ -1,0 +1,114 @@
+"""``pgtrail demo``: everything, in one command."""
+
+import importlib.util
+import signal
+import statistics
+import threading
+from pathlib import Path
+
+import click
+from psycopg.conninfo import make_conninfo
+from rich.console import Console
+from rich.rule import Rule
+
+from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.commands.log import print_event, print_log
+from pgtrail_cli.connection import open_connection
+from pgtrail_cli.demo import scenario, stage
+from pgtrail_cli.demo.stage import Arrival
+from pgtrail_cli.embedded import EmbeddedPostgres, default_data_dir
+from pgtrail_cli.errors import PgtrailError, Undelivered
+from pgtrail_cli.filters import resolve
+from pgtrail_cli.render import console
+
+SETTINGS = {
+    # The moment of each commit, to measure how long an event takes from there.
+    "track_commit_timestamp": "on",
+}
+
+
+@click.command()
+@click.option("--once", is_flag=True, help="Show everything and end; exit status 1 if anything did not arrive.")
+@click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where its database is kept; made if need be."
+)
+def demo(once: bool, data_dir: Path | None) -> None:
+    """See it at work: an embedded Postgres, an organization's day, a worker, a receiver that checks every signature.
+
+    Its database is made anew each time and kept until the next.
+
+    \b
+    Example:
+      pgtrail demo
+      pgtrail demo --once
+    """
+    # Comes with an extra that whoever runs only the command line or the worker does not need.
+    if importlib.util.find_spec("standardwebhooks") is None:
+        raise PgtrailError("the demo needs the package standardwebhooks", "run: pip install 'pgtrail[demo]'")
+    from pgtrail_cli.demo.receiver import Receiver
+
+    screen = console()
+    ended = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: ended.set())
+    binaries = best_binaries()
+    with EmbeddedPostgres(data_dir or default_data_dir(), binaries, SETTINGS) as server:
+        screen.print(f"PostgreSQL {binaries.major} runs in {server.data_dir}")
+        dsn = stage.build(server.dsn())
+        with Receiver() as receiver:
+            stage.add_destination(dsn, receiver)
+            with stage.running_worker(dsn):
+                with stage.connect_as(dsn, "gateway") as app:
+                    scenario.play(app)
+                arrival = stage.wait_for_arrival(dsn, receiver)
+                auditor = make_conninfo(dsn, user="demo_auditor")
+                _show_log(screen, auditor)
+                _show_arrival(screen, arrival, receiver.rejected)
+                _show_next(screen, auditor)
+                if not once and not arrival.missing:
+                    screen.print("\nIt stays up until Ctrl-C.")
+                    ended.wait()
+    if arrival.missing or receiver.rejected:
+        raise Undelivered(
+            f"{len(arrival.missing)} of {arrival.recorded} recorded events did not arrive, {receiver.rejected} were rejected",
+            f"the server's log is {server.log_file}",
+        )
+
+
+def _show_log(screen: Console, dsn: str) -> None:
+    with open_connection(dsn) as connection:
+        everything = resolve(
+            connection, categories=(), actions=(), actors=(), orgs=(), resource=None, since=None, until=None
+        )
+        screen.print(Rule("pgtrail log", align="left"))
+        print_log(connection, everything, limit=100)
+        rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
+        assert rotated is not None
+        screen.print(Rule(f"pgtrail show {rotated[0]}", align="left"))
+        print_event(connection, rotated[0])
+
+
+def _show_arrival(screen: Console, arrival: Arrival, rejected: int) -> None:
+    screen.print(Rule("what the receiver got", align="left"))
+    latencies = arrival.latencies
+    screen.print(
+        f"{arrival.received} of {arrival.recorded} recorded events, every signature verified with the library "
+        f"standardwebhooks; {rejected} rejected, {arrival.duplicates} received twice."
+    )
+    if len(latencies) > 1:
+        p99 = statistics.quantiles(latencies, n=100, method="inclusive")[98]
+        screen.print(
+            f"From commit to receipt: median {statistics.median(latencies):.1f} ms, p99 {p99:.1f} ms, "
+            f"longest {latencies[-1]:.1f} ms."
+        )
+
+
+def _show_next(screen: Console, dsn: str) -> None:
+    screen.print(Rule("try next", align="left"))
+    screen.print(f'export PGTRAIL_DSN="{dsn}"', soft_wrap=True)
+    for command in (
+        "pgtrail log --category api_keys --since 1h",
+        "pgtrail export audit.csv",
+        "pgtrail shell",
+    ):
+        screen.print(command)

@@ -1,0 +1,1 @@
+"""The demo: a gateway's organization at work, audited, forwarded and shown."""

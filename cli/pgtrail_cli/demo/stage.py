@@ -1,0 +1,123 @@
+"""The demo's database: migrated, with an organization's application, a worker and readers of their own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from pgtrail_cli.connection import open_connection
+from pgtrail_cli.guard import Guard
+from pgtrail_cli.migrations import migrate
+
+if TYPE_CHECKING:
+    from pgtrail_cli.demo.receiver import Receiver
+
+DATABASE = "pgtrail_demo"
+ARRIVAL_SECONDS = 30.0
+ROLES = {"gateway": None, "demo_forwarder": "audit_forwarder", "demo_auditor": "audit_auditor"}
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What became of the events that were recorded.
+
+    :param missing: ids that did not arrive in time.
+    :param latencies: milliseconds from commit to receipt, ascending, of each event's first arrival.
+    """
+
+    recorded: int
+    received: int
+    duplicates: int
+    missing: tuple[int, ...]
+    latencies: tuple[float, ...]
+
+
+def build(server_dsn: str) -> str:
+    """A fresh database with pgtrail, the reference application and login roles. Returns its owner's dsn."""
+    with open_connection(server_dsn) as connection:
+        connection.execute("set client_min_messages = warning")
+        name = sql.Identifier(DATABASE)
+        connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
+        connection.execute(sql.SQL("create database {}").format(name))
+    dsn = make_conninfo(server_dsn, dbname=DATABASE)
+    migrate(dsn, nemo=True)
+    with open_connection(dsn) as connection:
+        for role, group in ROLES.items():
+            connection.execute(
+                sql.SQL("do $$ begin create role {} login; exception when duplicate_object then null; end $$").format(
+                    sql.Identifier(role)
+                )
+            )
+            if group:
+                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(role)))
+        connection.execute("grant usage on schema nemo to gateway")
+        connection.execute("grant select, insert, update, delete on all tables in schema nemo to gateway")
+    return dsn
+
+
+def add_destination(dsn: str, receiver: "Receiver") -> None:
+    """Forward to the receiver from now on."""
+    with open_connection(dsn) as connection:
+        row = connection.execute(
+            "select audit.add_destination('demo-siem', %s, allow_http => true)", [receiver.url]
+        ).fetchone()
+        assert row is not None
+        receiver.secret = row[0]
+
+
+@contextmanager
+def running_worker(dsn: str) -> Iterator[None]:
+    """`pgtrail forward` as a process of its own, ended with SIGTERM."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")],
+        # Ctrl-C is for the demo, which then ends the worker.
+        start_new_session=True,
+    )
+    guard = Guard(process.pid)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+        guard.dismiss()
+
+
+def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
+    """Wait until everything recorded since the destination was added has been received, or the time is up."""
+    with open_connection(dsn) as connection:
+        rows = connection.execute(
+            """
+            select event.id, pg_xact_commit_timestamp(event.xid::xid)
+            from audit.event
+            where event.id > (select id from audit.event where action = 'audit.destination_added')
+            """
+        ).fetchall()
+    committed: dict[int, datetime] = dict(rows)
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    while not committed.keys() <= receiver.received_ids() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    first: dict[int, datetime] = {}
+    for receipt in receiver.receipts:
+        first.setdefault(receipt.event_id, receipt.received_at)
+    return Arrival(
+        recorded=len(committed),
+        received=len(committed.keys() & first.keys()),
+        duplicates=len(receiver.receipts) - len(first),
+        missing=tuple(sorted(committed.keys() - first.keys())),
+        latencies=tuple(
+            sorted((first[i] - at).total_seconds() * 1000 for i, at in committed.items() if i in first)
+        ),
+    )
+
+
+def connect_as(dsn: str, user: str) -> psycopg.Connection[tuple[object, ...]]:
+    """A connection as one of the demo's roles."""
+    return psycopg.connect(make_conninfo(dsn, user=user), autocommit=True)
