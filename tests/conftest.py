@@ -1,0 +1,153 @@
+"""A real Postgres for every test: each server that is found, a template database on each, a clone for each test."""
+
+import itertools
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from psycopg import sql
+from pytest_postgresql.janitor import DatabaseJanitor
+
+from pgtrail_cli.binaries import Binaries, find_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import migrate
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+SETTINGS = {
+    "fsync": "off",
+    "max_connections": "200",
+    "max_prepared_transactions": "8",
+    "track_commit_timestamp": "on",
+}
+ROOM_BYTES = 1 << 30
+"""Containers often have a small /dev/shm; cloning there is some twenty times as fast as on a disk."""
+
+LOGINS = {"app": None, "reader": "audit_reader", "auditor": "audit_auditor", "forwarder": "audit_forwarder", "admin": "audit_admin"}
+"""Login roles, and the group that each is in."""
+
+_numbers = itertools.count()
+
+
+class Database:
+    """One test's own database, with connections as whoever is asked for."""
+
+    def __init__(self, server: EmbeddedPostgres, name: str) -> None:
+        self.server = server
+        self.name = name
+        self._open: list[Connection] = []
+
+    def dsn(self, user: str = "postgres", **parameters: Any) -> str:
+        return self.server.dsn(self.name, user, **parameters)
+
+    def connect(self, user: str = "postgres", *, autocommit: bool = True, **parameters: Any) -> Connection:
+        connection = psycopg.connect(self.dsn(user), autocommit=autocommit, **parameters)
+        self._open.append(connection)
+        return connection
+
+    def close(self) -> None:
+        for connection in self._open:
+            connection.close()
+
+
+@pytest.fixture(scope="session", params=find_binaries(), ids=str)
+def binaries(request: pytest.FixtureRequest) -> Binaries:
+    found: Binaries = request.param
+    return found
+
+
+@pytest.fixture(scope="session")
+def server(binaries: Binaries) -> Iterator[EmbeddedPostgres]:
+    folder = _roomy_folder()
+    try:
+        with EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
+            with psycopg.connect(running.dsn(), autocommit=True) as connection:
+                for login in LOGINS:
+                    connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
+            yield running
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def empty_template(server: EmbeddedPostgres) -> Iterator[str]:
+    """A database with pgtrail and nothing to track."""
+    yield from _template(server, "template_empty", lambda dsn: migrate(dsn))
+
+
+@pytest.fixture(scope="session")
+def nemo_template(server: EmbeddedPostgres) -> Iterator[str]:
+    """A database with pgtrail and the reference application."""
+    yield from _template(server, "template_nemo", lambda dsn: migrate(dsn, nemo=True))
+
+
+@pytest.fixture
+def bare_db(server: EmbeddedPostgres) -> Iterator[Database]:
+    """A database without pgtrail."""
+    yield from _clone(server, None)
+
+
+@pytest.fixture
+def db(server: EmbeddedPostgres, empty_template: str) -> Iterator[Database]:
+    """A database with pgtrail and nothing to track."""
+    yield from _clone(server, empty_template)
+
+
+@pytest.fixture
+def nemo(server: EmbeddedPostgres, nemo_template: str) -> Iterator[Database]:
+    """A database with the reference application, which the role `app` may write to."""
+    yield from _clone(server, nemo_template)
+
+
+@pytest.fixture
+def su(db: Database) -> Connection:
+    """A superuser's connection to `db`."""
+    return db.connect()
+
+
+def _roomy_folder() -> Path:
+    memory = Path("/dev/shm")
+    base = memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES else None
+    folder = Path(tempfile.mkdtemp(prefix="pgtrail-test-", dir=base))
+    # The server's user has to get through it.
+    folder.chmod(0o711)
+    return folder
+
+
+def _janitor(server: EmbeddedPostgres, name: str, template: str | None = None) -> DatabaseJanitor:
+    return DatabaseJanitor(
+        user="postgres",
+        host=str(server.socket_dir),
+        port=5432,
+        version=server.binaries.major,
+        dbname=name,
+        template_dbname=template,
+        password=None,
+    )
+
+
+def _template(server: EmbeddedPostgres, name: str, prepare: Callable[[str], Any]) -> Iterator[str]:
+    with _janitor(server, name):
+        dsn = server.dsn(name)
+        prepare(dsn)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for login, group in LOGINS.items():
+                if group:
+                    connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(login)))
+            if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
+                connection.execute("grant usage on schema nemo to app")
+                connection.execute("grant select, insert, update, delete, truncate on all tables in schema nemo to app")
+        yield name
+
+
+def _clone(server: EmbeddedPostgres, template: str | None) -> Iterator[Database]:
+    name = f"test_{next(_numbers)}"
+    with _janitor(server, name, template):
+        database = Database(server, name)
+        yield database
+        database.close()
+
