@@ -123,7 +123,6 @@ def _janitor(server: EmbeddedPostgres, name: str, template: str | None = None) -
         user="postgres",
         host=str(server.socket_dir),
         port=5432,
-        version=server.binaries.major,
         dbname=name,
         template_dbname=template,
         password=None,
