@@ -34,7 +34,7 @@ class Binaries:
 
 
 def find_binaries() -> list[Binaries]:
-    """Every server that fits, the preferred one first: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's."""
+    """Every server that fits: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's; the preferred first."""
     found: dict[Path, Binaries] = {}
     for source, folder in _places():
         server = folder / "postgres"
@@ -67,7 +67,7 @@ def best_binaries() -> Binaries:
 
 
 def readable_binaries(binaries: Binaries, user: ServerUser) -> Path:
-    """The folder of the binaries; a copy of them where the server's user can't get at the folder (a venv below /root)."""
+    """The folder of the binaries; a copy where the server's user can't get at the folder (a venv below /root)."""
     if user.can_read(binaries.bin_dir / "postgres"):
         return binaries.bin_dir
     root = binaries.bin_dir.parents[1]
@@ -107,7 +107,12 @@ def _places() -> Iterator[tuple[str, Path]]:
     on_path = shutil.which("postgres")
     if on_path:
         yield "system", Path(on_path).resolve().parent
-    for pattern in ("usr/lib/postgresql/*/bin", "usr/pgsql-*/bin", "opt/homebrew/opt/postgresql@*/bin", "usr/local/opt/postgresql@*/bin"):
+    for pattern in (
+        "usr/lib/postgresql/*/bin",
+        "usr/pgsql-*/bin",
+        "opt/homebrew/opt/postgresql@*/bin",
+        "usr/local/opt/postgresql@*/bin",
+    ):
         for folder in sorted(Path("/").glob(pattern), reverse=True):
             yield "system", folder
 

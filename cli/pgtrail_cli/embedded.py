@@ -62,10 +62,12 @@ class EmbeddedPostgres:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
-    def dsn(self, dbname: str = "postgres", user: str = "postgres", **parameters: object) -> str:
+    def dsn(self, dbname: str = "postgres", user: str = "postgres", **parameters: str) -> str:
         """A connection string for libpq, over the socket."""
         return make_conninfo(
             host=str(self.socket_dir), port=self.tcp_port or 5432, dbname=dbname, user=user, **parameters
@@ -166,7 +168,7 @@ class EmbeddedPostgres:
         folder = Path(tempfile.mkdtemp(prefix="pgtrail-"))
         if len(str(folder / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
             folder.rmdir()
-            folder = Path(tempfile.mkdtemp(prefix="pgtrail-", dir="/tmp"))  # noqa: S108
+            folder = Path(tempfile.mkdtemp(prefix="pgtrail-", dir="/tmp"))
         self._user.own(folder)
         return folder
 
@@ -252,4 +254,3 @@ def default_data_dir() -> Path:
     """Where the demo keeps its database: the user's data folder; as root one that the server's user can reach."""
     folder = platformdirs.user_data_path("pgtrail")
     return folder if server_user().can_reach(folder) else Path("/var/lib/pgtrail")
-

@@ -64,7 +64,7 @@ class Undelivered(PgtrailError):
 
 
 NOT_MIGRATED_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
-"""SQLSTATEs of a missing schema, table, function, column or type: seen where pgtrail is missing or of another version."""
+"""SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
 
 
 def from_database(error: psycopg.Error) -> PgtrailError:
@@ -72,11 +72,11 @@ def from_database(error: psycopg.Error) -> PgtrailError:
     message = error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
     hint = error.diag.message_hint
     if error.sqlstate in NOT_MIGRATED_STATES and "audit" in message:
-        return NotMigrated(
-            f"this database has no pgtrail, or another version of it: {message}", "run: pgtrail migrate"
-        )
+        return NotMigrated(f"this database has no pgtrail, or another version of it: {message}", "run: pgtrail migrate")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = hint or "connect as a role that is in audit_auditor or audit_reader (to read) or audit_admin (to configure)"
+        hint = (
+            hint or "connect as a role that is in audit_auditor or audit_reader (to read) or audit_admin (to configure)"
+        )
     elif isinstance(error, psycopg.errors.UndefinedTable):
         hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
     return DatabaseError(message, hint)

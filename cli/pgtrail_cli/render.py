@@ -19,7 +19,7 @@ def console(*, stderr: bool = False) -> Console:
     """Colours on a terminal only, none under NO_COLOR. A pipe gets lines as long as they are."""
     made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
     if not made.is_terminal:
-        made.width = 200
+        made.width = 160
     return made
 
 
@@ -48,7 +48,7 @@ def short_details(details: dict[str, dict[str, Any]] | None, operation: str | No
     text = Text()
     fields = sorted((details or {}).items())
     if operation != "UPDATE":
-        fields = [item for item in fields if item[0] != "id" and not item[0].endswith("_id")]
+        fields = [(field, change) for field, change in fields if _tells_something(field, change)]
     for number, (field, change) in enumerate(fields):
         if operation != "UPDATE" and number == MOST_FIELDS:
             text.append(f", … {len(fields) - MOST_FIELDS} more", style="dim")
@@ -56,6 +56,11 @@ def short_details(details: dict[str, dict[str, Any]] | None, operation: str | No
         text.append(", " if number else "")
         _append_change(text, field, change, operation)
     return text
+
+
+def _tells_something(field: str, change: dict[str, Any]) -> bool:
+    """Of a row that came or went: keys, times and empty values say little, and `show` has them."""
+    return not field.endswith(("id", "_at")) and any(change[side] not in (None, "", [], {}, False) for side in change)
 
 
 def _append_change(text: Text, field: str, change: dict[str, Any], operation: str | None) -> None:

@@ -79,13 +79,13 @@ class Database:
     async def destinations(self) -> list[Destination]:
         """The destinations that are not paused."""
         rows = await self._call("destinations", {})
-        return [Destination(*row[:-1], secret=Secret(row[-1])) for row in rows]
+        return [
+            Destination(id, name, url, content_type, Secret(secret)) for id, name, url, content_type, secret in rows
+        ]
 
     async def next_batch(self, destination: int, worker: str, max_events: int) -> Batch:
         """The next events of a destination, the same again until they are settled."""
-        rows = await self._call(
-            "next_batch", {"destination": destination, "worker": worker, "max_events": max_events}
-        )
+        rows = await self._call("next_batch", {"destination": destination, "worker": worker, "max_events": max_events})
         lease_token, event_ids, bodies, failures, in_flight = rows[0]
         return Batch(lease_token, tuple(event_ids), tuple(bodies), failures or 0, in_flight)
 

@@ -67,9 +67,7 @@ class Delivery:
         while not self._stopping.is_set():
             self._wake.clear()
             try:
-                batch = await self._database.next_batch(
-                    self._destination.id, self._worker, self._pace.max_events
-                )
+                batch = await self._database.next_batch(self._destination.id, self._worker, self._pace.max_events)
                 self._lease_token = batch.lease_token
                 if batch.event_ids:
                     await self._deliver(batch)
@@ -79,9 +77,7 @@ class Delivery:
                 self._log(logging.WARNING, "the database is away", "delivery.database_away", error=str(error))
                 await self._sleep(self._pace.after_error)
             except DatabaseRefused as error:
-                self._log(
-                    logging.ERROR, "the database refuses", "delivery.refused", error=str(error), hint=error.hint
-                )
+                self._log(logging.ERROR, "the database refuses", "delivery.refused", error=str(error), hint=error.hint)
                 await self._sleep(self._pace.after_error * 10)
 
     async def release(self) -> None:

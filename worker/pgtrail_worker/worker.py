@@ -66,7 +66,11 @@ class Worker:
             return
         for destination, (_, task) in list(self._served.items()):
             if task.done():
-                log.error("a delivery died", extra={"action": "worker.died", "destination": destination.name}, exc_info=task.exception())
+                log.error(
+                    "a delivery died",
+                    extra={"action": "worker.died", "destination": destination.name},
+                    exc_info=task.exception(),
+                )
                 del self._served[destination]
         for destination in self._served.keys() - wanted:
             delivery, task = self._served.pop(destination)

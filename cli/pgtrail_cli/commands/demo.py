@@ -58,11 +58,12 @@ def demo(once: bool, data_dir: Path | None) -> None:
         with Receiver() as receiver:
             stage.add_destination(dsn, receiver)
             with stage.running_worker(dsn):
+                stage.wait_for_worker(dsn)
                 with stage.connect_as(dsn, "gateway") as app:
                     scenario.play(app)
                 arrival = stage.wait_for_arrival(dsn, receiver)
                 auditor = make_conninfo(dsn, user="demo_auditor")
-                _show_log(screen, auditor)
+                _show_log(screen, auditor, arrival.recorded)
                 _show_arrival(screen, arrival, receiver.rejected)
                 _show_next(screen, auditor)
                 if not once and not arrival.missing:
@@ -70,18 +71,19 @@ def demo(once: bool, data_dir: Path | None) -> None:
                     ended.wait()
     if arrival.missing or receiver.rejected:
         raise Undelivered(
-            f"{len(arrival.missing)} of {arrival.recorded} recorded events did not arrive, {receiver.rejected} were rejected",
+            f"{len(arrival.missing)} of {arrival.recorded} recorded events did not arrive, "
+            f"{receiver.rejected} were rejected",
             f"the server's log is {server.log_file}",
         )
 
 
-def _show_log(screen: Console, dsn: str) -> None:
+def _show_log(screen: Console, dsn: str, events: int) -> None:
     with open_connection(dsn) as connection:
         everything = resolve(
             connection, categories=(), actions=(), actors=(), orgs=(), resource=None, since=None, until=None
         )
-        screen.print(Rule("pgtrail log", align="left"))
-        print_log(connection, everything, limit=100)
+        screen.print(Rule(f"pgtrail log --limit {events}", align="left"))
+        print_log(connection, everything, limit=events)
         rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
         assert rotated is not None
         screen.print(Rule(f"pgtrail show {rotated[0]}", align="left"))

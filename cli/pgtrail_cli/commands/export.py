@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     filters = resolve(connection, **options)
     where = _matching(filters) if any(value is not None for value in filters.values()) else None
     if str(file) == "-":
-        output = click.get_binary_stream("stdout")
+        output = sys.stdout.buffer
         for chunk in copy_csv(connection, where):
             output.write(chunk)
         return

@@ -49,7 +49,9 @@ async def _forward(dsn: str) -> None:
 def _log_to_stderr(level: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        JsonFormatter("{asctime}{levelname}{message}", style="{", rename_fields={"asctime": "time", "levelname": "level"})
+        JsonFormatter(
+            "{asctime}{levelname}{message}", style="{", rename_fields={"asctime": "time", "levelname": "level"}
+        )
     )
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     logging.getLogger("pgtrail_worker").setLevel(level)

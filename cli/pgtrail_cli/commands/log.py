@@ -1,5 +1,7 @@
 """``pgtrail log`` and ``pgtrail show``."""
 
+import contextlib
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,9 +11,9 @@ import psycopg
 from rich.table import Table
 from rich.text import Text
 
+from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
 from pgtrail_cli.render import console, local_time, plain_table, short_details, value
 
@@ -29,9 +31,7 @@ Printer = Callable[[Connection, Found], None]
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="The CSV of audit.export, oldest first.")
 @with_connection
-def log(
-    connection: Connection, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any
-) -> None:
+def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Show who did what, when, and what changed.
 
     \b
@@ -54,10 +54,8 @@ def log(
             click.echo("pgtrail: no events match", err=True)
         return
     show(connection, found[::-1])
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         _follow(connection, filters, snapshot, show)
-    except KeyboardInterrupt:
-        pass
 
 
 def print_log(connection: Connection, filters: Filters, limit: int) -> None:
@@ -121,7 +119,7 @@ def _print_json(connection: Connection, found: Found) -> None:
 
 
 def _print_csv(connection: Connection, found: Found) -> None:
-    output = click.get_binary_stream("stdout")
+    output = sys.stdout.buffer
     for chunk in copy_csv(connection, of_events([event_id for event_id, _ in found])):
         output.write(chunk)
 

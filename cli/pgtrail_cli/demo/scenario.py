@@ -5,6 +5,7 @@ and some say nothing at all.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,7 @@ def acting(app: Connection, person: Person, reason: str | None = None) -> Iterat
             [person.id, person.email, reason],
         )
         yield app
+    time.sleep(THINKING_SECONDS)
 
 
 @contextmanager
@@ -62,10 +64,15 @@ def claiming(app: Connection, person: Person) -> Iterator[Connection]:
         claims = json.dumps({"sub": person.id, "email": person.email, "role": "authenticated"})
         app.execute("select set_config('request.jwt.claims', %s, true)", [claims])
         yield app
+    time.sleep(THINKING_SECONDS)
+
+
+THINKING_SECONDS = 0.02
+"""Between two transactions, about as people's requests reach a gateway."""
 
 
 def play(app: Connection) -> None:
-    """Do all of it: some 60 changes in some 40 transactions."""
+    """Do all of it: some 60 changes in some 45 transactions."""
     org = _found(app)
     teams = _people_and_teams(app, org)
     _keys_and_budgets(app, org, teams)
@@ -143,9 +150,13 @@ def _keys_and_budgets(app: Connection, org: str, teams: dict[str, str]) -> None:
     with acting(app, BOB, "load test on Thursday"):
         app.execute("update nemo.api_key set rpm_limit = 120 where id = %s", [keys[1]])
     with acting(app, CLEO, "leaked in a log, INC-4711"):
-        app.execute("update nemo.api_key set key_hash = 'demo-secret-key-1b', key_prefix = 'sk-1b' where id = %s", [keys[1]])
+        app.execute(
+            "update nemo.api_key set key_hash = 'demo-secret-key-1b', key_prefix = 'sk-1b' where id = %s", [keys[1]]
+        )
     with claiming(app, BOB):
-        app.execute("update nemo.api_key set ip_allowlist = '{10.0.0.0/8}', allowed_models = '{gpt-6}' where id = %s", [keys[0]])
+        app.execute(
+            "update nemo.api_key set ip_allowlist = '{10.0.0.0/8}', allowed_models = '{gpt-6}' where id = %s", [keys[0]]
+        )
     # What the gateway does on every request is no event.
     for key in keys:
         app.execute("update nemo.api_key set spend = spend + 0.02, last_used_at = now() where id = %s", [key])
@@ -195,9 +206,13 @@ def _policies(app: Connection, org: str) -> None:
 
 def _farewells(app: Connection, org: str) -> None:
     with claiming(app, CLEO):
-        app.execute("update nemo.profile set avatar_url = 'https://acme.example/cleo.png' where email = %s", [CLEO.email])
+        app.execute(
+            "update nemo.profile set avatar_url = 'https://acme.example/cleo.png' where email = %s", [CLEO.email]
+        )
     with claiming(app, CLEO):
-        app.execute("update nemo.profile set password_hash = '$argon2id$demo-secret-new' where email = %s", [CLEO.email])
+        app.execute(
+            "update nemo.profile set password_hash = '$argon2id$demo-secret-new' where email = %s", [CLEO.email]
+        )
     with acting(app, BOB):
         app.execute("delete from nemo.guardrail where org_id = %s and kind = 'prompt_injection'", [org])
     with acting(app, ANN, "left the company"):

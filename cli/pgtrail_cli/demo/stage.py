@@ -14,6 +14,7 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgtrail_cli.connection import open_connection
+from pgtrail_cli.errors import Undelivered
 from pgtrail_cli.guard import Guard
 from pgtrail_cli.migrations import migrate
 
@@ -90,6 +91,20 @@ def running_worker(dsn: str) -> Iterator[None]:
         guard.dismiss()
 
 
+def wait_for_worker(dsn: str) -> None:
+    """Wait until the worker serves the destination: what comes before would only measure how long it takes to start.
+
+    :raises Undelivered: it does not.
+    """
+    deadline = time.monotonic() + ARRIVAL_SECONDS
+    with open_connection(dsn) as connection:
+        while time.monotonic() < deadline:
+            if connection.execute("select from audit.cursor where lease_holder is not null").fetchone() is not None:
+                return
+            time.sleep(0.05)
+    raise Undelivered("the worker does not start")
+
+
 def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
     """Wait until everything recorded since the destination was added has been received, or the time is up."""
     with open_connection(dsn) as connection:
@@ -112,9 +127,7 @@ def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
         received=len(committed.keys() & first.keys()),
         duplicates=len(receiver.receipts) - len(first),
         missing=tuple(sorted(committed.keys() - first.keys())),
-        latencies=tuple(
-            sorted((first[i] - at).total_seconds() * 1000 for i, at in committed.items() if i in first)
-        ),
+        latencies=tuple(sorted((first[i] - at).total_seconds() * 1000 for i, at in committed.items() if i in first)),
     )
 
 
