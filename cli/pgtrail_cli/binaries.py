@@ -34,7 +34,7 @@ class Binaries:
 
 
 def find_binaries() -> list[Binaries]:
-    """Every server that fits: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's; the preferred first."""
+    """Every server that fits, in this order: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's."""
     found: dict[Path, Binaries] = {}
     for source, folder in _places():
         server = folder / "postgres"

@@ -80,7 +80,7 @@ def judge(answer: Answer, now: datetime) -> Delivered | Failed:
 
 
 def retry_after_seconds(header: str | None, now: datetime) -> float:
-    """Seconds that a Retry-After header (RFC 9110, 10.2.3: a number or a date) asks for; at most 24 h, 0 if unreadable."""
+    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for; at most 24 h, 0 if it can't be read."""
     if header is None:
         return 0.0
     text = header.strip()

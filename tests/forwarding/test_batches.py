@@ -1,0 +1,194 @@
+"""The cursor at the level of SQL: batches are the difference of two snapshots."""
+
+import psycopg
+import pytest
+
+NEXT = "select lease_token, event_ids, bodies, in_flight from audit.next_batch(%s, 'worker-1', %s)"
+
+
+@pytest.fixture
+def table(db):
+    connection = db.connect()
+    connection.execute("create table public.thing (id int primary key, name text)")
+    connection.execute("grant all on public.thing to app")
+    connection.execute("select audit.track('public.thing', label => 'name')")
+    connection.execute("select audit.add_destination('siem', 'https://siem.example', categories => '{thing}')")
+    connection.execute("select audit.next_batch(1, 'worker-1')")
+    return connection
+
+
+def insert(connection, number):
+    connection.execute("insert into public.thing values (%s, 'x')", [number])
+
+
+def ids_of(connection, *things):
+    rows = connection.execute(
+        "select id from audit.event where resource_type = 'thing' and resource_id = any (%s) order by id",
+        [[str(thing) for thing in things]],
+    )
+    return [row[0] for row in rows]
+
+
+def take(connection, most=100):
+    return connection.execute(NEXT, [1, most]).fetchone()
+
+
+def settle(connection, token, ids):
+    return connection.execute("select audit.settle(1, %s, %s::bigint[])", [token, ids]).fetchone()[0]
+
+
+def test_an_event_that_commits_late_with_a_low_id_comes_in_the_next_batch(db, table):
+    late = db.connect("app", autocommit=False)
+    insert(late, 1)
+    early = db.connect("app")
+    insert(early, 2)
+    token, ids, _, in_flight = take(table)
+    assert ids == ids_of(table, 2)
+    assert in_flight
+    assert settle(table, token, ids)
+    assert take(table)[1] == []
+    late.commit()
+    token, ids, _, in_flight = take(table)
+    assert ids == ids_of(table, 1)
+    assert ids < ids_of(table, 2), "an id cursor would have passed it"
+    assert settle(table, token, ids)
+    assert take(table)[1] == []
+
+
+def test_a_batch_comes_again_byte_for_byte_until_it_is_settled(db, table):
+    for number in range(5):
+        insert(table, number)
+    first = take(table)
+    insert(db.connect("app"), 9)
+    assert take(table)[1:3] == first[1:3]
+    settle(table, first[0], first[1][:2])
+    assert take(table)[1] == first[1][2:]
+    settle(table, first[0], first[1][2:])
+    assert take(table)[1] == ids_of(table, 9)
+
+
+def test_a_batch_is_taken_in_parts_in_the_order_of_ids(table):
+    table.execute("insert into public.thing select i, 'x' from generate_series(1, 250) as i")
+    seen = []
+    while (batch := take(table))[1]:
+        assert len(batch[1]) <= 100
+        seen += batch[1]
+        settle(table, batch[0], batch[1])
+    assert seen == ids_of(table, *range(1, 251))
+
+
+def test_an_open_transaction_does_not_make_events_come_twice_or_stand_still(db, table):
+    holder = db.connect("app", autocommit=False)
+    insert(holder, 0)
+    for number in range(1, 6):
+        insert(table, number)
+        token, ids, _, _ = take(table)
+        assert ids == ids_of(table, number)
+        settle(table, token, ids)
+    holder.commit()
+    assert take(table)[1] == ids_of(table, 0)
+
+
+def test_a_prepared_transaction_comes_when_it_commits(db, table):
+    app = db.connect("app", autocommit=False)
+    app.tpc_begin("t1")
+    insert(app, 1)
+    app.tpc_prepare()
+    assert take(table)[1] == []
+    app.tpc_commit()
+    assert take(table)[1] == ids_of(table, 1)
+
+
+def test_a_rolled_back_transaction_never_comes(db, table):
+    app = db.connect("app", autocommit=False)
+    insert(app, 1)
+    app.rollback()
+    insert(app, 2)
+    app.commit()
+    assert take(table)[1] == ids_of(table, 2)
+
+
+def test_only_one_worker_at_a_time_and_an_older_lease_moves_nothing(table):
+    insert(table, 1)
+    token, ids, _, _ = take(table)
+    other = "select lease_token, event_ids from audit.next_batch(1, 'worker-2')"
+    assert table.execute(other).fetchone() == (None, [])
+    table.execute("update audit.cursor set lease_until = now() - interval '1 second'")
+    new_token, same_ids = table.execute(other).fetchone()
+    assert new_token > token
+    assert same_ids == ids
+    assert settle(table, token, ids) is False
+    assert table.execute("select count(*) from audit.attempt").fetchone() == (0,)
+    assert take(table)[0] is None
+    assert settle(table, new_token, ids) is True
+
+
+def test_a_failure_leaves_the_cursor_says_why_and_waits(table):
+    insert(table, 1)
+    token, ids, _, _ = take(table)
+    table.execute(
+        "select audit.settle(1, %s, '{}', p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
+        [token, ids[0]],
+    )
+    assert take(table)[1] == []
+    assert table.execute("select state, last_error, events_behind from audit.destination_status").fetchone() == (
+        "retrying",
+        "HTTP 500",
+        1,
+    )
+    assert table.execute("select delivered, failed_event_id, status from audit.attempt").fetchone() == (0, ids[0], 500)
+    table.execute("select audit.pause_destination('siem', false)")
+    assert take(table)[1] == ids, "resuming tries at once"
+
+
+def test_the_cursor_and_its_attempt_are_one_transaction(db, table):
+    insert(table, 1)
+    token, ids, _, _ = take(table)
+    broken = db.connect(autocommit=False)
+    broken.execute("select audit.settle(1, %s, %s)", [token, ids])
+    broken.rollback()
+    assert table.execute("select count(*) from audit.attempt").fetchone() == (0,)
+    assert take(table)[1] == ids
+
+
+def test_a_cursor_from_another_cluster_is_refused_with_the_mend(table):
+    table.execute("update audit.cursor set system_identifier = 1")
+    with pytest.raises(psycopg.Error) as raised:
+        take(table)
+    assert raised.value.sqlstate == "PT013"
+    assert "--since" in raised.value.diag.message_hint
+
+
+def test_since_begins_in_the_past_and_filters_let_pass_what_they_name(db, table):
+    insert(table, 1)
+    table.execute("update public.thing set name = 'y'")
+    table.execute("delete from public.thing")
+    table.execute(
+        "select audit.add_destination('past', 'https://x.example', "
+        "actions => '{*.updated,thing.d*}', since => now() - interval '1 day')"
+    )
+    row = table.execute("select event_ids from audit.next_batch(2, 'worker-1')").fetchone()
+    assert row[0] == ids_of(table, 1)[1:]
+
+
+def test_a_look_that_finds_nothing_writes_nothing(table):
+    take(table)
+    before = table.execute("select xmin, ctid from audit.cursor").fetchone()
+    for _ in range(5):
+        assert take(table)[1] == []
+    assert table.execute("select xmin, ctid from audit.cursor").fetchone() == before
+
+
+def test_the_batch_is_found_by_index_however_long_the_log_is(table):
+    table.execute("insert into public.thing select i, 'x' from generate_series(1, 20000) as i")
+    token, ids, _, _ = take(table, 20_000)
+    settle(table, token, ids)
+    take(table)
+    table.execute("analyze audit.event")
+    insert(table, 0)
+    snapshot = table.execute("select batch_from::text from audit.cursor").fetchone()[0]
+    plan = "\n".join(
+        row[0] for row in table.execute(f"explain select min(id) from audit.batch('{snapshot}', pg_current_snapshot())")
+    )
+    assert "event_2" in plan
+    assert "Seq Scan on event_2026" not in plan
