@@ -1,0 +1,140 @@
+"""What an update costs that moves only ignored columns, which a gateway does on every request.
+
+Three tables of the same shape: unaudited; tracked, whose trigger function compares the audited columns and returns;
+and one whose trigger has the comparison in a WHEN clause instead, so that no function is entered. Rounds are
+interleaved; each figure is the median over the rounds, with the lowest and the highest beside it.
+
+Example:
+  python bench/ignored_updates.py --rounds 7 --seconds 3
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import psycopg
+
+from pgtrail_cli.binaries import best_binaries, readable_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import migrate
+from pgtrail_cli.server_user import server_user
+
+ROWS = 100_000
+TABLES = {"unaudited": "nemo.plain", "tracked": "nemo.api_key", "WHEN clause": "nemo.guarded"}
+SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+
+
+def prepare(dsn: str) -> None:
+    """Fill the tables; ignored columns are spend and last_used_at."""
+    migrate(dsn, nemo=True)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
+        for name in ("nemo.plain", "nemo.guarded"):
+            connection.execute(f"create table {name} (like nemo.api_key including defaults including indexes)")
+        audited = [
+            row[0]
+            for row in connection.execute(
+                "select name from audit.tracked_table as tracked, audit.audited_columns(tracked) "
+                "where relation = 'nemo.api_key'::regclass order by number"
+            )
+        ]
+        moved = " or ".join(f"old.{column} is distinct from new.{column}" for column in audited)
+        connection.execute(
+            f"create trigger guarded after update on nemo.guarded for each row when ({moved}) "
+            'execute function audit."capture nemo.api_key update"()'
+        )
+        connection.execute("alter table nemo.api_key disable trigger pgtrail_insert")
+        for name in TABLES.values():
+            connection.execute(f"alter table {name} set (fillfactor = 50)")
+            connection.execute(
+                f"insert into {name} (org_id, name, key_prefix, key_hash, allowed_models, rpm_limit, metadata) "
+                "select organization.id, 'key ' || i, 'sk-' || i, md5(i::text), '{gpt-6,claude-5}', i, "
+                f"jsonb_build_object('env', 'prod', 'n', i) from nemo.organization, generate_series(1, {ROWS}) as i"
+            )
+            connection.execute(f"vacuum analyze {name}")
+        connection.execute("checkpoint")
+
+
+def single_rows(server: EmbeddedPostgres, bin_dir: Path, table: str, clients: int, seconds: int) -> float:
+    """Transactions a second, each updating one row by its key."""
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(
+            f"\\set n random(1, {ROWS})\n"
+            f"update {table} set spend = spend + 0.01, last_used_at = now() where rpm_limit = :n;\n"
+        )
+        script.flush()
+        done = subprocess.run(
+            [
+                *(bin_dir / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds)),
+                *("-f", script.name, server.dsn("bench")),
+            ],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    match = re.search(r"tps = ([\d.]+)", done.stdout)
+    if match is None:
+        raise SystemExit(f"pgbench said nothing of tps: {done.stdout}")
+    return float(match[1])
+
+
+def bulk(connection: psycopg.Connection[tuple[object, ...]], table: str) -> float:
+    """Rows a second, all in one statement."""
+    started = time.monotonic()
+    connection.execute(f"update {table} set spend = spend + 0.01")
+    took = time.monotonic() - started
+    connection.execute(f"vacuum {table}")
+    return ROWS / took
+
+
+def report(title: str, figures: dict[str, list[float]]) -> None:
+    """One line a table: median, spread, and the ratio to the unaudited one round by round."""
+    print(f"\n{title}")
+    for name, values in figures.items():
+        ratio = statistics.median(a / b for a, b in zip(values, figures["unaudited"], strict=True))
+        print(
+            f"  {name:<12} {statistics.median(values):>12,.0f}"
+            f"  ({min(values):,.0f} to {max(values):,.0f})  {ratio:.2f} ×"
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=int, default=3)
+    parser.add_argument("--commit", choices=["on", "off"], default="on", help="synchronous_commit")
+    options = parser.parse_args()
+    binaries = best_binaries()
+    with tempfile.TemporaryDirectory(prefix="pgtrail-bench-") as folder:
+        Path(folder).chmod(0o711)
+        settings = SETTINGS | {"synchronous_commit": options.commit}
+        with EmbeddedPostgres(Path(folder) / "data", binaries, settings) as server:
+            bin_dir = readable_binaries(binaries, server_user())
+            with psycopg.connect(server.dsn(), autocommit=True) as connection:
+                connection.execute("create database bench")
+            prepare(server.dsn("bench"))
+            with psycopg.connect(server.dsn("bench"), autocommit=True) as connection:
+                for table in TABLES.values():
+                    connection.execute(f"create unique index on {table} (rpm_limit)")
+                singles: dict[int, dict[str, list[float]]] = {c: defaultdict(list) for c in (1, 8)}
+                bulks: dict[str, list[float]] = defaultdict(list)
+                for _ in range(options.rounds):
+                    for clients, figures in singles.items():
+                        for name, table in TABLES.items():
+                            figures[name].append(single_rows(server, bin_dir, table, clients, options.seconds))
+                    for name, table in TABLES.items():
+                        bulks[name].append(bulk(connection, table))
+    print(f"PostgreSQL {binaries.major}, synchronous_commit {options.commit}, {options.rounds} rounds, medians")
+    for clients, figures in singles.items():
+        report(f"update of ignored columns, one row a transaction, {clients} clients: transactions/s", figures)
+    report(f"update of ignored columns, {ROWS:,} rows in one statement: rows/s", bulks)
+
+
+if __name__ == "__main__":
+    main()
