@@ -224,7 +224,7 @@ begin
     end if;
     -- Prepared, never run: `limit 0` over one row of nulls in the table's type.
     execute pg_catalog.format(
-        E'select %1$s::boolean from (select (null::%2$s).*) as old, (select (null::%2$s).*) as new limit 0',
+        E'select %1$s is true from (select (null::%2$s).*) as old, (select (null::%2$s).*) as new limit 0',
         audit.compiled_condition(condition),
         audit.qualified_name(relation)
     );
@@ -417,6 +417,56 @@ $$;
 comment on function audit.capture_function_name(regclass, text) is
     'The name of a tracked table''s trigger function in schema audit: `\sf audit."capture nemo.team update"`.';
 
+create or replace function audit.claim_capture_function(relation regclass, event_operation text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    wanted text := audit.capture_function_name(relation, event_operation);
+    present name := (
+        select pg_proc.proname
+        from pg_trigger
+        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+            and pg_trigger.tgname = 'pgtrail_' || lower(event_operation)
+            and pg_proc.pronamespace = 'audit'::regnamespace
+        limit 1
+    );
+begin
+    if present <> wanted then
+        -- The table was renamed. Its triggers know the function by its oid; one that a table of this name left is in the way.
+        execute format('drop function if exists audit.%I()', wanted);
+        execute format('alter function audit.%I() rename to %I', present, wanted);
+    end if;
+    return wanted;
+end
+$$;
+
+comment on function audit.claim_capture_function(regclass, text) is
+    'The name of a tracked table''s trigger function, which follows the table''s.';
+
+create or replace function audit.sees_every_row(relation regclass)
+returns boolean
+language sql
+stable
+as $$
+    -- Nothing is hidden, or our own policy shows everything and no restrictive one takes it back.
+    select pg_catalog.bool_and(
+        not pg_class.relrowsecurity
+        or (
+            exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+            and not exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and not polpermissive)
+        )
+    )
+    from pg_catalog.pg_class
+    where pg_class.oid in (select relid from pg_catalog.pg_partition_tree(relation) union select relation)
+$$;
+
+comment on function audit.sees_every_row(regclass) is
+    'Whether audit_owner reads every row of a table (and of its partitions) through row-level security.';
+
 create or replace function audit.compile_table(relation regclass)
 returns void
 language plpgsql
@@ -432,13 +482,16 @@ begin
     tracked := audit.follow_columns(relation);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
-        function_name := audit.capture_function_name(relation, event_operation);
+        function_name := audit.claim_capture_function(relation, event_operation);
         execute format(
             'create or replace function audit.%I() returns trigger language plpgsql security definer '
             'set search_path = pg_catalog, pg_temp%s as %L',
             function_name,
-            -- Reading for a TRUNCATE must see every row or fail.
-            case event_operation when 'TRUNCATE' then ' set row_security = off' else '' end,
+            case
+                -- Reading for a TRUNCATE must see every row or fail.
+                when event_operation = 'TRUNCATE' and not audit.sees_every_row(relation) then ' set row_security = off'
+                else ''
+            end,
             audit.compiled_body(tracked, event_operation)
         );
         execute format('revoke execute on function audit.%I() from public', function_name);

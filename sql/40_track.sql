@@ -67,6 +67,7 @@ begin
         is distinct from
         (excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret);
 
+    perform audit.allow_truncate_to_read(relation);
     perform audit.compile_table(relation);
     perform audit.create_triggers(relation);
 
@@ -189,10 +190,12 @@ begin
         where only_relation is null or relation = only_relation
         order by relation
     loop
+        perform audit.allow_truncate_to_read(tracked_relation);
         perform audit.compile_table(tracked_relation);
         perform audit.create_triggers(tracked_relation);
         compiled := compiled + 1;
     end loop;
+    perform audit.drop_orphaned_functions();
     return compiled;
 end
 $$;
@@ -355,8 +358,6 @@ begin
             planned.function_name
         );
     end loop;
-    perform audit.drop_capture_functions(relation, unused => true);
-    perform audit.allow_truncate_to_read(relation);
 end
 $$;
 
@@ -436,7 +437,7 @@ $$;
 
 comment on function audit.drop_triggers(regclass) is 'Removes pgtrail''s triggers from a table and its partitions.';
 
-create or replace function audit.drop_capture_functions(relation regclass, unused boolean default false)
+create or replace function audit.drop_capture_functions(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -444,27 +445,38 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    function_name name;
-    wanted text[] := array(
-        select audit.capture_function_name(relation, operation)
-        from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as operation
-    );
+    operation text;
 begin
-    for function_name in
-        select proname
-        from pg_proc
-        where pronamespace = 'audit'::regnamespace
-            and starts_with(proname, 'capture ')
-            and case
-                -- After a rename: what no trigger calls any more.
-                when unused then proname <> all (wanted) and not exists (select from pg_trigger where tgfoid = pg_proc.oid)
-                else proname = any (wanted)
-            end
+    foreach operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
-        execute format('drop function audit.%I()', function_name);
+        execute format('drop function if exists audit.%I()', audit.capture_function_name(relation, operation));
     end loop;
 end
 $$;
 
-comment on function audit.drop_capture_functions(regclass, boolean) is
-    'Drops a table''s compiled functions, or (unused) those that no trigger calls any more.';
+comment on function audit.drop_capture_functions(regclass) is
+    'Drops a table''s compiled functions, which no trigger may call any more.';
+
+create or replace function audit.drop_orphaned_functions()
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    orphan name;
+begin
+    for orphan in
+        select pg_proc.proname
+        from pg_proc
+        where pg_proc.pronamespace = 'audit'::regnamespace
+            and starts_with(pg_proc.proname, 'capture ')
+            and not exists (select from pg_trigger where tgfoid = pg_proc.oid)
+    loop
+        execute format('drop function audit.%I()', orphan);
+    end loop;
+end
+$$;
+
+comment on function audit.drop_orphaned_functions() is 'Drops the compiled functions of tables that are gone.';

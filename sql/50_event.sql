@@ -183,3 +183,6 @@ $$;
 
 comment on function audit.adopt_default_partition() is
     'Turns a default partition that holds rows into the partition of their months, and makes an empty one.';
+
+-- Before anything is recorded, so that the default partition stays empty.
+select audit.make_partitions();
