@@ -1,7 +1,10 @@
 """A real Postgres for every test: each server that is found, a template database on each, a clone for each test."""
 
 import itertools
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,7 +30,13 @@ SETTINGS = {
 ROOM_BYTES = 1 << 30
 """Containers often have a small /dev/shm; cloning there is some twenty times as fast as on a disk."""
 
-LOGINS = {"app": None, "reader": "audit_reader", "auditor": "audit_auditor", "forwarder": "audit_forwarder", "admin": "audit_admin"}
+LOGINS = {
+    "app": None,
+    "reader": "audit_reader",
+    "auditor": "audit_auditor",
+    "forwarder": "audit_forwarder",
+    "admin": "audit_admin",
+}
 """Login roles, and the group that each is in."""
 
 _numbers = itertools.count()
@@ -150,3 +159,20 @@ def _clone(server: EmbeddedPostgres, template: str | None) -> Iterator[Database]
         yield database
         database.close()
 
+
+@pytest.fixture
+def pgtrail(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the command as a person would: arguments, and whose database; its output and exit status."""
+
+    def run(*arguments: str, dsn: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG"))}
+        return subprocess.run(
+            [sys.executable, "-m", "pgtrail_cli", *arguments],
+            env=inherited | {"HOME": str(tmp_path), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run

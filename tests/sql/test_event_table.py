@@ -133,7 +133,9 @@ def test_the_newest_page_is_read_from_an_index(populated, nemo):
 def test_a_cell_that_a_spreadsheet_would_run_is_disarmed(nemo):
     su = nemo.connect()
     names = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "fine", "a=b", 'quo"te, and\nline']
-    su.execute("insert into nemo.organization (name, slug) select name, md5(name) from unnest(%s::text[]) as name", [names])
+    su.execute(
+        "insert into nemo.organization (name, slug) select name, md5(name) from unnest(%s::text[]) as name", [names]
+    )
     with su.cursor().copy("copy (select * from audit.export) to stdout csv header") as copy:
         text = b"".join(bytes(chunk) for chunk in copy).decode()
     rows = [row for row in csv.DictReader(io.StringIO(text, newline="")) if row["action"] == "organization.created"]

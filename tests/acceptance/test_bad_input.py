@@ -1,0 +1,155 @@
+"""Bad input gets one line that says what and how to mend it, and changes nothing."""
+
+import psycopg
+import pytest
+
+ELEVEN = "api_keys, members, teams, organization, budgets, guardrails, plan, settings, data_policy, profile, password"
+
+STATE = """
+    select
+        (select array_agg(t order by relation) from audit.tracked_table as t)::text,
+        (select array_agg(d order by id) from audit.destination as d)::text,
+        (select array_agg(c order by name) from audit.category as c)::text,
+        (select count(*) from audit.event)
+"""
+
+CASES = [
+    (["track", "nemo.nope"], 1, ['"nemo.nope" does not exist', "schema.table"]),
+    (["track", "nope.nope.nope.nope"], 1, ["nope"]),
+    (["track", "pg_catalog.pg_views"], 1, ["is a view", "Name an ordinary"]),
+    (["track", "nemo.team", "--ignore", "nope"], 1, ['no column "nope"', "rpm_limit"]),
+    (["track", "nemo.team", "--category", "nope"], 1, ['no category "nope"', ELEVEN]),
+    (["untrack", "public.nothing"], 1, ["does not exist"]),
+    (["log", "--category", "nope"], 1, ['no category "nope"', ELEVEN]),
+    (["log", "--since", "tralala"], 1, ['"tralala" is no time', "yesterday"]),
+    (["log", "--until", "32nd"], 1, ['"32nd" is no time']),
+    (["log", "--limit", "0"], 2, ["0 is not in the range"]),
+    (["log", "--json", "--csv"], 2, ["exclude each other"]),
+    (["log", "-f", "--csv"], 2, ["--json"]),
+    (["show", "999999"], 1, ["no event 999999", "pgtrail log"]),
+    (["show", "x"], 2, ['"x" is no event id']),
+    (["show", "9" * 30], 2, ["is no event id"]),
+    (["export", "/no/such/folder/x.csv"], 1, ["no such file or directory", "a folder that exists"]),
+    (["export", "/proc/x.csv"], 1, ["can't write"]),
+    (["destination", "add", "x", "--url", "no url"], 1, ['"no url" is not a URL', "https://"]),
+    (["destination", "add", "x", "--url", "ftp://x.example"], 1, ["is not a URL", "https://"]),
+    (["destination", "add", "x", "--url", "http://x.example"], 1, ["is not https", "--allow-http"]),
+    (["destination", "add", "x", "--url", "https://u:hunter2@x.example/"], 1, ["is not a URL", "without a user name"]),
+    (["destination", "add", "a b", "--url", "https://x.example"], 1, ["can't be a destination's name", "letters"]),
+    (["destination", "add", "x", "--url", "https://x.example", "--format", "xml"], 1, ['no format "xml"', "webhook"]),
+    (["destination", "add", "x", "--url", "https://x.example", "--category", "nope"], 1, ["no category", ELEVEN]),
+    (["destination", "add", "x", "--url", "https://x.example", "--since", "nope"], 1, ["is no time"]),
+    (["destination", "add", "siem", "--url", "https://x.example"], 1, ["already", "another name"]),
+    (["destination", "pause", "nope"], 1, ['no destination "nope"', "siem"]),
+    (["destination", "remove", "nope", "--yes"], 1, ['no destination "nope"']),
+    (["destination", "test", "nope"], 1, ['no destination "nope"']),
+    (["nope"], 2, ["No such command 'nope'"]),
+]
+
+
+def the_line(done):
+    """What was said, which has to be a single line; a usage error has its usage above it."""
+    assert "Traceback" not in done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode == 2:
+        lines = [line for line in lines if not line.startswith(("Usage:", "Try "))]
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+@pytest.fixture
+def database(nemo):
+    nemo.connect().execute("select audit.add_destination('siem', 'https://siem.example')")
+    return nemo
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "says"), CASES, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_bad_input_gets_a_line_with_its_mend_and_changes_nothing(database, pgtrail, arguments, status, says):
+    su = database.connect()
+    before = su.execute(STATE).fetchone()
+    done = pgtrail(*arguments, dsn=database.dsn())
+    assert done.returncode == status, done.stderr
+    assert done.stdout == ""
+    line = the_line(done)
+    assert "hunter2" not in line
+    for part in says:
+        assert part in line
+    assert su.execute(STATE).fetchone() == before
+
+
+def test_a_table_without_a_key_is_tracked_and_a_warning_says_what_it_is_known_by(database, pgtrail):
+    database.connect().execute("create table public.keyless (name text)")
+    done = pgtrail("track", "public.keyless", dsn=database.dsn())
+    assert done.returncode == 0
+    assert "keyless has no primary key: its events are identified by a digest of the whole row" in done.stderr
+
+
+NEED_PGTRAIL = [
+    ["log"], ["show", "1"], ["export", "x.csv"], ["tables"], ["status"], ["track", "pg_catalog.pg_class"], ["destination", "list"],
+    ["destination", "add", "x", "--url", "https://x.example"], ["forward"], ["shell", "-c", "select 1"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("arguments", NEED_PGTRAIL, ids=" ".join)
+def test_a_database_that_is_not_migrated_is_named_so(bare_db, pgtrail, arguments):
+    done = pgtrail(*arguments, dsn=bare_db.dsn())
+    assert done.returncode == 1
+    line = the_line(done)
+    assert "has no pgtrail" in line
+    assert "pgtrail migrate" in line
+
+
+@pytest.mark.parametrize("arguments", [*NEED_PGTRAIL, ["migrate"]], ids=" ".join)
+def test_no_database_there_is_one_line(server, pgtrail, arguments):
+    done = pgtrail(*arguments, dsn=server.dsn("no_such_database"))
+    assert done.returncode == 1
+    line = the_line(done)
+    assert 'database "no_such_database" does not exist' in line
+    assert "create it first" in line
+
+
+def test_no_server_there_is_one_line(pgtrail, tmp_path):
+    for target in (f"host={tmp_path}", "host=127.0.0.1 port=1", "host=nowhere.invalid"):
+        done = pgtrail("log", dsn=f"{target} user=x dbname=x password=hunter2")
+        assert done.returncode == 1
+        line = the_line(done)
+        assert "no connection to the database" in line
+        assert "is the server running" in line
+        assert "hunter2" not in line
+
+
+def test_a_connection_string_that_is_none_is_a_usage_error(pgtrail):
+    done = pgtrail("log", "--dsn", "postgresql://[")
+    assert done.returncode == 2
+    assert "postgresql://user@host/database" in the_line(done)
+
+
+def test_a_role_without_a_grant_is_told_which_one_it_needs(database, pgtrail):
+    for arguments in (["log"], ["export", "-"], ["destination", "list"], ["track", "nemo.team"], ["forward"]):
+        done = pgtrail(*arguments, dsn=database.dsn("app"))
+        assert done.returncode == 1
+        assert "audit_reader" in the_line(done)
+
+
+def test_a_wrong_password_is_one_line_without_the_password(binaries, pgtrail, tmp_path_factory):
+    import socket
+
+    from pgtrail_cli.embedded import EmbeddedPostgres
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    folder = tmp_path_factory.mktemp("tcp")
+    for parent in (folder, folder.parent, folder.parent.parent):
+        parent.chmod(0o755)
+    with EmbeddedPostgres(folder / "data", binaries, {"fsync": "off"}, tcp_port=port) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("alter role postgres password 'right'")
+        done = pgtrail("log", dsn=f"host=127.0.0.1 port={port} user=postgres dbname=postgres password=hunter2")
+    assert done.returncode == 1
+    line = the_line(done)
+    assert "password authentication failed" in line
+    assert "~/.pgpass" in line
+    assert "hunter2" not in line
