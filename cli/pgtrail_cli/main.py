@@ -1,5 +1,9 @@
 """The command ``pgtrail``."""
 
+import signal
+import sys
+from types import FrameType
+
 import click
 
 from pgtrail_cli.commands.demo import demo
@@ -23,6 +27,12 @@ def main() -> None:
       pgtrail migrate && pgtrail track public.api_key --org org_id --label name
       pgtrail log --since 7d
     """
+    # Whatever is half done is put away, as at Ctrl-C.
+    signal.signal(signal.SIGTERM, _leave)
+
+
+def _leave(signal_number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signal_number)
 
 
 for command in (demo, migrate, status, track, untrack, tables, log, show, export, destination, forward, shell):

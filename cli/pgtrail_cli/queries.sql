@@ -156,7 +156,7 @@ where destination.id = audit.destination_id(%(name)s)
 
 -- name: reader_role
 select case when pg_has_role('audit_auditor', 'member') then 'audit_auditor' else 'audit_reader' end
-where exists (select from pg_roles where rolname = 'audit_auditor')
+where to_regclass('audit.log') is not null
 
 -- name: status_of_forwarder
 select count(*)
