@@ -1,0 +1,206 @@
+"""The server of our own: as root and as a user, without leftovers."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from pgtrail_cli.binaries import best_binaries, find_binaries, readable_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.errors import NoPostgres, ServerError
+from pgtrail_cli.server_user import server_user
+
+QUICK = {"fsync": "off"}
+
+
+@pytest.fixture
+def folder():
+    made = Path(tempfile.mkdtemp(prefix="pgtrail-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made)
+
+
+def running_with(marker):
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(marker).encode() in (process / "cmdline").read_bytes():
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def guards_of(pid):
+    return [
+        guard
+        for guard in running_with("guard.py")
+        if str(pid).encode() in Path(f"/proc/{guard}/cmdline").read_bytes().split(b"\0")
+    ]
+
+
+def wait_until_gone(look):
+    deadline = time.monotonic() + 30
+    while look():
+        assert time.monotonic() < deadline, "processes are left"
+        time.sleep(0.02)
+
+
+def test_what_was_written_is_there_after_a_stop_and_after_a_crash(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries) as server:
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("create table kept (id int)")
+            connection.execute("insert into kept values (1)")
+        server.restart(signal.SIGQUIT)
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            connection.execute("insert into kept values (2)")
+    with EmbeddedPostgres(folder / "data", binaries) as server, psycopg.connect(server.dsn()) as connection:
+        assert connection.execute("select count(*) from kept").fetchone() == (2,)
+
+
+def test_a_clean_stop_leaves_no_process_and_no_socket(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
+        pid, sockets = server.pid, server.socket_dir
+        assert guards_of(pid)
+    assert running_with(folder) == []
+    assert guards_of(pid) == []
+    assert not sockets.exists()
+
+
+def test_a_parent_that_is_killed_leaves_no_process(binaries, folder):
+    script = (
+        "import sys, time, pathlib\n"
+        "from pgtrail_cli.binaries import find_binaries\n"
+        "from pgtrail_cli.embedded import EmbeddedPostgres\n"
+        "chosen = next(b for b in find_binaries() if str(b) == sys.argv[2])\n"
+        "server = EmbeddedPostgres(pathlib.Path(sys.argv[1]), chosen)\n"
+        "server.start()\n"
+        "print(server.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", script, folder / "data", str(binaries)], stdout=subprocess.PIPE)
+    pid = int(parent.stdout.readline())
+    assert guards_of(pid)
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    wait_until_gone(lambda: running_with(folder) or guards_of(pid))
+
+
+def test_only_its_own_socket_is_open(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
+        with psycopg.connect(server.dsn()) as connection:
+            assert connection.execute("show listen_addresses").fetchone() == ("",)
+        assert server.socket_dir.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
+        with pytest.raises(ServerError, match=rf"process {server.pid}\) is already using"):
+            EmbeddedPostgres(folder / "data", binaries, QUICK).start()
+        with psycopg.connect(server.dsn()) as connection:
+            connection.execute("select 1")
+
+
+def test_a_lock_file_that_a_crash_left_is_no_hindrance(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK):
+        pass
+    (folder / "data" / "postmaster.pid").write_text("999999999\n")
+    with EmbeddedPostgres(folder / "data", binaries, QUICK):
+        pass
+
+
+def test_a_folder_of_another_version_is_refused_with_both_versions(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK):
+        pass
+    (folder / "data" / "PG_VERSION").write_text("9\n")
+    with pytest.raises(
+        ServerError, match=rf"made by PostgreSQL 9, and the server at hand is {binaries.major} .*--data-dir"
+    ):
+        EmbeddedPostgres(folder / "data", binaries, QUICK).start()
+
+
+def test_a_folder_that_holds_something_else_is_left_alone(binaries, folder):
+    (folder / "data").mkdir()
+    (folder / "data" / "thesis.txt").write_text("mine")
+    with pytest.raises(ServerError, match="not empty and holds no database"):
+        EmbeddedPostgres(folder / "data", binaries, QUICK).start()
+    assert [file.name for file in (folder / "data").iterdir()] == ["thesis.txt"]
+
+
+def test_a_setting_that_the_server_refuses_is_said_in_one_line(binaries, folder):
+    with pytest.raises(ServerError) as raised:
+        EmbeddedPostgres(folder / "data", binaries, {"no_such_setting": "1"}).start()
+    assert "no_such_setting" in raised.value.format_message()
+    assert running_with(folder) == []
+
+
+def test_where_no_server_is_the_error_says_how_to_get_one(folder, monkeypatch):
+    monkeypatch.setenv("PGTRAIL_PG_BIN", str(folder))
+    with pytest.raises(NoPostgres, match="PGTRAIL_PG_BIN"):
+        best_binaries()
+
+
+def test_a_folder_named_in_the_environment_is_the_only_one_that_is_used(binaries, monkeypatch):
+    monkeypatch.setenv("PGTRAIL_PG_BIN", str(binaries.bin_dir))
+    (found,) = find_binaries()
+    assert (found.major, found.source) == (binaries.major, "environment")
+
+
+AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become somebody else")
+
+
+@AS_ROOT
+def test_as_root_the_server_runs_as_somebody_else(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
+        assert Path(f"/proc/{server.pid}").stat().st_uid == server_user().uid != 0
+
+
+@AS_ROOT
+def test_as_root_binaries_out_of_the_servers_reach_are_copied_with_their_libraries(folder):
+    embedded = next(found for found in find_binaries() if found.source == "embedded")
+    root = embedded.bin_dir.parents[1]
+    hidden = folder / "hidden"
+    for part in (root, root.with_name(f"{root.name}.libs")):
+        shutil.copytree(part, hidden / part.name)
+    hidden.chmod(0o700)
+    unreachable = type(embedded)(hidden / root.name / "pginstall" / "bin", embedded.major, "embedded")
+    assert readable_binaries(unreachable, server_user()) != unreachable.bin_dir
+    with EmbeddedPostgres(folder / "data", unreachable, QUICK) as server, psycopg.connect(server.dsn()) as connection:
+        connection.execute("select 1")
+
+
+@AS_ROOT
+def test_as_root_a_folder_out_of_the_servers_reach_is_refused_with_the_mend(binaries, folder):
+    (folder / "private").mkdir(mode=0o700)
+    with pytest.raises(ServerError, match=r"can't reach .*--data-dir"):
+        EmbeddedPostgres(folder / "private" / "data", binaries, QUICK).start()
+
+
+@AS_ROOT
+def test_a_normal_user_needs_no_root(folder):
+    nobody = pwd.getpwnam("nobody")
+    # A checkout and an interpreter below root's home are not theirs to read: then from a copy.
+    home = folder / "home"
+    home.mkdir()
+    packages = Path(sys.prefix) / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    if not all(server_user().can_reach(path) for path in (packages / "x", Path(os.path.realpath(sys.executable)))):
+        pytest.skip("nobody can't reach this interpreter; run the tests as a normal user to see this one")
+    os.chown(home, nobody.pw_uid, nobody.pw_gid)
+    done = subprocess.run(
+        [sys.executable, "-m", "pgtrail_cli", "demo", "--once"],
+        user=nobody.pw_uid, group=nobody.pw_gid, extra_groups=[], cwd="/",
+        env={"HOME": str(home), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"},
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (home / ".local" / "share" / "pgtrail" / "PG_VERSION").exists()

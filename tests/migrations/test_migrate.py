@@ -1,0 +1,137 @@
+"""All or nothing, once, and by several at once."""
+
+import hashlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from pgtrail_cli.errors import MigrationFailed
+from pgtrail_cli.migrations import migrate, project_files, sql_files
+
+CATALOGUE = """
+    select md5(string_agg(line, ' ' order by line)) from (
+        select oid::text || xmin::text as line from pg_class where relnamespace = 'audit'::regnamespace
+        union all select oid::text || xmin::text from pg_proc where pronamespace = 'audit'::regnamespace
+        union all select oid::text || xmin::text from pg_trigger
+        union all select event::text from audit.event
+    ) as lines
+"""
+
+
+def fingerprint(database):
+    return database.connect().execute(CATALOGUE).fetchone()[0]
+
+
+def test_a_released_migration_never_changes_but_is_followed_by_another():
+    released = dict(
+        reversed(line.split()) for line in Path(__file__).with_name("released.sha256").read_text().splitlines()
+    )
+    present = {
+        file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in project_files("migrations").glob("*.sql")
+    }
+    assert present == released, (
+        "add a migration (and its line to released.sha256); databases that have the old one keep it"
+    )
+
+
+def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_db, pgtrail):
+    first = pgtrail("migrate", "--nemo", dsn=bare_db.dsn())
+    assert (first.returncode, first.stdout) == (0, "")
+    assert "applied migrations/0001" in first.stderr
+    before = fingerprint(bare_db)
+    second = pgtrail("migrate", "--nemo", dsn=bare_db.dsn())
+    assert (second.returncode, second.stderr) == (0, "pgtrail: up to date, nothing changed\n")
+    assert fingerprint(bare_db) == before
+
+
+def test_several_at_once_are_all_content(bare_db):
+    with ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: migrate(bare_db.dsn()), range(4)))
+    assert sorted(one.anything for one in done) == [False, False, False, True]
+    assert bare_db.connect().execute("select count(*) from audit.installation").fetchone() == (1,)
+
+
+def copied(tmp_path, name):
+    return Path(shutil.copytree(project_files(name), tmp_path / name))
+
+
+def test_a_failure_in_the_last_step_leaves_a_new_database_as_it_was(bare_db, tmp_path):
+    broken = tmp_path / "99_broken.sql"
+    broken.write_text("create table audit.half (id int);\nselect nonsense;")
+    with pytest.raises(MigrationFailed) as raised:
+        migrate(bare_db.dsn(), behaviour=[*sql_files(), broken])
+    assert "failed in sql/99_broken.sql and changed nothing" in str(raised.value)
+    assert "\n" not in raised.value.format_message()
+    assert bare_db.connect().execute("select to_regnamespace('audit')").fetchone() == (None,)
+    assert migrate(bare_db.dsn()).anything
+
+
+def test_a_failing_migration_leaves_the_old_version_at_work(nemo, tmp_path):
+    folder = copied(tmp_path, "migrations")
+    (folder / "0098.fine.sql").write_text("-- depends: 0004.forwarding\ncreate table audit.fine (id int);")
+    (folder / "0099.broken.sql").write_text("-- depends: 0098.fine\ndrop view audit.log cascade; select 1 / 0;")
+    before = fingerprint(nemo)
+    with pytest.raises(MigrationFailed, match=r"migrations/0099\.broken\.sql .*division by zero"):
+        migrate(nemo.dsn(), migrations=folder)
+    assert fingerprint(nemo) == before
+    (folder / "0099.broken.sql").unlink()
+    assert migrate(nemo.dsn(), migrations=folder).applied == ("0098.fine",)
+
+
+def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(bare_db, tmp_path):
+    slow = tmp_path / "00_slow.sql"
+    slow.write_text("select pg_sleep(60);")
+    script = (
+        "import sys, pathlib; from pgtrail_cli.migrations import migrate, sql_files\n"
+        "migrate(sys.argv[1], behaviour=[*sql_files(), pathlib.Path(sys.argv[2])])"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, bare_db.dsn(), str(slow)])
+    su = bare_db.connect()
+    deadline = time.monotonic() + 30
+    asleep = "select pid from pg_stat_activity where datname = %s and wait_event = 'PgSleep'"
+    while (row := su.execute(asleep, [bare_db.name]).fetchone()) is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    su.execute("select pg_terminate_backend(%s)", [row[0]])
+    assert su.execute("select to_regnamespace('audit')").fetchone() == (None,)
+    assert migrate(bare_db.dsn()).anything
+
+
+def test_changed_behaviour_is_installed_and_the_tracked_tables_go_on(nemo, tmp_path):
+    extra = tmp_path / "99_extra.sql"
+    extra.write_text("create function audit.extra() returns int language sql as 'select 1';")
+    done = migrate(nemo.dsn(), behaviour=[*sql_files(), extra])
+    assert (done.applied, done.sql_replaced, done.compiled) == ((), True, 12)
+    nemo.connect("app").execute("insert into nemo.organization (name, slug) values ('a', 'a')")
+    assert nemo.connect().execute("select count(*) from audit.organization").fetchone() == (1,)
+
+
+def test_a_role_that_may_create_roles_and_schemas_needs_no_superuser(server, bare_db, pgtrail):
+    su = bare_db.connect()
+    su.execute("do $$ begin create role builder login createrole; exception when duplicate_object then null; end $$")
+    su.execute("drop role if exists audit_probe")
+    for role in ("audit_owner", "audit_admin", "audit_auditor", "audit_reader", "audit_forwarder"):
+        su.execute(f"do $$ begin create role {role} nologin; exception when duplicate_object then null; end $$")
+        # On 16 and later only who created a role, or was given ADMIN, may hand it on.
+        su.execute(f"grant {role} to builder with admin option")
+    su.execute(f"grant all on database {bare_db.name} to builder")
+    su.execute("create schema shop authorization builder")
+    done = pgtrail("migrate", dsn=bare_db.dsn("builder"))
+    assert done.returncode == 0, done.stderr
+    builder = bare_db.connect("builder")
+    builder.execute("create table shop.item (id int primary key, name text)")
+    assert pgtrail("track", "shop.item", "--label", "name", dsn=bare_db.dsn("builder")).returncode == 0
+    builder.execute("insert into shop.item values (1, 'a')")
+    builder.execute("alter table shop.item add column note text")
+    builder.execute("select audit.recompile('shop.item')")
+    builder.execute("update shop.item set note = 'n'")
+    rows = builder.execute("select action, changed from audit.log where category = 'item' order by id").fetchall()
+    assert rows == [("item.created", None), ("item.updated", ["note"])]
