@@ -65,7 +65,7 @@ comment on column audit.tracked_table.category is 'The category of its events, u
 comment on column audit.tracked_table.org is 'The column that holds the organization; null: its events belong to no organization.';
 comment on column audit.tracked_table.label is 'The column that people know the resource by; null: none.';
 comment on column audit.tracked_table.ignore is 'Columns that are neither compared nor recorded.';
-comment on column audit.tracked_table.secret is 'Columns, and dotted paths into JSON columns (`*` for any key or element), whose values are recorded as "[redacted]".';
+comment on column audit.tracked_table.secret is 'Columns, and dotted paths into JSON columns (`*` for any key or element, `**` for any number of them), whose values are recorded as "[redacted]".';
 comment on column audit.tracked_table.column_numbers is 'Column name to attnum when the triggers were last compiled: how a renamed column is recognised.';
 comment on column audit.tracked_table.created_at is 'When the table was first tracked.';
 

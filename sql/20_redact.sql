@@ -23,8 +23,12 @@ strict
 parallel safe
 as $$
 begin
-    if pg_catalog.cardinality(path) = 0 then
+    if path in ('{}', '{**}') then
         return case pg_catalog.jsonb_typeof(value) when 'null' then value else '"[redacted]"' end;
+    end if;
+
+    if path[1] = '**' then
+        return audit.redact_below(value, path);
     end if;
 
     case pg_catalog.jsonb_typeof(value)
@@ -64,4 +68,37 @@ end
 $$;
 
 comment on function audit.redact(jsonb, text[]) is
-    'The value with what stands at the path replaced by "[redacted]" (null stays null). `*` in the path is any key or element.';
+    'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
+
+create or replace function audit.redact_below(value jsonb, path text[])
+returns jsonb
+language plpgsql
+immutable
+strict
+parallel safe
+as $$
+begin
+    case pg_catalog.jsonb_typeof(value)
+        when 'object' then
+            return (
+                select coalesce(pg_catalog.jsonb_object_agg(member.key, audit.redact(member.value, path)), '{}')
+                from pg_catalog.jsonb_each(audit.redact(value, path[2:])) as member
+            );
+        when 'array' then
+            return (
+                select coalesce(
+                    pg_catalog.jsonb_agg(audit.redact(element.value, path) order by element.position), '[]'
+                )
+                from pg_catalog.jsonb_array_elements(value) with ordinality as element (value, position)
+            );
+        when 'string' then
+            -- JSON text inside a string has places too; nothing else that is a string has.
+            return case when value #>> '{}' ~ '^\s*[\[{"]' then '"[redacted]"' else value end;
+        else
+            return value;
+    end case;
+end
+$$;
+
+comment on function audit.redact_below(jsonb, text[]) is
+    'audit.redact() for a path that begins with `**`: applied here and at every place below.';

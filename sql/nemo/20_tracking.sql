@@ -34,11 +34,11 @@ select audit.track('nemo.budget', 'budget', 'budgets', org => 'org_id', label =>
     ignore => '{spend,resets_at,updated_at}');
 
 select audit.track('nemo.guardrail', 'guardrail', 'guardrails', org => 'org_id', label => 'name',
-    ignore => '{updated_at}', secret => '{config.api_key,config.secret}');
+    ignore => '{updated_at}', secret => '{config.**.api_key,config.**.secret,config.**.token,config.**.password}');
 
 -- Setting it for the first time, changing it and going back to the default are all updates of the settings.
 select audit.track('nemo.setting', 'settings', 'settings', org => 'org_id', label => 'name',
-    ignore => '{updated_at}', secret => '{value.api_key,value.*.api_key,value.secret,value.*.secret}');
+    ignore => '{updated_at}', secret => '{value.**.api_key,value.**.secret,value.**.token,value.**.password}');
 select audit.rule('nemo.setting', setting.action, setting.category, operation.name, operation.changed_row || setting.is_it)
 from (values
     (1, 'INSERT', 'new'),

@@ -1,0 +1,94 @@
+"""No secret is in the log, wherever in a row it stands."""
+
+import json
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
+
+
+def test_a_key_that_is_a_secret_tells_rows_apart_without_being_shown(su, recorded):
+    su.execute("create table public.thing (token text primary key, n int)")
+    su.execute("select audit.track('public.thing', 'thing')")
+    su.execute("insert into public.thing values ('S3CRET', 1), ('S3CRET-2', 1)")
+    su.execute("update public.thing set n = 2 where token = 'S3CRET'")
+    events = recorded()
+    assert events[2][1] in {events[0][1], events[1][1]}
+    assert len({events[0][1], events[1][1]}) == 2
+    assert "S3CRET" not in str(events)
+
+
+def test_secrets_inside_json_are_redacted_wherever_the_path_leads(su, recorded):
+    su.execute("create table public.thing (id int primary key, config jsonb)")
+    su.execute(
+        "select audit.track('public.thing', 'thing', secret => '{config.api_key,config.hooks.*.secret,config.deep.*.*}')"
+    )
+    config = {
+        "api_key": "S3CRET", "level": 1, "none": None, "deep": {"a": {"b": "S3CRET", "c": None}},
+        "hooks": [{"secret": "S3CRET", "url": "u"}, {"secret": None}, "S3CRET"],
+    }  # fmt: skip
+    su.execute("insert into public.thing values (1, %s), (2, '\"S3CRET\"'), (3, null), (4, '[]')", [json.dumps(config)])
+    rows = [event[3]["config"] for event in recorded()]
+    assert rows[0] == {
+        "api_key": "[redacted]", "level": 1, "none": None, "deep": {"a": {"b": "[redacted]", "c": None}},
+        "hooks": [{"secret": "[redacted]", "url": "u"}, {"secret": None}, "[redacted]"],
+    }  # fmt: skip
+    assert rows[1:] == ["[redacted]", None, []]
+
+
+def test_columns_that_look_secret_are_redacted_unless_revealed(su, recorded):
+    su.execute(
+        'create table public.thing (id int primary key, "passwordHash" text, api_token text, max_tokens int, salt text, hashtag text)'
+    )
+    su.execute("select audit.track('public.thing', 'thing', reveal => '{salt}')")
+    su.execute("insert into public.thing values (1, 'S3CRET', 'S3CRET', 4, 'sea', 'fox')")
+    assert recorded()[0][3] == {
+        "id": 1, "passwordHash": "[redacted]", "api_token": "[redacted]", "max_tokens": 4, "salt": "sea", "hashtag": "fox",
+    }  # fmt: skip
+
+
+def test_a_secret_column_stays_secret_when_it_is_renamed(su, recorded):
+    su.execute("create table public.thing (id int primary key, plain text)")
+    su.execute("select audit.track('public.thing', 'thing', secret => '{plain}')")
+    su.execute("alter table public.thing rename column plain to open_text")
+    su.execute("insert into public.thing values (1, 'S3CRET')")
+    assert recorded()[0][3] == {"id": 1, "open_text": "[redacted]"}
+
+
+def test_a_path_with_two_stars_finds_a_member_however_deep(su, recorded):
+    su.execute("create table public.thing (id int primary key, config jsonb)")
+    su.execute("select audit.track('public.thing', 'thing', secret => '{config.**.api_key}')")
+    config = {
+        "api_key": "S3CRET", "strategy": "latency", "models": ["a", {"api_key": {"v": "S3CRET"}, "url": "u"}],
+        "deep": {"er": [[{"api_key": None}], {"api_key": ["S3CRET"]}]}, "text": '{"api_key": "S3CRET"}', "note": "{",
+    }  # fmt: skip
+    su.execute("insert into public.thing values (1, %s)", [json.dumps(config)])
+    assert recorded()[0][3]["config"] == {
+        "api_key": "[redacted]", "strategy": "latency", "models": ["a", {"api_key": "[redacted]", "url": "u"}],
+        "deep": {"er": [[{"api_key": None}], {"api_key": "[redacted]"}]}, "text": "[redacted]", "note": "[redacted]",
+    }  # fmt: skip
+
+
+SCALARS = st.none() | st.booleans() | st.integers(-9, 9) | st.sampled_from(["", "a", "größe", "0"])
+DOCUMENTS = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abk*"), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+def without(value, name):
+    """The law in another language: every member of this name hidden, unless it is null; all else as it was."""
+    if isinstance(value, list):
+        return [without(element, name) for element in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: without(member, name) if key != name or member is None else "[redacted]" for key, member in value.items()
+    }
+
+
+@given(document=DOCUMENTS)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_two_stars_hide_every_member_of_the_name_and_nothing_else(su, document):
+    assert su.execute("select audit.redact(%s, '{**,k}')", [Jsonb(document)]).fetchone()[0] == without(document, "k")
