@@ -5,9 +5,11 @@ import signal
 import statistics
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from psycopg.conninfo import make_conninfo
+from rich.columns import Columns
 from rich.console import Console
 from rich.rule import Rule
 
@@ -20,6 +22,9 @@ from pgtrail_cli.embedded import EmbeddedPostgres, default_data_dir
 from pgtrail_cli.errors import PgtrailError, Undelivered
 from pgtrail_cli.filters import resolve
 from pgtrail_cli.render import console
+
+if TYPE_CHECKING:
+    from pgtrail_cli.demo.receiver import Receiver
 
 SETTINGS = {
     # The moment of each commit, to measure how long an event takes from there.
@@ -64,7 +69,7 @@ def demo(once: bool, data_dir: Path | None) -> None:
                 arrival = stage.wait_for_arrival(dsn, receiver)
                 auditor = make_conninfo(dsn, user="demo_auditor")
                 _show_log(screen, auditor, arrival.recorded)
-                _show_arrival(screen, arrival, receiver.rejected)
+                _show_arrival(screen, arrival, receiver)
                 _show_next(screen, auditor)
                 if not once and not arrival.missing:
                     screen.print("\nIt stays up until Ctrl-C.")
@@ -90,18 +95,29 @@ def _show_log(screen: Console, dsn: str, events: int) -> None:
         print_event(connection, rotated[0])
 
 
-def _show_arrival(screen: Console, arrival: Arrival, rejected: int) -> None:
-    screen.print(Rule("what the receiver got", align="left"))
-    latencies = arrival.latencies
+def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> None:
+    screen.print(Rule("what the receiver got, and how long after the commit", align="left"))
+    actions = {receipt.event_id: receipt.action for receipt in receiver.receipts}
     screen.print(
-        f"{arrival.received} of {arrival.recorded} recorded events, every signature verified with the library "
-        f"standardwebhooks; {rejected} rejected, {arrival.duplicates} received twice."
+        Columns(
+            [
+                f"{milliseconds:6.1f} ms  evt_{event_id} {actions[event_id]}"
+                for event_id, milliseconds in sorted(arrival.latencies.items())
+            ],
+            column_first=True,
+            padding=(0, 3),
+        )
+    )
+    latencies = arrival.latencies.values()
+    screen.print(
+        f"{len(latencies)} of {arrival.recorded} recorded events, every signature verified with the library "
+        f"standardwebhooks; {receiver.rejected} rejected, {arrival.duplicates} received twice."
     )
     if len(latencies) > 1:
         p99 = statistics.quantiles(latencies, n=100, method="inclusive")[98]
         screen.print(
             f"From commit to receipt: median {statistics.median(latencies):.1f} ms, p99 {p99:.1f} ms, "
-            f"longest {latencies[-1]:.1f} ms."
+            f"longest {max(latencies):.1f} ms."
         )
 
 

@@ -31,14 +31,13 @@ class Arrival:
     """What became of the events that were recorded.
 
     :param missing: ids that did not arrive in time.
-    :param latencies: milliseconds from commit to receipt, ascending, of each event's first arrival.
+    :param latencies: milliseconds from commit to receipt, of each event's first arrival, by its id.
     """
 
     recorded: int
-    received: int
     duplicates: int
     missing: tuple[int, ...]
-    latencies: tuple[float, ...]
+    latencies: dict[int, float]
 
 
 def build(server_dsn: str) -> str:
@@ -124,10 +123,13 @@ def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
         first.setdefault(receipt.event_id, receipt.received_at)
     return Arrival(
         recorded=len(committed),
-        received=len(committed.keys() & first.keys()),
         duplicates=len(receiver.receipts) - len(first),
         missing=tuple(sorted(committed.keys() - first.keys())),
-        latencies=tuple(sorted((first[i] - at).total_seconds() * 1000 for i, at in committed.items() if i in first)),
+        latencies={
+            event_id: (first[event_id] - moment).total_seconds() * 1000
+            for event_id, moment in committed.items()
+            if event_id in first
+        },
     )
 
 
