@@ -17,6 +17,8 @@ from typing import IO, Any
 import click
 import psycopg
 
+from pgtrail_cli.render import printable
+
 
 class PgtrailError(click.ClickException):
     """pgtrail can't do that."""
@@ -32,7 +34,7 @@ class PgtrailError(click.ClickException):
 
     def format_message(self) -> str:
         """Message and mend on one line, whatever control characters a name in it holds."""
-        return " ".join(str(self).split())
+        return printable(" ".join(str(self).split()))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Write it to stderr."""

@@ -37,10 +37,24 @@ def local_time(moment: datetime | None) -> str:
 
 
 def value(value: Any, *, limit: int | None = None) -> str:
-    """A JSON value as people read it: strings bare, control characters escaped, the rest as JSON."""
-    shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in shown)
+    """A JSON value as people read it: a string bare, unless it would read as something else."""
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else json.dumps(value, ensure_ascii=False)
+    shown = printable(shown)
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with its control characters escaped: what a database holds must not steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _reads_as_json(text: str) -> bool:
+    """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return not text
+    return True
 
 
 def short_details(details: dict[str, dict[str, Any]] | None, operation: str | None) -> Text:
@@ -65,7 +79,7 @@ def _tells_something(field: str, change: dict[str, Any]) -> bool:
 
 def _append_change(text: Text, field: str, change: dict[str, Any], operation: str | None) -> None:
     before, after = change["before"], change["after"]
-    text.append(f"{value(field)} ", style="bold")
+    text.append(f"{printable(field)} ", style="bold")
     if operation != "UPDATE":
         text.append(value(after if operation == "INSERT" else before, limit=LONGEST_VALUE))
     elif REDACTED in (before, after):

@@ -32,6 +32,7 @@ CASES = [
     (["export", "/no/such/folder/x.csv"], 1, ["no such file or directory", "a folder that exists"]),
     (["export", "/proc/x.csv"], 1, ["can't write"]),
     (["destination", "add", "x", "--url", "no url"], 1, ['"no url" is not a URL', "https://"]),
+    (["destination", "add", "x", "--url", "https://x.example/\x1b[31m"], 1, ['\\x1b[31m" is not a URL', "https://"]),
     (["destination", "add", "x", "--url", "ftp://x.example"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "http://x.example"], 1, ["is not https", "--allow-http"]),
     (["destination", "add", "x", "--url", "https://u:hunter2@x.example/"], 1, ["is not a URL", "without a user name"]),
@@ -133,7 +134,7 @@ def test_a_role_without_a_grant_is_told_which_one_it_needs(database, pgtrail):
         assert "audit_reader" in the_line(done)
 
 
-def test_a_wrong_password_is_one_line_without_the_password(binaries, pgtrail, tmp_path_factory):
+def test_a_wrong_password_is_one_line_without_the_password(binaries, pgtrail, folder):
     import socket
 
     from pgtrail_cli.embedded import EmbeddedPostgres
@@ -141,9 +142,6 @@ def test_a_wrong_password_is_one_line_without_the_password(binaries, pgtrail, tm
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    folder = tmp_path_factory.mktemp("tcp")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o755)
     with EmbeddedPostgres(folder / "data", binaries, {"fsync": "off"}, tcp_port=port) as server:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute("alter role postgres password 'right'")

@@ -177,19 +177,12 @@ def descendants_of(marker):
     return found
 
 
-@pytest.fixture
-def demo_dir(tmp_path):
-    for parent in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        parent.chmod(0o755)
-    return tmp_path / "demo"
-
-
 ONLY_ONCE = pytest.mark.skipif(not find_binaries(), reason="no PostgreSQL server is here")
 
 
 @ONLY_ONCE
-def test_the_demo_shows_everything_and_ends_by_itself(pgtrail, demo_dir):
-    done = pgtrail("demo", "--once", "--data-dir", str(demo_dir))
+def test_the_demo_shows_everything_and_ends_by_itself(pgtrail, folder):
+    done = pgtrail("demo", "--once", "--data-dir", str(folder))
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     recorded = re.search(r"(\d+) of (\d+) recorded events, every signature verified", done.stdout)
@@ -198,16 +191,16 @@ def test_the_demo_shows_everything_and_ends_by_itself(pgtrail, demo_dir):
     assert int(recorded[1]) > 50
     for part in ("key.rotated", "● ", "From commit to receipt: median", "export PGTRAIL_DSN=", "pgtrail shell"):
         assert part in done.stdout
-    assert descendants_of(str(demo_dir).encode()) == []
+    assert descendants_of(str(folder).encode()) == []
 
 
 @ONLY_ONCE
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=lambda s: s.name)
-def test_the_demo_stays_until_it_is_ended_and_leaves_no_process_however_it_ends(demo_dir, how):
+def test_the_demo_stays_until_it_is_ended_and_leaves_no_process_however_it_ends(folder, how):
     import time
 
     process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "pgtrail_cli", "demo", "--data-dir", str(demo_dir)],
+        [sys.executable, "-u", "-m", "pgtrail_cli", "demo", "--data-dir", str(folder)],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -224,6 +217,6 @@ def test_the_demo_stays_until_it_is_ended_and_leaves_no_process_however_it_ends(
     status = process.wait(60)
     assert status == (0 if how is signal.SIGINT else -9)
     deadline = time.monotonic() + 45
-    while descendants_of(worker) or descendants_of(str(demo_dir).encode()):
+    while descendants_of(worker) or descendants_of(str(folder).encode()):
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.1)

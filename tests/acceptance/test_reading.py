@@ -147,6 +147,21 @@ def test_show_marks_what_changed_and_dims_what_did_not(full, pgtrail):
     assert "\x1b[3" not in pgtrail("show", str(event_id), dsn=full.dsn("auditor"), NO_COLOR="1", **colours).stdout
 
 
+def test_show_tells_null_from_nothing_and_a_number_from_a_text_that_looks_like_one(nemo, pgtrail):
+    nemo.connect("app").execute("insert into nemo.organization (name, slug, logo_url) values ('60', '', null)")
+    created = nemo.connect().execute("select max(id) from audit.event").fetchone()[0]
+    nemo.connect("app").execute("update nemo.organization set logo_url = 'null'")
+    shown = pgtrail("show", str(created), dsn=nemo.dsn("auditor")).stdout
+    fields = {line.split()[-2]: line.split()[-1] for line in shown.splitlines()}
+    assert (fields["name"], fields["slug"], fields["logo_url"]) == ('"60"', '""', "null")
+    assert "Before" not in shown
+    shown = pgtrail("show", str(created + 1), dsn=nemo.dsn("auditor")).stdout
+    assert next(line.split() for line in shown.splitlines() if "logo_url" in line) == [
+        "●", "logo_url", "null", '"null"',
+    ]  # fmt: skip
+    assert "resource      organization  60  " in shown
+
+
 def test_log_follows_also_what_was_in_flight_when_it_began_each_event_once(nemo):
     su = nemo.connect()
     su.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")

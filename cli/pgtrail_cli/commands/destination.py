@@ -12,7 +12,7 @@ from rich.text import Text
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.render import console, local_time, plain_table, value
+from pgtrail_cli.render import console, local_time, plain_table, printable
 from pgtrail_worker import http
 from pgtrail_worker.signature import sign
 from pgtrail_worker.verdict import Answer, Cause
@@ -107,9 +107,9 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
             str(row["events_behind"]),
             local_time(row["last_success_at"]),
             local_time(row["retry_at"]),
-            row["url"],
-            value(", ".join(part for key in ("categories", "actions", "orgs") for part in row[key] or ())),
-            value(row["last_error"] or ""),
+            printable(row["url"]),
+            printable(", ".join(part for key in ("categories", "actions", "orgs") for part in row[key] or ())),
+            printable(row["last_error"] or ""),
         )
     if rows:
         console().print(table)

@@ -15,7 +15,7 @@ from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
-from pgtrail_cli.render import console, local_time, plain_table, short_details, value
+from pgtrail_cli.render import console, local_time, plain_table, printable, short_details, value
 
 FOLLOW_SECONDS = 1.0
 """The longest time without a look: a notification is a hint, not a promise."""
@@ -105,8 +105,8 @@ def _print_table(connection: Connection, found: Found) -> None:
             str(event_id),
             local_time(occurred_at),
             Text(action, style="cyan"),
-            Text(value(actor or "")),
-            Text(value(resource or "")),
+            Text(printable(actor or "")),
+            Text(printable(resource or "")),
             short_details(details, operation),
         )
     if found:
@@ -158,7 +158,7 @@ def print_event(connection: Connection, event_id: int) -> None:
         raise _no_event(event_id)
     screen = console()
     screen.print(_heading(event))
-    screen.print(_diff(connection.execute(QUERIES["diff"], {"id": event_id}).fetchall()))
+    screen.print(_diff(connection.execute(QUERIES["diff"], {"id": event_id}).fetchall(), event["operation"]))
 
 
 def _no_event(event_id: int) -> PgtrailError:
@@ -182,7 +182,7 @@ def _heading(event: dict[str, Any]) -> Table:
     table.columns[0].style = "bold"
     for name, line in lines.items():
         if line:
-            table.add_row(name, Text(value(line)))
+            table.add_row(name, Text(printable(line)))
     return table
 
 
@@ -190,13 +190,16 @@ def _joined(*parts: str | None) -> str:
     return "  ".join(dict.fromkeys(part for part in parts if part))
 
 
-def _diff(fields: Sequence[tuple[Any, ...]]) -> Table:
-    table = plain_table("", "Field", "Before", "After")
+def _diff(fields: Sequence[tuple[Any, ...]], operation: str | None) -> Table:
+    sides = {"Before": ("red", operation != "INSERT"), "After": ("green", operation in ("INSERT", "UPDATE"))}
+    # Of a row that came or went there is only one side.
+    shown = [(name, style) for name, (style, there) in sides.items() if there]
+    table = plain_table("", "Field", *(name for name, _ in shown))
     for field, before, after, changed in fields:
-        cells = (
-            Text(value(field), style="bold" if changed else "dim"),
-            Text("" if before is None else value(before), style="red" if changed else "dim"),
-            Text("" if after is None else value(after), style="green" if changed else "dim"),
+        values = {"Before": before, "After": after}
+        table.add_row(
+            Text("●" if changed else " ", style="yellow"),
+            Text(printable(field), style="bold" if changed else "dim"),
+            *(Text(value(values[name]), style=style if changed else "dim") for name, style in shown),
         )
-        table.add_row(Text("●" if changed else " ", style="yellow"), *cells)
     return table

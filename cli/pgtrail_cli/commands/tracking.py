@@ -38,8 +38,6 @@ def track(
     Example:
       pgtrail track public.api_key --resource key --category api_keys --org org_id --label name --ignore spend
     """
-    if category is not None:
-        connection.execute(QUERIES["check_category"], {"category": category})
     connection.execute(
         QUERIES["track"],
         {
