@@ -15,7 +15,7 @@ demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1
 	$(BIN)/pgtrail demo $(if $(ONCE),--once) $(ARGS)
 
 test: $(VENV)/dev.stamp ## Run the tests on every Postgres that is found
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses auto --maxprocesses 4 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 """A real Postgres for every test: each server that is found, a template database on each, a clone for each test."""
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -71,15 +72,18 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
 
 @pytest.fixture(scope="session")
 def server(binaries: Binaries) -> Iterator[EmbeddedPostgres]:
-    folder = _roomy_folder()
-    try:
-        with EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
-            with psycopg.connect(running.dsn(), autocommit=True) as connection:
-                for login in LOGINS:
-                    connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
-            yield running
-    finally:
-        shutil.rmtree(folder)
+    with _roomy_folder() as folder, EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
+        with psycopg.connect(running.dsn(), autocommit=True) as connection:
+            for login in LOGINS:
+                connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
+        yield running
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the server's user can get through; where root runs the tests, `tmp_path` is not one."""
+    with _roomy_folder() as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -118,13 +122,16 @@ def su(db: Database) -> Connection:
     return db.connect()
 
 
-def _roomy_folder() -> Path:
+@contextlib.contextmanager
+def _roomy_folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     base = memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES else None
     folder = Path(tempfile.mkdtemp(prefix="pgtrail-test-", dir=base))
-    # The server's user has to get through it.
-    folder.chmod(0o711)
-    return folder
+    folder.chmod(0o755)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder)
 
 
 def _janitor(server: EmbeddedPostgres, name: str, template: str | None = None) -> DatabaseJanitor:

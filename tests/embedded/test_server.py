@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,14 +18,6 @@ from pgtrail_cli.errors import NoPostgres, ServerError
 from pgtrail_cli.server_user import server_user
 
 QUICK = {"fsync": "off"}
-
-
-@pytest.fixture
-def folder():
-    made = Path(tempfile.mkdtemp(prefix="pgtrail-test-"))
-    made.chmod(0o755)
-    yield made
-    shutil.rmtree(made)
 
 
 def running_with(marker):
