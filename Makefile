@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench soak clean
+.PHONY: help demo test lint docs bench soak clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
@@ -22,12 +22,17 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/cog --check -I docs docs/commands.md
 
-bench: $(VENV)/dev.stamp ## Measure what an audited write costs
-	$(BIN)/python bench/ignored_updates.py $(ARGS)
+docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
+	$(BIN)/cog -r -I docs docs/commands.md
+
+bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
+	$(BIN)/python bench/ignored_updates.py
+	$(BIN)/python bench/forwarding.py
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
-	$(BIN)/pytest -m soak $(ARGS)
+	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)
 
 clean: ## Remove what was installed and built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,7 +15,12 @@ Filters = dict[str, Any]
 _OPTIONS = (
     click.option("--category", "categories", multiple=True, help="Only this category; can be repeated."),
     click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated."),
-    click.option("--actor", "actors", multiple=True, help="Only actors whose id or label is like this: '*@acme.com'."),
+    click.option(
+        "--actor",
+        "actors",
+        multiple=True,
+        help="Only actors whose id or label is like this: '*@acme.com'; can be repeated.",
+    ),
     click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated."),
     click.option("--resource", help="Only the resource with this id or label."),
     click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),

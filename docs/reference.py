@@ -1,0 +1,47 @@
+"""Writes docs/commands.md out of the commands themselves: ``make docs``."""
+
+import inspect
+from collections.abc import Iterator
+
+import click
+
+from pgtrail_cli.main import main
+
+COMMON = {"dsn", "help"}
+"""Options that every command has, or nearly; said once."""
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ("pgtrail",)) -> Iterator[tuple[str, click.Command]]:
+    """Every command that does something, by its full name."""
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            yield from commands(child, (*path, name))
+    else:
+        yield " ".join(path), command
+
+
+def synopsis(name: str, command: click.Command) -> str:
+    """The first line of its help."""
+    arguments = [p.human_readable_name for p in command.params if isinstance(p, click.Argument)]
+    return " ".join([name, "[OPTIONS]", *arguments])
+
+
+def described(option: click.Option) -> str:
+    """One line of the list of options."""
+    names = ", ".join(f"`{name}`" for name in option.opts)
+    taken = "" if option.is_flag else f" *{option.metavar or option.opts[-1].lstrip('-').upper()}*"
+    default = f" Default: {option.default}." if option.show_default else ""
+    return f"- {names}{taken}: {option.help}{default}"
+
+
+def reference() -> str:
+    """The whole page below its heading."""
+    parts = []
+    for name, command in commands(main):
+        text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
+        parts.append(f"## {name}\n\n`{synopsis(name, command)}`\n\n{text.strip()}\n")
+        options = [p for p in command.params if isinstance(p, click.Option) and p.name not in COMMON]
+        if options:
+            parts.append("\n".join(described(option) for option in options) + "\n")
+        parts.append(f"```console\n{inspect.cleandoc(examples)}\n```\n")
+    return "\n".join(parts)

@@ -1,0 +1,88 @@
+"""What the documents say is so."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from pgtrail_cli.main import main
+
+PROJECT = Path(__file__).parents[2]
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+
+
+def blocks(document, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
+
+
+def psql(server, dsn, script):
+    """What psql prints, without notices and without spaces at the ends of lines."""
+    done = subprocess.run(
+        [server.binaries.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn],
+        input=script, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
+
+
+def test_the_readme_shows_what_its_sql_really_prints(db):
+    readme = PROJECT / "README.md"
+    printed = psql(db.server, db.dsn(), blocks(readme, "sql")[0])
+    assert printed.endswith(blocks(readme, "text")[0] + "\n")
+
+
+def test_every_statement_of_the_guide_runs(db):
+    su = db.connect()
+    su.add_notice_handler(lambda _: None)
+    su.execute(
+        "create table public.api_key (id int primary key, org_id text, name text, key_hash text, token_count_hash text, "
+        "spend numeric, last_used_at timestamptz, updated_at timestamptz, config jsonb, disabled boolean)"
+    )
+    su.execute("insert into public.api_key (id) values (1)")
+    statements = blocks(PROJECT / "docs" / "guide.md", "sql")
+    assert len(statements) == 5
+    for statement in statements:
+        # A role belongs to the whole server, where other tests run.
+        su.execute(statement.replace("ann", f"ann_{db.name}") if "create role" in statement else statement)
+    su.execute(f"revoke audit_reader from ann_{db.name}")
+    su.execute(f"drop role ann_{db.name}")
+    events = su.execute("select action, actor_label, reason from audit.event where category = 'api_keys'").fetchall()
+    assert events == [("key.updated", "ann@acme.example", "INC-4711")]
+
+
+def test_the_list_of_errors_is_complete():
+    raised = {code for file in (PROJECT / "sql").glob("*.sql") for code in re.findall(r"'(PT\d{3})'", file.read_text())}
+    listed = re.findall(r"^\| (PT\d{3}) \|", (PROJECT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    assert listed == sorted(raised)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_what_a_document_names_is_there(document):
+    text = document.read_text()
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
+        linked = document.parent / target if target else document
+        assert linked.is_file(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    for name in re.findall(r"\b(?:sql|migrations|worker|cli|tests|bench|docs)/[\w./-]*\w", text):
+        assert (PROJECT / name).exists(), name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_command_that_a_document_shows_exists(document, pgtrail):
+    shown = {
+        line.split("#")[0]
+        for block in blocks(document, "console")
+        for line in block.splitlines()
+        if line.startswith("pgtrail ")
+    }
+    for line in shown:
+        words = line.split()[1:]
+        command = main
+        while words and hasattr(command, "commands"):
+            command = command.commands[words.pop(0)]
+        known = {name for parameter in command.params for name in parameter.opts}
+        used = {word for word in words if word.startswith("-") and word != "-"}
+        assert used <= known, line
