@@ -22,22 +22,24 @@ immutable
 strict
 parallel safe
 as $$
+declare
+    at_any_depth boolean := path[1] = '**';
 begin
     if path in ('{}', '{**}') then
         return case pg_catalog.jsonb_typeof(value) when 'null' then value else '"[redacted]"' end;
     end if;
 
-    if path[1] = '**' then
-        return audit.redact_below(value, path);
-    end if;
-
     case pg_catalog.jsonb_typeof(value)
         when 'object' then
+            if at_any_depth then
+                value := audit.redact(value, path[2:]);
+            end if;
             return (
                 select coalesce(
                     pg_catalog.jsonb_object_agg(
                         member.key,
                         case
+                            when at_any_depth then audit.redact(member.value, path)
                             when path[1] in ('*', member.key) then audit.redact(member.value, path[2:])
                             else member.value
                         end
@@ -59,8 +61,11 @@ begin
                 from pg_catalog.jsonb_array_elements(value) with ordinality as element (value, position)
             );
         when 'string' then
-            -- A string where a path expects something to descend into may be JSON text: the safe side.
-            return '"[redacted]"';
+            -- Where a path expects something to descend into, a string may be JSON text: the safe side.
+            return case
+                when at_any_depth and value #>> '{}' !~ '^\s*[\[{"]' then value
+                else '"[redacted]"'
+            end;
         else
             return value;
     end case;
@@ -69,36 +74,3 @@ $$;
 
 comment on function audit.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
-
-create or replace function audit.redact_below(value jsonb, path text[])
-returns jsonb
-language plpgsql
-immutable
-strict
-parallel safe
-as $$
-begin
-    case pg_catalog.jsonb_typeof(value)
-        when 'object' then
-            return (
-                select coalesce(pg_catalog.jsonb_object_agg(member.key, audit.redact(member.value, path)), '{}')
-                from pg_catalog.jsonb_each(audit.redact(value, path[2:])) as member
-            );
-        when 'array' then
-            return (
-                select coalesce(
-                    pg_catalog.jsonb_agg(audit.redact(element.value, path) order by element.position), '[]'
-                )
-                from pg_catalog.jsonb_array_elements(value) with ordinality as element (value, position)
-            );
-        when 'string' then
-            -- JSON text inside a string has places too; nothing else that is a string has.
-            return case when value #>> '{}' ~ '^\s*[\[{"]' then '"[redacted]"' else value end;
-        else
-            return value;
-    end case;
-end
-$$;
-
-comment on function audit.redact_below(jsonb, text[]) is
-    'audit.redact() for a path that begins with `**`: applied here and at every place below.';
