@@ -70,7 +70,7 @@ def demo(once: bool, data_dir: Path | None) -> None:
                 auditor = make_conninfo(dsn, user="demo_auditor")
                 _show_log(screen, auditor, arrival.recorded)
                 _show_arrival(screen, arrival, receiver)
-                _show_next(screen, auditor)
+                _show_next(screen, auditor, once)
                 if not once and not arrival.missing:
                     screen.print("\nIt stays up until Ctrl-C.")
                     ended.wait()
@@ -87,16 +87,16 @@ def _show_log(screen: Console, dsn: str, events: int) -> None:
         everything = resolve(
             connection, categories=(), actions=(), actors=(), orgs=(), resource=None, since=None, until=None
         )
-        screen.print(Rule(f"pgtrail log --limit {events}", align="left"))
+        _section(screen, f"pgtrail log --limit {events}")
         print_log(connection, everything, limit=events)
         rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
         assert rotated is not None
-        screen.print(Rule(f"pgtrail show {rotated[0]}", align="left"))
+        _section(screen, f"pgtrail show {rotated[0]}")
         print_event(connection, rotated[0])
 
 
 def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> None:
-    screen.print(Rule("what the receiver got, and how long after the commit", align="left"))
+    _section(screen, "what the receiver got, and how long after the commit")
     actions = {receipt.event_id: receipt.action for receipt in receiver.receipts}
     screen.print(
         Columns(
@@ -121,8 +121,8 @@ def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> No
         )
 
 
-def _show_next(screen: Console, dsn: str) -> None:
-    screen.print(Rule("try next", align="left"))
+def _show_next(screen: Console, dsn: str, once: bool) -> None:
+    _section(screen, "try next" + (", while `pgtrail demo` stays up (without --once)" if once else ""))
     screen.print(f'export PGTRAIL_DSN="{dsn}"', soft_wrap=True)
     for command in (
         "pgtrail log --category api_keys --since 1h",
@@ -130,3 +130,8 @@ def _show_next(screen: Console, dsn: str) -> None:
         "pgtrail shell",
     ):
         screen.print(command)
+
+
+def _section(screen: Console, title: str) -> None:
+    screen.print()
+    screen.print(Rule(title, align="left"))
