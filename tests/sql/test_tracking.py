@@ -34,6 +34,21 @@ def test_a_schema_change_is_followed_in_its_own_transaction(su, thing):
     )
 
 
+def test_a_table_is_followed_into_another_schema_and_through_its_renaming(su, thing):
+    su.execute("create schema first")
+    su.execute("alter table public.thing set schema first")
+    # The event trigger runs as audit_owner, which can't let itself into another schema.
+    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="schema first"):
+        su.execute("truncate first.thing")
+    su.execute("select audit.recompile()")
+    su.execute("insert into first.thing values (1, 'a')")
+    su.execute("alter schema first rename to second")
+    su.execute("update second.thing set name = 'b'")
+    su.execute("truncate second.thing")
+    tables = su.execute("select operation, table_name from audit.event where category = 'thing' order by id").fetchall()
+    assert tables == [("INSERT", "first.thing"), ("UPDATE", "second.thing"), ("TRUNCATE", "second.thing")]
+
+
 def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
     su.execute("select audit.rule('public.thing', 'thing.renamed', 'thing', 'UPDATE', 'new.name <> old.name')")
     su.execute("insert into public.thing values (1, 'a')")
