@@ -4,7 +4,7 @@ set local role audit_owner;
 
 create table audit.installation (
     only_row boolean primary key default true,
-    sql_hash text not null,
+    files_hash text not null,
     version text not null,
     installed_at timestamptz not null default now(),
     constraint one_row_only check (only_row)
@@ -13,7 +13,7 @@ create table audit.installation (
 comment on table audit.installation is
     'What `pgtrail migrate` installed last: one row.';
 comment on column audit.installation.only_row is 'Always true: holds the table to one row.';
-comment on column audit.installation.sql_hash is 'SHA-256, hex, over the files of sql/ in their order.';
+comment on column audit.installation.files_hash is 'SHA-256, hex, over the files of migrations/ and sql/ in their order.';
 comment on column audit.installation.version is 'The version of pgtrail that installed them.';
 comment on column audit.installation.installed_at is 'When they were installed.';
 

@@ -8,8 +8,8 @@
     ├── MigrationFailed     the old state is left as it was
     ├── NoPostgres          no server to run
     ├── ServerError         a server of ours does not start
-    └── Undelivered         the demo's check was not met
-    click.UsageError        exit 2: not understood
+    ├── Undelivered         the demo's check was not met
+    └── NotUnderstood       exit 2: what click.UsageError says, in one line
 """
 
 from typing import IO, Any
@@ -63,6 +63,12 @@ class ServerError(PgtrailError):
 
 class Undelivered(PgtrailError):
     """Not everything that was recorded arrived."""
+
+
+class NotUnderstood(PgtrailError):
+    """pgtrail does not understand that."""
+
+    exit_code = 2
 
 
 NOT_MIGRATED_STATES = {"3F000", "42P01", "42883", "42703", "42704"}

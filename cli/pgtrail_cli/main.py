@@ -2,7 +2,10 @@
 
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -14,9 +17,33 @@ from pgtrail_cli.commands.install import migrate, status
 from pgtrail_cli.commands.log import log, show
 from pgtrail_cli.commands.shell import shell
 from pgtrail_cli.commands.tracking import tables, track, untrack
+from pgtrail_cli.errors import NotUnderstood
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+class OneLineGroup(click.Group):
+    """Says what it does not understand in one line, where click takes four."""
+
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _one_line():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "pgtrail"
+        raise NotUnderstood(error.format_message(), f"try: {command} --help") from error
+
+
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
 @click.version_option(package_name="pgtrail", prog_name="pgtrail")
 def main() -> None:
     """The audit log that Postgres keeps by itself: who did it, what changed, when.

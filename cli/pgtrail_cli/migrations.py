@@ -1,11 +1,11 @@
-"""What ``pgtrail migrate`` does, all in one transaction: pending files of ``migrations/`` (with yoyo), then ``sql/``
-where it has changed, then the tracked tables compiled anew. Either all of it happens or nothing does.
+"""What ``pgtrail migrate`` does, all in one transaction: pending files of ``migrations/`` (with yoyo), and where
+any file has changed ``sql/`` and the tracked tables compiled anew. Either all of it happens or nothing does.
 """
 
 import getpass
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -35,27 +35,28 @@ class Migrated:
     """What was done.
 
     :param applied: the migrations that were pending.
-    :param sql_replaced: whether ``sql/`` had changed.
+    :param replaced: whether ``sql/`` was installed.
     :param compiled: how many tracked tables were compiled anew.
+    :param nemo: whether the reference application was installed.
     """
 
     applied: tuple[str, ...]
-    sql_replaced: bool
+    replaced: bool
     compiled: int
+    nemo: bool
 
     @property
     def anything(self) -> bool:
         """Whether the database was changed at all."""
-        return bool(self.applied) or self.sql_replaced
+        return self.replaced or self.nemo
 
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """What a database has: its migrations and the hash of its ``sql/`` (None: none)."""
+    """What a database has: the version of pgtrail, and whether its files were this version's."""
 
-    migrations: tuple[str, ...]
-    sql_hash: str | None
-    version: str | None
+    version: str
+    current: bool
 
 
 @cache
@@ -70,7 +71,7 @@ def sql_files() -> list[Path]:
     return sorted(project_files("sql").glob("*.sql"))
 
 
-def sql_hash(files: Sequence[Path]) -> str:
+def files_hash(files: Iterable[Path]) -> str:
     """SHA-256, hex, over the names and contents of the files."""
     digest = hashlib.sha256()
     for file in files:
@@ -106,17 +107,17 @@ def migrate(
 
 
 def installed(connection: Connection) -> Installed:
-    """What the database has been migrated to."""
-    exists = connection.execute("select to_regclass(%s)", [f"{BOOKKEEPING_SCHEMA}._yoyo_migration"]).fetchone()
-    if exists is None or exists[0] is None:
-        return Installed((), None, None)
-    rows = connection.execute(
-        sql.SQL("select migration_id from {}._yoyo_migration order by migration_id").format(
-            sql.Identifier(BOOKKEEPING_SCHEMA)
-        )
-    ).fetchall()
-    row = connection.execute("select sql_hash, version from audit.installation").fetchone()
-    return Installed(tuple(row[0] for row in rows), *(row or (None, None)))
+    """What the database has been migrated to.
+
+    :raises psycopg.Error: it has no pgtrail, or this role may not look.
+    """
+    row = connection.execute("select version, files_hash from audit.installation").fetchone()
+    assert row is not None
+    return Installed(row[0], row[1] == files_hash(_all_files(known_migrations(), sql_files())))
+
+
+def _all_files(migrations: Sequence[Migration], behaviour: Sequence[Path]) -> list[Path]:
+    return [*(Path(migration.path) for migration in migrations), *behaviour]
 
 
 def _migrate(
@@ -135,7 +136,7 @@ def _migrate(
                 backend.execute("reset role")
                 backend.mark_one(migration)
             connection: Connection = backend.connection
-            new_hash = sql_hash(behaviour)
+            new_hash = files_hash(_all_files(migrations, behaviour))
             replaced = _installed_hash(connection) != new_hash
             if replaced:
                 connection.execute("set local role audit_owner")
@@ -153,10 +154,9 @@ def _migrate(
                 step = "audit.recompile()"
                 row = connection.execute("select audit.recompile()").fetchone()
                 compiled = row[0] if row else 0
-            if nemo:
-                step = "schema nemo"
-                _install_nemo(connection)
-        return Migrated(tuple(migration.id for migration in pending), replaced, compiled)
+            step = "schema nemo"
+            nemo = nemo and _install_nemo(connection)
+        return Migrated(tuple(migration.id for migration in pending), replaced, compiled, nemo)
     except psycopg.Error as error:
         reason = from_database(error)
         raise MigrationFailed(
@@ -166,28 +166,28 @@ def _migrate(
 
 
 def _installed_hash(connection: Connection) -> str | None:
-    row = connection.execute("select sql_hash from audit.installation").fetchone()
+    row = connection.execute("select files_hash from audit.installation").fetchone()
     return row[0] if row else None
 
 
 def _record(connection: Connection, new_hash: str) -> None:
     connection.execute(
         """
-        insert into audit.installation (sql_hash, version)
+        insert into audit.installation (files_hash, version)
         values (%s, %s)
         on conflict (only_row) do update
-        set sql_hash = excluded.sql_hash, version = excluded.version, installed_at = now()
+        set files_hash = excluded.files_hash, version = excluded.version, installed_at = now()
         """,
         [new_hash, version("pgtrail")],
     )
 
 
-def _install_nemo(connection: Connection) -> None:
-    there = connection.execute("select to_regnamespace('nemo') is not null").fetchone()
-    if there and there[0]:
-        return
+def _install_nemo(connection: Connection) -> bool:
+    if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
+        return False
     for file in sorted((project_files("sql") / "nemo").glob("*.sql")):
         connection.execute(file.read_bytes())
+    return True
 
 
 def _check_server(connection: Connection) -> None:

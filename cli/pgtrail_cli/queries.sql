@@ -114,7 +114,7 @@ select
     (select count(*) from audit.tracked_table where category <> 'audit'),
     (select count(*) from audit.partition_bounds()),
     (select max(ends) from audit.partition_bounds()),
-    (select exists (select from audit.event_default)),
+    pg_relation_size('audit.event_default') > 0,
     (select count(*) from audit.destination where not paused),
     (select count(*) from audit.destination where paused),
     (select min(occurred_at) from audit.event),

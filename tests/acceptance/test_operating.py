@@ -140,10 +140,10 @@ def test_testing_a_destination_where_nothing_listens_says_so(nemo, pgtrail):
 
 
 def test_status_says_what_is_there_and_fails_where_something_is_pending(nemo, pgtrail):
-    done = pgtrail("status", dsn=nemo.dsn())
-    assert done.returncode == 0
+    done = pgtrail("status", dsn=nemo.dsn("auditor"))
+    assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"tracked tables\s+8\b", done.stdout)
-    nemo.connect().execute("update audit.installation set sql_hash = 'other'")
+    nemo.connect().execute("update audit.installation set files_hash = 'other'")
     done = pgtrail("status", dsn=nemo.dsn())
     assert done.returncode == 1
     assert "pgtrail migrate" in done.stderr

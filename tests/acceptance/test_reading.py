@@ -8,6 +8,7 @@ import sys
 import time
 
 import pytest
+from configobj import ConfigObj
 
 from pgtrail_cli.demo import scenario
 
@@ -209,5 +210,15 @@ def test_the_shell_is_a_reader_that_changes_nothing(full, pgtrail, tmp_path):
     refused = pgtrail("shell", "-c", "create table public.x (id int)", dsn=full.dsn(), **config)
     assert "read-only" in refused.stdout + refused.stderr
     assert full.connect().execute("select to_regclass('public.x')").fetchone() == (None,)
-    settings = next(tmp_path.rglob("pgclirc")).read_text()
-    assert "[named queries]" in settings
+
+
+def test_every_named_query_of_the_shell_runs(full, pgtrail, tmp_path):
+    config = {"XDG_CONFIG_HOME": str(tmp_path)}
+    rotated = full.connect().execute("select id from audit.event where action = 'key.rotated'").fetchone()[0]
+    done = pgtrail("shell", "-c", f"\\n event {rotated}", dsn=full.dsn(), **config)
+    assert "key_prefix" in done.stdout
+    queries = ConfigObj(str(next(tmp_path.rglob("pgclirc"))))["named queries"]
+    assert {"today", "last", "event", "actor", "resource", "keys", "members", "counts"} <= set(queries)
+    auditor = full.connect("auditor")
+    for query in queries.values():
+        auditor.execute(query.replace("$1", "1"))

@@ -50,6 +50,12 @@ def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_d
     assert fingerprint(bare_db) == before
 
 
+def test_the_reference_application_can_come_later(db, pgtrail):
+    done = pgtrail("migrate", "--nemo", dsn=db.dsn())
+    assert (done.returncode, done.stderr) == (0, "pgtrail: installed the reference application, schema nemo\n")
+    assert pgtrail("migrate", "--nemo", dsn=db.dsn()).stderr == "pgtrail: up to date, nothing changed\n"
+
+
 def test_several_at_once_are_all_content(bare_db):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: migrate(bare_db.dsn()), range(4)))
@@ -109,7 +115,7 @@ def test_changed_behaviour_is_installed_and_the_tracked_tables_go_on(nemo, tmp_p
     extra = tmp_path / "99_extra.sql"
     extra.write_text("create function audit.extra() returns int language sql as 'select 1';")
     done = migrate(nemo.dsn(), behaviour=[*sql_files(), extra])
-    assert (done.applied, done.sql_replaced, done.compiled) == ((), True, 12)
+    assert (done.applied, done.replaced, done.compiled) == ((), True, 12)
     nemo.connect("app").execute("insert into nemo.organization (name, slug) values ('a', 'a')")
     assert nemo.connect().execute("select count(*) from audit.organization").fetchone() == (1,)
 

@@ -28,7 +28,10 @@ def migrate(dsn: str, nemo: bool) -> None:
         return
     for name in done.applied:
         click.echo(f"pgtrail: applied migrations/{name}.sql", err=True)
-    click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
+    if done.replaced:
+        click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
+    if done.nemo:
+        click.echo("pgtrail: installed the reference application, schema nemo", err=True)
 
 
 @click.command()
@@ -36,17 +39,13 @@ def migrate(dsn: str, nemo: bool) -> None:
 def status(connection: Connection) -> None:
     """Show what is installed and how far it is: version, tables, partitions, destinations.
 
-    Exit status 1 where something is pending.
+    Exit status 1 where `pgtrail migrate` has something to do.
 
     \b
     Example:
       pgtrail status
     """
     present = migrations.installed(connection)
-    if present.sql_hash is None:
-        raise NotMigrated(hint="run: pgtrail migrate")
-    pending = [m.id for m in migrations.known_migrations() if m.id not in present.migrations]
-    current = present.sql_hash == migrations.sql_hash(migrations.sql_files())
     row = connection.execute(QUERIES["status"]).fetchone()
     assert row is not None
     database, server, tables, partitions, ends, spilled, active, paused, first, last = row
@@ -54,8 +53,7 @@ def status(connection: Connection) -> None:
     table.show_header = False
     for name, value in (
         ("database", f"{database}, PostgreSQL {server}"),
-        ("pgtrail", f"{present.version}, {len(present.migrations)} migrations, {len(pending)} pending"),
-        ("sql/", "as in this version" if current else "of another version: run pgtrail migrate"),
+        ("pgtrail", f"{present.version}, {'as installed here' if present.current else 'of other files than here'}"),
         ("tracked tables", str(tables)),
         ("events", f"{local_time(first)} to {local_time(last)}" if first else "none yet"),
         ("partitions", f"{partitions}, made until {local_time(ends)}{', rows in the default one' if spilled else ''}"),
@@ -63,5 +61,5 @@ def status(connection: Connection) -> None:
     ):
         table.add_row(name, value)
     console().print(table)
-    if pending or not current:
+    if not present.current:
         raise NotMigrated("this database is not at this version of pgtrail", "run: pgtrail migrate")
