@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,17 @@ def test_show_marks_what_changed_and_dims_what_did_not(full, pgtrail):
     assert "\x1b[32msk-1b" in prefix
     assert "\x1b[2m" in name
     assert "\x1b[3" not in pgtrail("show", str(event_id), dsn=full.dsn("auditor"), NO_COLOR="1", **colours).stdout
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_terminal_of_any_width_gets_whole_words_of_what_happened(full, pgtrail, width):
+    screen = {"COLUMNS": str(width), "FORCE_COLOR": "1", "TERM": "dumb"}
+    shown = pgtrail(
+        "log", "--category", "guardrails", "--category", "members", dsn=full.dsn("auditor"), **screen
+    ).stdout
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", shown).splitlines()
+    assert all(len(line.rstrip()) <= width for line in plain)
+    assert {"member.role_changed", "guardrail.updated", "cleo@acme.example"} <= set(" ".join(plain).split())
 
 
 def test_show_tells_null_from_nothing_and_a_number_from_a_text_that_looks_like_one(nemo, pgtrail):

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 import psycopg
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -19,6 +20,9 @@ from pgtrail_cli.render import console, local_time, plain_table, printable, shor
 
 FOLLOW_SECONDS = 1.0
 """The longest time without a look: a notification is a hint, not a promise."""
+
+WIDE_ENOUGH = 110
+"""Columns of a terminal that a table fits into; in a narrower one the details go below."""
 
 Found = Sequence[tuple[int, datetime]]
 Printer = Callable[[Connection, Found], None]
@@ -97,20 +101,26 @@ def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, .
 
 
 def _print_table(connection: Connection, found: Found) -> None:
+    screen = console()
+    narrow = screen.width < WIDE_ENOUGH
     table = plain_table("ID", "Timestamp", "Action", "Actor", "Resource", "Details")
-    for column in table.columns[:2]:
+    for column in table.columns[:3]:
         column.no_wrap = True
     for event_id, occurred_at, action, actor, resource, details, operation in _rows(connection, "log_rows", found):
-        table.add_row(
-            str(event_id),
-            local_time(occurred_at),
+        cells = (
+            Text(str(event_id)),
+            Text(local_time(occurred_at)),
             Text(action, style="cyan"),
             Text(printable(actor or "")),
             Text(printable(resource or "")),
-            short_details(details, operation),
         )
-    if found:
-        console().print(table)
+        if narrow:
+            screen.print(Text("  ").join(cells))
+            screen.print(Padding(short_details(details, operation), (0, 0, 0, 4)))
+        else:
+            table.add_row(*cells, short_details(details, operation))
+    if table.row_count:
+        screen.print(table)
 
 
 def _print_json(connection: Connection, found: Found) -> None:

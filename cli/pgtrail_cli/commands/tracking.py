@@ -80,7 +80,8 @@ def tables(connection: Connection, as_json: bool) -> None:
       pgtrail tables
     """
     names = ("table", "resource", "category", "org", "label", "ignore", "secret", "rules")
-    shown = plain_table(*names)
+    shown = plain_table(*(name.capitalize() for name in names))
+    shown.columns[0].no_wrap = True
     for row in connection.execute(QUERIES["tables"]):
         if as_json:
             click.echo(json.dumps(dict(zip(names, row, strict=True))))
