@@ -309,11 +309,13 @@ create or replace function audit.next_batch(
     p_worker text,
     p_max_events integer default 100,
     p_lease interval default '30 seconds',
+    p_max_bytes bigint default 1048576,
     out lease_token bigint,
     out event_ids bigint[],
     out bodies text[],
     out failures integer,
-    out in_flight boolean
+    out in_flight boolean,
+    out waiting boolean
 )
 language plpgsql
 volatile
@@ -328,6 +330,7 @@ declare
 begin
     event_ids := '{}';
     bodies := '{}';
+    waiting := false;
     in_flight := exists (select from pg_snapshot_xip(present));
 
     select * into destination from audit.destination where id = p_destination_id and not paused;
@@ -337,17 +340,24 @@ begin
     position := audit.hold_lease(p_destination_id, p_worker, p_lease);
     lease_token := position.lease_token;
     failures := position.failures;
-    if lease_token is null or position.retry_at > clock_timestamp() then
+    waiting := coalesce(position.retry_at > clock_timestamp(), false);
+    if lease_token is null or waiting then
         return;
     end if;
 
     -- Twice at the most: the rest of the batch in progress, then a new one.
     loop
         if position.batch_to is not null then
-            select coalesce(array_agg(event.id order by event.id), '{}')
+            select coalesce(array_agg(event.id order by event.id) filter (where event.bytes_before < p_max_bytes), '{}')
             into event_ids
             from (
-                select candidate.id
+                select
+                    candidate.id,
+                    coalesce(
+                        sum(coalesce(pg_column_size(candidate.before), 0) + coalesce(pg_column_size(candidate.after), 0))
+                            over (order by candidate.id rows between unbounded preceding and 1 preceding),
+                        0
+                    ) as bytes_before
                 from audit.event as candidate
                 where candidate.id > position.last_sent_id
                     and (
@@ -383,6 +393,11 @@ begin
         perform audit.move_cursor(position);
     end loop;
 
+    -- To send it may take as long as a lease lasts.
+    update audit.cursor
+    set lease_until = clock_timestamp() + p_lease
+    where destination_id = p_destination_id and cursor.lease_token = position.lease_token;
+
     execute format(
         'select array_agg(audit.%I(event) order by event.id) from audit.event as event where event.id = any ($1)',
         'render_' || destination.format
@@ -392,8 +407,8 @@ begin
 end
 $$;
 
-comment on function audit.next_batch(bigint, text, integer, interval) is
-    'The next events of a destination for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor. lease_token null: paused, gone or held by another worker. No events and a token: nothing to send now. failures: failed attempts since the last success. in_flight: a writing transaction is open, look again soon. PT013.';
+comment on function audit.next_batch(bigint, text, integer, interval, bigint) is
+    'The next events of a destination for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor. lease_token null: paused, gone or held by another worker. No events and a token: nothing to send now. failures: failed attempts since the last success. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. p_max_bytes: a batch ends with the event that exceeds it, by the size at which rows are stored. PT013.';
 
 create or replace function audit.hold_lease(p_destination_id bigint, p_worker text, p_lease interval)
 returns audit.cursor

@@ -135,7 +135,7 @@ grant execute on function
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function
-    audit.next_batch(bigint, text, integer, interval),
+    audit.next_batch(bigint, text, integer, interval, bigint),
     audit.settle(bigint, bigint, bigint[], bigint, integer, text, interval),
     audit.release_lease(bigint, bigint),
     audit.ping_event(),

@@ -11,6 +11,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import TupleRow
 
 from pgtrail_cli.errors import DatabaseError, PgtrailError, from_database
+from pgtrail_worker.database import with_defaults
 
 Connection = psycopg.Connection[TupleRow]
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -48,7 +49,7 @@ def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
     """
     try:
         connection = psycopg.connect(
-            dsn, autocommit=True, **{"application_name": "pgtrail", "connect_timeout": 10, **parameters}
+            with_defaults(dsn, application_name="pgtrail", connect_timeout="10"), autocommit=True, **parameters
         )
     except psycopg.Error as error:
         raise no_connection(error, dsn) from error

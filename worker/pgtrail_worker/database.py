@@ -1,4 +1,4 @@
-"""The edge to Postgres: one connection for calls, made anew when it breaks."""
+"""The edge to Postgres: a connection for calls, made anew when it breaks or does not answer."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,10 +7,14 @@ from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow
 
 from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
 from pgtrail_worker.queries import load
+
+CALL_SECONDS = 30.0
+"""A call that takes longer is given up, and its connection with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +39,20 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Events to send, in their order; ``lease_token`` is None where another worker serves the destination."""
+    """Events to send, in their order.
+
+    :param lease_token: None where another worker serves the destination.
+    :param failures: failed attempts since the last success.
+    :param in_flight: a writing transaction is open: look again soon.
+    :param waiting: the next attempt is not due yet.
+    """
 
     lease_token: int | None
     event_ids: tuple[int, ...]
     bodies: tuple[str, ...]
     failures: int
     in_flight: bool
+    waiting: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +67,7 @@ class Settlement:
 
 
 class Database:
-    """The calls of the forwarder.
+    """The calls of the forwarder, one at a time.
 
     :raises DatabaseAway: from each call, when there is no connection or it breaks.
     :raises DatabaseRefused: from each call, when the database answers with an error.
@@ -73,8 +84,13 @@ class Database:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._connection is not None:
-            await self._connection.close()
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; the next call makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
 
     async def destinations(self) -> list[Destination]:
         """The destinations that are not paused."""
@@ -86,8 +102,8 @@ class Database:
     async def next_batch(self, destination: int, worker: str, max_events: int) -> Batch:
         """The next events of a destination, the same again until they are settled."""
         rows = await self._call("next_batch", {"destination": destination, "worker": worker, "max_events": max_events})
-        lease_token, event_ids, bodies, failures, in_flight = rows[0]
-        return Batch(lease_token, tuple(event_ids), tuple(bodies), failures or 0, in_flight)
+        lease_token, event_ids, bodies, failures, in_flight, waiting = rows[0]
+        return Batch(lease_token, tuple(event_ids), tuple(bodies), failures or 0, in_flight, waiting)
 
     async def settle(self, destination: int, lease_token: int, settlement: Settlement) -> bool:
         """Record the attempt and move the cursor. False: the lease was lost."""
@@ -116,15 +132,28 @@ class Database:
 
     async def _call(self, query: str, parameters: Mapping[str, Any]) -> list[TupleRow]:
         async with self._lock:
-            connection = await self._connected()
+            running = asyncio.ensure_future(self._run(query, parameters))
             try:
-                cursor = await connection.execute(load("pgtrail_worker")[query], parameters)
-                return await cursor.fetchall()
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-                await connection.close()
-                raise DatabaseAway(_first_line(error)) from error
-            except psycopg.Error as error:
-                raise DatabaseRefused(_first_line(error), error.diag.message_hint) from error
+                await asyncio.wait({running}, timeout=CALL_SECONDS)
+            finally:
+                if not running.done():
+                    # psycopg waits until a cancelled statement has ended, and a server that hangs never says so.
+                    running.add_done_callback(lambda task: task.cancelled() or task.exception())
+                    running.cancel()
+                    await self.close()
+            if running.cancelled() or not running.done():
+                raise DatabaseAway(f"the database did not answer within {CALL_SECONDS:g} s")
+            return running.result()
+
+    async def _run(self, query: str, parameters: Mapping[str, Any]) -> list[TupleRow]:
+        connection = await self._connected()
+        try:
+            cursor = await connection.execute(load("pgtrail_worker")[query], parameters)
+            return await cursor.fetchall()
+        except psycopg.Error as error:
+            if connection.closed:
+                raise DatabaseAway(first_line(error)) from error
+            raise DatabaseRefused(first_line(error), error.diag.message_hint) from error
 
     async def _connected(self) -> psycopg.AsyncConnection[TupleRow]:
         if self._connection is None or self._connection.closed:
@@ -139,11 +168,21 @@ async def connect(conninfo: str) -> psycopg.AsyncConnection[TupleRow]:
     """
     try:
         return await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, application_name="pgtrail forward", connect_timeout=10
+            with_defaults(conninfo, application_name="pgtrail forward", connect_timeout="10"),
+            autocommit=True,
+            # Prepared statements are lost behind a transaction pooler.
+            prepare_threshold=None,
         )
     except psycopg.Error as error:
-        raise DatabaseAway(_first_line(error)) from error
+        raise DatabaseAway(first_line(error)) from error
 
 
-def _first_line(error: psycopg.Error) -> str:
+def with_defaults(conninfo: str, **defaults: str) -> str:
+    """The connection string, with parameters that it does not give itself."""
+    given = conninfo_to_dict(conninfo)
+    return make_conninfo(conninfo, **{name: value for name, value in defaults.items() if name not in given})
+
+
+def first_line(error: Exception) -> str:
+    """An error as a log has it."""
     return (str(error) or type(error).__name__).strip().splitlines()[0]

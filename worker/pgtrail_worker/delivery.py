@@ -1,6 +1,7 @@
 """One destination: take its next batch, send it event by event, settle."""
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
@@ -11,7 +12,7 @@ from typing import assert_never
 
 from pgtrail_worker import retry
 from pgtrail_worker.database import Batch, Database, Destination, Settlement
-from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
+from pgtrail_worker.errors import DatabaseAway, DatabaseRefused, WorkerError
 from pgtrail_worker.signature import sign
 from pgtrail_worker.verdict import Answer, Delivered, Failed, judge
 
@@ -25,19 +26,30 @@ class Pace:
     """How often to look, in seconds, and how much to take at once.
 
     :param poll: the longest time without a look, whatever NOTIFY says.
-    :param settle_after: a batch that takes longer is settled bit by bit; well below the lease of 30 s.
+    :param settle_after: a batch that takes longer is settled bit by bit. With the longest request (20 s) it stays
+        below the lease of 30 s, which is renewed whenever events are handed out.
     """
 
     poll: float = 1.0
     in_flight_first: float = 0.05
     in_flight_most: float = 0.25
     after_error: float = 1.0
+    after_refusal: float = 10.0
     settle_after: float = 2.0
+    last_settle: float = 2.0
     max_events: int = 100
 
 
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Delivery:
-    """Serves one destination until it is cancelled or ``stopping`` is set."""
+    """Serves one destination until it is stopped.
+
+    :param uniform: such as ``random.uniform``.
+    :param now: the time, aware.
+    """
 
     def __init__(
         self,
@@ -45,21 +57,29 @@ class Delivery:
         database: Database,
         post: Post,
         worker: str,
-        stopping: asyncio.Event,
         pace: Pace,
+        uniform: Callable[[float, float], float] = random.uniform,
+        now: Callable[[], datetime] = _utc_now,
     ) -> None:
         self._destination = destination
         self._database = database
         self._post = post
         self._worker = worker
-        self._stopping = stopping
         self._pace = pace
+        self._uniform = uniform
+        self._now = now
+        self._stopping = asyncio.Event()
         self._wake = asyncio.Event()
         self._lease_token: int | None = None
         self._in_flight_wait = pace.in_flight_first
 
     def wake(self) -> None:
         """Look now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Let the request in flight end, then ``run`` returns."""
+        self._stopping.set()
         self._wake.set()
 
     async def run(self) -> None:
@@ -71,28 +91,43 @@ class Delivery:
                 self._lease_token = batch.lease_token
                 if batch.event_ids:
                     await self._deliver(batch)
+                elif batch.waiting or batch.lease_token is None:
+                    # Nothing that is committed meanwhile makes it due.
+                    await self._pause(self._pace.poll)
                 else:
                     await self._wait_for_more(batch.in_flight)
             except DatabaseAway as error:
                 self._log(logging.WARNING, "the database is away", "delivery.database_away", error=str(error))
-                await self._sleep(self._pace.after_error)
+                await self._pause(self._pace.after_error)
             except DatabaseRefused as error:
                 self._log(logging.ERROR, "the database refuses", "delivery.refused", error=str(error), hint=error.hint)
-                await self._sleep(self._pace.after_error * 10)
+                await self._pause(self._pace.after_refusal)
 
     async def release(self) -> None:
-        """Give the lease back, if there is one."""
+        """Give the lease back, if there is one, and close the connection."""
         if self._lease_token is not None:
             await self._database.release_lease(self._destination.id, self._lease_token)
+        await self._database.close()
 
     async def _deliver(self, batch: Batch) -> None:
         delivered: list[int] = []
+        try:
+            await self._send_all(batch, delivered)
+        except asyncio.CancelledError:
+            # The request in flight is given up, not what was delivered before it.
+            if delivered:
+                with contextlib.suppress(WorkerError, TimeoutError):
+                    async with asyncio.timeout(self._pace.last_settle):
+                        await self._settle_once(batch, Settlement(tuple(delivered)))
+            raise
+
+    async def _send_all(self, batch: Batch, delivered: list[int]) -> None:
         started = time.monotonic()
         for event_id, body in zip(batch.event_ids, batch.bodies, strict=True):
             if self._stopping.is_set():
                 break
             answer = await self._send(event_id, body.encode())
-            match judge(answer, datetime.now(UTC)):
+            match judge(answer, self._now()):
                 case Delivered():
                     delivered.append(event_id)
                 case Failed() as failed:
@@ -110,7 +145,7 @@ class Delivery:
             "content-type": self._destination.content_type,
             "user-agent": "pgtrail",
             # A fresh timestamp for each attempt; the id stays, it is the receiver's idempotency key.
-            **sign(f"evt_{event_id}", int(time.time()), body, [self._destination.secret]),
+            **sign(f"evt_{event_id}", int(self._now().timestamp()), body, [self._destination.secret]),
         }
         return await self._post(self._destination.url, headers, body)
 
@@ -118,7 +153,7 @@ class Delivery:
         self, batch: Batch, delivered: list[int], event_id: int, status: int | None, failed: Failed
     ) -> None:
         failures = 0 if delivered else batch.failures
-        retry_in = retry.delay(failures, failed, random.uniform)
+        retry_in = retry.delay(failures, failed, self._uniform)
         self._log(
             logging.WARNING,
             "not delivered",
@@ -131,17 +166,19 @@ class Delivery:
 
     async def _settle(self, batch: Batch, settlement: Settlement) -> None:
         """Keep at it until the database has it: events that were sent and not settled are sent twice."""
-        assert batch.lease_token is not None
         while True:
             try:
-                held = await self._database.settle(self._destination.id, batch.lease_token, settlement)
-                break
+                await self._settle_once(batch, settlement)
+                return
             except DatabaseAway as error:
                 if self._stopping.is_set():
                     raise
                 self._log(logging.WARNING, "the database is away", "delivery.unsettled", error=str(error))
-                await self._sleep(self._pace.after_error)
-        if not held:
+                await self._pause(self._pace.after_error)
+
+    async def _settle_once(self, batch: Batch, settlement: Settlement) -> None:
+        assert batch.lease_token is not None
+        if not await self._database.settle(self._destination.id, batch.lease_token, settlement):
             self._log(logging.WARNING, "another worker has taken over", "delivery.lease_lost")
         elif settlement.delivered:
             self._log(logging.INFO, "delivered", "delivery.delivered", events=len(settlement.delivered))
@@ -161,6 +198,11 @@ class Delivery:
             self._in_flight_wait = self._pace.in_flight_first
         except TimeoutError:
             pass
+
+    async def _pause(self, seconds: float) -> None:
+        """Whatever is committed meanwhile; only a stop ends it."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
 
     def _log(self, level: int, message: str, action: str, **fields: object) -> None:
         log.log(level, message, extra={"action": action, "destination": self._destination.name, **fields})

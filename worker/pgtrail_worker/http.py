@@ -21,6 +21,8 @@ def client() -> httpx.AsyncClient:
         timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
         follow_redirects=False,
         trust_env=False,
+        # Each destination has one request in flight; a full pool would look like a receiver that does not answer.
+        limits=httpx.Limits(max_connections=None),
     )
 
 
@@ -42,6 +44,9 @@ async def post(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], bo
         return Answer(None, took(), Cause.REFUSED)
     except httpx.HTTPError:
         return Answer(None, took(), Cause.BROKEN)
+    except Exception:
+        # A host that is no name, a port that is none: each library below httpx has its own error for it.
+        return Answer(None, took(), Cause.UNUSABLE)
 
 
 async def _drain(response: httpx.Response) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import psycopg
 
-from pgtrail_worker.database import connect
+from pgtrail_worker.database import connect, first_line
 from pgtrail_worker.errors import DatabaseAway
 
 log = logging.getLogger(__name__)
@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 CHANNEL = "pgtrail"
 IDLE_SECONDS = 30.0
 """After so long without a notification the connection is tried: a dead peer says nothing."""
+PING_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 30.0
 
 
@@ -30,11 +31,12 @@ async def listen(conninfo: str, wake: Callable[[], None]) -> None:
                 while True:
                     async for _ in connection.notifies(timeout=IDLE_SECONDS):
                         wake()
-                    await connection.execute("select 1")
-        except (DatabaseAway, psycopg.Error) as error:
+                    async with asyncio.timeout(PING_SECONDS):
+                        await connection.execute("select 1")
+        except (DatabaseAway, psycopg.Error, TimeoutError) as error:
             log.warning(
                 "not listening, polling goes on",
-                extra={"action": "listen.lost", "error": str(error).splitlines()[0], "again_in": backoff},
+                extra={"action": "listen.lost", "error": first_line(error), "again_in": backoff},
             )
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)

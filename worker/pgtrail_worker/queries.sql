@@ -19,7 +19,8 @@ select
     event_ids,
     bodies,
     failures,
-    in_flight
+    in_flight,
+    waiting
 from audit.next_batch(%(destination)s, %(worker)s, %(max_events)s)
 
 -- name: settle

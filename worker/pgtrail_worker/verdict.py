@@ -12,6 +12,7 @@ class Cause(Enum):
     REFUSED = "the connection failed"
     TIMED_OUT = "no answer in time"
     BROKEN = "the connection broke"
+    UNUSABLE = "the URL can't be used"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def retry_after_seconds(header: str | None, now: datetime) -> float:
         return min(float(text), LONGEST_RETRY_AFTER)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return 0.0
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
