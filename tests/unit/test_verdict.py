@@ -47,7 +47,20 @@ def test_retry_after_is_read_in_both_its_forms() -> None:
     assert retry_after_seconds(format_datetime(NOW + timedelta(minutes=5), usegmt=True), NOW) == 300
 
 
-@pytest.mark.parametrize("header", [None, "", "soon", "-5", "1e9", "٣", "Mon, 99 Foo 2026"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        None,
+        "",
+        "soon",
+        "-5",
+        "1e9",
+        "٣",
+        "Mon, 99 Foo 2026",
+        "Mon, 1 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 1 Jan 2026 00:00:00 +99999999999999999",
+    ],
+)
 def test_a_retry_after_that_can_not_be_read_asks_for_nothing(header: str | None) -> None:
     assert retry_after_seconds(header, NOW) == 0
 

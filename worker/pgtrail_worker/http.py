@@ -26,7 +26,9 @@ def client() -> httpx.AsyncClient:
     )
 
 
-async def post(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+async def post(
+    http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, seconds: float = TIMEOUT_SECONDS
+) -> Answer:
     """Send one request. Whatever happens on the way is an answer too, never an exception."""
     started = time.monotonic()
 
@@ -34,7 +36,7 @@ async def post(http: httpx.AsyncClient, url: str, headers: Mapping[str, str], bo
         return time.monotonic() - started
 
     try:
-        async with asyncio.timeout(TIMEOUT_SECONDS):
+        async with asyncio.timeout(seconds):
             async with http.stream("POST", url, headers=dict(headers), content=body) as response:
                 await _drain(response)
         return Answer(response.status_code, took(), retry_after=response.headers.get("retry-after"))
