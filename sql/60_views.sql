@@ -203,7 +203,8 @@ create or replace function audit.matches(
     orgs text[],
     actors text[],
     since timestamptz,
-    until timestamptz
+    until timestamptz,
+    resource text
 )
 returns boolean
 language sql
@@ -221,10 +222,11 @@ as $$
             or event.actor_id ~* audit.glob(actors)
             or event.actor_label ~* audit.glob(actors)
         )
+        and (resource is null or resource in (event.resource_id, event.resource_label))
 $$;
 
-comment on function audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz) is
-    'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions and actors (id or label, whatever their case) by pattern, since ≤ occurred_at < until.';
+comment on function audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text) is
+    'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions and actors (id or label, whatever their case) by pattern, since ≤ occurred_at < until, resource by id or label.';
 
 create or replace function audit.moment(description text)
 returns timestamptz

@@ -249,7 +249,7 @@ language sql
 immutable
 as $$
     select audit.matches(
-        event, destination.categories, destination.actions, destination.orgs, null, destination.since, null
+        event, destination.categories, destination.actions, destination.orgs, null, destination.since, null, null
     )
 $$;
 

@@ -87,7 +87,7 @@ grant select on
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
-    audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz),
+    audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
     audit.moment(text), audit.check_category(text),
     audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event)
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;

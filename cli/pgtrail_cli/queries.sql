@@ -11,9 +11,8 @@ select event.id, event.occurred_at
 from audit.event
 where audit.matches(
         event, %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[],
-        %(since)s::timestamptz, %(until)s::timestamptz
+        %(since)s::timestamptz, %(until)s::timestamptz, %(resource)s::text
     )
-    and (%(resource)s::text is null or %(resource)s in (event.resource_id, event.resource_label))
 order by event.occurred_at desc, event.id desc
 limit %(limit)s
 
@@ -22,9 +21,8 @@ select event.id, event.occurred_at
 from audit.batch(%(from_snapshot)s::pg_snapshot, %(to_snapshot)s::pg_snapshot) as event
 where audit.matches(
         event, %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[],
-        %(since)s::timestamptz, %(until)s::timestamptz
+        %(since)s::timestamptz, %(until)s::timestamptz, %(resource)s::text
     )
-    and (%(resource)s::text is null or %(resource)s in (event.resource_id, event.resource_label))
 order by event.id
 
 -- name: snapshot

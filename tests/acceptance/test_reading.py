@@ -1,12 +1,16 @@
 """log, show, export, shell: what a person, a script and a spreadsheet get."""
 
+import csv
+import io
 import json
 import os
 import re
 import signal
+import stat
 import subprocess
 import sys
 import time
+from functools import partial
 
 import pytest
 from configobj import ConfigObj
@@ -68,6 +72,34 @@ def test_export_obeys_the_umask_and_leaves_nothing_beside_the_file(full, pgtrail
     assert [entry.name for entry in tmp_path.iterdir() if "csv" in entry.name] == ["audit.csv"]
 
 
+def test_export_goes_through_links_and_into_pipes_and_keeps_a_files_mode(full, pgtrail, tmp_path):
+    private, link, pipe = tmp_path / "private.csv", tmp_path / "link.csv", tmp_path / "pipe"
+    private.touch(0o600)
+    link.symlink_to(private)
+    assert pgtrail("export", str(link), dsn=full.dsn("auditor")).returncode == 0
+    assert link.is_symlink()
+    assert stat.S_IMODE(private.stat().st_mode) == 0o600
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE)
+    assert pgtrail("export", str(pipe), dsn=full.dsn("auditor")).returncode == 0
+    assert reader.communicate(timeout=30)[0] == private.read_bytes()
+    assert pgtrail("export", "/dev/null", dsn=full.dsn("auditor")).returncode == 0
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_an_export_is_oldest_first_whatever_the_planner_does_with_the_filter(nemo, pgtrail):
+    su = nemo.connect()
+    su.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
+    add = "insert into nemo.team (org_id, name) select id, 'team ' || i from nemo.organization, generate_series(1, 20000) as i"
+    su.execute(add)
+    # A hash join in many batches gives its rows in no order.
+    plan = "-c work_mem=64kB -c hash_mem_multiplier=1 -c enable_mergejoin=off -c enable_nestloop=off"
+    done = pgtrail("export", "-", "--category", "teams", dsn=nemo.dsn("auditor", options=plan))
+    ids = [int(row["id"]) for row in csv.DictReader(io.StringIO(done.stdout))]
+    assert len(ids) == 20_000
+    assert ids == sorted(ids)
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_an_export_that_is_interrupted_leaves_the_file_as_it_was(db, tmp_path, how):
     su = db.connect()
@@ -79,7 +111,10 @@ def test_an_export_that_is_interrupted_leaves_the_file_as_it_was(db, tmp_path, h
     file = folder / "audit.csv"
     file.write_text("as it was")
     process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "export", str(file), "--dsn", db.dsn()], stderr=subprocess.PIPE
+        [sys.executable, "-m", "pgtrail_cli", "export", str(file), "--dsn", db.dsn()],
+        stderr=subprocess.PIPE,
+        # Whoever runs the tests in the background may have it ignored.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     while not any(part.stat().st_size for part in folder.glob(".audit.csv.*")):

@@ -123,6 +123,86 @@ def test_only_one_worker_at_a_time_and_an_older_lease_moves_nothing(table):
     assert settle(table, new_token, ids) is True
 
 
+def seconds_of_lease(connection):
+    return connection.execute(
+        "select extract(epoch from lease_until - clock_timestamp()) from audit.cursor"
+    ).fetchone()[0]
+
+
+def test_a_lease_begins_anew_when_events_are_handed_out_and_when_half_of_it_is_over(table):
+    insert(table, 1)
+    take(table)
+    table.execute("update audit.cursor set lease_until = clock_timestamp() + interval '20 seconds'")
+    token, ids, _, _ = take(table)
+    assert seconds_of_lease(table) > 28
+    settle(table, token, ids)
+    for left, renewed in (("20 seconds", False), ("14 seconds", True)):
+        table.execute("update audit.cursor set lease_until = clock_timestamp() + %s::interval", [left])
+        assert take(table)[1] == []
+        assert (seconds_of_lease(table) > 28) is renewed
+
+
+def test_an_older_lease_does_not_move_where_a_batch_begins(table):
+    insert(table, 1)
+    take(table)
+    before = table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone()
+    stale = 'select jsonb_populate_record(cursor, \'{"lease_token": -1, "last_sent_id": 99}\') from audit.cursor'
+    table.execute(f"select audit.move_cursor(({stale}))")
+    assert table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone() == before
+
+
+def test_the_cursor_of_a_destination_that_gets_nothing_keeps_up(table):
+    take(table)
+    before = table.execute("select pg_snapshot_xmax(batch_from)::text::bigint from audit.cursor").fetchone()[0]
+    table.execute("do $$ begin for i in 1..1100 loop perform pg_current_xact_id(); commit; end loop; end $$")
+    take(table)
+    after = table.execute("select pg_snapshot_xmax(batch_from)::text::bigint from audit.cursor").fetchone()[0]
+    assert after >= before + 1100
+    insert(table, 1)
+    assert take(table)[1] == ids_of(table, 1)
+
+
+def test_a_batch_ends_with_the_event_that_makes_it_too_large(table):
+    table.execute("alter table public.thing alter column name set storage external")
+    table.execute("alter table audit.event alter column after set storage external")
+    table.execute("insert into public.thing select i, repeat('x', 300000) from generate_series(1, 5) as i")
+    taken = "select event_ids from audit.next_batch(1, 'worker-1', p_max_bytes => %s)"
+    assert len(table.execute(taken, [1]).fetchone()[0]) == 1, "one event goes however large it is"
+    assert len(table.execute(taken, [500_000]).fetchone()[0]) == 2
+    assert len(take(table)[1]) == 4, "a megabyte, where nothing else is said"
+
+
+def test_of_transactions_at_the_same_time_one_notifies(db, table):
+    listener = db.connect()
+    listener.execute("listen pgtrail")
+    first, second = (db.connect("app", autocommit=False) for _ in range(2))
+    for number, connection in enumerate((first, second)):
+        connection.execute("set pgtrail.notify = on")
+        insert(connection, number)
+    second.commit()
+    assert list(listener.notifies(timeout=0.2)) == []
+    first.commit()
+    assert [note.payload for note in listener.notifies(timeout=5, stop_after=1)] == [""]
+    assert list(listener.notifies(timeout=0.2)) == []
+
+
+def test_maintenance_forgets_attempts_of_last_month_and_makes_the_months_ahead(db, table):
+    insert(table, 1)
+    token, ids, _, _ = take(table)
+    settle(table, token, ids)
+    table.execute(
+        "insert into audit.attempt (destination_id, worker, delivered, attempted_at) values (1, 'w', 0, now() - interval '31 days')"
+    )
+    months = "select count(*) from audit.partition_bounds()"
+    made = table.execute(months).fetchone()
+    table.execute(
+        "do $$ begin execute (select format('drop table %s', partition) from audit.partition_bounds() order by begins desc limit 1); end $$"
+    )
+    db.connect("forwarder").execute("select audit.maintain()")
+    assert table.execute("select array_agg(delivered) from audit.attempt").fetchone() == ([1],)
+    assert table.execute(months).fetchone() == made
+
+
 def test_a_failure_leaves_the_cursor_says_why_and_waits(table):
     insert(table, 1)
     token, ids, _, _ = take(table)
@@ -191,4 +271,4 @@ def test_the_batch_is_found_by_index_however_long_the_log_is(table):
         row[0] for row in table.execute(f"explain select min(id) from audit.batch('{snapshot}', pg_current_snapshot())")
     )
     assert "event_2" in plan
-    assert "Seq Scan on event_2026" not in plan
+    assert "Seq Scan on event_2" not in plan

@@ -89,6 +89,11 @@ def test_an_admin_who_owns_a_table_tracks_it(db):
     admin.execute("select audit.untrack('shop.item')")
 
 
+def test_the_owner_itself_has_no_right_to_change_what_is_recorded(db):
+    held = "select has_table_privilege('audit_owner', 'audit.event', privilege) from unnest('{update,delete,truncate}'::text[]) as privilege"
+    assert db.connect().execute(held).fetchall() == [(False,)] * 3
+
+
 @pytest.mark.parametrize("user", ["postgres", "audit_owner", "admin", "auditor", "app"])
 @pytest.mark.parametrize("change", ["update {} set action = 'x'", "delete from {}", "truncate {}"])
 def test_nobody_changes_what_is_recorded_the_owner_and_a_superuser_included(two_orgs, user, change):

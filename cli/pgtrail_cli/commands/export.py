@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import stat
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,8 +23,7 @@ _MATCHING = sql.SQL(
     id in (
         select event.id
         from audit.event
-        where audit.matches(event, {categories}, {actions}, {orgs}, {actors}, {since}, {until})
-            and ({resource}::text is null or {resource} in (event.resource_id, event.resource_label))
+        where audit.matches(event, {categories}, {actions}, {orgs}, {actors}, {since}, {until}, {resource})
     )
     """
 )
@@ -62,7 +62,11 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
 def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[bytes]:
     """The CSV of audit.export with its header, in the pieces in which the server sends it."""
     with connection.cursor().copy(
-        sql.SQL("copy ({}) to stdout with (format csv, header)").format(_select(sql.SQL("*"), where))
+        sql.SQL("copy ({}{}) to stdout with (format csv, header)").format(
+            _select(sql.SQL("*"), where),
+            # The view is in this order by itself, but not what is left of it after a filter.
+            sql.SQL("" if where is None else " order by timestamp, id"),
+        )
     ) as copy:
         for chunk in copy:
             yield bytes(chunk)
@@ -100,26 +104,54 @@ def _write(connection: Connection, where: sql.Composable | None, output: IO[byte
 
 @contextlib.contextmanager
 def _appearing(file: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name when it is complete and safely on disk; otherwise nothing is left."""
+    """A file that takes its name when it is complete and safely on disk; otherwise nothing is left.
+
+    A device or a pipe is written to as it is. Mode and owner of a file that is replaced stay.
+    """
+    part: Path | None = None
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", suffix=".part", dir=file.parent)
+        target = file.resolve()
+        before = target.stat() if target.exists() else None
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            with target.open("wb") as output:
+                yield output
+            return
+        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
+        part = Path(name)
+        with os.fdopen(descriptor, "wb") as output:
+            yield output
+            _inherit(descriptor, before)
+            output.flush()
+            os.fsync(descriptor)
+        part.replace(target)
+        _sync_folder(target.parent)
     except OSError as error:
         raise PgtrailError(
             f"can't write {file}: {(error.strerror or str(error)).lower()}",
-            "choose a folder that exists and that you may write to",
+            "choose a folder that exists, that you may write to and that has room",
         ) from error
-    part = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as output:
-            yield output
-            output.flush()
-            os.fsync(output.fileno())
-        # mkstemp allows the owner alone; a new file gets what the umask leaves.
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(file)
-    except OSError as error:
-        raise PgtrailError(f"can't write {file}: {(error.strerror or str(error)).lower()}") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _inherit(descriptor: int, before: os.stat_result | None) -> None:
+    """Mode and owner of the file that was there; for a new one what the umask leaves."""
+    if before is not None:
+        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, before.st_uid, before.st_gid)
+        return
+    # There is no other way to ask for it.
+    mask = os.umask(0)
+    os.umask(mask)
+    os.fchmod(descriptor, 0o666 & ~mask)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the new name last."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
