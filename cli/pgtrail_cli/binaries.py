@@ -1,14 +1,17 @@
 """The Postgres binaries of this machine."""
 
+import contextlib
 import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+import platformdirs
 
 from pgtrail_cli.errors import NoPostgres
 from pgtrail_cli.server_user import ServerUser
@@ -71,29 +74,32 @@ def readable_binaries(binaries: Binaries, user: ServerUser) -> Path:
     if user.can_read(binaries.bin_dir / "postgres"):
         return binaries.bin_dir
     root = binaries.bin_dir.parents[1]
-    libraries = root.with_name(f"{root.name}.libs")
     name = f"{root.name}-{_version(binaries.bin_dir / 'postgres').replace(' ', '-')}"
-    copy = Path(tempfile.gettempdir()) / f"pgtrail-{os.geteuid()}" / name
+    # Only root needs a copy. Whoever else could write there could have it run anything.
+    copy = platformdirs.site_cache_path("pgtrail") / name
+    copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+    owner = copy.parent.lstat()
+    if owner.st_uid != os.geteuid() or owner.st_mode & 0o022 or copy.parent.is_symlink():
+        raise NoPostgres(f"{copy.parent} can be written to by others than root", "remove it")
     if not copy.exists():
-        _copy(root, libraries, copy)
+        _copy((root, root.with_name(f"{root.name}.libs")), copy)
     return copy / root.name / binaries.bin_dir.relative_to(root)
 
 
-def _copy(root: Path, libraries: Path, copy: Path) -> None:
-    copy.parent.mkdir(mode=0o755, exist_ok=True)
-    # Whoever else could write there could have us run anything.
-    if copy.parent.is_symlink() or copy.parent.stat().st_uid != os.geteuid():
-        raise NoPostgres(f"{copy.parent} belongs to somebody else", "remove it")
+def _copy(folders: Iterable[Path], copy: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=".copying-", dir=copy.parent))
-    unfinished.chmod(0o755)
-    for folder in (root, libraries):
-        if folder.is_dir():
-            shutil.copytree(folder, unfinished / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
     try:
-        unfinished.rename(copy)
-    except OSError:
-        # Another one was faster; its copy is as good.
-        shutil.rmtree(unfinished)
+        for folder in folders:
+            if folder.is_dir():
+                shutil.copytree(folder, unfinished / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
+        # Whatever the umask was when they were installed, and is now.
+        for path in (copy.parent, unfinished, *unfinished.rglob("*")):
+            path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
+        # Fails where another one was faster; its copy is as good.
+        with contextlib.suppress(OSError):
+            unfinished.rename(copy)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _places() -> Iterator[tuple[str, Path]]:

@@ -1,6 +1,7 @@
 """The way to the database: ``--dsn``, else ``PGTRAIL_DSN``, else libpq's own variables and service file."""
 
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
@@ -39,6 +40,12 @@ def with_connection(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(connection, *args, **options)
 
     return connected
+
+
+def added_options(parameters: Mapping[str, Any], settings: str) -> str:
+    """The ``options`` of a connection with settings after those that are given, there or in PGOPTIONS."""
+    given = parameters.get("options") or os.environ.get("PGOPTIONS", "")
+    return f"{given} {settings}".strip()
 
 
 @contextmanager

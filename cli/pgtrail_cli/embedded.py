@@ -3,7 +3,6 @@
 It listens on a Unix socket in a private folder, and ends when its parent does, even a killed one.
 """
 
-import contextlib
 import os
 import shutil
 import signal
@@ -15,11 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import platformdirs
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from pgtrail_cli.binaries import Binaries, readable_binaries
+from pgtrail_cli.data_folder import DataFolder
 from pgtrail_cli.errors import ServerError
 from pgtrail_cli.guard import Guard
 from pgtrail_cli.server_user import server_user
@@ -48,11 +47,11 @@ class EmbeddedPostgres:
         settings: Mapping[str, str] | None = None,
         tcp_port: int | None = None,
     ) -> None:
-        self.data_dir = data_dir.absolute()
+        self._user = server_user()
+        self._folder = DataFolder(data_dir, self._user)
         self.binaries = binaries
         self.tcp_port = tcp_port
         self._settings = dict(settings or {})
-        self._user = server_user()
         self._server: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         self._bin_dir = binaries.bin_dir
@@ -80,20 +79,24 @@ class EmbeddedPostgres:
         return self._server.pid
 
     @property
+    def data_dir(self) -> Path:
+        """Where its database is."""
+        return self._folder.path
+
+    @property
     def log_file(self) -> Path:
         """What the server says."""
-        return self.data_dir / "postgres.log"
+        return self._folder.log_file
 
     def start(self) -> None:
         """Make the data folder if need be, start the server, wait until it answers."""
         self._bin_dir = readable_binaries(self.binaries, self._user)
-        self._prepare_data_dir()
-        self._check_data_dir()
+        if not self._folder.holds_database():
+            self._folder.fill(self._initdb)
+        self._folder.check(self.binaries.major)
         if self.socket_dir is None:
             self.socket_dir = self._make_socket_dir()
         try:
-            if not (self.data_dir / "PG_VERSION").exists():
-                self._initdb()
             self._launch()
             self._wait_until_ready()
         except BaseException:
@@ -114,9 +117,7 @@ class EmbeddedPostgres:
         self._wait_until_ready()
 
     def _signal_and_wait(self, how: signal.Signals) -> None:
-        if self._server is None:
-            return
-        if self._server.poll() is None:
+        if self._server is not None and self._server.poll() is None:
             self._server.send_signal(how)
             try:
                 self._server.wait(STOP_SECONDS)
@@ -128,42 +129,6 @@ class EmbeddedPostgres:
             self._guard.dismiss()
             self._guard = None
 
-    def _prepare_data_dir(self) -> None:
-        try:
-            self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._user.own(self.data_dir)
-        except OSError as error:
-            raise ServerError(
-                f"can't keep a database in {self.data_dir}: {(error.strerror or str(error)).lower()}",
-                "choose another folder with --data-dir",
-            ) from error
-        if not self._user.can_reach(self.data_dir):
-            raise ServerError(
-                f"the user {self._user.name}, as whom the server runs, can't reach {self.data_dir}",
-                "choose a folder below /var/lib or /tmp with --data-dir",
-            )
-
-    def _check_data_dir(self) -> None:
-        version_file = self.data_dir / "PG_VERSION"
-        if not version_file.exists():
-            if any(file.name != self.log_file.name for file in self.data_dir.iterdir()):
-                raise ServerError(
-                    f"{self.data_dir} is not empty and holds no database", "choose another folder with --data-dir"
-                )
-            return
-        made_by = int(version_file.read_text().strip().split(".")[0])
-        if made_by != self.binaries.major:
-            raise ServerError(
-                f"{self.data_dir} was made by PostgreSQL {made_by}, and the server at hand is {self.binaries.major}",
-                f"choose another folder with --data-dir, or set PGTRAIL_PG_BIN to the binaries of {made_by}",
-            )
-        pid = _living_postmaster(self.data_dir)
-        if pid is not None:
-            raise ServerError(
-                f"a server (process {pid}) is already using {self.data_dir}",
-                "stop it, or choose another folder with --data-dir",
-            )
-
     def _make_socket_dir(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="pgtrail-"))
         if len(str(folder / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
@@ -172,7 +137,7 @@ class EmbeddedPostgres:
         self._user.own(folder)
         return folder
 
-    def _initdb(self) -> None:
+    def _initdb(self, folder: Path) -> None:
         # Since 17 there is a locale that is the same on every machine.
         locale = (
             ("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
@@ -180,7 +145,7 @@ class EmbeddedPostgres:
             else ("--locale=C",)
         )
         done = subprocess.run(
-            [self._bin_dir / "initdb", "--pgdata", self.data_dir, *_INITDB, *locale],
+            [self._bin_dir / "initdb", "--pgdata", folder, *_INITDB, *locale],
             capture_output=True,
             text=True,
             check=False,
@@ -203,7 +168,10 @@ class EmbeddedPostgres:
             **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        with self.log_file.open("ab") as log:
+        # First, so that at no moment there is a server without one.
+        self._guard = Guard()
+        log = self._folder.open_log()
+        try:
             self._server = subprocess.Popen(
                 [self._bin_dir / "postgres", "-D", self.data_dir, *options],
                 stdin=subprocess.DEVNULL,
@@ -214,7 +182,9 @@ class EmbeddedPostgres:
                 start_new_session=True,
                 **self._user.process_arguments(),
             )
-        self._guard = Guard(self._server.pid)
+        finally:
+            os.close(log)
+        self._guard.watch(self._server.pid)
 
     def _wait_until_ready(self) -> None:
         assert self._server is not None
@@ -232,25 +202,3 @@ class EmbeddedPostgres:
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         fatal = [line for line in lines[-20:] if "FATAL" in line or "ERROR" in line]
         return f"{(fatal or lines or ['it said nothing'])[-1]} (see {self.log_file})"
-
-
-def _living_postmaster(data_dir: Path) -> int | None:
-    """The process that holds the folder; a file that a crash left names one that is gone or is no postmaster."""
-    try:
-        pid = int((data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
-        os.kill(pid, 0)
-    except PermissionError:
-        return pid
-    except (OSError, ValueError):
-        return None
-    command = Path(f"/proc/{pid}/cmdline")
-    with contextlib.suppress(OSError):
-        if b"postgres" not in command.read_bytes():
-            return None
-    return pid
-
-
-def default_data_dir() -> Path:
-    """Where the demo keeps its database: the user's data folder; as root one that the server's user can reach."""
-    folder = platformdirs.user_data_path("pgtrail")
-    return folder if server_user().can_reach(folder) else Path("/var/lib/pgtrail")

@@ -14,17 +14,23 @@ PATIENCE_SECONDS = 30.0
 
 
 class Guard:
-    """Watches over one process on behalf of this one."""
+    """Watches over one process on behalf of this one, from before it is started."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self) -> None:
         self._guard = subprocess.Popen(
-            [sys.executable, "-I", __file__, str(pid)],
+            [sys.executable, "-I", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             # Ctrl-C in the terminal must not end it before its charge.
             start_new_session=True,
         )
+
+    def watch(self, pid: int) -> None:
+        """Say whom to end."""
+        assert self._guard.stdin is not None
+        self._guard.stdin.write(b"%d\n" % pid)
+        self._guard.stdin.flush()
 
     def dismiss(self) -> None:
         """Call when the process has ended."""
@@ -35,8 +41,12 @@ class Guard:
         self._guard.wait()
 
 
-def _watch(pid: int) -> None:
+def _watch() -> None:
+    named = sys.stdin.buffer.readline()
     sys.stdin.buffer.read()
+    if not named:
+        return
+    pid = int(named)
     try:
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -49,4 +59,4 @@ def _watch(pid: int) -> None:
 
 
 if __name__ == "__main__":
-    _watch(int(sys.argv[1]))
+    _watch()

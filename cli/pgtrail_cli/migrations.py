@@ -21,7 +21,7 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration
 
-from pgtrail_cli.connection import Connection, open_connection
+from pgtrail_cli.connection import Connection, added_options, open_connection
 from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
 
 OLDEST_SERVER = 15
@@ -205,11 +205,8 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = "pgtrail"
-    parameters: dict[str, Any] = {
-        **conninfo_to_dict(dsn),
-        "options": f"-csearch_path={BOOKKEEPING_SCHEMA}",
-        "application_name": "pgtrail migrate",
-    }
+    parameters: dict[str, Any] = {"application_name": "pgtrail migrate", **conninfo_to_dict(dsn)}
+    parameters["options"] = added_options(parameters, f"-c search_path={BOOKKEEPING_SCHEMA}")
     backend = PostgresqlPsycopgBackend(
         DatabaseURI(
             scheme="postgresql+psycopg",

@@ -34,7 +34,6 @@ def test_track_tables_untrack(db, pgtrail):
     )
     assert done.returncode == 0
     assert "redacted by their names: api_token" in done.stderr
-    assert 'public."Api Key"' not in pgtrail("tables", dsn=db.dsn()).stderr
     row = next(line for line in pgtrail("tables", dsn=db.dsn()).stdout.splitlines() if "Api Key" in line)
     assert all(word in row for word in ("key", "api_keys", "Name", "hits", "api_token"))
     su.execute("""insert into public."Api Key" values (1, 'ci', 'S3CRET', 0)""")
@@ -170,7 +169,7 @@ def descendants_of(marker):
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if marker in (folder / "cmdline").read_bytes() and int(folder.name) != 0:
+            if marker in (folder / "cmdline").read_bytes():
                 found.append(folder.name)
         except OSError:
             continue

@@ -2,17 +2,22 @@
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import platformdirs
 import psycopg
 import pytest
 
+from pgtrail_cli import embedded
 from pgtrail_cli.binaries import best_binaries, find_binaries, readable_binaries
+from pgtrail_cli.data_folder import living_postmaster
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.errors import NoPostgres, ServerError
 from pgtrail_cli.server_user import server_user
@@ -31,12 +36,13 @@ def running_with(marker):
     return found
 
 
-def guards_of(pid):
-    return [
-        guard
-        for guard in running_with("guard.py")
-        if str(pid).encode() in Path(f"/proc/{guard}/cmdline").read_bytes().split(b"\0")
-    ]
+def guards_of(parent):
+    """The guards that a process has started."""
+
+    def parent_of(pid):
+        return int(re.search(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
+
+    return {guard for guard in running_with("guard.py") if parent_of(guard) == parent}
 
 
 def wait_until_gone(look):
@@ -59,11 +65,13 @@ def test_what_was_written_is_there_after_a_stop_and_after_a_crash(binaries, fold
 
 
 def test_a_clean_stop_leaves_no_process_and_no_socket(binaries, folder):
+    # The test session has a server of its own.
+    others = guards_of(os.getpid())
     with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
-        pid, sockets = server.pid, server.socket_dir
-        assert guards_of(pid)
+        sockets = server.socket_dir
+        assert len(guards_of(os.getpid()) - others) == 1
     assert running_with(folder) == []
-    assert guards_of(pid) == []
+    assert guards_of(os.getpid()) == others
     assert not sockets.exists()
 
 
@@ -79,12 +87,12 @@ def test_a_parent_that_is_killed_leaves_no_process(binaries, folder):
         "time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, folder / "data", str(binaries)], stdout=subprocess.PIPE)
-    pid = int(parent.stdout.readline())
-    assert guards_of(pid)
+    assert parent.stdout.readline()
+    (guard,) = guards_of(parent.pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until_gone(lambda: running_with(folder) or guards_of(pid))
+    wait_until_gone(lambda: running_with(folder) or guard in running_with("guard.py"))
 
 
 def test_only_its_own_socket_is_open(binaries, folder):
@@ -105,9 +113,46 @@ def test_a_folder_in_use_is_refused_with_the_process_that_uses_it(binaries, fold
 def test_a_lock_file_that_a_crash_left_is_no_hindrance(binaries, folder):
     with EmbeddedPostgres(folder / "data", binaries, QUICK):
         pass
-    (folder / "data" / "postmaster.pid").write_text("999999999\n")
-    with EmbeddedPostgres(folder / "data", binaries, QUICK):
-        pass
+    # The number may be another program's by now.
+    other = subprocess.Popen(["sleep", "600"])
+    try:
+        for pid in (999999999, other.pid):
+            (folder / "data" / "postmaster.pid").write_text(f"{pid}\n")
+            assert living_postmaster(folder / "data") is None
+            with EmbeddedPostgres(folder / "data", binaries, QUICK):
+                pass
+    finally:
+        other.kill()
+        other.wait()
+
+
+def test_two_at_once_over_a_new_folder_one_serves_it_and_the_other_says_so(binaries, folder):
+    servers = [EmbeddedPostgres(folder / "data", binaries, QUICK) for _ in range(2)]
+
+    def start(server):
+        try:
+            server.start()
+        except ServerError as error:
+            return error
+        return server
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(start, servers)
+    try:
+        assert isinstance(first, ServerError) != isinstance(second, ServerError)
+        assert [entry.name for entry in folder.iterdir()] == ["data"]
+        with psycopg.connect(next(s for s in (first, second) if s in servers).dsn()) as connection:
+            connection.execute("select 1")
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def test_an_initdb_that_fails_leaves_nothing_in_its_place(binaries, folder, monkeypatch):
+    monkeypatch.setattr(embedded, "_INITDB", ("--no-such-option",))
+    with pytest.raises(ServerError, match="initdb failed"):
+        EmbeddedPostgres(folder / "data", binaries, QUICK).start()
+    assert list(folder.iterdir()) == []
 
 
 def test_a_folder_of_another_version_is_refused_with_both_versions(binaries, folder):
@@ -123,9 +168,12 @@ def test_a_folder_of_another_version_is_refused_with_both_versions(binaries, fol
 def test_a_folder_that_holds_something_else_is_left_alone(binaries, folder):
     (folder / "data").mkdir()
     (folder / "data" / "thesis.txt").write_text("mine")
+    before = (folder / "data").stat()
     with pytest.raises(ServerError, match="not empty and holds no database"):
         EmbeddedPostgres(folder / "data", binaries, QUICK).start()
     assert [file.name for file in (folder / "data").iterdir()] == ["thesis.txt"]
+    after = (folder / "data").stat()
+    assert (after.st_uid, after.st_mode) == (before.st_uid, before.st_mode)
 
 
 def test_a_setting_that_the_server_refuses_is_said_in_one_line(binaries, folder):
@@ -157,17 +205,43 @@ def test_as_root_the_server_runs_as_somebody_else(binaries, folder):
 
 
 @AS_ROOT
-def test_as_root_binaries_out_of_the_servers_reach_are_copied_with_their_libraries(folder):
-    embedded = next(found for found in find_binaries() if found.source == "embedded")
-    root = embedded.bin_dir.parents[1]
+def test_as_root_binaries_out_of_the_servers_reach_are_copied_with_their_libraries(folder, monkeypatch):
+    installed = next(found for found in find_binaries() if found.source == "embedded")
+    root = installed.bin_dir.parents[1]
     hidden = folder / "hidden"
     for part in (root, root.with_name(f"{root.name}.libs")):
         shutil.copytree(part, hidden / part.name)
-    hidden.chmod(0o700)
-    unreachable = type(embedded)(hidden / root.name / "pginstall" / "bin", embedded.major, "embedded")
-    assert readable_binaries(unreachable, server_user()) != unreachable.bin_dir
+    unreachable = type(installed)(hidden / root.name / "pginstall" / "bin", installed.major, "embedded")
+    # As on a machine where everything is installed for its owner alone.
+    for path in (hidden, *hidden.rglob("*")):
+        path.chmod(path.stat().st_mode & 0o700)
+    monkeypatch.setattr(platformdirs, "site_cache_path", lambda _: folder / "cache")
+    mask = os.umask(0o077)
+    try:
+        copied = readable_binaries(unreachable, server_user())
+    finally:
+        os.umask(mask)
+    assert copied.is_relative_to(folder / "cache")
+    (folder / "cache").chmod(0o777)
+    with pytest.raises(NoPostgres, match="by others than root"):
+        readable_binaries(unreachable, server_user())
+    (folder / "cache").chmod(0o755)
     with EmbeddedPostgres(folder / "data", unreachable, QUICK) as server, psycopg.connect(server.dsn()) as connection:
         connection.execute("select 1")
+
+
+@AS_ROOT
+def test_as_root_the_servers_log_is_no_way_to_another_file(binaries, folder):
+    with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
+        log = server.log_file
+    private = folder / "private"
+    private.write_text("mine")
+    for make in (lambda: log.symlink_to(private), lambda: os.link(private, log), lambda: os.mkfifo(log)):
+        log.unlink()
+        make()
+        with pytest.raises(ServerError):
+            EmbeddedPostgres(folder / "data", binaries, QUICK).start()
+    assert private.read_text() == "mine"
 
 
 @AS_ROOT

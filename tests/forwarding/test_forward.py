@@ -82,7 +82,7 @@ def test_a_failing_receiver_gets_the_same_event_again_and_nothing_overtakes_it(
         ).fetchone()
     )
     assert status[0] == "the receiver answered HTTP 500"
-    assert 3 <= status[2].total_seconds() <= 6
+    assert status[2].total_seconds() <= 6
     su.execute("update audit.cursor set retry_at = now()")
     wait_until(lambda: len(sink.accepted) == 3)
     assert sink.ids == sorted(sink.ids)
@@ -100,8 +100,8 @@ def test_a_dead_destination_holds_up_no_other(nemo, org, sink, another_sink, add
     for number in range(10):
         create_team(app, org, f"team {number}")
     wait_until(lambda: len(another_sink.accepted) == 10)
-    behind = su.execute("select events_behind, state from audit.destination_status where name = 'dead'").fetchone()
-    assert behind == (10, "retrying")
+    status = "select events_behind, state from audit.destination_status where name = 'dead'"
+    wait_until(lambda: su.execute(status).fetchone() == (10, "retrying"))
 
 
 def test_a_paused_destination_gets_nothing_and_goes_on_where_it_was(
@@ -118,6 +118,8 @@ def test_a_paused_destination_gets_nothing_and_goes_on_where_it_was(
     wait_until(lambda: len(sink_two.requests) >= 1)
     assert su.execute("select events_behind from audit.destination_status where name = 'siem'").fetchone() == (2,)
     assert worker.poll() is None
+    lease = "select lease_holder from audit.cursor where destination_id = 1"
+    wait_until(lambda: su.execute(lease).fetchone() == (None,))
     secret = su.execute(
         "select secret from audit.destination_secret join audit.destination on id = destination_id where name = 'siem'"
     ).fetchone()[0]
@@ -126,6 +128,51 @@ def test_a_paused_destination_gets_nothing_and_goes_on_where_it_was(
     sink.secret = secret
     su.execute("select audit.pause_destination('siem', false)")
     wait_until(lambda: len(sink.accepted) == 2)
+
+
+def test_a_pause_in_the_middle_of_a_batch_sends_nothing_twice(
+    nemo, org, sink, add_destination, start_worker, wait_until
+):
+    su = nemo.connect()
+    add_destination(su, sink, categories=["teams"])
+    su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || i from generate_series(1, 300) as i", [org])
+    sink.answer = lambda _: time.sleep(0.01) or 204
+    start_worker(nemo.dsn("forwarder"))
+    wait_until(lambda: len(sink.accepted) > 20)
+    su.execute("select audit.pause_destination('siem')")
+    wait_until(lambda: su.execute("select lease_holder from audit.cursor").fetchone() == (None,))
+    assert len(sink.accepted) < 300
+    su.execute("select audit.pause_destination('siem', false)")
+    wait_until(lambda: len(sink.accepted) >= 300)
+    assert len(set(sink.ids)) == len(sink.ids) == 300
+
+
+def test_a_statement_that_holds_up_one_destination_holds_up_no_other(
+    nemo, org, sink, another_sink, add_destination, start_worker, wait_until
+):
+    su = nemo.connect()
+    held = add_destination(su, sink, "held", categories=["teams"])
+    add_destination(su, another_sink, "free", categories=["teams"])
+    holder = nemo.connect(autocommit=False)
+    holder.execute("select from audit.cursor where destination_id = %s for update", [held])
+    worker = start_worker(nemo.dsn("forwarder"))
+    create_team(nemo.connect("app"), org, "Search")
+    wait_until(lambda: another_sink.accepted)
+    assert sink.accepted == []
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(30) == 0, "nor the end of the worker"
+    holder.rollback()
+
+
+def test_the_worker_makes_the_months_ahead(nemo, start_worker, wait_until):
+    su = nemo.connect()
+    months = "select count(*) from audit.partition_bounds()"
+    made = su.execute(months).fetchone()
+    su.execute(
+        "do $$ begin execute (select format('drop table %s', partition) from audit.partition_bounds() order by begins desc limit 1); end $$"
+    )
+    start_worker(nemo.dsn("forwarder"))
+    wait_until(lambda: su.execute(months).fetchone() == made)
 
 
 def test_sigterm_ends_it_with_status_0_and_gives_the_lease_back(
@@ -200,7 +247,7 @@ def test_no_secret_is_in_a_body_or_in_the_workers_log(
     )
     app.execute("insert into nemo.profile (org_id, email, password_hash) values (%s, 'a@b.c', 'TOP-SECRET-PW')", [org])
     start_worker(nemo.dsn("forwarder"))
-    wait_until(lambda: len(sink.requests) == 1)
+    wait_until(lambda: len(sink.requests) >= 1)
     su.execute("update audit.cursor set retry_at = now()")
     wait_until(lambda: len(sink.accepted) >= 3)
     log = (tmp_path / "worker.log").read_bytes()

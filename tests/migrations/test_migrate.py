@@ -63,6 +63,26 @@ def test_several_at_once_are_all_content(bare_db):
     assert bare_db.connect().execute("select count(*) from audit.installation").fetchone() == (1,)
 
 
+def test_a_lock_that_a_killed_migration_left_in_its_bookkeeping_is_no_hindrance(db):
+    su = db.connect()
+    su.execute("insert into pgtrail_meta.yoyo_lock (locked, ctime, pid) values (1, now(), 1)")
+    su.execute("update audit.installation set files_hash = 'another'")
+    assert migrate(db.dsn()).anything
+
+
+def test_the_options_of_a_connection_string_hold_for_the_whole_migration(bare_db):
+    su = bare_db.connect()
+    su.execute("create role migrator superuser")
+    migrate(bare_db.dsn(options="-c role=migrator"))
+    owners = su.execute(
+        "select distinct relowner::regrole::text from pg_class where relnamespace = 'pgtrail_meta'::regnamespace"
+    )
+    assert owners.fetchall() == [("migrator",)]
+    su.execute("reassign owned by migrator to postgres")
+    su.execute("drop owned by migrator")
+    su.execute("drop role migrator")
+
+
 def copied(tmp_path, name):
     return Path(shutil.copytree(project_files(name), tmp_path / name))
 

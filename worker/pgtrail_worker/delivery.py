@@ -88,7 +88,8 @@ class Delivery:
             self._wake.clear()
             try:
                 batch = await self._database.next_batch(self._destination.id, self._worker, self._pace.max_events)
-                self._lease_token = batch.lease_token
+                # Kept while it is paused: the lease has still to be given back. An old one gives nothing back.
+                self._lease_token = batch.lease_token or self._lease_token
                 if batch.event_ids:
                     await self._deliver(batch)
                 elif batch.waiting or batch.lease_token is None:

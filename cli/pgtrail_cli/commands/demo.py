@@ -16,9 +16,10 @@ from rich.rule import Rule
 from pgtrail_cli.binaries import best_binaries
 from pgtrail_cli.commands.log import print_event, print_log
 from pgtrail_cli.connection import open_connection
+from pgtrail_cli.data_folder import default_data_dir
 from pgtrail_cli.demo import scenario, stage
 from pgtrail_cli.demo.stage import Arrival
-from pgtrail_cli.embedded import EmbeddedPostgres, default_data_dir
+from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.errors import PgtrailError, Undelivered
 from pgtrail_cli.filters import resolve
 from pgtrail_cli.render import console
@@ -53,9 +54,6 @@ def demo(once: bool, data_dir: Path | None) -> None:
     from pgtrail_cli.demo.receiver import Receiver
 
     screen = console()
-    ended = threading.Event()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(signal_number, lambda *_: ended.set())
     binaries = best_binaries()
     with EmbeddedPostgres(data_dir or default_data_dir(), binaries, SETTINGS) as server:
         screen.print(f"PostgreSQL {binaries.major} runs in {server.data_dir}")
@@ -72,14 +70,21 @@ def demo(once: bool, data_dir: Path | None) -> None:
                 _show_arrival(screen, arrival, receiver)
                 _show_next(screen, auditor, once)
                 if not once and not arrival.missing:
-                    screen.print("\nIt stays up until Ctrl-C.")
-                    ended.wait()
+                    _wait_for_the_end(screen)
     if arrival.missing or receiver.rejected:
         raise Undelivered(
             f"{len(arrival.missing)} of {arrival.recorded} recorded events did not arrive, "
             f"{receiver.rejected} were rejected",
             f"the server's log is {server.log_file}",
         )
+
+
+def _wait_for_the_end(screen: Console) -> None:
+    ended = threading.Event()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signal_number, lambda *_: ended.set())
+    screen.print("\nIt stays up until Ctrl-C.")
+    ended.wait()
 
 
 def _show_log(screen: Console, dsn: str, events: int) -> None:

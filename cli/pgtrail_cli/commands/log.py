@@ -50,8 +50,11 @@ def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv:
         raise click.UsageError("a CSV has an end: use --json to follow.")
     filters = resolve(connection, **options)
     show = _print_json if as_json else _print_csv if as_csv else _print_table
-    snapshot = _snapshot(connection)
-    found = connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall()
+    # What is committed between the two would be printed twice.
+    with connection.transaction():
+        connection.execute("set transaction isolation level repeatable read, read only")
+        snapshot = _snapshot(connection)
+        found = connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall()
     if not follow:
         show(connection, found)
         if not found:
@@ -146,7 +149,7 @@ def show(connection: Connection, event_id: str, as_json: bool) -> None:
       pgtrail show 42
     """
     digits = event_id.removeprefix("evt_")
-    if not (digits.isascii() and digits.isdigit() and int(digits) < 2**63):
+    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 2**63):
         raise click.UsageError(f'"{event_id}" is no event id. Write a number, as in the first column of pgtrail log.')
     if not as_json:
         print_event(connection, int(digits))

@@ -9,7 +9,7 @@ import click
 import platformdirs
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgtrail_cli.connection import dsn_option, open_connection
+from pgtrail_cli.connection import added_options, dsn_option, open_connection
 from pgtrail_cli.errors import NotMigrated
 from pgtrail_cli.filters import QUERIES
 
@@ -35,8 +35,7 @@ def shell(dsn: str, statement: str | None) -> None:
     password = parameters.pop("password", None)
     if password:
         environment["PGPASSWORD"] = str(password)
-    given = parameters.get("options") or environment.get("PGOPTIONS", "")
-    parameters["options"] = f"{given} -c role={row[0]} -c default_transaction_read_only=on".strip()
+    parameters["options"] = added_options(parameters, f"-c role={row[0]} -c default_transaction_read_only=on")
     arguments = [sys.executable, "-m", "pgcli", "--pgclirc", str(_own_settings()), "--prompt", r"pgtrail \d> "]
     if statement is not None:
         arguments += ["-c", statement]

@@ -76,12 +76,13 @@ def add_destination(dsn: str, receiver: "Receiver") -> None:
 @contextmanager
 def running_worker(dsn: str) -> Iterator[None]:
     """`pgtrail forward` as a process of its own, ended with SIGTERM."""
+    guard = Guard()
     process = subprocess.Popen(
         [sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")],
         # Ctrl-C is for the demo, which then ends the worker.
         start_new_session=True,
     )
-    guard = Guard(process.pid)
+    guard.watch(process.pid)
     try:
         yield
     finally:
