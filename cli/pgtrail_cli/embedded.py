@@ -184,7 +184,7 @@ class EmbeddedPostgres:
             )
         finally:
             os.close(log)
-        self._guard.watch(self._server.pid)
+        self._guard.watch(self._server.pid, self.socket_dir)
 
     def _wait_until_ready(self) -> None:
         assert self._server is not None

@@ -5,10 +5,12 @@ killed; the guard at the other end then sends SIGINT and, if that does not help 
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 PATIENCE_SECONDS = 30.0
 
@@ -26,10 +28,10 @@ class Guard:
             start_new_session=True,
         )
 
-    def watch(self, pid: int) -> None:
-        """Say whom to end."""
+    def watch(self, pid: int, folder: Path | None = None) -> None:
+        """Say whom to end, and which folder to remove then."""
         assert self._guard.stdin is not None
-        self._guard.stdin.write(b"%d\n" % pid)
+        self._guard.stdin.write(f"{pid}\n{folder or ''}\n".encode())
         self._guard.stdin.flush()
 
     def dismiss(self) -> None:
@@ -42,11 +44,15 @@ class Guard:
 
 
 def _watch() -> None:
-    named = sys.stdin.buffer.readline()
-    sys.stdin.buffer.read()
-    if not named:
-        return
-    pid = int(named)
+    pid, folder = sys.stdin.readline().strip(), sys.stdin.readline().strip()
+    sys.stdin.read()
+    if pid:
+        _end(int(pid))
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end(pid: int) -> None:
     try:
         os.kill(pid, signal.SIGINT)
         deadline = time.monotonic() + PATIENCE_SECONDS

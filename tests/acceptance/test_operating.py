@@ -191,6 +191,8 @@ def test_the_demo_shows_everything_and_ends_by_itself(pgtrail, folder):
     for part in ("key.rotated", "● ", "From commit to receipt: median", "export PGTRAIL_DSN=", "pgtrail shell"):
         assert part in done.stdout
     assert descendants_of(str(folder).encode()) == []
+    again = pgtrail("demo", "--once", "--data-dir", str(folder))
+    assert (again.returncode, again.stderr) == (0, "")
 
 
 @ONLY_ONCE

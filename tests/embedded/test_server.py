@@ -83,16 +83,18 @@ def test_a_parent_that_is_killed_leaves_no_process(binaries, folder):
         "chosen = next(b for b in find_binaries() if str(b) == sys.argv[2])\n"
         "server = EmbeddedPostgres(pathlib.Path(sys.argv[1]), chosen)\n"
         "server.start()\n"
-        "print(server.pid, flush=True)\n"
+        "print(server.socket_dir, flush=True)\n"
         "time.sleep(600)\n"
     )
     parent = subprocess.Popen([sys.executable, "-c", script, folder / "data", str(binaries)], stdout=subprocess.PIPE)
-    assert parent.stdout.readline()
+    sockets = Path(parent.stdout.readline().decode().strip())
+    assert sockets.is_dir()
     (guard,) = guards_of(parent.pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
     wait_until_gone(lambda: running_with(folder) or guard in running_with("guard.py"))
+    assert not sockets.exists()
 
 
 def test_only_its_own_socket_is_open(binaries, folder):

@@ -13,7 +13,7 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgtrail_cli.connection import open_connection
+from pgtrail_cli.connection import added_options, open_connection
 from pgtrail_cli.errors import Undelivered
 from pgtrail_cli.guard import Guard
 from pgtrail_cli.migrations import migrate
@@ -42,14 +42,15 @@ class Arrival:
 
 def build(server_dsn: str) -> str:
     """A fresh database with pgtrail, the reference application and login roles. Returns its owner's dsn."""
-    with open_connection(server_dsn) as connection:
-        connection.execute("set client_min_messages = warning")
+    # Roles are kept from one demo to the next, and that they are there already is no news.
+    quiet = added_options({}, "-c client_min_messages=warning")
+    with open_connection(server_dsn, options=quiet) as connection:
         name = sql.Identifier(DATABASE)
         connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute(sql.SQL("create database {}").format(name))
     dsn = make_conninfo(server_dsn, dbname=DATABASE)
     migrate(dsn, nemo=True)
-    with open_connection(dsn) as connection:
+    with open_connection(dsn, options=quiet) as connection:
         for role, group in ROLES.items():
             connection.execute(
                 sql.SQL("do $$ begin create role {} login; exception when duplicate_object then null; end $$").format(
