@@ -210,6 +210,7 @@ def test_as_root_the_server_runs_as_somebody_else(binaries, folder):
 
 @AS_ROOT
 def test_as_root_binaries_out_of_the_servers_reach_are_copied_with_their_libraries(folder, monkeypatch):
+    monkeypatch.delenv("PGTRAIL_PG_BIN", raising=False)
     installed = next(found for found in find_binaries() if found.source == "embedded")
     root = installed.bin_dir.parents[1]
     hidden = folder / "hidden"
