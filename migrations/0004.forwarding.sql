@@ -28,7 +28,7 @@ create table audit.destination (
     paused boolean not null default false,
     created_at timestamptz not null default now(),
     constraint name_is_one_word check (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'),
-    constraint url_has_host_and_no_user check (url ~ '^https?://[^/?#@\s\\[:cntrl:]]+([/?#][^\s[:cntrl:]]*)?$'),
+    constraint url_has_host_and_no_user check (url ~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$'),
     constraint url_is_https check (url like 'https://%' or allow_http)
 );
 

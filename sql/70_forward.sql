@@ -155,7 +155,7 @@ begin
             errcode = 'PT009',
             message = format('there is a destination "%s" already', destination_name),
             hint = 'Choose another name, or remove that one first.';
-    elsif destination_url !~ '^https?://[^/?#@\s\\[:cntrl:]]+([/?#][^\s[:cntrl:]]*)?$' then
+    elsif destination_url !~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$' then
         raise exception using
             errcode = 'PT010',
             message = format('"%s" is not a URL that events can be posted to',

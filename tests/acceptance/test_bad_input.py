@@ -33,6 +33,8 @@ CASES = [
     (["export", "/proc/x.csv"], 1, ["can't write"]),
     (["destination", "add", "x", "--url", "no url"], 1, ['"no url" is not a URL', "https://"]),
     (["destination", "add", "x", "--url", "https://x.example/\x1b[31m"], 1, ['\\x1b[31m" is not a URL', "https://"]),
+    (["destination", "add", "x", "--url", "https://x.example:abc/"], 1, ["is not a URL", "https://"]),
+    (["destination", "add", "x", "--url", "https://[x/"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "ftp://x.example"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "http://x.example"], 1, ["is not https", "--allow-http"]),
     (["destination", "add", "x", "--url", "https://u:hunter2@x.example/"], 1, ["is not a URL", "without a user name"]),

@@ -239,6 +239,20 @@ def test_a_cursor_from_another_cluster_is_refused_with_the_mend(table):
     assert "--since" in raised.value.diag.message_hint
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://x",
+        "https://x.example:8443/a?b=c#d",
+        "https://[2001:db8::1]:443/",
+        "https://127.0.0.1/~a/@b",
+        "https://größe.example/",
+    ],
+)
+def test_urls_that_can_be_posted_to_are_taken(table, url):
+    table.execute("select audit.add_destination('other', %s)", [url])
+
+
 def test_since_begins_in_the_past_and_filters_let_pass_what_they_name(db, table):
     insert(table, 1)
     table.execute("update public.thing set name = 'y'")
