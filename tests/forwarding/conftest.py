@@ -141,3 +141,13 @@ def worker_log(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
         return [json.loads(line) for line in (tmp_path / "worker.log").read_text().splitlines() if line.startswith("{")]
 
     return read
+
+
+@pytest.fixture
+def org(nemo: Any) -> Any:
+    """An organization of the reference application, on a database that notifies."""
+    connection = nemo.connect()
+    # Prepared transactions are enabled on the test server, and would turn NOTIFY off.
+    connection.execute(f"alter database {nemo.name} set pgtrail.notify = on")
+    row = connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme') returning id")
+    return row.fetchone()[0]
