@@ -15,7 +15,7 @@ demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1
 	$(BIN)/pgtrail demo $(if $(ONCE),--once) $(ARGS)
 
 test: $(VENV)/dev.stamp ## Run the tests on every Postgres that is found
-	$(BIN)/pytest --numprocesses auto --maxprocesses 4 $(ARGS)
+	$(BIN)/pytest --numprocesses 4 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -30,6 +30,9 @@ docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
 bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/forwarding.py
+	$(BIN)/python bench/latency.py
+	$(BIN)/python bench/notify.py
+	$(BIN)/python bench/backlog.py
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
 	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)

@@ -52,6 +52,35 @@ $$;
 comment on function audit.wake() is
     'Wakes the listeners of channel pgtrail: empty payload, a hint and no more. Setting pgtrail.notify: on, off, or auto (on unless max_prepared_transactions is above 0, since a transaction that has notified can''t be prepared).';
 
+create or replace function audit.record(
+    action text, resource_type text, resource_id text, resource_label text, before jsonb, after jsonb
+)
+returns bigint
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    actor audit.actor := audit.current_actor();
+    event_id bigint;
+begin
+    insert into audit.event (
+        category, action, resource_type, resource_id, resource_label, before, after, actor_type, actor_id, actor_label,
+        actor_ip, user_agent, request_id, reason
+    )
+    values (
+        'audit', action, resource_type, resource_id, resource_label, before, after, actor.type, actor.id, actor.label,
+        actor.ip, actor.user_agent, actor.request_id, actor.reason
+    )
+    returning id into event_id;
+    perform audit.wake();
+    return event_id;
+end
+$$;
+
+comment on function audit.record(text, text, text, text, jsonb, jsonb) is
+    'Records an event of pgtrail''s own that is no change of a tracked table. Its id.';
+
 create or replace function audit.make_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql

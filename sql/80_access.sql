@@ -89,16 +89,26 @@ grant execute on function
     audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
     audit.moment(text), audit.check_category(text),
-    audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event)
+    audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),
+    audit.render_cloudevents(audit.event), audit.render_cloudevents_batch(audit.event),
+    audit.render_splunk_hec(audit.event), audit.render_datadog(audit.event), audit.render_elastic(audit.event),
+    audit.render_ocsf(audit.event), audit.render_sentinel(audit.event), audit.render_ndjson(audit.event),
+    audit.render(audit.event, text), audit.event_object(audit.event), audit.event_summary(audit.event),
+    audit.merge_objects(json, json), audit.email_address(text), audit.epoch_milliseconds(timestamptz),
+    audit.uri_escape(text), audit.percent_encode(text), audit.shorten_row(jsonb, integer),
+    audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
+    audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
+    audit.ocsf_unmapped(audit.event)
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
 grant select on
     audit.installation, audit.tracked_table, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
-    audit.destination_status
+    audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.is_for(audit.event, audit.destination), audit.partition_bounds(), audit.qualified_name(regclass),
+    audit.is_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
+    audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
     audit.identity_columns(regclass)
     to audit_auditor, audit_admin, audit_forwarder;
 
@@ -127,17 +137,30 @@ grant execute on function
     audit.maintain(),
     audit.grant_org(name, text),
     audit.revoke_org(name, text),
-    audit.add_destination(text, text, text, text[], text[], text[], timestamptz, boolean),
+    audit.add_destination(
+        text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text,
+        text, text, text, text
+    ),
+    audit.rotate_secret(text, interval),
+    audit.set_token(text, text),
     audit.pause_destination(text, boolean),
+    audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean),
+    audit.redrive_dead_letters(text, text, bigint[]),
+    audit.rebase_destination(text, timestamptz),
     audit.remove_destination(text)
     to audit_admin;
 
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function
-    audit.next_batch(bigint, text, integer, interval, bigint),
-    audit.settle(bigint, bigint, bigint[], bigint, integer, text, interval),
+    audit.next_batch(bigint, text, interval, bigint, integer, bigint),
+    audit.shortened(bigint, bigint, integer),
+    audit.renew_lease(bigint, bigint, interval),
+    audit.settle(
+        bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
+    ),
     audit.release_lease(bigint, bigint),
-    audit.ping_event(),
+    audit.worker_is_here(text, interval),
+    audit.worker_leaves(text),
     audit.maintain()
     to audit_forwarder;

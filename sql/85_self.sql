@@ -1,12 +1,24 @@
 -- pgtrail audits its own configuration the way it audits everything else.
 
 select audit.track('audit.destination', resource => 'destination', category => 'audit', label => 'name',
-    ignore => '{created_at}');
+    ignore => '{created_at}', secret => '{url}', reveal => '{token_env,token_file}');
 select audit.rule('audit.destination', 'audit.destination_added', 'audit', 'INSERT');
 select audit.rule('audit.destination', 'audit.destination_paused', 'audit', 'UPDATE', 'new.paused and not old.paused');
 select audit.rule('audit.destination', 'audit.destination_resumed', 'audit', 'UPDATE', 'old.paused and not new.paused');
 select audit.rule('audit.destination', 'audit.destination_changed', 'audit', 'UPDATE');
 select audit.rule('audit.destination', 'audit.destination_removed', 'audit', 'DELETE');
+
+select audit.track('audit.destination_secret', resource => 'destination_secret', category => 'audit', label => 'kind',
+    ignore => '{created_at}', secret => '{secret,previous}');
+select audit.rule('audit.destination_secret', 'audit.destination_secret_set', 'audit', 'INSERT');
+select audit.rule('audit.destination_secret', 'audit.destination_secret_rotated', 'audit', 'UPDATE');
+select audit.rule('audit.destination_secret', 'audit.destination_secret_removed', 'audit', 'DELETE');
+
+select audit.track('audit.replay', resource => 'replay', category => 'audit', label => 'reason',
+    ignore => '{requested_at,finished_at}');
+select audit.rule('audit.replay', 'audit.dead_letters_redriven', 'audit', 'INSERT', 'new.redrive');
+select audit.rule('audit.replay', 'audit.replay_requested', 'audit', 'INSERT');
+select audit.rule('audit.replay', 'audit.replay_removed', 'audit', 'DELETE');
 
 select audit.track('audit.org_grant', resource => 'org_grant', category => 'audit', org => 'org_id', label => 'role_name',
     ignore => '{granted_at}');

@@ -64,6 +64,17 @@ class Database:
             connection.close()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked any_server runs on the first server that is found, all else on each."""
+    others = find_binaries()[1:]
+    items[:] = [item for item in items if not (item.get_closest_marker("any_server") and _binaries_of(item) in others)]
+
+
+def _binaries_of(item: pytest.Item) -> Any:
+    call = getattr(item, "callspec", None)
+    return call.params.get("binaries") if call else None
+
+
 @pytest.fixture(scope="session", params=find_binaries(), ids=str)
 def binaries(request: pytest.FixtureRequest) -> Binaries:
     found: Binaries = request.param
@@ -171,11 +182,14 @@ def _clone(server: EmbeddedPostgres, template: str | None) -> Iterator[Database]
 def pgtrail(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the command as a person would: arguments, and whose database; its output and exit status."""
 
-    def run(*arguments: str, dsn: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    def run(
+        *arguments: str, dsn: str | None = None, input: str = "", **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG"))}
         return subprocess.run(
             [sys.executable, "-m", "pgtrail_cli", *arguments],
             env=inherited | {"HOME": str(tmp_path), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment},
+            input=input,
             capture_output=True,
             text=True,
             timeout=60,

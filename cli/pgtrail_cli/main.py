@@ -9,12 +9,16 @@ from typing import Any
 
 import click
 
+from pgtrail_cli.commands.add import add
 from pgtrail_cli.commands.demo import demo
 from pgtrail_cli.commands.destination import destination
+from pgtrail_cli.commands.doctor import doctor
 from pgtrail_cli.commands.export import export
 from pgtrail_cli.commands.forward import forward
 from pgtrail_cli.commands.install import migrate, status
 from pgtrail_cli.commands.log import log, show
+from pgtrail_cli.commands.ping import test
+from pgtrail_cli.commands.resend import dead_letters, redrive, replay
 from pgtrail_cli.commands.shell import shell
 from pgtrail_cli.commands.tracking import tables, track, untrack
 from pgtrail_cli.errors import NotUnderstood
@@ -62,5 +66,7 @@ def _leave(signal_number: int, _frame: FrameType | None) -> None:
     sys.exit(128 + signal_number)
 
 
-for command in (demo, migrate, status, track, untrack, tables, log, show, export, destination, forward, shell):
+for command in (add, test, replay, dead_letters, redrive):
+    destination.add_command(command)
+for command in (demo, migrate, status, doctor, track, untrack, tables, log, show, export, destination, forward, shell):
     main.add_command(command)

@@ -127,29 +127,145 @@ select audit.add_destination(
     actions => %(actions)s,
     orgs => %(orgs)s,
     since => audit.moment(%(since)s),
-    allow_http => %(allow_http)s
+    allow_http => %(allow_http)s,
+    allowed_networks => %(allowed_networks)s::cidr[],
+    max_in_flight => %(max_in_flight)s,
+    gzip => %(gzip)s,
+    token => %(token)s,
+    token_env => %(token_env)s,
+    token_file => %(token_file)s,
+    ca_file => %(ca_file)s,
+    client_cert_file => %(client_cert_file)s,
+    oauth_url => %(oauth_url)s,
+    oauth_client_id => %(oauth_client_id)s,
+    oauth_scope => %(oauth_scope)s
 )
 
 -- name: destinations
-select name, state, events_behind, format, url, categories, actions, orgs, last_success_at, last_error, retry_at
+select
+    name,
+    format,
+    state,
+    events_behind,
+    seconds_behind::float8,
+    dead_letters,
+    replays,
+    url,
+    categories,
+    actions,
+    orgs,
+    last_attempt_at,
+    last_success_at,
+    last_error,
+    retry_at
 from audit.destination_status
 order by name
+
+-- name: destination
+select
+    status.name,
+    status.format,
+    status.url,
+    status.state,
+    status.categories,
+    status.actions,
+    status.orgs,
+    destination.since,
+    destination.max_in_flight,
+    destination.gzip,
+    destination.token_env,
+    destination.token_file,
+    destination.oauth_url,
+    destination.oauth_client_id,
+    destination.oauth_scope,
+    destination.ca_file,
+    destination.client_cert_file,
+    destination.allowed_networks::text[] as allowed_networks,
+    destination.created_at,
+    status.events_behind,
+    round(status.seconds_behind)::bigint as seconds_behind,
+    status.dead_letters,
+    status.replays,
+    status.last_attempt_at,
+    status.last_success_at,
+    status.failures,
+    status.failing_since,
+    status.last_error,
+    status.retry_at,
+    status.lease_holder,
+    status.lease_until
+from audit.destination_status as status
+join audit.destination on destination.id = status.id
+where status.id = audit.destination_id(%(name)s)
+
+-- name: attempts
+select
+    attempted_at,
+    replay_id,
+    delivered,
+    first_event_id,
+    last_event_id,
+    dead_letters,
+    failed_event_id,
+    status,
+    error,
+    retry_at,
+    worker
+from audit.attempt
+where destination_id = audit.destination_id(%(name)s)
+order by id desc
+limit %(limit)s
 
 -- name: pause_destination
 select audit.pause_destination(%(name)s, %(paused)s)
 
+-- name: rotate_secret
+select audit.rotate_secret(%(name)s, %(overlap)s)
+
+-- name: set_token
+select audit.set_token(%(name)s, %(token)s)
+
+-- name: rebase_destination
+select audit.rebase_destination(%(name)s, audit.moment(%(since)s))
+
 -- name: remove_destination
 select audit.remove_destination(%(name)s)
 
--- name: ping
+-- name: replay
+select audit.replay_events(
+    %(name)s, %(reason)s, since => audit.moment(%(since)s), until => audit.moment(%(until)s), event_ids => %(event_ids)s
+)
+
+-- name: redrive
+select audit.redrive_dead_letters(%(name)s, %(reason)s, %(event_ids)s)
+
+-- name: dead_letters
 select
-    destination.url,
-    format.content_type,
-    secret.secret,
-    audit.render_webhook(audit.ping_event())
+    dead_letter.event_id,
+    event.action,
+    coalesce(event.resource_label, event.resource_id),
+    dead_letter.status,
+    dead_letter.error,
+    dead_letter.attempts,
+    dead_letter.first_at,
+    dead_letter.last_at
+from audit.dead_letter
+left join audit.event on event.id = dead_letter.event_id
+where dead_letter.destination_id = audit.destination_id(%(name)s)
+    and dead_letter.delivered_at is null
+order by dead_letter.event_id
+
+-- name: rendered
+select audit.render(sent.event, destination.format)
 from audit.destination
-join audit.format on format.name = destination.format
-join audit.destination_secret as secret on secret.destination_id = destination.id
+cross join lateral (
+    select audit.ping_event() as event
+    where %(event_id)s::bigint is null
+    union all
+    select event
+    from audit.event
+    where event.id = %(event_id)s
+) as sent
 where destination.id = audit.destination_id(%(name)s)
 
 -- name: reader_role
@@ -159,3 +275,19 @@ where to_regclass('audit.log') is not null
 -- name: status_of_forwarder
 select count(*)
 from audit.destination_secret
+
+-- name: doctor
+select problem, subject, finding, mend
+from audit.doctor()
+
+-- name: listen
+listen pgtrail_doctor
+
+-- name: notify
+notify pgtrail_doctor
+
+-- name: unlisten
+unlisten pgtrail_doctor
+
+-- name: server_process
+select pg_backend_pid()

@@ -36,6 +36,14 @@ def local_time(moment: datetime | None) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
 
 
+def since_then(seconds: float) -> str:
+    """How long something has lasted, in its largest unit."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
 def value(value: Any, *, limit: int | None = None) -> str:
     """A JSON value as people read it: a string bare, unless it would read as something else."""
     shown = value if isinstance(value, str) and not _reads_as_json(value) else json.dumps(value, ensure_ascii=False)

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 ELEVEN = "api_keys, members, teams, organization, budgets, guardrails, plan, settings, data_policy, profile, password"
 
 STATE = """
@@ -43,6 +45,49 @@ CASES = [
     (["destination", "add", "x", "--url", "https://x.example", "--category", "nope"], 1, ["no category", ELEVEN]),
     (["destination", "add", "x", "--url", "https://x.example", "--since", "nope"], 1, ["is no time"]),
     (["destination", "add", "siem", "--url", "https://x.example"], 1, ["already", "another name"]),
+    (
+        ["destination", "add", "x", "--url", "https://10.0.0.7/"],
+        1,
+        ["10.0.0.7 is a private address", "--allow-network"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://[::ffff:10.0.0.7]:8443/"],
+        1,
+        ["private address", "--allow-network"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://x.example", "--allow-network", "10.0.0.1/8"],
+        2,
+        ["is no network", "10.1.0.0/16"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://x.example", "--format", "datadog"],
+        1,
+        ["needs a token", "--token-env"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://x.example", "--token-env", "A", "--token-file", "b"],
+        1,
+        ["one token", "--token-env"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://x.example", "--token-env", "PGPASSWORD"],
+        1,
+        ["holds a token", "PG"],
+    ),
+    (
+        ["destination", "add", "x", "--url", "https://x.example", "--oauth-url", "https://y.example"],
+        1,
+        ["client credentials are four"],
+    ),
+    (["destination", "add", "x", "--url", "https://x.example", "--in-flight", "0"], 2, ["1<=x<=64"]),
+    (["destination", "show", "nope"], 1, ['no destination "nope"', "siem"]),
+    (["destination", "rotate-secret", "nope"], 1, ['no destination "nope"']),
+    (["destination", "rotate-secret", "siem", "--overlap", "soon"], 2, ["not a valid float"]),
+    (["destination", "rebase", "nope", "--yes"], 1, ['no destination "nope"']),
+    (["destination", "replay", "siem"], 2, ["Missing option '--reason'"]),
+    (["destination", "replay", "siem", "--reason", " ", "--since", "1d"], 1, ["without a reason"]),
+    (["destination", "test", "siem", "--event", "4711"], 1, ["there is no event 4711"]),
     (["destination", "pause", "nope"], 1, ['no destination "nope"', "siem"]),
     (["destination", "remove", "nope", "--yes"], 1, ['no destination "nope"']),
     (["destination", "test", "nope"], 1, ['no destination "nope"']),

@@ -1,5 +1,6 @@
 """Tracking, destinations, status, help, and the demo."""
 
+import json
 import re
 import signal
 import subprocess
@@ -45,6 +46,9 @@ def test_track_tables_untrack(db, pgtrail):
     assert "key.created" in pgtrail("log", "--category", "api_keys", dsn=db.dsn()).stdout
 
 
+LOOPBACK = ("--allow-http", "--allow-network", "127.0.0.0/8")
+
+
 def test_a_destination_from_its_cradle_to_its_grave(nemo, pgtrail):
     dsn = nemo.dsn("admin")
     added = pgtrail(
@@ -67,7 +71,7 @@ def test_a_destination_from_its_cradle_to_its_grave(nemo, pgtrail):
         done = pgtrail("destination", command, *([] if command == "list" else ["siem"]), dsn=dsn)
         assert done.returncode == 0
         listed = pgtrail("destination", "list", dsn=dsn).stdout
-        assert re.search(rf"siem\s+{state}", listed)
+        assert re.search(rf"siem\s+webhook\s+{state}", listed)
         assert secret not in listed
     assert pgtrail("destination", "remove", "siem", "--yes", dsn=dsn).returncode == 0
     assert pgtrail("destination", "list", dsn=dsn).stdout == ""
@@ -112,7 +116,7 @@ def answering():
 @pytest.mark.parametrize(
     ("status", "exit_status", "says"),
     [
-        (204, 0, "answered HTTP 204"),
+        (204, 0, "took it: HTTP 204"),
         (404, 1, "check the URL"),
         (401, 1, "token"),
         (302, 1, "redirects are not followed"),
@@ -122,7 +126,7 @@ def test_testing_a_destination_sends_a_signed_ping_and_explains_the_answer(
     nemo, pgtrail, answering, status, exit_status, says
 ):
     url, got = answering
-    added = pgtrail("destination", "add", "siem", "--url", f"{url}/{status}", "--allow-http", dsn=nemo.dsn())
+    added = pgtrail("destination", "add", "siem", "--url", f"{url}/{status}", *LOOPBACK, dsn=nemo.dsn())
     done = pgtrail("destination", "test", "siem", dsn=nemo.dsn())
     assert done.returncode == exit_status
     assert says in done.stderr
@@ -132,10 +136,95 @@ def test_testing_a_destination_sends_a_signed_ping_and_explains_the_answer(
 
 
 def test_testing_a_destination_where_nothing_listens_says_so(nemo, pgtrail):
-    pgtrail("destination", "add", "siem", "--url", "http://127.0.0.1:1/", "--allow-http", dsn=nemo.dsn())
+    pgtrail("destination", "add", "siem", "--url", "http://127.0.0.1:1/", *LOOPBACK, dsn=nemo.dsn())
     done = pgtrail("destination", "test", "siem", dsn=nemo.dsn())
     assert done.returncode == 1
     assert "the connection failed" in done.stderr
+
+
+def test_a_dry_run_shows_the_request_and_sends_nothing(nemo, pgtrail, answering):
+    url, got = answering
+    dsn = nemo.dsn()
+    arguments = ("--format", "splunk_hec", "--url", f"{url}/200", *LOOPBACK, "--token-env", "SPLUNK_TOKEN")
+    assert pgtrail("destination", "add", "splunk", *arguments, dsn=dsn).stdout == "", (
+        "nothing to show: it is not signed"
+    )
+    done = pgtrail("destination", "test", "splunk", "--dry-run", dsn=dsn, SPLUNK_TOKEN="T0KEN")
+    assert done.returncode == 0, done.stderr
+    head, _, body = done.stdout.partition("\n\n")
+    assert head.startswith(f"POST {url}/200\n")
+    assert "authorization: [redacted]" in head
+    assert "T0KEN" not in done.stdout + done.stderr
+    assert json.loads(body)["event"]["action"] == "audit.ping"
+    event_id = nemo.connect().execute("select max(id) from audit.event").fetchone()[0]
+    done = pgtrail(
+        "destination", "test", "splunk", "--dry-run", "--event", str(event_id), dsn=dsn, SPLUNK_TOKEN="T0KEN"
+    )
+    assert f'"evt_{event_id}"' in done.stdout
+    assert got == []
+    done = pgtrail("destination", "test", "splunk", dsn=dsn)
+    assert done.returncode == 1
+    assert "environment has no SPLUNK_TOKEN" in done.stderr
+
+
+def test_show_tells_a_destinations_settings_state_and_attempts(nemo, pgtrail):
+    dsn = nemo.dsn()
+    pgtrail("destination", "add", "siem", "--url", "https://x.example", "--in-flight", "3", dsn=dsn)
+    shown = pgtrail("destination", "show", "siem", dsn=dsn)
+    assert re.search(r"max in flight\s+3", shown.stdout)
+    assert "no attempts yet" in shown.stderr
+    su = nemo.connect()
+    su.execute("select audit.next_batch(1, 'worker-1')")
+    su.execute(
+        "select audit.settle(1, 1, '{}', 0, p_failed => 7, p_status => 500, p_error => 'the receiver answered HTTP 500', "
+        "p_retry_in => '5 s')"
+    )
+    shown = pgtrail("destination", "show", "siem", dsn=dsn)
+    assert re.search(r"7\s+500\s+the receiver answered HTTP 500\s+\S+ \S+\s+worker-1", shown.stdout)
+    as_json = json.loads(pgtrail("destination", "show", "siem", "--json", dsn=dsn).stdout)
+    assert (as_json["state"], as_json["attempts"][0]["failed_event_id"]) == ("retrying", 7)
+    listed = json.loads(pgtrail("destination", "list", "--json", dsn=dsn).stdout)
+    assert (listed["events_behind"], listed["last_error"]) == (2, "the receiver answered HTTP 500")
+
+
+def test_rotating_a_secret_shows_the_new_one_once(nemo, pgtrail):
+    dsn = nemo.dsn("admin")
+    first = pgtrail("destination", "add", "siem", "--url", "https://x.example", dsn=dsn).stdout.strip()
+    second = pgtrail("destination", "rotate-secret", "siem", "--overlap", "2", dsn=dsn).stdout.strip()
+    assert second.startswith("whsec_")
+    assert second != first
+    kept = nemo.connect().execute(
+        "select secret, previous, previous_until > now() + interval '119 minutes' from audit.destination_secret"
+    )
+    assert kept.fetchall() == [(second, first, True)]
+
+
+def test_a_token_is_read_from_stdin_and_never_shown(nemo, pgtrail):
+    dsn = nemo.dsn("admin")
+    arguments = ("--format", "datadog", "--url", "https://x.example", "--token-stdin")
+    done = pgtrail("destination", "add", "dd", *arguments, dsn=dsn, input="T0KEN\n")
+    assert done.returncode == 0, done.stderr
+    done = pgtrail("destination", "set-token", "dd", dsn=dsn, input="T0KEN2\n")
+    assert done.returncode == 0, done.stderr
+    su = nemo.connect()
+    assert su.execute("select kind, secret from audit.destination_secret").fetchall() == [("token", "T0KEN2")]
+    everything = " ".join(row[0] for row in su.execute("select event::text from audit.event"))
+    assert "T0KEN" not in everything
+    shown = pgtrail("destination", "show", "dd", "--json", dsn=dsn)
+    assert "T0KEN" not in shown.stdout
+
+
+def test_a_replay_needs_a_reason_and_a_choice(nemo, pgtrail):
+    dsn = nemo.dsn("admin")
+    pgtrail("destination", "add", "siem", "--url", "https://x.example", dsn=dsn)
+    assert "--reason" in pgtrail("destination", "replay", "siem", "--since", "1d", dsn=dsn).stderr
+    assert "every event" in pgtrail("destination", "replay", "siem", "--reason", "x", dsn=dsn).stderr
+    assert "no such dead letter" in pgtrail("destination", "redrive", "siem", "--reason", "x", dsn=dsn).stderr
+    assert "refused nothing" in pgtrail("destination", "dead-letters", "siem", dsn=dsn).stderr
+    done = pgtrail("destination", "replay", "siem", "--since", "1d", "--reason", "index lost", dsn=dsn)
+    assert done.returncode == 0, done.stderr
+    event = nemo.connect().execute("select after ->> 'reason' from audit.event where action = 'audit.replay_requested'")
+    assert event.fetchall() == [("index lost",)]
 
 
 def test_status_says_what_is_there_and_fails_where_something_is_pending(nemo, pgtrail):

@@ -9,7 +9,7 @@ import pytest
 from pgtrail_cli.main import main
 
 PROJECT = Path(__file__).parents[2]
-DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").glob("*.md"))]
+DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 
 
 def blocks(document, language):

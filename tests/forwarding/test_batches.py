@@ -2,8 +2,10 @@
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-NEXT = "select lease_token, event_ids, bodies, in_flight from audit.next_batch(%s, 'worker-1', %s)"
+NEXT = "select lease_token, event_ids, body, in_flight from audit.next_batch(%s, 'worker-1', p_max_events => %s)"
 
 
 @pytest.fixture
@@ -34,7 +36,9 @@ def take(connection, most=100):
 
 
 def settle(connection, token, ids):
-    return connection.execute("select audit.settle(1, %s, %s::bigint[])", [token, ids]).fetchone()[0]
+    return connection.execute(
+        "select audit.settle(1, %s, %s::bigint[], p_through => %s)", [token, ids, max(ids)]
+    ).fetchone()[0]
 
 
 def test_an_event_that_commits_late_with_a_low_id_comes_in_the_next_batch(db, table):
@@ -162,14 +166,12 @@ def test_the_cursor_of_a_destination_that_gets_nothing_keeps_up(table):
     assert take(table)[1] == ids_of(table, 1)
 
 
-def test_a_batch_ends_with_the_event_that_makes_it_too_large(table):
-    table.execute("alter table public.thing alter column name set storage external")
-    table.execute("alter table audit.event alter column after set storage external")
-    table.execute("insert into public.thing select i, repeat('x', 300000) from generate_series(1, 5) as i")
+def test_a_handout_ends_before_the_event_that_makes_it_too_large(table):
+    table.execute("insert into public.thing select i, repeat('x', 300000) from generate_series(1, 8) as i")
     taken = "select event_ids from audit.next_batch(1, 'worker-1', p_max_bytes => %s)"
     assert len(table.execute(taken, [1]).fetchone()[0]) == 1, "one event goes however large it is"
-    assert len(table.execute(taken, [500_000]).fetchone()[0]) == 2
-    assert len(take(table)[1]) == 4, "a megabyte, where nothing else is said"
+    assert len(table.execute(taken, [1_300_000]).fetchone()[0]) == 2, "as rendered, however well it is compressed"
+    assert len(take(table)[1]) == 3, "two megabytes, where nothing else is said"
 
 
 def test_of_transactions_at_the_same_time_one_notifies(db, table):
@@ -207,7 +209,7 @@ def test_a_failure_leaves_the_cursor_says_why_and_waits(table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     table.execute(
-        "select audit.settle(1, %s, '{}', p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
+        "select audit.settle(1, %s, '{}', 0, p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
         [token, ids[0]],
     )
     assert take(table)[1] == []
@@ -225,7 +227,7 @@ def test_the_cursor_and_its_attempt_are_one_transaction(db, table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     broken = db.connect(autocommit=False)
-    broken.execute("select audit.settle(1, %s, %s)", [token, ids])
+    broken.execute("select audit.settle(1, %s, %s, %s)", [token, ids, max(ids)])
     broken.rollback()
     assert table.execute("select count(*) from audit.attempt").fetchone() == (0,)
     assert take(table)[1] == ids
@@ -286,3 +288,37 @@ def test_the_batch_is_found_by_index_however_long_the_log_is(table):
     )
     assert "event_2" in plan
     assert "Seq Scan on event_2" not in plan
+
+
+XIDS = st.integers(1, 400_000)
+
+
+@given(
+    begins=st.integers(1, 250_000),
+    ends=st.integers(0, 250_000),
+    running=st.sets(XIDS, max_size=6),
+    probes=st.lists(XIDS, min_size=1, max_size=30),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_long_log_is_looked_through_in_parts_that_see_neither_more_nor_less(su, begins, ends, running, probes):
+    """Part by part: nothing that the present snapshot does not see, and in the end all that it sees."""
+    present_xmax = begins + ends
+    running = sorted(xid for xid in running if begins <= xid < present_xmax)
+    present = f"{running[0] if running else present_xmax}:{present_xmax}:{','.join(map(str, running))}"
+    here = f"{begins}:{begins}:"
+    seen = []
+    for _ in range(10):
+        after, *visible = su.execute(
+            "select after::text, array(select x from unnest(%(probes)s::text[]::xid8[]) as x "
+            "where x >= pg_snapshot_xmax(%(here)s::pg_snapshot) and pg_visible_in_snapshot(x, after) "
+            "or x = any (array(select pg_snapshot_xip(%(here)s::pg_snapshot))) and pg_visible_in_snapshot(x, after))::text[] "
+            "from audit.snapshot_after(%(here)s, %(present)s) as after",
+            {"here": here, "present": present, "probes": [str(xid) for xid in set(probes)]},
+        ).fetchone()
+        seen += visible[0]
+        if after == here:
+            break
+        here = after
+    assert here == present
+    expected = {str(xid) for xid in probes if begins <= xid < present_xmax and xid not in running}
+    assert sorted(seen) == sorted(expected), "each once"

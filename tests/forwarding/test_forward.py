@@ -38,7 +38,7 @@ def test_a_failing_receiver_gets_the_same_event_again_and_nothing_overtakes_it(
     nemo, org, sink, add_destination, start_worker, wait_until
 ):
     su = nemo.connect()
-    add_destination(su, sink, categories=["teams"])
+    add_destination(su, sink, categories=["teams"], max_in_flight=1)
     sink.answer = lambda number: 500 if number == 1 else 204
     start_worker(nemo.dsn("forwarder"))
     app = nemo.connect("app")
@@ -175,7 +175,7 @@ def test_no_secret_is_in_a_body_or_in_the_workers_log(
     nemo, org, sink, add_destination, start_worker, wait_until, tmp_path
 ):
     su = nemo.connect()
-    add_destination(su, sink)
+    add_destination(su, sink, max_in_flight=1)
     sink.answer = lambda number: 500 if number == 0 else 204
     app = nemo.connect("app")
     app.execute(

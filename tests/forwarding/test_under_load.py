@@ -1,6 +1,7 @@
 """Kills and concurrency: nothing is lost, and each resource keeps its order."""
 
 import random
+import signal
 import threading
 import time
 from collections import defaultdict
@@ -23,36 +24,84 @@ def assert_order_of_each_resource(connection, ids):
     assert all(of_one == sorted(of_one) for of_one in by_resource.values())
 
 
+class Writing:
+    """Updates of four teams, one after the other, while the context lasts, whatever becomes of the server."""
+
+    def __init__(self, nemo, org):
+        self.nemo, self.org = nemo, org
+        self.stopping = threading.Event()
+
+    def __enter__(self):
+        self.thread = threading.Thread(target=self.write)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+    def write(self):
+        chance = random.Random(4)
+        while not self.stopping.is_set():
+            try:
+                with psycopg.connect(self.nemo.dsn("app"), autocommit=True) as connection:
+                    while not self.stopping.is_set():
+                        name = f"team {chance.randint(1, 4)}"
+                        connection.execute(
+                            "update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = %s", [name]
+                        )
+                        time.sleep(0.01)
+            except psycopg.OperationalError:
+                time.sleep(0.02)
+
+
+def assert_all_arrived(connection, sink, wait_until, what):
+    wanted = {row[0] for row in connection.execute("select id from audit.event where category = 'teams'")}
+    wait_until(lambda: wanted <= set(sink.ids), seconds=600)
+    assert set(sink.ids) == wanted
+    twice = len(sink.accepted) - len(wanted)
+    print(f"{what}, {len(wanted):,} events, {twice:,} of them sent twice, none lost")
+    # What was sent and not settled came again; each came in its place the first time.
+    assert_order_of_each_resource(connection, dict.fromkeys(sink.ids))
+
+
 @pytest.mark.parametrize("kills", [6, soak(200)])
 def test_killed_workers_lose_nothing_and_the_order_of_each_resource_stays(
     nemo, org, sink, add_destination, start_worker, wait_until, kills
 ):
     su = nemo.connect()
     add_destination(su, sink, categories=["teams"])
-    app = nemo.connect("app")
-    app.execute("insert into nemo.team (org_id, name) select %s, 'team ' || i from generate_series(1, 4) as i", [org])
+    su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || i from generate_series(1, 4) as i", [org])
     chance = random.Random(4)
-    for _ in range(kills):
-        worker = start_worker(nemo.dsn("forwarder"))
-        for _ in range(20):
-            app.execute(
-                "update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = %s",
-                [f"team {chance.randint(1, 4)}"],
-            )
-        seen = len(sink.requests)
-        wait_until(lambda seen=seen: len(sink.requests) > seen)
-        time.sleep(chance.uniform(0, 0.05))
-        worker.kill()
-        worker.wait()
-        # The lease of the dead ends by itself; here it is over at once.
-        su.execute("update audit.cursor set lease_until = now()")
+    with Writing(nemo, org):
+        for _ in range(kills):
+            worker = start_worker(nemo.dsn("forwarder"))
+            seen = len(sink.requests)
+            wait_until(lambda seen=seen: len(sink.requests) > seen)
+            time.sleep(chance.uniform(0, 0.2))
+            worker.kill()
+            worker.wait()
+            # The lease of the dead ends by itself; here it is over at once, and the dead have no share.
+            su.execute("update audit.cursor set lease_until = now(); delete from audit.worker")
     start_worker(nemo.dsn("forwarder"))
-    wanted = {row[0] for row in su.execute("select id from audit.event where category = 'teams'")}
-    wait_until(lambda: wanted <= set(sink.ids))
-    assert set(sink.ids) == wanted
-    print(f"{kills} kills, {len(wanted):,} events, {len(sink.accepted) - len(wanted):,} of them sent twice, none lost")
-    # What a killed worker had sent and not settled came again; each came in its place the first time.
-    assert_order_of_each_resource(su, dict.fromkeys(sink.ids))
+    assert_all_arrived(su, sink, wait_until, f"{kills} kills of the worker under load")
+
+
+@pytest.mark.parametrize("restarts", [2, soak(20)])
+def test_restarts_of_postgres_lose_nothing_and_the_order_of_each_resource_stays(
+    nemo, org, sink, add_destination, start_worker, wait_until, restarts
+):
+    su = nemo.connect()
+    add_destination(su, sink, categories=["teams"])
+    su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || i from generate_series(1, 4) as i", [org])
+    worker = start_worker(nemo.dsn("forwarder"))
+    with Writing(nemo, org):
+        for number in range(restarts):
+            seen = len(sink.requests)
+            wait_until(lambda seen=seen: len(sink.requests) > seen + 20)
+            nemo.server.restart(signal.SIGINT if number % 2 else signal.SIGQUIT)
+    assert worker.poll() is None
+    assert_all_arrived(nemo.connect(), sink, wait_until, f"{restarts} restarts of Postgres under load")
 
 
 WRITERS = 12

@@ -135,7 +135,7 @@ def test_changed_behaviour_is_installed_and_the_tracked_tables_go_on(nemo, tmp_p
     extra = tmp_path / "99_extra.sql"
     extra.write_text("create function audit.extra() returns int language sql as 'select 1';")
     done = migrate(nemo.dsn(), behaviour=[*sql_files(), extra])
-    assert (done.applied, done.replaced, done.compiled) == ((), True, 12)
+    assert (done.applied, done.replaced, done.compiled) == ((), True, 14)
     nemo.connect("app").execute("insert into nemo.organization (name, slug) values ('a', 'a')")
     assert nemo.connect().execute("select count(*) from audit.organization").fetchone() == (1,)
 

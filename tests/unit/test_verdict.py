@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -5,44 +6,206 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrail_worker.verdict import Answer, Cause, Delivered, Failed, judge, retry_after_seconds
+from pgtrail_worker.answer import Answer, Cause, retry_after_seconds
+from pgtrail_worker.verdict import (
+    Delivered,
+    Failed,
+    Hold,
+    Partial,
+    Poison,
+    Reads,
+    Rules,
+    TooLarge,
+    is_acknowledged,
+    judge,
+)
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+WEBHOOK = Rules()
+SPLUNK = Rules(
+    Reads.CODE,
+    success=frozenset({200}),
+    poison=frozenset({400}),
+    poison_codes=frozenset({5, 6, 12, 13, 15}),
+    configuration_codes=frozenset({1, 2, 3, 4, 7, 10, 11, 14, 16, 21, 22}),
+)
+ELASTIC = Rules(Reads.ITEMS, success=frozenset({200}), poison=frozenset({400}))
+DATADOG = Rules(success=frozenset({202}), poison=frozenset({400}))
+
+
+def answer(status, body=b"", **more):
+    return Answer(status, 0.1, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
+
+
+def verdict(status, body=b"", rules=WEBHOOK, events=1, **more):
+    return judge(answer(status, body, **more), rules, events, NOW)
 
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 299])
-def test_every_2xx_is_a_delivery(status: int) -> None:
-    assert judge(Answer(status, 0.1), NOW) == Delivered()
+def test_every_2xx_of_a_webhook_is_a_delivery(status):
+    assert verdict(status) == Delivered()
 
 
 @pytest.mark.parametrize(
     "status", [100, 301, 302, 307, 308, 400, 401, 403, 404, 408, 410, 413, 422, 429, 500, 503, 599]
 )
-def test_nothing_else_is_a_delivery_a_redirect_included(status: int) -> None:
-    assert isinstance(judge(Answer(status, 0.1), NOW), Failed)
+def test_nothing_else_is_a_delivery_a_redirect_included(status):
+    assert not isinstance(verdict(status), Delivered)
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 206])
+def test_a_2xx_that_is_not_the_formats_own_is_no_delivery(status):
+    assert isinstance(verdict(status, rules=DATADOG), Failed)
+    assert verdict(202, rules=DATADOG) == Delivered()
 
 
 @pytest.mark.parametrize(
-    ("answer", "at_least", "at_once"),
+    ("status", "kind", "hold"),
     [
-        (Answer(None, 0.2, Cause.REFUSED), 0, True),
-        (Answer(None, 3.0, Cause.REFUSED), 0, False),
-        (Answer(None, 20.0, Cause.TIMED_OUT), 60, False),
-        (Answer(None, 0.2, Cause.BROKEN), 0, False),
-        (Answer(429, 0.1), 60, False),
-        (Answer(429, 0.1, retry_after="5"), 60, False),
-        (Answer(429, 0.1, retry_after="600"), 600, False),
-        (Answer(503, 0.1, retry_after="90"), 90, False),
-        (Answer(500, 0.1), 0, False),
+        (400, Poison, None), (415, Poison, None), (422, Poison, None), (413, TooLarge, None),
+        (401, Failed, Hold.ATTENTION), (403, Failed, Hold.ATTENTION), (404, Failed, Hold.ATTENTION),
+        (410, Failed, Hold.GONE), (409, Failed, None), (500, Failed, None), (302, Failed, None),
+    ],
+)  # fmt: skip
+def test_what_a_status_asks_for(status, kind, hold):
+    made = verdict(status)
+    assert isinstance(made, kind)
+    assert getattr(made, "hold", None) is hold
+
+
+@pytest.mark.parametrize(
+    ("made", "at_least", "at_once", "hold"),
+    [
+        (Answer(None, 0.2, Cause.REFUSED), 0, True, None),
+        (Answer(None, 3.0, Cause.REFUSED), 0, False, None),
+        (Answer(None, 0.2, Cause.UNRESOLVED), 0, True, None),
+        (Answer(None, 20.0, Cause.TIMED_OUT), 60, False, None),
+        (Answer(None, 0.2, Cause.BROKEN), 0, False, None),
+        (Answer(None, 0.2, Cause.FORBIDDEN), 0, False, Hold.ATTENTION),
+        (Answer(None, 0.2, Cause.UNTRUSTED), 0, False, Hold.ATTENTION),
+        (Answer(None, 0.0, Cause.TOKEN), 0, False, Hold.ATTENTION),
+        (Answer(408, 0.1), 60, False, None),
+        (Answer(504, 0.1), 60, False, None),
+        (Answer(429, 0.1), 60, False, None),
+        (Answer(429, 0.1, retry_after="5"), 60, False, None),
+        (Answer(429, 0.1, retry_after="600"), 600, False, None),
+        (Answer(503, 0.1, retry_after="90"), 90, False, None),
+        (Answer(500, 0.1), 0, False, None),
     ],
 )
-def test_how_long_a_receiver_is_left_alone(answer: Answer, at_least: float, at_once: bool) -> None:
-    failed = judge(answer, NOW)
+def test_how_long_a_receiver_is_left_alone(made, at_least, at_once, hold):
+    failed = judge(made, WEBHOOK, 1, NOW)
     assert isinstance(failed, Failed)
-    assert (failed.at_least, failed.at_once) == (at_least, at_once)
+    assert (failed.at_least, failed.at_once, failed.hold) == (at_least, at_once, hold)
 
 
-def test_retry_after_is_read_in_both_its_forms() -> None:
+def test_splunk_says_success_by_its_code_and_gives_a_number_to_ask_with():
+    assert verdict(200, {"text": "Success", "code": 0}, SPLUNK) == Delivered()
+    assert verdict(200, {"text": "Success", "code": 0, "ackId": 7}, SPLUNK) == Delivered(ack_id=7)
+    assert is_acknowledged(answer(200, {"acks": {"7": True}}), 7)
+    assert not is_acknowledged(answer(200, {"acks": {"7": False}}), 7)
+    assert not is_acknowledged(answer(500, {"acks": {"7": True}}), 7)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>welcome</html>", b"[]", {"text": "ok"}, {"code": "0"}])
+def test_a_200_that_is_not_splunks_own_is_no_delivery(body):
+    assert isinstance(verdict(200, body, SPLUNK), Failed)
+
+
+def test_splunk_took_the_events_before_the_one_at_which_it_stopped():
+    stopped = verdict(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": 2}, SPLUNK, events=5)
+    assert stopped == Partial((0, 1), ((2, "the receiver answered HTTP 400, code 6"),))
+    assert isinstance(verdict(400, {"code": 6}, SPLUNK, events=5), Poison)
+    assert isinstance(verdict(400, {"code": 6, "invalid-event-number": 5}, SPLUNK, events=5), Poison)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hold"),
+    [(403, 4, Hold.ATTENTION), (400, 7, Hold.ATTENTION), (401, 2, Hold.ATTENTION), (503, 9, None), (500, 8, None)],
+)
+def test_what_splunks_codes_ask_for(status, code, hold):
+    failed = verdict(status, {"code": code}, SPLUNK)
+    assert isinstance(failed, Failed)
+    assert failed.hold is hold
+
+
+def test_a_400_of_a_proxy_before_splunk_buries_nothing():
+    assert isinstance(verdict(400, b"<html>Bad Request</html>", SPLUNK), Failed)
+
+
+def items(*statuses):
+    return {"errors": True, "items": [{"create": {"status": status}} for status in statuses]}
+
+
+def test_elastic_has_an_event_that_it_created_or_had_already():
+    assert verdict(200, items(201, 409, 200), ELASTIC, events=3) == Delivered()
+
+
+def test_of_elastics_items_only_what_failed_is_sent_again():
+    made = verdict(200, items(201, 429, 400, 503, 201), ELASTIC, events=5)
+    assert isinstance(made, Partial)
+    assert made.delivered == (0, 4)
+    assert [at for at, _ in made.poison] == [2]
+    assert made.failed is not None
+    assert made.failed.at_least == 60
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", {"items": []}, {"items": [{}]}, {"items": "x"}, {"took": 1, "errors": False}]
+)
+def test_an_elastic_that_accounts_for_no_event_has_stored_none(body):
+    made = verdict(200, body, ELASTIC, events=2)
+    assert isinstance(made, Failed)
+
+
+def test_an_item_that_names_no_status_is_not_delivered():
+    made = verdict(200, {"items": [{}, {"create": None}]}, ELASTIC, events=2)
+    assert isinstance(made, Partial)
+    assert made.delivered == ()
+    assert made.failed is not None
+
+
+def test_an_error_of_an_item_names_its_type_and_quotes_nothing_of_the_event():
+    body = {
+        "items": [{"create": {"status": 400, "error": {"type": "mapper_parsing_exception", "reason": "value S3CRET"}}}]
+    }
+    made = verdict(200, body, ELASTIC)
+    assert isinstance(made, Partial)
+    assert made.poison == ((0, "the receiver answered 400 for the event (mapper_parsing_exception)"),)
+
+
+@given(
+    status=st.integers(100, 599), body=st.binary(max_size=200), reads=st.sampled_from(Reads), events=st.integers(1, 3)
+)
+def test_no_answer_breaks_anything_and_none_accounts_for_an_event_twice(status, body, reads, events):
+    rules = Rules(reads, success=frozenset({200}))
+    made = judge(Answer(status, 0.1, body=body), rules, events, NOW)
+    if isinstance(made, Partial):
+        named = [*made.delivered, *(at for at, _ in made.poison)]
+        assert len(set(named)) == len(named) <= events
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(
+                st.sampled_from(
+                    ["items", "create", "status", "error", "type", "code", "ackId", "invalid-event-number"]
+                ),
+                inner,
+            )
+        ),
+    )
+)
+def test_no_json_of_an_answer_breaks_anything(body):
+    for reads in Reads:
+        judge(answer(200, body), Rules(reads, success=frozenset({200})), 2, NOW)
+        judge(answer(400, body), Rules(reads, success=frozenset({200}), poison_codes=frozenset({6})), 2, NOW)
+
+
+def test_retry_after_is_read_in_both_its_forms():
     assert retry_after_seconds("120", NOW) == 120
     assert retry_after_seconds(format_datetime(NOW + timedelta(minutes=5), usegmt=True), NOW) == 300
 
@@ -61,15 +224,15 @@ def test_retry_after_is_read_in_both_its_forms() -> None:
         "Mon, 1 Jan 2026 00:00:00 +99999999999999999",
     ],
 )
-def test_a_retry_after_that_can_not_be_read_asks_for_nothing(header: str | None) -> None:
+def test_a_retry_after_that_can_not_be_read_asks_for_nothing(header):
     assert retry_after_seconds(header, NOW) == 0
 
 
 @given(st.text())
-def test_no_retry_after_puts_an_event_off_for_more_than_a_day_or_breaks_anything(header: str) -> None:
+def test_no_retry_after_puts_an_event_off_for_more_than_a_day_or_breaks_anything(header):
     assert 0 <= retry_after_seconds(header, NOW) <= 86_400
 
 
-def test_a_retry_after_of_a_year_is_cut_to_a_day_and_one_in_the_past_asks_for_nothing() -> None:
+def test_a_retry_after_of_a_year_is_cut_to_a_day_and_one_in_the_past_asks_for_nothing():
     assert retry_after_seconds(str(365 * 86_400), NOW) == 86_400
     assert retry_after_seconds(format_datetime(NOW - timedelta(days=1)), NOW) == 0

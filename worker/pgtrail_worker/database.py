@@ -1,40 +1,23 @@
 """The edge to Postgres: a connection for calls, made anew when it breaks or does not answer."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import TupleRow
+from psycopg.rows import TupleRow, dict_row
 
+from pgtrail_worker.destination import Destination, from_row
 from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
+from pgtrail_worker.handout import Handout
 from pgtrail_worker.queries import load
+from pgtrail_worker.sending import Outcome
 
 CALL_SECONDS = 30.0
 """A call that takes longer is given up, and its connection with it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Destination:
-    """What the forwarder has to know of a destination. ``secret`` never shows in its repr."""
-
-    id: int
-    name: str
-    url: str
-    content_type: str
-    secret: "Secret"
-
-
-class Secret(str):
-    """A string that does not show itself in logs and tracebacks."""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,38 +26,46 @@ class Batch:
 
     :param lease_token: None where another worker serves the destination.
     :param failures: failed attempts since the last success.
+    :param failing_for: seconds since the first of them.
+    :param dead_in_row: dead letters since the last delivery.
     :param in_flight: a writing transaction is open: look again soon.
     :param waiting: the next attempt is not due yet.
     """
 
     lease_token: int | None
-    event_ids: tuple[int, ...]
-    bodies: tuple[str, ...]
-    failures: int
-    in_flight: bool
-    waiting: bool
+    handout: Handout
+    failures: int = 0
+    failing_for: float = 0.0
+    dead_in_row: int = 0
+    in_flight: bool = False
+    waiting: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
-    """What became of a batch: what was delivered and, if a request failed, which and why."""
+class Status:
+    """How a destination fares.
 
-    delivered: tuple[int, ...]
-    failed: int | None = None
-    status: int | None = None
-    error: str | None = None
-    retry_in: float | None = None
+    :param events_behind: it counts to 100,000.
+    """
+
+    name: str
+    state: str
+    events_behind: int
+    seconds_behind: float
+    dead_letters: int
 
 
 class Database:
     """The calls of the forwarder, one at a time.
 
+    :param reconnecting: called when a connection broke.
     :raises DatabaseAway: from each call, when there is no connection or it breaks.
     :raises DatabaseRefused: from each call, when the database answers with an error.
     """
 
-    def __init__(self, conninfo: str) -> None:
+    def __init__(self, conninfo: str, reconnecting: Callable[[], None] = lambda: None) -> None:
         self._conninfo = conninfo
+        self._reconnecting = reconnecting
         self._connection: psycopg.AsyncConnection[TupleRow] | None = None
         self._lock = asyncio.Lock()
 
@@ -93,44 +84,100 @@ class Database:
             await connection.close()
 
     async def destinations(self) -> list[Destination]:
-        """The destinations that are not paused."""
-        rows = await self._call("destinations", {})
-        return [
-            Destination(id, name, url, content_type, Secret(secret)) for id, name, url, content_type, secret in rows
-        ]
+        """What is to be served: the destinations that are not paused, and the replays to them."""
+        return [from_row(row) for row in await self._call("destinations", {"name": None})]
 
-    async def next_batch(self, destination: int, worker: str, max_events: int) -> Batch:
-        """The next events of a destination, the same again until they are settled."""
-        rows = await self._call("next_batch", {"destination": destination, "worker": worker, "max_events": max_events})
-        lease_token, event_ids, bodies, failures, in_flight, waiting = rows[0]
-        return Batch(lease_token, tuple(event_ids), tuple(bodies), failures or 0, in_flight, waiting)
+    async def destination(self, name: str) -> Destination | None:
+        """One destination, paused or not; None: there is none of this name."""
+        rows = await self._call("destinations", {"name": name})
+        return from_row(rows[0]) if rows else None
 
-    async def settle(self, destination: int, lease_token: int, settlement: Settlement) -> bool:
-        """Record the attempt and move the cursor. False: the lease was lost."""
-        retry_in = None if settlement.retry_in is None else timedelta(seconds=settlement.retry_in)
-        rows = await self._call(
+    async def next_batch(self, cursor: int, worker: str, lease: float, most: int, after: int | None = None) -> Batch:
+        """The next events of a cursor, the same again until they are settled; or those after an event.
+
+        :param lease: seconds.
+        :param most: so many events are rendered, of which come as many as two megabytes hold.
+        """
+        parameters = {
+            "cursor": cursor,
+            "worker": worker,
+            "lease": timedelta(seconds=lease),
+            "after": after,
+            "most": most,
+        }
+        (row,) = await self._call("next_batch", parameters)
+        return Batch(
+            row["lease_token"],
+            Handout(row["event_ids"], row["resource_keys"], row["sizes"], row["body"]),
+            row["failures"] or 0,
+            row["failing_seconds"] or 0.0,
+            row["dead_in_row"] or 0,
+            row["in_flight"],
+            row["waiting"],
+        )
+
+    async def shortened(self, cursor: int, event_id: int, max_bytes: int) -> bytes | None:
+        """A shorter rendering of an event, where there is one."""
+        rows = await self._call("shortened", {"cursor": cursor, "event": event_id, "max_bytes": max_bytes})
+        return rows[0]["shortened"] if rows else None
+
+    async def settle(self, cursor: int, lease_token: int, outcome: Outcome, retry_in: float | None = None) -> bool:
+        """Record the attempt and move the cursor. False: the lease was lost.
+
+        :param retry_in: seconds, where the outcome is a failure.
+        """
+        failure = outcome.failure
+        (row,) = await self._call(
             "settle",
             {
-                "destination": destination,
+                "cursor": cursor,
                 "lease_token": lease_token,
-                "delivered": list(settlement.delivered),
-                "failed": settlement.failed,
-                "status": settlement.status,
-                "error": settlement.error,
-                "retry_in": retry_in,
+                "delivered": list(outcome.delivered),
+                "through": outcome.through,
+                "dead_ids": [dead.event_id for dead in outcome.dead],
+                "dead_statuses": [dead.status for dead in outcome.dead],
+                "dead_errors": [dead.error for dead in outcome.dead],
+                "dead_in_row": outcome.dead_in_row,
+                "failed": failure.event_id if failure else None,
+                "status": failure.status if failure else None,
+                "error": failure.failed.error if failure else None,
+                "retry_in": None if retry_in is None else timedelta(seconds=retry_in),
+                "hold": failure.failed.hold.value if failure and failure.failed.hold else None,
             },
         )
-        return bool(rows[0][0])
+        return bool(row["settle"])
 
-    async def release_lease(self, destination: int, lease_token: int) -> None:
+    async def renew_lease(self, cursor: int, lease_token: int, lease: float) -> bool:
+        """Keep a lease for so many seconds more. False: it was lost."""
+        (row,) = await self._call(
+            "renew_lease", {"cursor": cursor, "lease_token": lease_token, "lease": timedelta(seconds=lease)}
+        )
+        return bool(row["renew_lease"])
+
+    async def release_lease(self, cursor: int, lease_token: int) -> None:
         """Let another worker serve the destination at once."""
-        await self._call("release_lease", {"destination": destination, "lease_token": lease_token})
+        await self._call("release_lease", {"cursor": cursor, "lease_token": lease_token})
+
+    async def worker_is_here(self, worker: str, lease: float) -> None:
+        """A sign of life, which others count when they share the destinations."""
+        await self._call("worker_is_here", {"worker": worker, "lease": timedelta(seconds=lease)})
+
+    async def worker_leaves(self, worker: str) -> None:
+        """Let the others share the destinations among themselves at once."""
+        await self._call("worker_leaves", {"worker": worker})
+
+    async def status(self) -> list[Status]:
+        """How the destinations fare."""
+        return [
+            Status(row["name"], row["state"], row["events_behind"], float(row["seconds_behind"]), row["dead_letters"])
+            for row in await self._call("status", {})
+        ]
 
     async def maintain(self) -> None:
         """Make partitions ahead, forget old attempts."""
         await self._call("maintain", {})
 
-    async def _call(self, query: str, parameters: Mapping[str, Any]) -> list[TupleRow]:
+    async def _call(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         async with self._lock:
             running = asyncio.ensure_future(self._run(query, parameters))
             try:
@@ -145,13 +192,16 @@ class Database:
                 raise DatabaseAway(f"the database did not answer within {CALL_SECONDS:g} s")
             return running.result()
 
-    async def _run(self, query: str, parameters: Mapping[str, Any]) -> list[TupleRow]:
+    async def _run(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         connection = await self._connected()
         try:
-            cursor = await connection.execute(load("pgtrail_worker")[query], parameters)
-            return await cursor.fetchall()
+            # Binary: a body comes as the bytes that it is.
+            async with connection.cursor(binary=True, row_factory=dict_row) as cursor:
+                await cursor.execute(load("pgtrail_worker")[query], parameters)
+                return await cursor.fetchall()
         except psycopg.Error as error:
             if connection.closed:
+                self._reconnecting()
                 raise DatabaseAway(first_line(error)) from error
             raise DatabaseRefused(first_line(error), error.diag.message_hint) from error
 

@@ -4,7 +4,8 @@
 
     WorkerError
     ├── DatabaseAway        no connection, or it broke: try again later
-    └── DatabaseRefused     the database answered with an error: a person has to mend it
+    ├── DatabaseRefused     the database answered with an error: a person has to mend it
+    └── NoToken             a token or certificate is not where it should be
 """
 
 
@@ -22,3 +23,7 @@ class DatabaseAway(WorkerError):
 
 class DatabaseRefused(WorkerError):
     """The database refused the statement."""
+
+
+class NoToken(WorkerError):
+    """There is no token to send with."""

@@ -1,33 +1,185 @@
-"""The edge to HTTP: bytes out, an answer back. Nothing is followed, no proxy is used, no body is kept."""
+"""The edge to HTTP: bytes out, an answer back. Nothing is followed, no proxy is used.
+
+A name is resolved here and nowhere else: its addresses are checked, and the connection goes to one of those that were
+checked. So it makes no difference what the name resolves to a moment later.
+"""
 
 import asyncio
+import socket
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
 
 import httpx
 
-from pgtrail_worker.verdict import Answer, Cause
+from pgtrail_worker import tls
+from pgtrail_worker.address import forbidden
+from pgtrail_worker.answer import Answer, Cause
 
 TIMEOUT_SECONDS = 20.0
 """For a whole request, however slowly its answer trickles in."""
 CONNECT_SECONDS = 5.0
+"""For one address; the next one is tried after it."""
 MOST_ANSWER_BYTES = 64 * 1024
-"""Of an answer's body no more is read."""
+"""Of an answer's body no more is read, unless more is asked for."""
+ADDRESSES_SECONDS = 30.0
+"""So long the addresses of a name hold; then it is resolved again."""
+PORTS = {"http": 80, "https": 443}
+
+Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 
-def client() -> httpx.AsyncClient:
-    """A client that obeys nothing but its caller: no redirects, no environment proxies, no cookies kept."""
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one destination is reached.
+
+    :param allowed_networks: networks (CIDR, no host bits) that are not public and allowed nevertheless.
+    :param ca_file: authorities (PEM) in place of the system's.
+    :param client_cert_file: certificate and key (PEM, not encrypted) to show.
+    """
+
+    allowed_networks: tuple[str, ...] = ()
+    ca_file: str | None = None
+    client_cert_file: str | None = None
+
+
+class NotSent(httpx.ConnectError):
+    """Nothing was sent; the message is for people."""
+
+    cause: Cause
+
+
+class Unresolved(NotSent):
+    """The name does not resolve."""
+
+    cause = Cause.UNRESOLVED
+
+
+class Forbidden(NotSent):
+    """The address is not allowed."""
+
+    cause = Cause.FORBIDDEN
+
+
+class Unusable(NotSent):
+    """The URL or a certificate file can't be used."""
+
+    cause = Cause.UNUSABLE
+
+
+async def resolve(host: str, port: int) -> Sequence[str]:
+    """The addresses of a name, or of what the system takes for an address, in the system's order.
+
+    :raises OSError: it has none.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class PinnedTransport(httpx.AsyncBaseTransport):
+    """Sends each request to an address that was checked, with the name for TLS and the Host header."""
+
+    def __init__(self, route: Route, resolve: Resolve, clock: Callable[[], float]) -> None:
+        self._allowed = [ip_network(network) for network in route.allowed_networks]
+        self._route = route
+        self._resolve = resolve
+        self._clock = clock
+        # A look-up takes one of the threads that all destinations share.
+        self._looking_up = asyncio.Lock()
+        self._known: dict[tuple[str, int], tuple[float, Sequence[str]]] = {}
+        self._reached: dict[str, str] = {}
+        # One for each name: a pooled connection was verified for the name that it was made for.
+        self._transports: dict[str, httpx.AsyncHTTPTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send it; the next address is tried where one does not take the connection."""
+        if request.url.scheme not in PORTS or not request.url.host:
+            raise Unusable("it is no URL of http or https")
+        # Raw: the name as it is in the Host header, whatever Python would make of its umlauts.
+        host = request.url.raw_host.decode("ascii")
+        addresses = await self._addresses(host, request.url.port or PORTS[request.url.scheme])
+        # A certificate names no root.
+        name = host.removesuffix(".")
+        transport = self._transport(name)
+        for last, address in enumerate(addresses, start=1 - len(addresses)):
+            try:
+                response = await transport.handle_async_request(_pinned(request, address, name))
+            except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+                if last == 0 or tls.error_in(error):
+                    raise
+            else:
+                self._reached[host] = address
+                return _inert(response)
+        raise Unresolved(f"{host} has no address")
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for transport in self._transports.values():
+            await transport.aclose()
+
+    async def _addresses(self, host: str, port: int) -> Sequence[str]:
+        """Those that were checked. First the one that was reached last: it costs no wait for one that is down."""
+        addresses = self._fresh(host, port)
+        if addresses is None:
+            async with self._looking_up:
+                # Meanwhile another request may have looked it up.
+                addresses = self._fresh(host, port) or await self._look_up(host, port)
+        return sorted(addresses, key=lambda address: address != self._reached.get(host))
+
+    def _fresh(self, host: str, port: int) -> Sequence[str] | None:
+        until, addresses = self._known.get((host, port), (None, ()))
+        return None if until is None or self._clock() >= until else addresses
+
+    async def _look_up(self, host: str, port: int) -> Sequence[str]:
+        asked = self._clock()
+        try:
+            addresses = await self._resolve(host, port)
+        except (OSError, UnicodeError) as error:
+            raise Unresolved(getattr(error, "strerror", None) or "it can't be looked up") from error
+        for address in addresses:
+            if reason := forbidden(address, self._allowed):
+                raise Forbidden(reason)
+        self._known[host, port] = asked + ADDRESSES_SECONDS, addresses
+        return addresses
+
+    def _transport(self, name: str) -> httpx.AsyncHTTPTransport:
+        """Made at the first request, so that a certificate file that is mended serves the next one."""
+        if name not in self._transports:
+            # As many connections as requests in flight; a full pool would look like a receiver that does not answer.
+            limits = httpx.Limits(max_connections=None)
+            self._transports[name] = httpx.AsyncHTTPTransport(verify=self._tls(), trust_env=False, limits=limits)
+        return self._transports[name]
+
+    def _tls(self) -> ssl.SSLContext:
+        try:
+            return tls.context(self._route.ca_file, self._route.client_cert_file)
+        except tls.UnusableFile as error:
+            raise Unusable(str(error)) from error
+
+
+def client(route: Route, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic) -> httpx.AsyncClient:
+    """A client for one destination, which obeys nothing but its caller: no redirects, no proxies, no cookies.
+
+    :param clock: seconds, for the age of addresses.
+    :raises ValueError: a network of the route is none.
+    """
     return httpx.AsyncClient(
-        timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS),
+        transport=PinnedTransport(route, resolve, clock),
+        timeout=TIMEOUT_SECONDS,
         follow_redirects=False,
         trust_env=False,
-        # Each destination has one request in flight; a full pool would look like a receiver that does not answer.
-        limits=httpx.Limits(max_connections=None),
     )
 
 
 async def post(
-    http: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes, seconds: float = TIMEOUT_SECONDS
+    http: httpx.AsyncClient,
+    url: str,
+    headers: Mapping[str, str],
+    body: bytes,
+    seconds: float = TIMEOUT_SECONDS,
+    most_answer_bytes: int = MOST_ANSWER_BYTES,
 ) -> Answer:
     """Send one request. Whatever happens on the way is an answer too, never an exception."""
     started = time.monotonic()
@@ -35,26 +187,60 @@ async def post(
     def took() -> float:
         return time.monotonic() - started
 
+    # No step has longer than the whole; a connection has less, for the sake of the next address.
+    steps = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
     try:
         async with asyncio.timeout(seconds):
-            async with http.stream("POST", url, headers=dict(headers), content=body) as response:
-                await _drain(response)
-        return Answer(response.status_code, took(), retry_after=response.headers.get("retry-after"))
-    except (TimeoutError, httpx.TimeoutException):
-        return Answer(None, took(), Cause.TIMED_OUT)
-    except httpx.ConnectError:
-        return Answer(None, took(), Cause.REFUSED)
-    except httpx.HTTPError:
-        return Answer(None, took(), Cause.BROKEN)
-    except Exception:
-        # A host that is no name, a port that is none: each library below httpx has its own error for it.
-        return Answer(None, took(), Cause.UNUSABLE)
+            sent = {**headers, "accept-encoding": "identity"}
+            request = http.build_request("POST", url, headers=sent, content=body, timeout=steps)
+            response = await http.send(request, stream=True)
+            try:
+                read = await _read(response, most_answer_bytes)
+            finally:
+                await response.aclose()
+        return Answer(response.status_code, took(), retry_after=response.headers.get("retry-after"), body=read)
+    except Exception as error:
+        cause, detail = _explain(error)
+        return Answer(None, took(), cause, detail)
 
 
-async def _drain(response: httpx.Response) -> None:
-    """Read a short body to its end, so that the connection can serve again; leave a long one."""
-    read = 0
+def _pinned(request: httpx.Request, address: str, name: str) -> httpx.Request:
+    """The request to an address; its Host header was made of the name."""
+    url = request.url.copy_with(host=address)
+    extensions = {**request.extensions, "sni_hostname": name}
+    return httpx.Request(request.method, url, headers=request.headers, stream=request.stream, extensions=extensions)
+
+
+def _inert(response: httpx.Response) -> httpx.Response:
+    """Without what httpx would act on by itself; a location that is no URL would even be an error to it."""
+    for name in ("location", "set-cookie"):
+        response.headers.pop(name, None)
+    return response
+
+
+async def _read(response: httpx.Response, most: int) -> bytes:
+    """A short body to its end, so that the connection can serve again; of a long one the beginning."""
+    read = bytearray()
     async for chunk in response.aiter_raw():
-        read += len(chunk)
-        if read > MOST_ANSWER_BYTES:
-            return
+        read += chunk
+        if len(read) > most:
+            break
+    return bytes(read[:most])
+
+
+def _explain(error: Exception) -> tuple[Cause, str]:
+    if isinstance(error, NotSent):
+        return error.cause, str(error)
+    if isinstance(error, (TimeoutError, httpx.TimeoutException)):
+        return Cause.TIMED_OUT, ""
+    if untrusted := tls.error_in(error):
+        return Cause.UNTRUSTED, tls.reason(untrusted)
+    if isinstance(error, httpx.ConnectError):
+        return Cause.REFUSED, tls.system_reason(error)
+    if isinstance(error, httpx.LocalProtocolError):
+        # The message quotes it, token and all.
+        return Cause.UNUSABLE, "a header can't be sent"
+    if isinstance(error, httpx.TransportError):
+        return Cause.BROKEN, ""
+    # A host that is no name, a port that is none: each library below httpx has its own error for it.
+    return Cause.UNUSABLE, ""

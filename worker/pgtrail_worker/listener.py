@@ -18,7 +18,7 @@ PING_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 30.0
 
 
-async def listen(conninfo: str, wake: Callable[[], None]) -> None:
+async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable[[], None] = lambda: None) -> None:
     """Call ``wake`` at each notification, and after each connect, for ever. Needs a connection without a pooler."""
     backoff = 0.5
     while True:
@@ -34,6 +34,7 @@ async def listen(conninfo: str, wake: Callable[[], None]) -> None:
                     async with asyncio.timeout(PING_SECONDS):
                         await connection.execute("select 1")
         except (DatabaseAway, psycopg.Error, TimeoutError) as error:
+            reconnecting()
             log.warning(
                 "not listening, polling goes on",
                 extra={"action": "listen.lost", "error": first_line(error), "again_in": backoff},

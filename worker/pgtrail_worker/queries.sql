@@ -2,40 +2,101 @@
 
 -- name: destinations
 select
-    destination.id,
+    cursor.id as cursor_id,
     destination.name,
+    cursor.replay_id,
     destination.url,
     format.content_type,
-    secret.secret
+    format.headers,
+    md5(cursor.system_identifier || '/' || destination.id)::uuid::text as channel,
+    format.prefix,
+    format.separator,
+    format.suffix,
+    format.max_events,
+    format.max_bytes,
+    coalesce(destination.max_in_flight, format.max_in_flight) as max_in_flight,
+    coalesce(destination.gzip, format.gzip) as gzip,
+    format.reads,
+    format.success_statuses,
+    format.poison_statuses,
+    format.configuration_statuses,
+    format.poison_codes,
+    format.configuration_codes,
+    array_remove(
+        array[signing.secret, case when signing.previous_until > now() then signing.previous end], null
+    ) as signing_secrets,
+    token.secret as token,
+    destination.token_env,
+    destination.token_file,
+    destination.oauth_url,
+    destination.oauth_client_id,
+    destination.oauth_scope,
+    destination.allowed_networks::text[] as allowed_networks,
+    destination.ca_file,
+    destination.client_cert_file
 from audit.destination
+join audit.cursor on cursor.destination_id = destination.id
 join audit.format on format.name = destination.format
-join audit.destination_secret as secret on secret.destination_id = destination.id
-where not destination.paused
-order by destination.id
+left join audit.destination_secret as signing on signing.destination_id = destination.id and signing.kind = 'signing'
+left join audit.destination_secret as token on token.destination_id = destination.id and token.kind = 'token'
+where (%(name)s::text is null and not destination.paused)
+    or (destination.name = %(name)s and cursor.replay_id is null)
+order by cursor.id
 
 -- name: next_batch
 select
     lease_token,
     event_ids,
-    bodies,
+    resource_keys,
+    sizes,
+    body,
     failures,
+    failing_seconds,
+    dead_in_row,
     in_flight,
     waiting
-from audit.next_batch(%(destination)s, %(worker)s, %(max_events)s)
+from audit.next_batch(%(cursor)s, %(worker)s, p_lease => %(lease)s, p_after => %(after)s, p_max_events => %(most)s)
+
+-- name: shortened
+select audit.shortened(%(cursor)s, %(event)s, %(max_bytes)s)
+
+-- name: renew_lease
+select audit.renew_lease(%(cursor)s, %(lease_token)s, %(lease)s)
 
 -- name: settle
 select audit.settle(
-    %(destination)s,
+    %(cursor)s,
     %(lease_token)s,
     %(delivered)s::bigint[],
-    p_failed => %(failed)s,
-    p_status => %(status)s,
-    p_error => %(error)s,
-    p_retry_in => %(retry_in)s
+    %(through)s,
+    p_dead_ids => %(dead_ids)s::bigint[],
+    p_dead_statuses => %(dead_statuses)s::integer[],
+    p_dead_errors => %(dead_errors)s::text[],
+    p_dead_in_row => %(dead_in_row)s,
+    p_failed => %(failed)s::bigint,
+    p_status => %(status)s::integer,
+    p_error => %(error)s::text,
+    p_retry_in => %(retry_in)s::interval,
+    p_hold => %(hold)s::text
 )
 
 -- name: release_lease
-select audit.release_lease(%(destination)s, %(lease_token)s)
+select audit.release_lease(%(cursor)s, %(lease_token)s)
+
+-- name: worker_is_here
+select audit.worker_is_here(%(worker)s, %(lease)s)
+
+-- name: worker_leaves
+select audit.worker_leaves(%(worker)s)
 
 -- name: maintain
 select audit.maintain()
+
+-- name: status
+select
+    name,
+    state,
+    events_behind,
+    seconds_behind,
+    dead_letters
+from audit.destination_status

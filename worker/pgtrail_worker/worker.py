@@ -1,36 +1,81 @@
 """All destinations: the composer of the forwarder."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import socket
+import time
 import uuid
-from functools import partial
+from datetime import UTC, datetime
 from typing import Any
 
 from pgtrail_worker import http
-from pgtrail_worker.database import Database, Destination
-from pgtrail_worker.delivery import Delivery, Pace, Post
+from pgtrail_worker.channel import Channel
+from pgtrail_worker.database import Database
+from pgtrail_worker.delivery import Delivery, Pace
+from pgtrail_worker.destination import Destination
 from pgtrail_worker.errors import WorkerError
 from pgtrail_worker.listener import listen
+from pgtrail_worker.metrics import Metrics
+from pgtrail_worker.tokens import Secrets, default_secrets_folder
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """How long requests in flight may take to end after a stop."""
 MAINTENANCE_SECONDS = 3600.0
+HEALTHY_SECONDS = 30.0
+"""A worker that has not heard from its database for longer is not well."""
+OBSERVE_SECONDS = 15.0
+
+
+class Served:
+    """One destination that is being served: its connections and its task."""
+
+    def __init__(self, delivery: Delivery, channel: Channel) -> None:
+        self.delivery = delivery
+        self.channel = channel
+        self.task = asyncio.create_task(delivery.run())
+
+    async def put_away(self) -> None:
+        """Give the lease back and close everything."""
+        await self.channel.close()
+        await self.delivery.release()
 
 
 class Worker:
-    """Serves every destination, each in a task and over a connection of its own: a slow one never holds up another."""
+    """Serves every destination, each in a task and over connections of its own: a slow one never holds up another.
 
-    def __init__(self, conninfo: str, pace: Pace | None = None) -> None:
+    :param secrets: where tokens and certificates may be read from.
+    :param timeout: seconds for a whole request.
+    :param observed: whether somebody reads the metrics.
+    """
+
+    def __init__(
+        self,
+        conninfo: str,
+        pace: Pace | None = None,
+        secrets: Secrets | None = None,
+        timeout: float = http.TIMEOUT_SECONDS,
+        observed: bool = False,
+    ) -> None:
         self._conninfo = conninfo
+        self._observed = observed
+        self._timeout = timeout
         self._pace = pace or Pace()
+        self._secrets = secrets or Secrets(default_secrets_folder(), os.environ)
         # The random part: after a restart in a container, host and pid are the same again.
-        self._name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self.metrics = Metrics()
         self._stopping = asyncio.Event()
-        self._served: dict[Destination, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._served: dict[Destination, Served] = {}
+        self._heard_at = 0.0
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the database was heard from lately."""
+        return time.monotonic() - self._heard_at < HEALTHY_SECONDS
 
     def stop(self) -> None:
         """Let what is in flight end, then ``run`` returns."""
@@ -41,14 +86,16 @@ class Worker:
 
         :raises DatabaseAway: the first connect failed; later ones are tried again.
         """
-        async with Database(self._conninfo) as database, http.client() as client:
-            log.info("forwarding", extra={"action": "worker.started", "worker": self._name})
+        async with Database(self._conninfo, lambda: self.metrics.reconnecting("calls")) as database:
+            log.info("forwarding", extra={"action": "worker.started", "worker": self.name})
             stopped = asyncio.create_task(self._stopping.wait())
             helpers = [
-                asyncio.create_task(listen(self._conninfo, self._wake)),
+                asyncio.create_task(listen(self._conninfo, self._wake, lambda: self.metrics.reconnecting("listener"))),
                 asyncio.create_task(self._maintain()),
-                asyncio.create_task(self._keep_serving(database, partial(http.post, client))),
+                asyncio.create_task(self._keep_serving(database)),
             ]
+            if self._observed:
+                helpers.append(asyncio.create_task(self._observe()))
             try:
                 ended, _ = await asyncio.wait([stopped, *helpers], return_when=asyncio.FIRST_COMPLETED)
                 # A helper never ends by itself: what it died of is raised here.
@@ -57,34 +104,42 @@ class Worker:
             finally:
                 await _cancel([stopped, *helpers])
                 await self._end(list(self._served.values()))
-            log.info("stopped", extra={"action": "worker.stopped", "worker": self._name})
+                with contextlib.suppress(WorkerError, TimeoutError):
+                    async with asyncio.timeout(self._pace.last_settle):
+                        await database.worker_leaves(self.name)
+            log.info("stopped", extra={"action": "worker.stopped", "worker": self.name})
 
-    async def _keep_serving(self, database: Database, post: Post) -> None:
+    async def _keep_serving(self, database: Database) -> None:
         while True:
             try:
-                await self._serve(set(await database.destinations()), post)
+                await database.worker_is_here(self.name, self._pace.lease)
+                await self._serve(set(await database.destinations()))
+                self._heard_at = time.monotonic()
             except WorkerError as error:
                 log.warning("destinations unknown", extra={"action": "worker.blind", "error": str(error)})
             await asyncio.sleep(self._pace.poll)
 
-    async def _serve(self, wanted: set[Destination], post: Post) -> None:
+    async def _serve(self, wanted: set[Destination]) -> None:
         """Bring the tasks up to the destinations as they are configured now."""
-        for destination, (_, task) in self._served.items():
-            if task.done():
-                log.error(
-                    "a delivery died",
-                    extra={"action": "worker.died", "destination": destination.name},
-                    exc_info=task.exception(),
-                )
-        dead = {destination for destination, (_, task) in self._served.items() if task.done()}
+        dead = {destination for destination, served in self._served.items() if served.task.done()}
+        for destination in dead:
+            log.error(
+                "a delivery died",
+                extra={"action": "worker.died", "destination": destination.name},
+                exc_info=self._served[destination].task.exception(),
+            )
         unwanted = (self._served.keys() - wanted) | dead
         await self._end([self._served[destination] for destination in unwanted])
         for destination in unwanted:
             del self._served[destination]
         for destination in wanted - self._served.keys():
-            database = Database(self._conninfo)
-            delivery = Delivery(destination, database, post, self._name, self._pace)
-            self._served[destination] = (delivery, asyncio.create_task(delivery.run()))
+            self._served[destination] = self._start(destination)
+
+    def _start(self, destination: Destination) -> Served:
+        database = Database(self._conninfo, lambda: self.metrics.reconnecting("calls"))
+        channel = Channel(destination, self._secrets, lambda: datetime.now(UTC), self._timeout)
+        delivery = Delivery(destination, database, channel.send, self.name, self._pace, self.metrics)
+        return Served(delivery, channel)
 
     async def _maintain(self) -> None:
         while True:
@@ -95,22 +150,32 @@ class Worker:
                 log.warning("maintenance failed", extra={"action": "worker.unmaintained", "error": str(error)})
             await asyncio.sleep(MAINTENANCE_SECONDS)
 
-    def _wake(self) -> None:
-        for delivery, _ in self._served.values():
-            delivery.wake()
+    async def _observe(self) -> None:
+        """Keep the gauges fresh. A backlog takes some time to count, so not on each scrape."""
+        while True:
+            try:
+                async with Database(self._conninfo) as database:
+                    self.metrics.observe(await database.status())
+            except WorkerError as error:
+                log.warning("status unknown", extra={"action": "worker.unobserved", "error": str(error)})
+            await asyncio.sleep(OBSERVE_SECONDS)
 
-    async def _end(self, served: list[tuple[Delivery, asyncio.Task[None]]]) -> None:
-        """Stop deliveries: at the end of a request, or, after a while, in the middle of it."""
-        for delivery, _ in served:
-            delivery.stop()
-        tasks = [task for _, task in served]
+    def _wake(self) -> None:
+        for served in self._served.values():
+            served.delivery.wake()
+
+    async def _end(self, served: list[Served]) -> None:
+        """Stop deliveries: at the end of their requests, or, after a while, in the middle of them."""
+        for each in served:
+            each.delivery.stop()
+        tasks = [each.task for each in served]
         if tasks:
             await asyncio.wait(tasks, timeout=GRACE_SECONDS)
         await _cancel(tasks)
-        releases = [asyncio.create_task(delivery.release()) for delivery, _ in served]
-        if releases:
-            await asyncio.wait(releases, timeout=GRACE_SECONDS)
-        await _cancel(releases)
+        endings = [asyncio.create_task(each.put_away()) for each in served]
+        if endings:
+            await asyncio.wait(endings, timeout=GRACE_SECONDS)
+        await _cancel(endings)
 
 
 async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:

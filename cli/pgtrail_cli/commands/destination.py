@@ -1,85 +1,28 @@
-"""``pgtrail destination …``."""
+"""``pgtrail destination …``: how it fares, and what is changed. The rest is in ``add``, ``ping`` and ``resend``."""
 
-import asyncio
 import json
-import time
-import uuid
+from datetime import timedelta
 from typing import Any
 
 import click
 from rich.text import Text
 
+from pgtrail_cli.commands.add import token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.render import console, local_time, plain_table, printable
-from pgtrail_worker import http
-from pgtrail_worker.signature import sign
-from pgtrail_worker.verdict import Answer, Cause
+from pgtrail_cli.render import console, local_time, plain_table, printable, since_then
 
-NEXT_STEPS = {
-    401: "the receiver wants to know who sends: check the URL's token",
-    403: "the receiver does not let this sender in: check its access rules",
-    404: "there is nothing at this path: check the URL",
-    405: "the receiver takes no POST at this path: check the URL",
-    410: "the receiver says that this endpoint is gone for good",
-    429: "the receiver wants fewer requests: forwarding slows down by itself",
-}
+STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
 @click.group()
 def destination() -> None:
-    """Where events are forwarded: add, list, test, pause, resume, remove.
+    """Where events are forwarded: add, list, show, test, pause, replay …
 
     \b
     Example:
       pgtrail destination add siem --url https://siem.example.com/hooks/audit
     """
-
-
-@destination.command()
-@click.argument("name")
-@click.option("--url", required=True, help="Where events are posted: https://…")
-@click.option("--format", "format_name", default="webhook", show_default=True, help="How events are rendered.")
-@click.option("--category", "categories", multiple=True, help="Only this category; can be repeated.")
-@click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated.")
-@click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated.")
-@click.option("--since", help="From this time on, the past included: 7d, 2026-11-01. Default: from now on.")
-@click.option("--allow-http", is_flag=True, help="Allow a URL without TLS: events cross the network in the clear.")
-@with_connection
-def add(
-    connection: Connection,
-    name: str,
-    url: str,
-    format_name: str,
-    categories: tuple[str, ...],
-    actions: tuple[str, ...],
-    orgs: tuple[str, ...],
-    since: str | None,
-    allow_http: bool,
-) -> None:
-    """Forward events to a URL, signed (Standard Webhooks). The secret goes to stdout, this once.
-
-    \b
-    Example:
-      pgtrail destination add siem --url https://siem.example.com/hooks/audit --category api_keys --since 30d
-    """
-    row = connection.execute(
-        QUERIES["add_destination"],
-        {
-            "name": name,
-            "url": url,
-            "format": format_name,
-            "categories": list(categories) or None,
-            "actions": list(actions) or None,
-            "orgs": list(orgs) or None,
-            "since": since,
-            "allow_http": allow_http,
-        },
-    ).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: added {name}; give the receiver this signing secret, it is not shown again:", err=True)
-    click.echo(row[0])
 
 
 @destination.command("list")
@@ -92,22 +35,21 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
     Example:
       pgtrail destination list
     """
-    cursor = connection.execute(QUERIES["destinations"])
-    names = [column.name for column in cursor.description or ()]
-    rows = [dict(zip(names, row, strict=True)) for row in cursor]
+    rows = _dicts(connection, "destinations")
     if as_json:
         for row in rows:
             click.echo(json.dumps(row, default=str))
         return
-    table = plain_table("Name", "State", "Behind", "Last success", "Next try", "URL", "Only", "Last error")
+    table = plain_table("Name", "Format", "State", "Behind", "Dead", "Last success", "Next try", "Only", "Last error")
     for row in rows:
         table.add_row(
             row["name"],
-            Text(row["state"], style={"active": "green", "paused": "dim"}.get(row["state"], "yellow")),
-            str(row["events_behind"]),
+            row["format"],
+            Text(row["state"], style=STYLES.get(row["state"], "yellow")),
+            _behind(row),
+            str(row["dead_letters"] or ""),
             local_time(row["last_success_at"]),
             local_time(row["retry_at"]),
-            printable(row["url"]),
             printable(", ".join(part for key in ("categories", "actions", "orgs") for part in row[key] or ())),
             printable(row["last_error"] or ""),
         )
@@ -117,46 +59,67 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
         click.echo("pgtrail: no destinations yet (pgtrail destination add NAME --url https://…)", err=True)
 
 
+def _behind(row: dict[str, Any]) -> str:
+    """How many events, and for how long the oldest has waited."""
+    if not row["events_behind"]:
+        return "0"
+    many = "+" if row["events_behind"] == 100_000 else ""
+    return f"{row['events_behind']:,}{many}, {since_then(row['seconds_behind'])}"
+
+
 @destination.command()
 @click.argument("name")
+@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many attempts.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: the destination and its attempts.")
 @with_connection
-def test(connection: Connection, name: str) -> None:
-    """Send a signed audit.ping to NAME and explain what comes back.
+def show(connection: Connection, name: str, limit: int, as_json: bool) -> None:
+    """Show NAME in full: settings, state, replays, and the last attempts.
 
     \b
     Example:
-      pgtrail destination test siem
+      pgtrail destination show siem
     """
-    row = connection.execute(QUERIES["ping"], {"name": name}).fetchone()
-    if row is None:
-        raise PgtrailError(f"the secret of {name} is not yours to use", "connect as a role in audit_forwarder")
-    url, content_type, secret, body = row
-    answer = asyncio.run(_ping(url, content_type, secret, body.encode()))
-    milliseconds = round(answer.seconds * 1000)
-    if answer.status is not None and 200 <= answer.status < 300:
-        click.echo(f"pgtrail: {name} answered HTTP {answer.status} in {milliseconds} ms", err=True)
+    (settings,) = _dicts(connection, "destination", name=name)
+    attempts = _dicts(connection, "attempts", name=name, limit=limit)
+    if as_json:
+        click.echo(json.dumps({**settings, "attempts": attempts}, default=str))
         return
-    what = f"HTTP {answer.status}" if answer.status is not None else (answer.cause or Cause.BROKEN).value
-    raise PgtrailError(f"{name} did not take the ping: {what} after {milliseconds} ms", _next_step(answer))
+    table = plain_table("", "")
+    table.show_header = False
+    for key, value in settings.items():
+        if value not in (None, [], False):
+            table.add_row(key.replace("_", " "), printable(_shown(value)))
+    console().print(table)
+    if not attempts:
+        click.echo("pgtrail: no attempts yet (is a worker running? pgtrail forward)", err=True)
+        return
+    table = plain_table("Attempted", "Delivered", "Events", "Dead", "Status", "Error", "Next try", "Worker")
+    for row in attempts:
+        first, last = row["first_event_id"], row["last_event_id"]
+        table.add_row(
+            local_time(row["attempted_at"]) + (" (replay)" if row["replay_id"] else ""),
+            str(row["delivered"]),
+            f"{first} to {last}" if first != last else str(first or row["failed_event_id"] or ""),
+            str(row["dead_letters"] or ""),
+            str(row["status"] or ""),
+            printable(row["error"] or ""),
+            local_time(row["retry_at"]),
+            printable(row["worker"]),
+        )
+    console().print()
+    console().print(table)
 
 
-async def _ping(url: str, content_type: str, secret: str, body: bytes) -> Answer:
-    headers = {"content-type": content_type, "user-agent": "pgtrail"}
-    signed = sign(f"ping_{uuid.uuid4().hex}", int(time.time()), body, [secret])
-    async with http.client() as client:
-        return await http.post(client, url, headers | signed, body)
+def _shown(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(each) for each in value)
+    return local_time(value) if hasattr(value, "astimezone") else str(value)
 
 
-def _next_step(answer: Answer) -> str:
-    if answer.status is None:
-        return "check host and port of the URL, its certificate, and the firewall between"
-    if 300 <= answer.status < 400:
-        return "redirects are not followed: name the final URL"
-    return NEXT_STEPS.get(answer.status, "look at the receiver's own log")
-
-
-def _switch(connection: Connection, name: str, paused: bool) -> None:
-    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": paused})
+def _dicts(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    cursor = connection.execute(QUERIES[query], parameters)
+    names = [column.name for column in cursor.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in cursor]
 
 
 @destination.command()
@@ -169,7 +132,7 @@ def pause(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination pause siem
     """
-    _switch(connection, name, paused=True)
+    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": True})
     click.echo(f"pgtrail: {name} is paused; events wait for it", err=True)
 
 
@@ -183,8 +146,63 @@ def resume(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination resume siem
     """
-    _switch(connection, name, paused=False)
+    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": False})
     click.echo(f"pgtrail: {name} goes on from where it was", err=True)
+
+
+@destination.command("rotate-secret")
+@click.argument("name")
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, 720),
+    default=24,
+    show_default=True,
+    help="Hours for which the old secret signs too.",
+)
+@with_connection
+def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
+    """Give NAME a new signing secret, on stdout, this once. The old one signs beside it until the overlap is over.
+
+    \b
+    Example:
+      pgtrail destination rotate-secret siem
+    """
+    row = connection.execute(QUERIES["rotate_secret"], {"name": name, "overlap": timedelta(hours=overlap)}).fetchone()
+    assert row is not None
+    click.echo(f"pgtrail: both secrets of {name} sign for {overlap:g} hours; give the receiver this one:", err=True)
+    click.echo(row[0])
+
+
+@destination.command("set-token")
+@click.argument("name")
+@with_connection
+def set_token(connection: Connection, name: str) -> None:
+    """Read a token for NAME from stdin and keep it in the database, in place of the one before.
+
+    \b
+    Example:
+      pgtrail destination set-token splunk < token.txt
+    """
+    connection.execute(QUERIES["set_token"], {"name": name, "token": token_from_stdin()})
+    click.echo(f"pgtrail: {name} has a new token", err=True)
+
+
+@destination.command()
+@click.argument("name")
+@click.option("--since", help="Send everything from this time on again: 7d, 2026-11-01. Default: from now on.")
+@click.confirmation_option("--yes", prompt="It forgets how far this destination had got. Begin anew?")
+@with_connection
+def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> None:
+    """Begin NAME anew in a database that was restored into another cluster.
+
+    \b
+    Example:
+      pgtrail destination rebase siem --since 2d
+    """
+    connection.execute(QUERIES["rebase_destination"], {"name": name, "since": since})
+    click.echo(
+        f"pgtrail: {name} begins {f'with what occurred since {since}' if since else 'with the next event'}", err=True
+    )
 
 
 @destination.command()
@@ -192,7 +210,7 @@ def resume(connection: Connection, name: str) -> None:
 @click.confirmation_option("--yes", prompt="It forgets how far this destination has got. Remove it?")
 @with_connection
 def remove(connection: Connection, name: str, **_: Any) -> None:
-    """Remove NAME with its secret and its place in the log. The events stay.
+    """Remove NAME with its secrets and its place in the log. The events stay.
 
     \b
     Example:

@@ -1,45 +1,94 @@
 """``pgtrail forward``: the worker."""
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
 import sys
+from pathlib import Path
 
 import click
 from pythonjsonlogger.json import JsonFormatter
 
 from pgtrail_cli.connection import dsn_option, open_connection
-from pgtrail_cli.errors import DatabaseError
+from pgtrail_cli.errors import DatabaseError, PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_worker import http
+from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
+from pgtrail_worker.monitor import monitor
+from pgtrail_worker.tokens import Secrets, default_secrets_folder
 from pgtrail_worker.worker import Worker
+
+secrets_option = click.option(
+    "--secrets-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=default_secrets_folder,
+    help="Where tokens and certificates in files are read from, and nowhere else. "
+    "Default: $CREDENTIALS_DIRECTORY, else /run/secrets.",
+)
 
 
 @click.command()
 @dsn_option
 @click.option("-v", "--verbose", is_flag=True, help="Log each delivery, not only what goes wrong.")
-def forward(dsn: str, verbose: bool) -> None:
+@click.option(
+    "--lease", type=click.FloatRange(1, 600), default=30.0, show_default=True,
+    help="Seconds after which another worker takes over from one that is gone.",
+)  # fmt: skip
+@click.option(
+    "--timeout",
+    type=click.FloatRange(1, 300),
+    default=http.TIMEOUT_SECONDS,
+    show_default=True,
+    help="Seconds for a whole request, the reading of its answer included.",
+)
+@secrets_option
+@click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
+@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="The address to serve them on.")
+def forward(
+    dsn: str,
+    verbose: bool,
+    lease: float,
+    timeout: float,
+    secrets_dir: Path,
+    metrics_port: int | None,
+    metrics_address: str,
+) -> None:
     """Forward new events to the destinations until SIGTERM or Ctrl-C.
 
     Run as many as you like: they share the destinations. The role has to be in audit_forwarder; the connection must
     not go through a transaction pooler, which would keep NOTIFY from it (polling would still find everything).
-    Logs are JSON lines on stderr.
+    Logs are JSON lines on stderr; metrics are for Prometheus.
 
     \b
     Example:
-      pgtrail forward --dsn postgresql://forwarder@localhost/app
+      pgtrail forward --dsn postgresql://forwarder@localhost/app --metrics-port 9187
     """
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with open_connection(dsn) as connection:
         connection.execute(QUERIES["status_of_forwarder"])
-    try:
-        asyncio.run(_forward(dsn))
-    except WorkerError as error:
-        raise DatabaseError(str(error), error.hint) from error
+    worker = Worker(dsn, Pace(lease=lease), Secrets(secrets_dir, os.environ), timeout, metrics_port is not None)
+    with contextlib.ExitStack() as stack:
+        if metrics_port is not None:
+            try:
+                port = stack.enter_context(
+                    monitor(metrics_address, metrics_port, worker.metrics.text, lambda: worker.healthy)
+                )
+            except OSError as error:
+                raise PgtrailError(
+                    f"nothing can be served on {metrics_address}:{metrics_port}: {error.strerror or error}",
+                    "choose another --metrics-port or --metrics-address",
+                ) from error
+            click.echo(f"pgtrail: metrics on http://{metrics_address}:{port}/metrics", err=True)
+        try:
+            asyncio.run(_forward(worker))
+        except WorkerError as error:
+            raise DatabaseError(str(error), error.hint) from error
 
 
-async def _forward(dsn: str) -> None:
-    worker = Worker(dsn)
+async def _forward(worker: Worker) -> None:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, worker.stop)

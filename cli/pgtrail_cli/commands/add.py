@@ -1,0 +1,95 @@
+"""``pgtrail destination add``."""
+
+import sys
+from ipaddress import ip_address, ip_network
+from typing import Any
+from urllib.parse import urlsplit
+
+import click
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail_cli.filters import QUERIES
+from pgtrail_worker.address import Network, forbidden
+
+
+@click.command()
+@click.argument("name")
+@click.option("--url", required=True, help="Where events are posted: https://…")
+@click.option("--format", default="webhook", show_default=True, help="How events are rendered; see docs/formats.md.")
+@click.option("--category", "categories", multiple=True, help="Only this category; can be repeated.")
+@click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated.")
+@click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated.")
+@click.option("--since", help="From this time on, the past included: 7d, 2026-11-01. Default: from now on.")
+@click.option("--token-env", help="The environment variable of the worker that holds the token.")
+@click.option("--token-file", help="The file in the worker's secrets folder that holds the token.")
+@click.option("--token-stdin", is_flag=True, help="Read the token from stdin and keep it in the database.")
+@click.option(
+    "--oauth-url", help="Where the token is fetched by client credentials; the token is then the client's secret."
+)
+@click.option("--oauth-client-id", help="The client's id there.")
+@click.option("--oauth-scope", help="The scope that is asked for.")
+@click.option(
+    "--strict-order", is_flag=True, help="One request at a time. Without it only each resource's events stay in order."
+)
+@click.option("--in-flight", "max_in_flight", type=click.IntRange(1, 64), help="Most requests at a time.")
+@click.option(
+    "--gzip/--no-gzip", default=None, help="Compress requests, or not. Default: as the format's receivers take it."
+)
+@click.option("--ca-file", help="Authorities (PEM) for the receiver's certificate, in the worker's secrets folder.")
+@click.option("--client-cert-file", help="Certificate and key (PEM) that the worker shows, in its secrets folder.")
+@click.option(
+    "--allow-network",
+    "allowed_networks",
+    multiple=True,
+    help="A network that is not public, such as 10.1.0.0/16; can be repeated.",
+)
+@click.option("--allow-http", is_flag=True, help="Allow a URL without TLS: events cross the network in the clear.")
+@with_connection
+def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool, **options: Any) -> None:
+    """Forward events to a URL. What is signed gets a signing secret, on stdout, this once.
+
+    \b
+    Example:
+      pgtrail destination add siem --url https://siem.example.com/hooks/audit --category api_keys --since 30d
+      pgtrail destination add splunk --format splunk_hec --token-env SPLUNK_TOKEN \\
+        --url https://splunk.example.com:8088/services/collector/event
+    """
+    _check_address(options["url"], [_network(text) for text in options["allowed_networks"]])
+    parameters = {key: list(value) or None if isinstance(value, tuple) else value for key, value in options.items()}
+    parameters["allowed_networks"] = list(options["allowed_networks"])
+    if strict_order:
+        parameters["max_in_flight"] = 1
+    token = token_from_stdin() if token_stdin else None
+    row = connection.execute(QUERIES["add_destination"], {"name": name, "token": token, **parameters}).fetchone()
+    assert row is not None
+    if row[0] is None:
+        click.echo(f"pgtrail: added {name}; try it: pgtrail destination test {name}", err=True)
+        return
+    click.echo(f"pgtrail: added {name}; give the receiver this signing secret, it is not shown again:", err=True)
+    click.echo(row[0])
+
+
+def _network(text: str) -> Network:
+    try:
+        return ip_network(text)
+    except ValueError as error:
+        raise NotUnderstood(f'"{text}" is no network ({error})', "write it as 10.1.0.0/16 or fd00::/8") from error
+
+
+def _check_address(url: str, allowed: list[Network]) -> None:
+    """An address that the worker would refuse is refused here. What a name resolves to is the worker's to see."""
+    try:
+        address = str(ip_address(urlsplit(url).hostname or ""))
+    except ValueError:
+        return
+    if reason := forbidden(address, allowed):
+        raise PgtrailError(reason, f"if it is meant, allow it: --allow-network {ip_network(address)}")
+
+
+def token_from_stdin() -> str:
+    """The token, typed unseen or piped in: an argument would show in the list of processes."""
+    if sys.stdin.isatty():
+        typed: str = click.prompt("Token", hide_input=True, err=True)
+        return typed.strip()
+    return sys.stdin.readline().strip()

@@ -1,0 +1,104 @@
+"""``pgtrail doctor``: what is wrong, and what mends it."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+from rich.text import Text
+
+from pgtrail_cli import migrations
+from pgtrail_cli.connection import Connection, dsn_option, open_connection
+from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.render import console, plain_table, printable
+
+LISTEN_SECONDS = 2.0
+"""A notification takes milliseconds; after so long none comes."""
+INFORMATION = "information"
+"""The problem that is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong.
+
+    :param problem: its kind.
+    :param subject: what has it.
+    :param mend: what to do; mostly a command or a statement.
+    """
+
+    problem: str
+    subject: str
+    finding: str
+    mend: str
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@dsn_option
+def doctor(dsn: str, as_json: bool) -> None:
+    """Find what is wrong, the most urgent first, each with what mends it.
+
+    It looks at triggers, partitions, destinations, workers, the installed version, and whether LISTEN works on this
+    connection. Exit status 1 if anything is wrong; lines of `information` alone are not.
+
+    \b
+    Example:
+      pgtrail doctor
+    """
+    # Not prepared: it is to work behind a pooler, and to say that it is behind one.
+    with open_connection(dsn, prepare_threshold=None) as connection:
+        findings = [
+            *_version(connection),
+            *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
+        ]
+        with open_connection(dsn, prepare_threshold=None) as notifier:
+            findings += _listening(connection, notifier)
+    wrong = [finding for finding in findings if finding.problem != INFORMATION]
+    _show([*wrong, *(finding for finding in findings if finding.problem == INFORMATION)], as_json)
+    if wrong:
+        raise SystemExit(1)
+    click.echo("pgtrail: all is well", err=True)
+
+
+def _version(connection: Connection) -> Iterator[Finding]:
+    present = migrations.installed(connection)
+    if not present.current:
+        yield Finding(
+            "other version",
+            "pgtrail",
+            f"the database has {present.version}, of other files than this program's",
+            "pgtrail migrate",
+        )
+
+
+def _listening(listener: Connection, notifier: Connection) -> Iterator[Finding]:
+    """Whether a notification comes, and each statement meets the same server process."""
+    listener.execute(QUERIES["listen"])
+    processes = set(listener.execute(QUERIES["server_process"]).fetchall())
+    notifier.execute(QUERIES["notify"])
+    heard = list(listener.notifies(timeout=LISTEN_SECONDS, stop_after=1))
+    processes |= set(listener.execute(QUERIES["server_process"]).fetchall())
+    listener.execute(QUERIES["unlisten"])
+    if not heard or len(processes) > 1:
+        yield Finding(
+            "deaf",
+            "LISTEN",
+            "no notification comes through this connection: it goes through a pooler in transaction mode",
+            "give the worker a direct connection to the server; until then it looks every second",
+        )
+
+
+def _show(findings: list[Finding], as_json: bool) -> None:
+    if as_json:
+        for finding in findings:
+            click.echo(json.dumps(asdict(finding)))
+        return
+    table = plain_table("Problem", "Subject", "Finding", "Mend")
+    for finding in findings:
+        table.add_row(
+            Text(finding.problem, style="dim" if finding.problem == INFORMATION else "red"),
+            *(Text(printable(cell)) for cell in (finding.subject, finding.finding, finding.mend)),
+        )
+    if findings:
+        console().print(table)

@@ -1,0 +1,157 @@
+"""``pgtrail destination test``: one event, sent as the worker would, and what came back."""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from pgtrail_cli.commands.forward import secrets_option
+from pgtrail_cli.connection import Connection, dsn_option, open_connection
+from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.render import printable
+from pgtrail_worker.answer import Answer, Cause
+from pgtrail_worker.channel import Channel
+from pgtrail_worker.database import Database
+from pgtrail_worker.destination import Destination
+from pgtrail_worker.errors import WorkerError
+from pgtrail_worker.tokens import Secrets
+from pgtrail_worker.verdict import Delivered, Partial, Verdict
+
+Result = TypeVar("Result")
+
+CAUSES = {
+    Cause.UNRESOLVED: "check the host name of the URL, and the name servers of this machine",
+    Cause.FORBIDDEN: "if it is meant, add the destination with --allow-network",
+    Cause.REFUSED: "check host and port of the URL, and the firewall between",
+    Cause.UNTRUSTED: "check the receiver's certificate; name its authority with --ca-file where it is your own",
+    Cause.TIMED_OUT: "check the firewall between, or the receiver's load",
+    Cause.BROKEN: "look at the receiver's own log, or at a proxy between",
+    Cause.UNUSABLE: "check the URL, and that the certificate files are in the secrets folder",
+    Cause.TOKEN: "set the variable, or put the file there, where the worker (and this command) runs",
+}
+STATUSES = {
+    400: "the receiver does not understand the event: is the format right for it?",
+    401: "the receiver does not know who sends: check the token or the signing secret",
+    403: "the receiver does not let this sender in: check the token's rights",
+    404: "there is nothing at this path: check the URL",
+    405: "the receiver takes no POST at this path: check the URL",
+    408: "the receiver gave up waiting: look at its load",
+    410: "the receiver says that this endpoint is gone for good",
+    413: "one event is too large for the receiver: raise its limit",
+    415: "the receiver does not take this content type: is the format right for it?",
+    429: "the receiver wants fewer requests: forwarding slows down by itself",
+}
+MOST_BODY = 300
+"""Characters of an answer that are shown."""
+SECRET_HEADERS = ("authorization", "dd-api-key", "webhook-signature")
+
+
+@click.command()
+@click.argument("name")
+@click.option("--event", "event_id", type=int, help="Send this event of the log in place of a ping.")
+@click.option("--dry-run", is_flag=True, help="Show what would be sent, on stdout, and send nothing.")
+@secrets_option
+@dsn_option
+def test(dsn: str, name: str, event_id: int | None, dry_run: bool, secrets_dir: Path) -> None:
+    """Send an audit.ping to NAME as the worker would, and explain what comes back.
+
+    Tokens and certificates are looked for here, on this machine; the role has to be in audit_forwarder.
+
+    \b
+    Example:
+      pgtrail destination test siem
+      pgtrail destination test siem --dry-run
+    """
+    with open_connection(dsn) as connection:
+        piece = _rendered(connection, name, event_id)
+    try:
+        destination = asyncio.run(_destination(dsn, name))
+    except WorkerError as error:
+        raise PgtrailError(
+            f"{name} can't be tested: {error}", error.hint or "connect as a role in audit_forwarder"
+        ) from error
+    framing = destination.framing
+    body = framing.prefix + piece + framing.suffix
+    message_id = f"evt_{event_id}" if event_id else f"ping_{uuid.uuid4().hex}"
+    secrets = Secrets(secrets_dir, os.environ)
+    try:
+        if dry_run:
+            asyncio.run(
+                _with_channel(destination, secrets, lambda channel: _show(destination, channel, message_id, body))
+            )
+        else:
+            sent = asyncio.run(_with_channel(destination, secrets, lambda channel: channel.send(message_id, body, 1)))
+            _explain(name, *sent)
+    except WorkerError as error:
+        raise PgtrailError(f"{name}: {error}", CAUSES[Cause.TOKEN]) from error
+
+
+def _rendered(connection: Connection, name: str, event_id: int | None) -> bytes:
+    row = connection.execute(QUERIES["rendered"], {"name": name, "event_id": event_id}).fetchone()
+    if row is None:
+        raise PgtrailError(f"there is no event {event_id}, or not for you to see", "pgtrail log lists them")
+    return bytes(row[0])
+
+
+async def _destination(dsn: str, name: str) -> Destination:
+    async with Database(dsn) as database:
+        found = await database.destination(name)
+        assert found is not None
+        return found
+
+
+async def _with_channel(
+    destination: Destination, secrets: Secrets, act: Callable[[Channel], Awaitable[Result]]
+) -> Result:
+    async with Channel(destination, secrets, lambda: datetime.now(UTC)) as channel:
+        return await act(channel)
+
+
+async def _show(destination: Destination, channel: Channel, message_id: str, body: bytes) -> None:
+    headers, sent = await channel.request(message_id, body)
+    click.echo(f"POST {destination.url}")
+    for header, text in headers.items():
+        click.echo(f"{header}: {'[redacted]' if header in SECRET_HEADERS else text}")
+    click.echo()
+    click.echo(body.decode())
+    if len(sent) != len(body):
+        click.echo(f"pgtrail: {len(body):,} bytes, {len(sent):,} as they are sent, compressed", err=True)
+
+
+def _explain(name: str, answer: Answer, verdict: Verdict) -> None:
+    milliseconds = round(answer.seconds * 1000)
+    said = printable(" ".join(answer.body[: 4 * MOST_BODY].decode(errors="replace").split()))[:MOST_BODY]
+    quoted = f': "{said}"' if said else ""
+    if isinstance(verdict, Delivered):
+        click.echo(f"pgtrail: {name} took it: HTTP {answer.status} in {milliseconds} ms{quoted}", err=True)
+        return
+    error = _error(verdict)
+    raise PgtrailError(f"{name} did not take it: {error} after {milliseconds} ms{quoted}", _next_step(answer))
+
+
+def _error(verdict: Verdict) -> str:
+    match verdict:
+        case Delivered():
+            return ""
+        case Partial(poison=((_, error), *_)):
+            return error
+        case Partial(failed=failed):
+            return failed.error if failed else "it has not looked at it"
+        case refused:
+            return refused.error
+
+
+def _next_step(answer: Answer) -> str:
+    if answer.status is None:
+        return CAUSES[answer.cause or Cause.BROKEN]
+    if 300 <= answer.status < 400:
+        return "redirects are not followed: name the final URL"
+    if 200 <= answer.status < 300:
+        return "the answer does not say that anything is stored: is the URL the one that takes events?"
+    return STATUSES.get(answer.status, "look at the receiver's own log")

@@ -1,0 +1,150 @@
+-- The formats: how rendered events become a request, and what is done about one that is too large.
+
+-- Statuses and codes: the receivers' documentation, named in docs/formats.md.
+insert into audit.format as known (
+    name, content_type, max_events, max_bytes, max_event_bytes, prefix, separator, suffix, headers, takes_token, signed,
+    gzip, max_in_flight, reads, success_statuses, poison_statuses, configuration_statuses, poison_codes,
+    configuration_codes
+)
+values
+    (
+        'webhook', 'application/json', 1, 1048576, 1048576, '', '', '',
+        '{"authorization": "Bearer {token}"}', false, true,
+        false, 8, 'status', '{}', '{400,415,422}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'cloudevents', 'application/cloudevents+json; charset=utf-8', 1, 65536, 65536, '', '', '',
+        '{"authorization": "Bearer {token}"}', false, true,
+        false, 8, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'cloudevents_batch', 'application/cloudevents-batch+json; charset=utf-8', 1000, 1048576, 65536, '[', ',', ']',
+        '{"authorization": "Bearer {token}"}', false, true,
+        false, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'splunk_hec', 'application/json', 1000, 1000000, 1000000, '', E'\n', '',
+        '{"authorization": "Splunk {token}", "x-splunk-request-channel": "{channel}"}', true, false,
+        true, 1, 'code', '{200}', '{400}', '{401,403,404}', '{5,6,12,13,15}',
+        '{1,2,3,4,7,10,11,14,16,21,22}'
+    ),
+    (
+        'datadog', 'application/json', 1000, 5000000, 1000000, '[', ',', ']',
+        '{"dd-api-key": "{token}"}', true, false,
+        true, 1, 'status', '{202}', '{400}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'elastic', 'application/x-ndjson', 2000, 5000000, 1000000, '', E'\n', E'\n',
+        '{"authorization": "ApiKey {token}"}', false, false,
+        true, 1, 'items', '{200}', '{400}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'ocsf', 'application/x-ndjson', 1000, 1000000, 1000000, '', E'\n', E'\n',
+        '{"authorization": "Bearer {token}"}', false, false,
+        true, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'sentinel', 'application/json', 1000, 1000000, 1000000, '[', ',', ']',
+        '{"authorization": "Bearer {token}"}', true, false,
+        true, 1, 'status', '{204}', '{400}', '{401,403,404}', '{}',
+        '{}'
+    ),
+    (
+        'ndjson', 'application/x-ndjson', 1000, 1000000, 1000000, '', E'\n', E'\n',
+        '{"authorization": "Bearer {token}"}', false, false,
+        true, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
+        '{}'
+    )
+on conflict (name) do update
+set
+    content_type = excluded.content_type,
+    max_events = excluded.max_events,
+    max_bytes = excluded.max_bytes,
+    max_event_bytes = excluded.max_event_bytes,
+    prefix = excluded.prefix,
+    separator = excluded.separator,
+    suffix = excluded.suffix,
+    headers = excluded.headers,
+    takes_token = excluded.takes_token,
+    signed = excluded.signed,
+    gzip = excluded.gzip,
+    max_in_flight = excluded.max_in_flight,
+    reads = excluded.reads,
+    success_statuses = excluded.success_statuses,
+    poison_statuses = excluded.poison_statuses,
+    configuration_statuses = excluded.configuration_statuses,
+    poison_codes = excluded.poison_codes,
+    configuration_codes = excluded.configuration_codes
+where known is distinct from excluded;
+
+create or replace function audit.render(event audit.event, format_name text)
+returns bytea
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rendered text;
+begin
+    execute format('select audit.%I($1)', 'render_' || format_name) into rendered using event;
+    return convert_to(rendered, 'UTF8');
+end
+$$;
+
+comment on function audit.render(audit.event, text) is 'An event as a destination of a format gets it, in UTF-8, whole.';
+
+create or replace function audit.shorten_event(event audit.event, max_bytes integer)
+returns audit.event
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Whatever a user can make long. (Labels and ids come from columns of any length.)
+    longest integer := greatest(least(max_bytes / 32, 1024), 64);
+begin
+    event.before := audit.shorten_row(event.before, max_bytes / 3);
+    event.after := audit.shorten_row(event.after, max_bytes / 3);
+    event.changed := event.changed[1:longest / 16];
+    event.org_id := left(event.org_id, longest);
+    event.resource_id := left(event.resource_id, longest);
+    event.resource_label := left(event.resource_label, longest);
+    event.actor_id := left(event.actor_id, longest);
+    event.actor_label := left(event.actor_label, longest);
+    event.user_agent := left(event.user_agent, longest);
+    event.request_id := left(event.request_id, longest);
+    event.reason := left(event.reason, longest);
+    return event;
+end
+$$;
+
+comment on function audit.shorten_event(audit.event, integer) is
+    'An event whose before and after are shortened to fit, as far as may be, into so many bytes; see audit.shorten_row(). Its other texts are cut, and changed to its first names.';
+
+create or replace function audit.render_within(event audit.event, format_name text, max_bytes integer)
+returns bytea
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    rendered bytea := audit.render(event, format_name);
+    room integer := max_bytes;
+begin
+    while octet_length(rendered) > max_bytes and room > 64
+    loop
+        rendered := audit.render(audit.shorten_event(event, room), format_name);
+        room := room / 2;
+    end loop;
+    return rendered;
+end
+$$;
+
+comment on function audit.render_within(audit.event, text, integer) is
+    'An event as a destination of a format gets it, shortened until it fits into so many bytes, or can''t be shortened any more.';

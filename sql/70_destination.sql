@@ -1,0 +1,579 @@
+-- Destinations: what an operator does with them.
+
+create or replace function audit.ping_event()
+returns audit.event
+language sql
+stable
+as $$
+    select pg_catalog.jsonb_populate_record(
+        null::audit.event,
+        pg_catalog.jsonb_build_object(
+            'id', 0,
+            'occurred_at', pg_catalog.now(),
+            'category', 'audit',
+            'action', 'audit.ping',
+            'resource_type', 'destination',
+            'actor_type', 'database',
+            'actor_id', session_user,
+            'db_role', session_user
+        )
+    )
+$$;
+
+comment on function audit.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
+
+create or replace function audit.add_destination(
+    name text,
+    url text,
+    format text default 'webhook',
+    categories text[] default null,
+    actions text[] default null,
+    orgs text[] default null,
+    since timestamptz default null,
+    allow_http boolean default false,
+    allowed_networks cidr[] default '{}',
+    max_in_flight integer default null,
+    gzip boolean default null,
+    token text default null,
+    token_env text default null,
+    token_file text default null,
+    ca_file text default null,
+    client_cert_file text default null,
+    oauth_url text default null,
+    oauth_client_id text default null,
+    oauth_scope text default null
+)
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    new_id bigint;
+    new_secret text;
+    category_name text;
+begin
+    perform audit.check_destination(name, url, format, allow_http);
+    perform audit.check_token(format, token, token_env, token_file);
+    perform audit.check_oauth(allow_http, num_nonnulls(token, token_env, token_file) = 1, oauth_url, oauth_client_id, oauth_scope);
+    foreach category_name in array coalesce(categories, '{}')
+    loop
+        perform audit.check_category(category_name);
+    end loop;
+
+    insert into audit.destination (
+        name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
+        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope
+    )
+    values (
+        name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
+        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope
+    )
+    returning id into new_id;
+
+    if (select signed from audit.format as known where known.name = format) then
+        new_secret := audit.new_signing_secret();
+        insert into audit.destination_secret (destination_id, kind, secret) values (new_id, 'signing', new_secret);
+    end if;
+    if token is not null then
+        insert into audit.destination_secret (destination_id, kind, secret) values (new_id, 'token', token);
+    end if;
+
+    insert into audit.cursor (destination_id, system_identifier, batch_from, foreign_id, takes_foreign)
+    values (new_id, audit.system_identifier(), audit.first_snapshot(since), audit.foreign_id(), since is not null);
+    return new_secret;
+end
+$$;
+
+comment on function audit.add_destination(
+    text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
+    text, text, text
+) is
+    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016.';
+
+create or replace function audit.new_signing_secret()
+returns text
+language sql
+volatile
+as $$
+    -- Two random UUIDs hold 244 random bits.
+    select 'whsec_' || pg_catalog.encode(
+        pg_catalog.sha256(
+            pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+        ),
+        'base64'
+    )
+$$;
+
+comment on function audit.new_signing_secret() is 'A signing secret of Standard Webhooks: `whsec_` and 32 bytes in base64.';
+
+create or replace function audit.check_destination(
+    destination_name text, destination_url text, destination_format text, allow_http boolean
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if destination_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+        raise exception using
+            errcode = 'PT009',
+            message = format('"%s" can''t be a destination''s name', destination_name),
+            hint = 'Use letters, digits, dots, dashes and underscores, at most 63.';
+    elsif exists (select from audit.destination where name = destination_name) then
+        raise exception using
+            errcode = 'PT009',
+            message = format('there is a destination "%s" already', destination_name),
+            hint = 'Choose another name, or remove that one first.';
+    elsif not exists (select from audit.format where name = destination_format) then
+        raise exception using
+            errcode = 'PT011',
+            message = format('there is no format "%s"', destination_format),
+            hint = 'The formats are ' || (select string_agg(name, ', ' order by name) from audit.format) || '.';
+    end if;
+    perform audit.check_url(destination_url, allow_http);
+end
+$$;
+
+comment on function audit.check_destination(text, text, text, boolean) is
+    'Raises PT009 (name), PT010 (URL) or PT011 (format) unless a destination can be added so.';
+
+create or replace function audit.check_url(url text, allow_http boolean)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if url !~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$' then
+        raise exception using
+            errcode = 'PT010',
+            message = format('"%s" is not a URL that events can be posted to',
+                regexp_replace(url, '//[^/@]*@', '//…@')),
+            hint = 'Write https://host/path, without a user name or password in it.';
+    elsif url like 'http:%' and not allow_http then
+        raise exception using
+            errcode = 'PT010',
+            message = format('%s is not https: anyone on the way could read the events', url),
+            hint = 'Use https, or allow http for this destination (--allow-http).';
+    end if;
+end
+$$;
+
+comment on function audit.check_url(text, boolean) is 'Raises PT010 unless it can be posted to.';
+
+create or replace function audit.check_token(destination_format text, token text, token_env text, token_file text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    needed boolean := (select takes_token from audit.format where name = destination_format);
+    sources integer := num_nonnulls(token, token_env, token_file);
+begin
+    if sources > 1 then
+        raise exception using
+            errcode = 'PT016',
+            message = 'a destination has one token, and it comes from one place',
+            hint = 'Give one of --token-env, --token-file and --token-stdin.';
+    elsif needed and sources = 0 then
+        raise exception using
+            errcode = 'PT016',
+            message = format('format "%s" needs a token', destination_format),
+            hint = 'Say where the worker finds it: --token-env NAME, --token-file FILE, or --token-stdin.';
+    elsif token !~ '^[\x21-\x7e]+$' or length(token) > 8192 then
+        raise exception using
+            errcode = 'PT016',
+            message = 'this token can''t be sent in a header',
+            hint = 'A token is at most 8192 printable ASCII characters, without spaces.';
+    elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]*$' or token_env ~* '^(PG|LD_|PYTHON)' then
+        raise exception using
+            errcode = 'PT016',
+            message = format('"%s" is no environment variable that holds a token', token_env),
+            hint = 'Name one of letters, digits and underscores that does not begin with PG, LD_ or PYTHON.';
+    end if;
+end
+$$;
+
+comment on function audit.check_token(text, text, text, text) is
+    'Raises PT016 unless the token comes from one place, is there where the format needs it, and is fit to be sent. The worker''s own PG variables are nobody''s token.';
+
+create or replace function audit.check_oauth(
+    allow_http boolean, has_token boolean, oauth_url text, oauth_client_id text, oauth_scope text
+)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if num_nonnulls(oauth_url, oauth_client_id, oauth_scope) = 0 then
+        return;
+    elsif num_nonnulls(oauth_url, oauth_client_id, oauth_scope) < 3 or not has_token then
+        raise exception using
+            errcode = 'PT016',
+            message = 'client credentials are four: URL, client id, scope and the client''s secret',
+            hint = 'Give --oauth-url, --oauth-client-id, --oauth-scope, and the secret as the token.';
+    end if;
+    perform audit.check_url(oauth_url, allow_http);
+end
+$$;
+
+comment on function audit.check_oauth(boolean, boolean, text, text, text) is
+    'Raises PT016 unless client credentials are whole or not given at all, PT010 for their URL.';
+
+create or replace function audit.rotate_secret(destination_name text, overlap interval default '24 hours')
+returns text
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    new_secret text := audit.new_signing_secret();
+begin
+    update audit.destination_secret
+    set
+        previous = secret,
+        previous_until = now() + overlap,
+        secret = new_secret
+    where destination_id = audit.destination_id(destination_name) and kind = 'signing';
+    if not found then
+        raise exception using
+            errcode = 'PT016',
+            message = format('requests to "%s" are not signed', destination_name),
+            hint = 'Its token is replaced with: pgtrail destination set-token';
+    end if;
+    notify pgtrail;
+    return new_secret;
+end
+$$;
+
+comment on function audit.rotate_secret(text, interval) is
+    'A new signing secret, shown only here; the old one signs beside it until the overlap is over. PT012, PT016.';
+
+create or replace function audit.set_token(destination_name text, token text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    found_id bigint := audit.destination_id(destination_name);
+begin
+    perform audit.check_token((select format from audit.destination where id = found_id), token, null, null);
+    update audit.destination set token_env = null, token_file = null where id = found_id;
+    insert into audit.destination_secret (destination_id, kind, secret)
+    values (found_id, 'token', token)
+    on conflict (destination_id, kind) do update set secret = excluded.secret;
+    notify pgtrail;
+end
+$$;
+
+comment on function audit.set_token(text, text) is
+    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. PT012, PT016.';
+
+create or replace function audit.pause_destination(destination_name text, paused boolean default true)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    found_id bigint := audit.destination_id(destination_name);
+begin
+    update audit.destination as destination
+    set paused = pause_destination.paused
+    where destination.id = found_id and destination.paused <> pause_destination.paused;
+    if not paused then
+        -- Who resumes wants it tried now.
+        update audit.cursor set retry_at = null where destination_id = found_id;
+    end if;
+    notify pgtrail;
+end
+$$;
+
+comment on function audit.pause_destination(text, boolean) is
+    'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT012.';
+
+create or replace function audit.remove_destination(destination_name text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from audit.destination where id = audit.destination_id(destination_name);
+    notify pgtrail;
+end
+$$;
+
+comment on function audit.remove_destination(text) is
+    'Removes a destination with its cursor, secrets, attempts, replays and dead letters. PT012.';
+
+create or replace function audit.replay_events(
+    destination_name text,
+    reason text,
+    since timestamptz default null,
+    until timestamptz default null,
+    event_ids bigint[] default null,
+    redrive boolean default false
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    found_id bigint := audit.destination_id(destination_name);
+    new_id bigint;
+begin
+    if coalesce(reason, '') !~ '\S' then
+        raise exception using
+            errcode = 'PT017',
+            message = 'events are not sent again without a reason',
+            hint = 'Say why with --reason: it is recorded.';
+    elsif num_nonnulls(since, until, event_ids) = 0 then
+        raise exception using
+            errcode = 'PT017',
+            message = 'this would send every event again',
+            hint = 'Choose some: --since, --until or --event. (All of them are: --since 1970-01-01.)';
+    end if;
+    insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
+    values (found_id, since, until, event_ids, redrive, reason)
+    returning id into new_id;
+    insert into audit.cursor (destination_id, replay_id, system_identifier, batch_from, batch_to, foreign_id)
+    values (found_id, new_id, audit.system_identifier(), '1:1:', pg_current_snapshot(), audit.foreign_id());
+    notify pgtrail;
+    return new_id;
+end
+$$;
+
+comment on function audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean) is
+    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT012, PT017.';
+
+create or replace function audit.redrive_dead_letters(destination_name text, reason text, event_ids bigint[] default null)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    chosen bigint[];
+begin
+    select array_agg(event_id order by event_id)
+    into chosen
+    from audit.dead_letter
+    where destination_id = audit.destination_id(destination_name)
+        and delivered_at is null
+        and (event_ids is null or event_id = any (event_ids));
+    if chosen is null then
+        raise exception using
+            errcode = 'PT018',
+            message = format('destination "%s" has no such dead letter', destination_name),
+            hint = 'They are listed with: pgtrail destination dead-letters ' || destination_name;
+    end if;
+    perform audit.replay_events(destination_name, reason, event_ids => chosen, redrive => true);
+    return cardinality(chosen);
+end
+$$;
+
+comment on function audit.redrive_dead_letters(text, text, bigint[]) is
+    'Tries dead letters again, all that are not delivered or those named. How many. PT012, PT017, PT018.';
+
+create or replace function audit.rebase_destination(destination_name text, since timestamptz default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_variable
+declare
+    found_id bigint := audit.destination_id(destination_name);
+begin
+    update audit.destination as destination
+    set since = rebase_destination.since
+    where destination.id = found_id and destination.since is distinct from rebase_destination.since;
+    -- A replay that was not finished chose by snapshots of the other cluster.
+    delete from audit.replay where destination_id = found_id and finished_at is null;
+    update audit.cursor
+    set
+        system_identifier = audit.system_identifier(),
+        batch_from = audit.first_snapshot(since),
+        batch_to = null,
+        last_sent_id = 0,
+        sent_ahead = '{}',
+        foreign_id = audit.foreign_id(),
+        takes_foreign = since is not null,
+        retry_at = null,
+        lease_holder = null,
+        lease_until = null,
+        lease_token = lease_token + 1
+    where destination_id = found_id;
+    notify pgtrail;
+end
+$$;
+
+comment on function audit.rebase_destination(text, timestamptz) is
+    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT012.';
+
+create or replace function audit.destination_id(destination_name text)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    found_id bigint := (select id from audit.destination where name = destination_name);
+begin
+    if found_id is null then
+        raise exception using
+            errcode = 'PT012',
+            message = format('there is no destination "%s"', destination_name),
+            hint = coalesce(
+                'The destinations are ' || (select string_agg(name, ', ' order by name) from audit.destination) || '.',
+                'There are none yet: pgtrail destination add NAME --url https://…'
+            );
+    end if;
+    return found_id;
+end
+$$;
+
+comment on function audit.destination_id(text) is 'The id of a destination. PT012.';
+
+create or replace function audit.system_identifier()
+returns bigint
+language sql
+stable
+as $$
+    select system_identifier from pg_catalog.pg_control_system()
+$$;
+
+comment on function audit.system_identifier() is 'The identity of this cluster; a restored dump lives in another.';
+
+create or replace function audit.foreign_id()
+returns bigint
+language sql
+stable
+as $$
+    -- Its transaction is still to come, and yet its row is there.
+    select coalesce(max(event.id), 0)
+    from audit.event
+    where event.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+        and event.xid is distinct from pg_catalog.pg_current_xact_id_if_assigned()
+$$;
+
+comment on function audit.foreign_id() is
+    'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not reached; 0: there is none.';
+
+create or replace function audit.first_snapshot(since timestamptz)
+returns pg_snapshot
+language sql
+stable
+as $$
+    select case
+        when since is null then pg_catalog.pg_current_snapshot()
+        -- In which no event of this cluster is visible yet.
+        else coalesce(
+            (select pg_catalog.format('%1$s:%1$s:', min(event.xid)) from audit.event where event.id > audit.foreign_id())::pg_snapshot,
+            pg_catalog.pg_current_snapshot()
+        )
+    end
+$$;
+
+comment on function audit.first_snapshot(timestamptz) is
+    'Where a cursor begins: at present, or (since a time) before everything.';
+
+create or replace function audit.is_for(event audit.event, destination audit.destination)
+returns boolean
+language sql
+immutable
+as $$
+    select audit.matches(
+        event, destination.categories, destination.actions, destination.orgs, null, destination.since, null, null
+    )
+$$;
+
+comment on function audit.is_for(audit.event, audit.destination) is 'Whether a destination''s filters let an event through.';
+
+create or replace function audit.cursor_state(reached audit.cursor)
+returns text
+language sql
+stable
+as $$
+    select case
+        when reached.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'
+        when reached.needs_attention then 'needs_attention'
+        when reached.failures > 0 then 'retrying'
+        else 'active'
+    end
+$$;
+
+comment on function audit.cursor_state(audit.cursor) is
+    '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes; `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
+
+create or replace view audit.destination_status
+with (security_invoker = true) as
+select
+    destination.id,
+    destination.name,
+    destination.format,
+    destination.url,
+    destination.categories,
+    destination.actions,
+    destination.orgs,
+    case when destination.paused then 'paused' else audit.cursor_state(cursor) end as state,
+    behind.events as events_behind,
+    case when behind.events > 0 then extract(epoch from clock_timestamp() - behind.oldest) else 0 end as seconds_behind,
+    (
+        select count(*)
+        from audit.dead_letter
+        where dead_letter.destination_id = destination.id and dead_letter.delivered_at is null
+    ) as dead_letters,
+    (
+        select count(*)
+        from audit.replay
+        where replay.destination_id = destination.id and replay.finished_at is null
+    ) as replays,
+    cursor.last_attempt_at,
+    cursor.last_success_at,
+    cursor.last_error,
+    cursor.failures,
+    cursor.failing_since,
+    cursor.retry_at,
+    cursor.lease_holder,
+    cursor.lease_until
+from audit.destination
+join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+cross join lateral (
+    select count(*) as events, min(pending.occurred_at) as oldest
+    from (
+        select event.occurred_at
+        from audit.batch(cursor.batch_from, pg_catalog.pg_current_snapshot()) as event
+        where audit.is_for(event, destination)
+            and event.id > cursor.foreign_id
+            and event.id <> all (cursor.sent_ahead)
+            and (
+                cursor.batch_to is null
+                or event.id > cursor.last_sent_id
+                or not pg_catalog.pg_visible_in_snapshot(event.xid, cursor.batch_to)
+            )
+        limit 100000
+    ) as pending
+) as behind;
+
+comment on view audit.destination_status is
+    'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds.';

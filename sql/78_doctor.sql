@@ -1,0 +1,463 @@
+-- What is wrong, and what mends it: audit.doctor(). One function finds one kind of thing.
+
+create or replace function audit.find_absent_triggers()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with wanted as (
+        select
+            tracked.relation,
+            tree.relid as target,
+            'pgtrail_' || operation as trigger_name
+        from audit.tracked_table as tracked
+        join pg_catalog.pg_class as class on class.oid = tracked.relation
+        cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
+        cross join lateral (
+            -- A row that goes to a partition fires the partition's own copy of the trigger.
+            select relid from pg_catalog.pg_partition_tree(tracked.relation) where isleaf
+            union
+            select tracked.relation
+        ) as tree
+        where not (class.relkind = 'p' and tree.relid = tracked.relation and operation = 'truncate')
+    ),
+    installed as (
+        select trigger.tgrelid, trigger.tgname, trigger.tgenabled
+        from pg_catalog.pg_trigger as trigger
+        join pg_catalog.pg_proc as capture on capture.oid = trigger.tgfoid
+        where capture.pronamespace = 'audit'::pg_catalog.regnamespace
+            and pg_catalog.starts_with(capture.proname, 'capture ')
+    )
+    select
+        case when installed.tgname is null then 'trigger missing' else 'trigger disabled' end,
+        audit.qualified_name(wanted.target),
+        case
+            when installed.tgname is null then
+                pg_catalog.format('%s is not there: what it would record is lost', wanted.trigger_name)
+            when installed.tgenabled = 'R' then
+                pg_catalog.format('%s fires in replication only: what it would record is lost', wanted.trigger_name)
+            else pg_catalog.format('%s is disabled: what it would record is lost', wanted.trigger_name)
+        end,
+        case
+            when installed.tgname is null then
+                pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(wanted.relation))
+            else pg_catalog.format('alter table %s enable trigger %s', audit.qualified_name(wanted.target), wanted.trigger_name)
+        end
+    from wanted
+    left join installed on installed.tgrelid = wanted.target and installed.tgname = wanted.trigger_name
+    where installed.tgname is null or installed.tgenabled in ('D', 'R')
+$$;
+
+comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone or don''t fire.';
+
+create or replace function audit.find_stale_tables()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with compiled as (
+        select
+            tracked as settings,
+            tracked.relation,
+            tracked.column_numbers = (
+                select coalesce(pg_catalog.jsonb_object_agg(attname, attnum), '{}')
+                from pg_catalog.pg_attribute
+                where attrelid = tracked.relation and attnum > 0 and not attisdropped
+            ) as has_these_columns
+        from audit.tracked_table as tracked
+        join pg_catalog.pg_class as class on class.oid = tracked.relation
+    )
+    select
+        'compiled out of date',
+        audit.qualified_name(compiled.relation),
+        case
+            when not compiled.has_these_columns then 'its columns have changed since its triggers were compiled'
+            else 'its triggers are not what its name, key, settings and rules give'
+        end || ': what they record may lack columns, or not hide a secret',
+        pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(compiled.relation))
+    from compiled
+    where not compiled.has_these_columns
+        or exists (
+            select
+            from pg_catalog.pg_trigger as trigger
+            join pg_catalog.pg_proc as capture on capture.oid = trigger.tgfoid
+            cross join lateral (
+                select pg_catalog.upper(pg_catalog.replace(trigger.tgname, 'pgtrail_', ''))
+            ) as fired (operation)
+            where trigger.tgrelid in (
+                    select relid from pg_catalog.pg_partition_tree(compiled.relation) union select compiled.relation
+                )
+                and fired.operation in ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
+                and capture.pronamespace = 'audit'::pg_catalog.regnamespace
+                and pg_catalog.starts_with(capture.proname, 'capture ')
+                -- (The body names the table.)
+                and capture.prosrc <> audit.compiled_body(compiled.settings, fired.operation)
+        )
+$$;
+
+comment on function audit.find_stale_tables() is
+    'Tracked tables whose trigger functions are not what audit.recompile() would write: they were altered where no event trigger follows, or somebody edited the functions.';
+
+create or replace function audit.find_broken_rules()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'rule broken',
+        audit.qualified_name(rule.relation),
+        pg_catalog.format('the rule %s names nothing any more: %s', rule.action, broken.reason),
+        pg_catalog.format(
+            'select audit.rule(%1$L, %2$L, %3$L, %4$L, …) with another condition, or select audit.drop_rule(%1$L, %2$L, %4$L)',
+            audit.qualified_name(rule.relation), rule.action, rule.category, rule.operation
+        )
+    from audit.rule
+    join pg_catalog.pg_class as class on class.oid = rule.relation
+    cross join lateral (
+        select audit.condition_error(rule.relation, rule.operation, rule.condition)
+    ) as broken (reason)
+    where broken.reason is not null
+$$;
+
+comment on function audit.find_broken_rules() is 'Rules whose condition a change of the table has made invalid.';
+
+create or replace function audit.find_gone_tables()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'table gone',
+        tracked.relation::oid::text,
+        pg_catalog.format('the table of resource "%s" was dropped and is still listed as tracked', tracked.resource),
+        'select audit.recompile()'
+    from audit.tracked_table as tracked
+    where not exists (select from pg_catalog.pg_class as class where class.oid = tracked.relation)
+$$;
+
+comment on function audit.find_gone_tables() is 'Tracked tables that were dropped; the subject is what their oid was.';
+
+create or replace function audit.find_missing_partitions()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'partition missing',
+        'audit.event',
+        pg_catalog.format('there is no partition for %s', pg_catalog.to_char(month.begins, 'YYYY-MM')),
+        'select audit.make_partitions()'
+    from pg_catalog.generate_series(0, 1) as ahead
+    cross join lateral (
+        -- Months begin at midnight UTC.
+        select pg_catalog.date_trunc('month', pg_catalog.now() at time zone 'UTC') + pg_catalog.make_interval(months => ahead)
+    ) as month (begins)
+    where not audit.overlaps_partition(
+        month.begins at time zone 'UTC', (month.begins + interval '1 month') at time zone 'UTC'
+    )
+$$;
+
+comment on function audit.find_missing_partitions() is
+    'This month and the next, where no partition is made for them: the worker makes them hourly, so none may be running.';
+
+create or replace function audit.find_spilled_events()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with spilled as (
+        select
+            pg_catalog.date_trunc('month', pg_catalog.min(occurred_at) at time zone 'UTC') as first_month,
+            pg_catalog.date_trunc('month', pg_catalog.max(occurred_at) at time zone 'UTC') as last_month
+        from audit.event_default
+    ),
+    judged as (
+        select
+            pg_catalog.to_char(first_month, 'YYYY-MM') as first_month,
+            pg_catalog.to_char(last_month, 'YYYY-MM') as last_month,
+            audit.overlaps_partition(
+                first_month at time zone 'UTC', (last_month + interval '1 month') at time zone 'UTC'
+            ) as stays
+        from spilled
+        where first_month is not null
+    )
+    select
+        case when stays then 'information' else 'default partition filled' end,
+        'audit.event_default',
+        pg_catalog.format('it holds events of %s to %s', first_month, last_month)
+            || case when stays then ', between which other months have partitions: it can''t become one' else '' end,
+        case
+            when stays then 'nothing has to be done: they are read and forwarded like the others'
+            else 'select audit.make_partitions()'
+        end
+    from judged
+$$;
+
+comment on function audit.find_spilled_events() is
+    'Events that no partition was made for. Information where audit.make_partitions() can''t turn the default partition into one.';
+
+create or replace function audit.find_foreign_cursors()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'restored elsewhere',
+        destination.name,
+        'its cursor is from another cluster, whose transaction ids mean nothing here: nothing is sent; the last delivery was '
+            || coalesce(
+                pg_catalog.to_char(cursor.last_success_at at time zone 'UTC', '"at" YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'never'
+            ),
+        pg_catalog.format('pgtrail destination rebase %s --since …', destination.name)
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+    where cursor.system_identifier <> audit.system_identifier()
+$$;
+
+comment on function audit.find_foreign_cursors() is 'Destinations that a restored dump brought along.';
+
+create or replace function audit.find_absent_workers()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with heard as (
+        select pg_catalog.max(seen_at) as last_at from audit.worker
+    )
+    select
+        'no worker',
+        'pgtrail forward',
+        coalesce(
+            'no worker was heard of for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - heard.last_at),
+            'no worker is known'
+        ) || ': nothing is forwarded',
+        'pgtrail forward'
+    from heard
+    where coalesce(heard.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
+        and exists (select from audit.destination where not destination.paused)
+$$;
+
+comment on function audit.find_absent_workers() is
+    'Whether no worker was heard of for a minute, where there is something to be forwarded.';
+
+create or replace function audit.find_held_destinations()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        pg_catalog.replace(audit.cursor_state(cursor), '_', ' '),
+        destination.name,
+        pg_catalog.format(
+            'failing since %s: %s',
+            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            cursor.last_error
+        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
+        pg_catalog.format(
+            'see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
+            destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id
+    where not destination.paused
+        and audit.cursor_state(cursor) in ('needs_attention', 'suspended')
+$$;
+
+comment on function audit.find_held_destinations() is
+    'Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days.';
+
+create or replace function audit.find_closed_receivers()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'receiver gone',
+        destination.name,
+        'its receiver answered 410 Gone, by which the destination was paused: its events wait',
+        pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
+    from audit.destination
+    where destination.paused
+        and 410 = (
+            select attempt.status
+            from audit.attempt
+            where attempt.destination_id = destination.id
+            order by attempt.id desc
+            limit 1
+        )
+$$;
+
+comment on function audit.find_closed_receivers() is 'Destinations that no operator paused, but their receiver.';
+
+create or replace function audit.find_standstills()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'standstill',
+        status.name,
+        pg_catalog.format(
+            'events that wait: %s, the oldest for %s, and nobody tries to send them',
+            status.events_behind,
+            pg_catalog.date_trunc('second', pg_catalog.make_interval(secs => status.seconds_behind::double precision))
+        ) || coalesce(
+            case when status.lease_until > pg_catalog.clock_timestamp() then '; served by ' || status.lease_holder end, ''
+        ),
+        'start a worker (pgtrail forward), or read the log of the one that runs'
+    from audit.destination_status as status
+    join audit.cursor on cursor.destination_id = status.id and cursor.replay_id is null
+    where status.events_behind > 0
+        and status.seconds_behind > 60
+        and status.state <> 'paused'
+        and cursor.system_identifier = audit.system_identifier()
+        -- Whoever is due now is tried at the next look.
+        and coalesce(greatest(status.last_attempt_at, status.retry_at), '-infinity')
+            < pg_catalog.clock_timestamp() - interval '1 minute'
+$$;
+
+comment on function audit.find_standstills() is
+    'Destinations with events that have waited for more than a minute, while there was no attempt and none was to be waited for.';
+
+create or replace function audit.find_stale_cursors()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'cursor stale',
+        destination.name,
+        pg_catalog.format(
+            'its cursor is %s transactions behind, and each look at what it lacks reads the events of all of them',
+            audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot())
+        ),
+        pg_catalog.format(
+            'start a worker (pgtrail forward), or give it up: pgtrail destination remove %s', destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+    where not destination.paused
+        and cursor.system_identifier = audit.system_identifier()
+        and audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot()) > 1000000
+$$;
+
+comment on function audit.find_stale_cursors() is
+    'Destinations that are a million transactions behind; a worker moves even an idle one on every thousand.';
+
+create or replace function audit.find_dead_letters()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'dead letters',
+        destination.name,
+        pg_catalog.format('events that it refused: %s, the last one with: %s', refused.events, refused.last_error),
+        pg_catalog.format(
+            'pgtrail destination dead-letters %1$s, then: pgtrail destination redrive %1$s --reason …', destination.name
+        )
+    from audit.destination
+    cross join lateral (
+        select
+            pg_catalog.count(*) as events,
+            (pg_catalog.array_agg(error order by last_at desc, event_id desc))[1] as last_error
+        from audit.dead_letter
+        where dead_letter.destination_id = destination.id and dead_letter.delivered_at is null
+    ) as refused
+    where refused.events > 0
+$$;
+
+comment on function audit.find_dead_letters() is 'Destinations that refused events which no redrive has delivered since.';
+
+create or replace function audit.find_long_pauses()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'paused for long',
+        destination.name,
+        'it has been paused for more than 7 days: its events wait, and retention keeps them',
+        pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
+    from audit.destination
+    where destination.paused
+        -- The log says when; what it holds of 7 days is found by its index.
+        and not exists (
+            select
+            from audit.event
+            where event.org_id is null
+                and event.occurred_at > pg_catalog.now() - interval '7 days'
+                and event.resource_type = 'destination'
+                and event.resource_id = destination.id::text
+                and 'paused' = any (event.changed)
+        )
+$$;
+
+comment on function audit.find_long_pauses() is 'Destinations that were not paused within the last 7 days and are paused.';
+
+create or replace function audit.find_silenced_wakeups()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'information',
+        'NOTIFY',
+        'prepared transactions are enabled, so nothing wakes the worker: it looks every second',
+        pg_catalog.format(
+            'alter database %I set pgtrail.notify = on where no transaction that writes to tracked tables is prepared, else off',
+            pg_catalog.current_database()
+        )
+    where pg_catalog.current_setting('max_prepared_transactions') <> '0'
+        and coalesce(pg_catalog.current_setting('pgtrail.notify', true), '') not in ('on', 'off')
+        and exists (select from audit.destination where not destination.paused)
+$$;
+
+comment on function audit.find_silenced_wakeups() is
+    'Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.';
+
+create or replace function audit.doctor()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select found.problem, found.subject, found.finding, found.mend
+    from (
+        -- What is lost, then what is not forwarded, then what can wait.
+        select 1 as place, * from audit.find_absent_triggers()
+        union all
+        select 2, * from audit.find_stale_tables()
+        union all
+        select 3, * from audit.find_foreign_cursors()
+        union all
+        select 4, * from audit.find_absent_workers()
+        union all
+        select 5, * from audit.find_held_destinations()
+        union all
+        select 6, * from audit.find_closed_receivers()
+        union all
+        select 7, * from audit.find_standstills()
+        union all
+        select 8, * from audit.find_stale_cursors()
+        union all
+        select 9, * from audit.find_dead_letters()
+        union all
+        select 10, * from audit.find_missing_partitions()
+        union all
+        select 11, * from audit.find_spilled_events()
+        union all
+        select 12, * from audit.find_broken_rules()
+        union all
+        select 13, * from audit.find_long_pauses()
+        union all
+        select 14, * from audit.find_gone_tables()
+        union all
+        select 15, * from audit.find_silenced_wakeups()
+    ) as found
+    order by found.problem = 'information', found.place, found.subject, found.finding
+$$;
+
+comment on function audit.doctor() is
+    'What is wrong with this installation, the most urgent first, each with what mends it; no row: nothing is. Problem `information`: nothing is wrong, but worth knowing. What only a client can see (whether LISTEN works) `pgtrail doctor` adds.';

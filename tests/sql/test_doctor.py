@@ -1,0 +1,413 @@
+"""audit.doctor(): each thing that can be wrong is provoked, found, mended as it says, and found no more."""
+
+import psycopg
+import pytest
+
+HEARD = "select audit.worker_is_here('worker-1', '30 seconds')"
+BURN = """
+    create temporary table burnt ();
+    do $$
+    begin
+        -- Each block is a subtransaction that writes, and so has an id of its own.
+        for i in 1..1000100 loop
+            begin
+                insert into burnt default values;
+            exception when others then raise;
+            end;
+        end loop;
+    end
+    $$
+"""
+
+
+@pytest.fixture
+def found(su):
+    """The findings, as rows; only those of a problem if one is named."""
+
+    def look(problem=None):
+        rows = su.execute("select problem, subject, finding, mend from audit.doctor()").fetchall()
+        return [row for row in rows if problem in (None, row[0])]
+
+    return look
+
+
+@pytest.fixture
+def mended(su, found):
+    """Do what the one finding of a problem says, and see that it is gone."""
+
+    def mend(problem):
+        ((_, _, _, statement),) = found(problem)
+        assert statement.startswith(("select", "alter table")), statement
+        su.execute(statement)
+        assert found(problem) == []
+
+    return mend
+
+
+@pytest.fixture
+def siem(su):
+    """The id of the cursor of a destination that a worker serves, with nothing to send."""
+    su.execute("select audit.add_destination('siem', 'https://siem.example')")
+    su.execute(f"alter database {su.info.dbname} set pgtrail.notify = off")
+    su.execute("set pgtrail.notify = off")
+    su.execute(HEARD)
+    return su.execute("select id from audit.cursor").fetchone()[0]
+
+
+def take(su, cursor):
+    su.execute(HEARD)
+    return su.execute("select lease_token, event_ids from audit.next_batch(%s, 'worker-1')", [cursor]).fetchone()
+
+
+def settle(su, cursor, **failure):
+    """An attempt to send all that waits: a failure, if one is given."""
+    token, ids = take(su, cursor)
+    delivered = [] if failure else ids
+    arguments = {"p_failed": min(ids), **failure} if failure else {}
+    named = "".join(f", {name} => %({name})s" for name in arguments)
+    done = su.execute(
+        f"select audit.settle(%(cursor)s, %(token)s, %(ids)s::bigint[], %(through)s{named})",
+        {"cursor": cursor, "token": token, "ids": delivered, "through": max(delivered, default=0), **arguments},
+    ).fetchone()
+    assert done == (True,)
+
+
+def test_a_healthy_database_has_nothing(found, thing):
+    assert found() == []
+
+
+def test_the_reference_application_has_nothing(nemo):
+    assert nemo.connect().execute("select * from audit.doctor()").fetchall() == []
+
+
+def test_a_destination_that_is_served_has_nothing(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem)
+    assert found() == []
+
+
+@pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
+def test_a_trigger_that_was_dropped(su, found, mended, thing, operation):
+    su.execute(f"drop trigger pgtrail_{operation} on public.thing")
+    ((problem, subject, finding, _),) = found()
+    assert (problem, subject) == ("trigger missing", "public.thing")
+    assert finding.startswith(f"pgtrail_{operation} is not there")
+    mended("trigger missing")
+    assert found() == []
+
+
+@pytest.mark.parametrize("state", ["disable", "enable replica"])
+@pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
+def test_a_trigger_that_does_not_fire(su, found, mended, thing, operation, state):
+    su.execute(f"alter table public.thing {state} trigger pgtrail_{operation}")
+    assert [row[:2] for row in found()] == [("trigger disabled", "public.thing")]
+    mended("trigger disabled")
+    assert found() == []
+
+
+def test_a_trigger_that_fires_always_is_none(su, found, thing):
+    su.execute("alter table public.thing enable always trigger pgtrail_update")
+    assert found() == []
+
+
+@pytest.fixture
+def parts(su):
+    su.execute("create table public.part (id int primary key, name text) partition by range (id)")
+    su.execute("create table public.part_1 partition of public.part for values from (0) to (10)")
+    su.execute("select audit.track('public.part')")
+
+
+def test_a_partition_that_came_later_lacks_what_records_a_truncate(su, found, mended, parts):
+    assert found() == []
+    su.execute("create table public.part_2 partition of public.part for values from (10) to (20)")
+    ((problem, subject, finding, _),) = found()
+    assert (problem, subject) == ("trigger missing", "public.part_2")
+    assert "pgtrail_truncate" in finding
+    mended("trigger missing")
+    assert found() == []
+
+
+def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, mended, parts):
+    su.execute("alter table public.part_1 disable trigger pgtrail_update")
+    assert [row[:2] for row in found()] == [("trigger disabled", "public.part_1")]
+    mended("trigger disabled")
+    assert found() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "alter table public.thing add column api_token text",
+        "alter table public.thing drop column hits",
+        "alter table public.thing rename column name to title",
+        "alter table public.thing rename to other",
+        "alter table public.thing set schema audit",
+        "alter table public.thing drop constraint thing_pkey; alter table public.thing add primary key (name)",
+        "update audit.tracked_table set secret = '{name}', label = null where resource = 'thing'",
+        "insert into audit.rule (relation, operation, action, category) values ('public.thing', 'DELETE', 'thing.gone', 'thing')",
+        """create or replace function audit."capture public.thing delete"() returns trigger language plpgsql as 'begin return null; end'""",
+    ],
+)
+def test_what_was_compiled_is_out_of_date(su, found, mended, thing, change):
+    su.execute("alter event trigger pgtrail_follow_ddl disable")
+    su.execute(change)
+    ((problem, _, finding, _),) = found()
+    assert problem == "compiled out of date"
+    assert "its columns have changed" in finding if "column" in change else "key, settings and rules" in finding
+    mended("compiled out of date")
+    assert found() == []
+
+
+def test_a_rule_that_a_schema_change_broke(su, found, thing):
+    su.execute("select audit.rule('public.thing', 'thing.hit', 'thing', 'UPDATE', 'new.name like ''hit%''')")
+    assert found() == []
+    su.execute("alter table public.thing rename column name to title")
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject) == ("rule broken", "public.thing")
+    assert "thing.hit" in finding
+    assert "name" in finding
+    drop = mend[mend.index("select audit.drop_rule") :]
+    su.execute(drop)
+    assert found() == []
+
+
+def test_a_table_that_was_dropped(su, found, mended, thing):
+    oid = su.execute("select 'public.thing'::regclass::oid").fetchone()[0]
+    su.execute("drop table public.thing")
+    assert [row[:2] for row in found()] == [("table gone", str(oid))]
+    mended("table gone")
+    assert found() == []
+
+
+@pytest.fixture
+def months(su):
+    """The partitions of this month and the next."""
+    rows = su.execute(
+        "select partition::text from audit.partition_bounds() where ends > now() order by begins limit 2"
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def test_a_partition_that_nobody_made(su, found, mended, months):
+    su.execute(f"drop table {months[1]}")
+    ((problem, subject, finding, _),) = found()
+    assert (problem, subject) == ("partition missing", "audit.event")
+    assert finding.endswith(months[1].removeprefix("audit.event_").replace("_", "-"))
+    mended("partition missing")
+    assert found() == []
+
+
+def test_events_that_were_recorded_before_their_partition(su, found, mended, thing, months):
+    su.execute(f"drop table {months[0]}")
+    su.execute("insert into public.thing values (1, 'x')")
+    assert [row[0] for row in found()] == ["partition missing", "default partition filled"]
+    mended("default partition filled")
+    assert found() == []
+
+
+def test_events_that_no_partition_can_be_made_for_are_information(su, found):
+    for year in (2001, 2201):
+        su.execute(
+            "insert into audit.event (occurred_at, category, action, resource_type, actor_type) "
+            "values (make_timestamptz(%s, 1, 1, 0, 0, 0), 'audit', 'a.b', 'x', 'y')",
+            [year],
+        )
+    ((problem, subject, _, mend),) = found()
+    assert (problem, subject) == ("information", "audit.event_default")
+    assert mend.startswith("nothing")
+
+
+def test_a_destination_that_was_restored_into_another_cluster(su, found, siem):
+    su.execute("update audit.cursor set system_identifier = 1")
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject) == ("restored elsewhere", "siem")
+    assert "never" in finding
+    assert mend == "pgtrail destination rebase siem --since …"
+    su.execute("select audit.rebase_destination('siem', now())")
+    assert found() == []
+
+
+def test_no_worker(su, found, siem):
+    su.execute("select audit.worker_leaves('worker-1')")
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject, mend) == ("no worker", "pgtrail forward", "pgtrail forward")
+    assert finding.startswith("no worker is known")
+    su.execute(HEARD)
+    assert found() == []
+    su.execute("update audit.worker set seen_at = now() - interval '61 seconds'")
+    ((_, _, finding, _),) = found("no worker")
+    assert "00:01:01" in finding
+    su.execute(HEARD)
+    assert found() == []
+
+
+def test_where_nothing_is_to_be_forwarded_no_worker_is_missed(su, found, siem):
+    su.execute("select audit.worker_leaves('worker-1')")
+    su.execute("select audit.pause_destination('siem')")
+    assert found() == []
+
+
+def test_a_receiver_that_wants_an_operator(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem, p_status=401, p_error="the receiver answered HTTP 401", p_retry_in="15 min", p_hold="attention")
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject) == ("needs attention", "siem")
+    assert finding.endswith("the receiver answered HTTP 401")
+    assert "pgtrail destination resume siem" in mend
+    su.execute("select audit.pause_destination('siem', false)")
+    settle(su, siem)
+    assert found() == []
+
+
+def test_a_receiver_that_has_failed_for_five_days(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem, p_status=500, p_error="the receiver answered HTTP 500", p_retry_in="1 hour")
+    assert found() == []
+    su.execute("update audit.cursor set failing_since = now() - interval '5 days 1 second'")
+    ((problem, subject, finding, _),) = found()
+    assert (problem, subject) == ("suspended", "siem")
+    assert finding.endswith("the receiver answered HTTP 500")
+    su.execute("select audit.pause_destination('siem', false)")
+    settle(su, siem)
+    assert found() == []
+
+
+def test_a_replay_that_is_held_is_found_as_its_destination(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem)
+    replay = su.execute("select audit.replay_events('siem', 'lost there', since => '1970-01-01')").fetchone()[0]
+    cursor = su.execute("select id from audit.cursor where replay_id is not null").fetchone()[0]
+    settle(su, siem)
+    settle(su, cursor, p_status=401, p_error="HTTP 401", p_retry_in="15 min", p_hold="attention")
+    settle(su, siem)
+    ((problem, subject, finding, _),) = found()
+    assert (problem, subject) == ("needs attention", "siem")
+    assert finding.endswith(f"HTTP 401 (replay {replay})")
+
+
+def test_a_receiver_that_is_gone(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem, p_status=410, p_error="the receiver answered HTTP 410", p_retry_in="1 hour", p_hold="gone")
+    ((problem, subject, _, mend),) = found()
+    assert (problem, subject) == ("receiver gone", "siem")
+    assert mend.startswith("pgtrail destination resume siem")
+    su.execute("select audit.pause_destination('siem', false)")
+    settle(su, siem)
+    assert found() == []
+    su.execute("select audit.pause_destination('siem')")
+    assert found() == [], "an operator paused it"
+
+
+def test_a_destination_that_is_paused_for_more_than_a_week(su, found, siem):
+    su.execute("select audit.pause_destination('siem')")
+    assert found() == []
+    # Time passes; only a superuser can make it.
+    su.execute("alter table audit.event disable trigger refuse_change")
+    su.execute(
+        "update audit.event set occurred_at = occurred_at - interval '7 days 1 minute' where 'paused' = any (changed)"
+    )
+    ((_, subject, _, mend),) = found("paused for long")
+    assert subject == "siem"
+    assert mend == "pgtrail destination resume siem, or: pgtrail destination remove siem"
+    su.execute("select audit.pause_destination('siem', false)")
+    assert found("paused for long") == []
+
+
+def test_events_that_nobody_tries_to_send(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    assert found() == []
+    su.execute("alter table audit.event disable trigger refuse_change")
+    su.execute("update audit.event set occurred_at = occurred_at - interval '61 seconds' where category = 'thing'")
+    ((_, subject, finding, mend),) = found("standstill")
+    assert subject == "siem"
+    assert "events that wait: 3, the oldest for 00:01:01" in finding
+    assert "pgtrail forward" in mend
+    settle(su, siem)
+    assert found("standstill") == []
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "paused = true",
+        "last_attempt_at = now() - interval '50 seconds'",
+        "last_attempt_at = now() - interval '1 hour', retry_at = now() - interval '10 seconds'",
+        "retry_at = now() + interval '1 hour'",
+    ],
+)
+def test_events_that_wait_for_a_reason_are_no_standstill(su, found, thing, siem, reason):
+    su.execute("insert into public.thing values (1, 'x')")
+    su.execute("alter table audit.event disable trigger refuse_change")
+    su.execute("update audit.event set occurred_at = occurred_at - interval '2 hours' where category = 'thing'")
+    su.execute(
+        "update audit.cursor set last_attempt_at = now() - interval '2 hours', retry_at = now() - interval '2 hours'"
+    )
+    assert len(found("standstill")) == 1
+    su.execute(f"update audit.{'destination' if reason.startswith('paused') else 'cursor'} set {reason}")
+    assert found("standstill") == []
+
+
+def test_dead_letters_that_nobody_looked_at(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    token, ids = take(su, siem)
+    event = max(ids)
+    su.execute(
+        "select audit.settle(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
+        [siem, token, ids[:-1], event, [event]],
+    )
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject, finding) == (
+        "dead letters",
+        "siem",
+        "events that it refused: 1, the last one with: no such field",
+    )
+    assert "pgtrail destination redrive siem --reason …" in mend
+    su.execute("select audit.redrive_dead_letters('siem', 'the field is there now')")
+    settle(su, su.execute("select id from audit.cursor where replay_id is not null").fetchone()[0])
+    settle(su, siem)
+    assert found() == []
+
+
+def test_a_cursor_that_is_a_million_transactions_behind(su, found, thing, siem):
+    su.execute(BURN)
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject) == ("cursor stale", "siem")
+    assert int(finding.split()[3]) > 1_000_000
+    assert "pgtrail forward" in mend
+    su.execute("insert into public.thing values (1, 'x')")
+    # What a worker does: some 100,000 transactions at a time.
+    while take(su, siem)[1]:
+        settle(su, siem)
+    assert found() == []
+
+
+def test_prepared_transactions_silence_the_wakeups_unless_somebody_chose(su, found, siem):
+    su.execute(f"alter database {su.info.dbname} reset pgtrail.notify")
+    su.execute("reset pgtrail.notify")
+    ((problem, subject, _, mend),) = found()
+    assert (problem, subject) == ("information", "NOTIFY")
+    su.execute(mend.split(" where ")[0])
+    assert found()
+    su.execute("set pgtrail.notify = on")
+    assert found() == []
+
+
+def test_what_is_lost_comes_before_what_is_late_and_information_comes_last(su, found, thing, siem):
+    su.execute("reset pgtrail.notify")
+    su.execute("drop trigger pgtrail_update on public.thing")
+    su.execute("select audit.worker_leaves('worker-1')")
+    su.execute("create table public.gone (id int primary key)")
+    su.execute("select audit.track('public.gone')")
+    su.execute("drop table public.gone")
+    assert [row[0] for row in found()] == ["trigger missing", "no worker", "table gone", "information"]
+
+
+@pytest.mark.parametrize("user", ["auditor", "admin", "forwarder"])
+def test_whoever_sees_the_configuration_may_ask_the_doctor(db, user):
+    db.connect(user).execute("select * from audit.doctor()")
+
+
+@pytest.mark.parametrize("user", ["reader", "app"])
+def test_others_may_not(db, user):
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        db.connect(user).execute("select * from audit.doctor()")
