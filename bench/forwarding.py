@@ -1,125 +1,118 @@
-"""How fast a backlog is forwarded, beside the bare requests: the same bodies, one after the other, to one receiver.
+"""How fast a backlog is forwarded, in events a second.
 
-The receiver runs in a process of its own and verifies no signature, so that the sender is what is measured. Rounds are
-interleaved; each figure is the median over the rounds, with the lowest and the highest beside it.
+`webhook`, one event a request: beside the bare requests with the same bodies, and beside a worker as it is written in an
+afternoon, which takes the oldest row that is not marked, posts it and marks it. `ndjson`, in batches: beside the limit,
+the same rendered rows by COPY to nowhere. Rounds are interleaved; figures are medians with the lowest and the highest,
+and the median of the ratios round by round.
 
 Example:
-  python bench/forwarding.py --rounds 5 --events 5000
+  python bench/forwarding.py --rounds 5
 """
 
 import argparse
 import asyncio
-import multiprocessing
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from multiprocessing.connection import Connection
-from pathlib import Path
 
+import httpx
 import psycopg
 
-from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
+import stage
 from pgtrail_worker import http
-
-
-class Receiver(BaseHTTPRequestHandler):
-    """Takes everything."""
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.send_response(204)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Says nothing."""
-
-
-def receive(pipe: Connection) -> None:
-    """Tell the port, then serve for ever."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    pipe.send(server.server_port)
-    server.serve_forever()
-
-
-def record(connection: psycopg.Connection[tuple[object, ...]], events: int) -> list[bytes]:
-    """Make a backlog; its bodies."""
-    last = connection.execute("select coalesce(max(id), 0) from audit.event").fetchone()
-    connection.execute(
-        "insert into nemo.team (org_id, name) select id, 'team ' || i from nemo.organization, generate_series(1, %s) as i",
-        [events],
-    )
-    rows = connection.execute(
-        "select audit.render_webhook(event) from audit.event where id > %s order by id", last
-    ).fetchall()
-    return [str(row[0]).encode() for row in rows]
+from pgtrail_worker.http import Route
 
 
 async def bare(url: str, bodies: list[bytes]) -> float:
-    """Events a second without a database."""
+    """One request after the other, without a database."""
     started = time.monotonic()
-    async with http.client() as client:
+    async with http.client(Route(("127.0.0.0/8",))) as client:
         for body in bodies:
             await http.post(client, url, {"content-type": "application/json"}, body)
     return len(bodies) / (time.monotonic() - started)
 
 
-def forwarded(dsn: str, connection: psycopg.Connection[tuple[object, ...]], events: int) -> float:
-    """Events a second through a worker, from its first attempt's beginning to the last one's end."""
-    worker = subprocess.Popen([sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", dsn])
+def naive(dsn: str, url: str, events: int) -> float:
+    """Take the oldest row that is not sent, post it, mark it."""
+    started = time.monotonic()
+    with psycopg.connect(dsn, autocommit=True) as connection, httpx.Client(trust_env=False) as client:
+        for _ in range(events):
+            row = connection.execute(
+                "select event.id, audit.render_webhook(event) from audit.event "
+                "join naive on naive.id = event.id where not naive.sent order by naive.id limit 1"
+            ).fetchone()
+            assert row is not None
+            client.post(url, content=row[1].encode(), headers={"content-type": "application/json"}).raise_for_status()
+            connection.execute("update naive set sent = true where id = %s", [row[0]])
+    return events / (time.monotonic() - started)
+
+
+def forwarded(dsn: str, connection: stage.Connection, url: str, events: int, **options: object) -> float:
+    """Through a worker: from the moment at which it takes the destination to the last settlement."""
+    stage.add_destination(connection, "bench", url, since="-infinity", **options)
     try:
-        while connection.execute("select from audit.cursor where lease_holder is not null").fetchone() is None:
-            time.sleep(0.001)
-        started = time.monotonic()
-        while connection.execute("select sum(delivered) from audit.attempt").fetchone() != (events,):
-            time.sleep(0.005)
-        return events / (time.monotonic() - started)
+        with stage.worker(dsn):
+            leased = "select from audit.cursor where lease_holder is not null"
+            stage.wait_until(lambda: connection.execute(leased).fetchone() is not None, 0.001)
+            started = time.monotonic()
+            delivered = "select coalesce(sum(delivered), 0) from audit.attempt"
+            stage.wait_until(lambda: connection.execute(delivered).fetchone() == (events,))
+            return events / (time.monotonic() - started)
     finally:
-        worker.terminate()
-        worker.wait()
-        connection.execute("delete from audit.attempt")
+        connection.execute("select audit.remove_destination('bench')")
+        connection.execute("delete from audit.worker")
+
+
+def copied(connection: stage.Connection) -> float:
+    """The rendered rows by COPY to nowhere."""
+    started = time.monotonic()
+    rows = 0
+    query = "copy (select audit.render_ndjson(event) from audit.event where category = 'teams' order by id) to stdout"
+    with connection.cursor().copy(query) as copy:
+        for _ in copy.rows():
+            rows += 1
+    return rows / (time.monotonic() - started)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--events", type=int, default=5000)
+    parser.add_argument("--webhooks", type=int, default=2000, help="events one by one")
+    parser.add_argument("--events", type=int, default=100_000, help="events in batches")
     options = parser.parse_args()
-    binaries = best_binaries()
-    ours, theirs = multiprocessing.Pipe()
-    receiver = multiprocessing.Process(target=receive, args=(theirs,), daemon=True)
-    receiver.start()
-    url = f"http://127.0.0.1:{ours.recv()}/"
-    figures: dict[str, list[float]] = {"bare requests": [], "pgtrail forward": []}
-    with tempfile.TemporaryDirectory(prefix="pgtrail-bench-") as folder:
-        Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "data", binaries) as server:
-            migrate(server.dsn(), nemo=True)
-            with psycopg.connect(server.dsn(), autocommit=True) as connection:
-                connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
-                connection.execute(
-                    "select audit.add_destination('bench', %s, categories => '{teams}', allow_http => true)", [url]
-                )
-                for _ in range(options.rounds):
-                    bodies = record(connection, options.events)
-                    figures["bare requests"].append(asyncio.run(bare(url, bodies)))
-                    figures["pgtrail forward"].append(forwarded(server.dsn(), connection, options.events))
-    print(
-        f"PostgreSQL {binaries.major}, {options.rounds} rounds of {options.events:,} events, one request each: events/s"
-    )
-    for name, values in figures.items():
-        ratio = statistics.median(a / b for a, b in zip(values, figures["bare requests"], strict=True))
-        print(
-            f"  {name:<16} {statistics.median(values):>8,.0f}  ({min(values):,.0f} to {max(values):,.0f})  {ratio:.2f} ×"
-        )
+    with stage.receiving() as (url, _):
+        with stage.database() as (server, connection):
+            stage.create_teams(connection, options.webhooks)
+            rows = connection.execute(
+                "select audit.render_webhook(event) from audit.event where category = 'teams' order by id"
+            )
+            bodies = [row[0].encode() for row in rows]
+            connection.execute("create table naive (id bigint primary key, sent boolean not null)")
+            singles: dict[str, list[float]] = {
+                name: []
+                for name in ("bare requests, one at a time", "naive worker", "pgtrail, strict order", "pgtrail")
+            }
+            for _ in range(options.rounds):
+                connection.execute("truncate naive")
+                connection.execute("insert into naive select id, false from audit.event where category = 'teams'")
+                first, second, third, fourth = singles.values()
+                first.append(asyncio.run(bare(url, bodies)))
+                second.append(naive(server.dsn(), url, options.webhooks))
+                third.append(forwarded(server.dsn(), connection, url, options.webhooks, max_in_flight=1))
+                fourth.append(forwarded(server.dsn(), connection, url, options.webhooks))
+        print(f"webhook, {options.webhooks:,} events, {options.rounds} rounds: events/s")
+        stage.print_beside(singles, "naive worker")
+        with stage.database() as (server, connection):
+            stage.create_teams(connection, options.events)
+            batches: dict[str, list[float]] = {
+                name: [] for name in ("limit: COPY to nowhere", "pgtrail, ndjson", "pgtrail, ndjson, gzip")
+            }
+            for _ in range(options.rounds):
+                limit, plain, compressed = batches.values()
+                limit.append(copied(connection))
+                plain.append(forwarded(server.dsn(), connection, url, options.events, format="ndjson", gzip=False))
+                compressed.append(forwarded(server.dsn(), connection, url, options.events, format="ndjson", gzip=True))
+        print(f"ndjson, {options.events:,} events, {options.rounds} rounds: events/s")
+        stage.print_beside(batches, "limit: COPY to nowhere")
 
 
 if __name__ == "__main__":

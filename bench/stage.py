@@ -1,0 +1,140 @@
+"""What the benchmarks of forwarding share: a server, a receiver in a process of its own, a worker, figures."""
+
+import multiprocessing
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import migrate
+
+Connection = psycopg.Connection[Any]
+PATIENCE_SECONDS = 300.0
+
+
+class Receiver(BaseHTTPRequestHandler):
+    """Takes everything; says through its pipe when which event came, or answers slowly, or never, by its path."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    pipe: Pipe | None = None
+
+    def do_POST(self) -> None:
+        left = int(self.headers["content-length"])
+        first = b""
+        while left:
+            chunk = self.rfile.read(min(left, 1 << 20))
+            first = first or chunk
+            left -= len(chunk)
+        if self.path == "/hang":
+            time.sleep(600)
+        if self.path == "/slow":
+            time.sleep(1)
+        if self.path == "/stamp" and self.pipe is not None:
+            self.pipe.send((self.headers.get("webhook-id", ""), time.time()))
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing."""
+
+
+def _receive(pipe: Pipe) -> None:
+    Receiver.pipe = pipe
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
+    server.daemon_threads = True
+    pipe.send(server.server_port)
+    server.serve_forever()
+
+
+@contextmanager
+def receiving() -> Iterator[tuple[str, Pipe]]:
+    """The URL of a receiver, and the pipe that its stamps come through."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.Process(target=_receive, args=(theirs,), daemon=True)
+    process.start()
+    try:
+        yield f"http://127.0.0.1:{ours.recv()}", ours
+    finally:
+        process.kill()
+        process.join()
+
+
+@contextmanager
+def database(**settings: str) -> Iterator[tuple[EmbeddedPostgres, Connection]]:
+    """A server with pgtrail, the reference application and an organization."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=memory if memory.is_dir() else None) as folder:
+        Path(folder).chmod(0o711)
+        with EmbeddedPostgres(Path(folder) / "data", best_binaries(), settings) as server:
+            migrate(server.dsn(), nemo=True)
+            with psycopg.connect(server.dsn(), autocommit=True) as connection:
+                connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
+                yield server, connection
+
+
+def add_destination(connection: Connection, name: str, url: str, **options: Any) -> None:
+    """Forward the events of teams to a URL on loopback, from now on unless the options say otherwise."""
+    named = "".join(f", {key} => %({key})s" for key in options)
+    connection.execute(
+        "select audit.add_destination(%(name)s, %(url)s, categories => '{teams}', allow_http => true, "
+        f"allowed_networks => '{{127.0.0.0/8}}'{named})",
+        {"name": name, "url": url, **options},
+    )
+
+
+def create_teams(connection: Connection, count: int) -> None:
+    """As many events, in one transaction."""
+    connection.execute(
+        "insert into nemo.team (org_id, name, description, models) "
+        "select id, 'team ' || i, 'what it is for', '{gpt-6,claude-9}' from nemo.organization, generate_series(1, %s) as i",
+        [count],
+    )
+
+
+@contextmanager
+def worker(dsn: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`pgtrail forward`."""
+    process = subprocess.Popen([sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", dsn])
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], Any], pause: float = 0.005) -> None:
+    """Wait for a condition.
+
+    :raises TimeoutError: it does not come.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError("it did not come about")
+        time.sleep(pause)
+
+
+def spread(values: Sequence[float], digits: int = 0) -> str:
+    """The median, with the lowest and the highest."""
+    median = statistics.median(values)
+    return f"{median:>10,.{digits}f}  ({min(values):,.{digits}f} to {max(values):,.{digits}f})"
+
+
+def print_beside(figures: dict[str, list[float]], base: str) -> None:
+    """Each figure with the median of its ratio to the base, round by round."""
+    for name, values in figures.items():
+        ratio = statistics.median(a / b for a, b in zip(values, figures[base], strict=True))
+        print(f"  {name:<36} {spread(values)}  {ratio:.2f} ×")
