@@ -231,6 +231,8 @@ def test_log_follows_also_what_was_in_flight_when_it_began_each_event_once(nemo)
         ],
         stdout=subprocess.PIPE,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        # Whatever runs the tests in the background has it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 30
     listening = "select 1 from pg_stat_activity where application_name = 'pgtrail' and query ilike '%%snapshot%%' and datname = %s"
