@@ -9,6 +9,8 @@ drop function if exists audit.check_destination(text, text, text, boolean);
 drop function if exists audit.next_batch(bigint, text, integer, interval, bigint);
 drop function if exists audit.hold_lease(bigint, text, interval);
 drop function if exists audit.settle(bigint, bigint, bigint[], bigint, integer, text, interval);
+drop function if exists audit.release_lease(bigint, bigint);
+drop function if exists audit.move_cursor(audit.cursor);
 
 alter table audit.format
     add column max_bytes integer not null default 1048576,
@@ -134,6 +136,7 @@ alter table audit.cursor
     add column replay_id bigint unique references audit.replay (id) on delete cascade,
     add column foreign_id bigint not null default 0,
     add column takes_foreign boolean not null default false,
+    add column batch_last_id bigint,
     add column sent_ahead bigint[] not null default '{}',
     add column failing_since timestamptz,
     add column needs_attention boolean not null default false,
@@ -152,6 +155,7 @@ comment on table audit.cursor is
 comment on column audit.cursor.id is 'Identity; what the worker serves.';
 comment on column audit.cursor.replay_id is 'The replay that it belongs to; null: it follows the log.';
 comment on column audit.cursor.foreign_id is 'Events to this id were restored from another cluster, whose transaction ids mean nothing here.';
+comment on column audit.cursor.batch_last_id is 'No event of the batch in progress has a higher id; null: not known.';
 comment on column audit.cursor.takes_foreign is 'Whether they belong to the batch that is in progress or next.';
 comment on column audit.cursor.last_sent_id is 'Of the batch in progress everything to this id has been delivered, or is a dead letter.';
 comment on column audit.cursor.sent_ahead is 'Ids above last_sent_id of which the same is true.';

@@ -264,6 +264,8 @@ as $$
             or event.xid >= pg_catalog.pg_snapshot_xmax(from_snapshot)
         )
         and pg_catalog.pg_visible_in_snapshot(event.xid, to_snapshot)
+        -- Follows from that, and is what an index can use.
+        and event.xid < pg_catalog.pg_snapshot_xmax(to_snapshot)
 $$;
 
 comment on function audit.batch(pg_snapshot, pg_snapshot) is

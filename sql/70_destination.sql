@@ -290,6 +290,8 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
+    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set paused = pause_destination.paused
     where destination.id = found_id and destination.paused <> pause_destination.paused;
@@ -311,8 +313,12 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    found_id bigint := audit.destination_id(destination_name);
 begin
-    delete from audit.destination where id = audit.destination_id(destination_name);
+    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    perform from audit.cursor where destination_id = found_id order by id for update;
+    delete from audit.destination where id = found_id;
     notify pgtrail;
 end
 $$;
@@ -404,6 +410,8 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
+    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set since = rebase_destination.since
     where destination.id = found_id and destination.since is distinct from rebase_destination.since;
@@ -418,6 +426,7 @@ begin
         sent_ahead = '{}',
         foreign_id = audit.foreign_id(),
         takes_foreign = since is not null,
+        batch_last_id = null,
         retry_at = null,
         lease_holder = null,
         lease_until = null,
@@ -486,10 +495,13 @@ stable
 as $$
     select case
         when since is null then pg_catalog.pg_current_snapshot()
-        -- In which no event of this cluster is visible yet.
-        else coalesce(
-            (select pg_catalog.format('%1$s:%1$s:', min(event.xid)) from audit.event where event.id > audit.foreign_id())::pg_snapshot,
-            pg_catalog.pg_current_snapshot()
+        -- In which no event of this cluster is visible yet, and no transaction that is open either.
+        else (
+            select pg_catalog.format(
+                '%1$s:%1$s:', least(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), min(event.xid))
+            )::pg_snapshot
+            from audit.event
+            where event.id > (select audit.foreign_id())
         )
     end
 $$;

@@ -60,6 +60,11 @@ begin
 
     if reached.replay_id is null and p_after is null then
         reached := audit.begin_batch(reached, destination, present);
+        -- It has grown with each batch, so that what is said late of an earlier one moves nothing.
+        lease_token := reached.lease_token;
+        if lease_token is null then
+            return;
+        end if;
         -- The log is long, and it was not looked through to its end.
         in_flight := in_flight or reached.batch_to is null and audit.transactions_between(reached.batch_from, present) > 1000;
     end if;
@@ -235,22 +240,28 @@ begin
                 return reached;
             end if;
             reached := audit.end_batch(reached);
+            if reached.lease_token is null then
+                return reached;
+            end if;
         end if;
 
         -- The lowest id of the new batch, by transaction id; from there on it is read in the order of ids.
         reached.batch_to := audit.snapshot_after(reached.batch_from, present);
+        reached.batch_last_id := null;
         if reached.takes_foreign then
             reached.last_sent_id := 0;
         else
-            select min(event.id) - 1
-            into reached.last_sent_id
+            -- (+ 0: by transaction id, not by the primary keys of all partitions.)
+            select min(event.id + 0) - 1, max(event.id + 0)
+            into reached.last_sent_id, reached.batch_last_id
             from audit.batch(reached.batch_from, reached.batch_to) as event
             where audit.is_for(event, destination)
                 and event.id > reached.foreign_id;
         end if;
         if reached.last_sent_id is not null then
-            perform audit.move_cursor(reached);
-            continue;
+            reached.lease_token := audit.move_cursor(reached);
+            continue when reached.lease_token is not null;
+            return reached;
         end if;
 
         -- Nothing for it. Without a step now and then the batch would span an ever longer range.
@@ -260,7 +271,7 @@ begin
             reached.batch_to := null;
             return reached;
         end if;
-        if clock_timestamp() > gives_up_at then
+        if reached.lease_token is null or clock_timestamp() > gives_up_at then
             return reached;
         end if;
     end loop;
@@ -282,7 +293,8 @@ begin
     reached.last_sent_id := 0;
     reached.sent_ahead := '{}';
     reached.takes_foreign := false;
-    perform audit.move_cursor(reached);
+    reached.batch_last_id := null;
+    reached.lease_token := audit.move_cursor(reached);
     return reached;
 end
 $$;
@@ -290,7 +302,7 @@ $$;
 comment on function audit.end_batch(audit.cursor) is 'The cursor after its batch in progress, of which nothing is left; stored.';
 
 create or replace function audit.move_cursor(moved audit.cursor)
-returns void
+returns bigint
 language sql
 volatile
 as $$
@@ -298,13 +310,17 @@ as $$
     set
         batch_from = moved.batch_from,
         batch_to = moved.batch_to,
+        batch_last_id = moved.batch_last_id,
         last_sent_id = moved.last_sent_id,
         sent_ahead = moved.sent_ahead,
-        takes_foreign = moved.takes_foreign
+        takes_foreign = moved.takes_foreign,
+        lease_token = cursor.lease_token + 1
     where id = moved.id and lease_token = moved.lease_token
+    returning lease_token
 $$;
 
-comment on function audit.move_cursor(audit.cursor) is 'Stores where a batch begins and ends, unless the lease was lost.';
+comment on function audit.move_cursor(audit.cursor) is
+    'Stores where a batch begins and ends. The new fencing token; null: the lease was lost.';
 
 create or replace function audit.transactions_between(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns numeric
@@ -389,6 +405,7 @@ begin
             select event.*
             from audit.batch(reached.batch_from, reached.batch_to) as event
             where event.id > greatest(after_id, reached.foreign_id)
+                and (reached.batch_last_id is null or event.id <= reached.batch_last_id)
                 and event.id <> all (reached.sent_ahead)
                 and audit.is_for(event, destination)
             order by event.id
@@ -417,6 +434,7 @@ begin
     select event.*
     from audit.event
     where event.id > greatest(after_id, reached.foreign_id)
+        and event.id <= coalesce(reached.batch_last_id, 9223372036854775807)
         and event.id <> all (reached.sent_ahead)
         and (
             event.xid = any (array(select pg_snapshot_xip(reached.batch_from)))

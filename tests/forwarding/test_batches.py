@@ -322,3 +322,34 @@ def test_a_long_log_is_looked_through_in_parts_that_see_neither_more_nor_less(su
     assert here == present
     expected = {str(xid) for xid in probes if begins <= xid < present_xmax and xid not in running}
     assert sorted(seen) == sorted(expected), "each once"
+
+
+def test_with_a_beginning_in_the_past_a_transaction_that_is_still_open_is_not_passed(db, table):
+    late = db.connect("app", autocommit=False)
+    insert(late, 1)
+    insert(db.connect("app"), 2)
+    table.execute(
+        "select audit.add_destination('past', 'https://x.example', categories => '{thing}', since => '-infinity')"
+    )
+    seen = []
+    take_past = "select lease_token, event_ids from audit.next_batch(2, 'worker-1')"
+    token, ids = table.execute(take_past).fetchone()
+    seen += ids
+    table.execute("select audit.settle(2, %s, %s::bigint[], %s)", [token, ids, max(ids)])
+    late.commit()
+    seen += table.execute(take_past).fetchone()[1]
+    assert sorted(seen) == ids_of(table, 1, 2)
+
+
+def test_what_is_said_late_of_an_earlier_batch_moves_nothing(db, table):
+    late = db.connect("app", autocommit=False)
+    insert(late, 1)
+    insert(db.connect("app"), 2)
+    first_token, first_ids, *_ = take(table)
+    assert settle(table, first_token, first_ids)
+    late.commit()
+    token, ids, *_ = take(table)
+    assert ids == ids_of(table, 1)
+    assert settle(table, first_token, first_ids) is False
+    assert take(table)[1] == ids
+    assert token > first_token

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from tests.forwarding.conftest import Sink
 
-LEASE = 2.0
+LEASE = 4.0
 HOLDERS = "select lease_holder from audit.cursor where lease_until > clock_timestamp() order by id"
 
 

@@ -77,7 +77,7 @@ def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
         (
             "audit.rule('public.thing', 'a.b', 'thing', 'UPDATE', 'true); drop table public.thing; select (true')",
             "PT006",
-            "not allowed",
+            "without queries",
         ),
         ("audit.drop_rule('public.thing', 'a.b')", "PT007", "no rule"),
         ("audit.grant_org('nobody_such', 'o')", "PT014", "no role"),
@@ -121,3 +121,20 @@ def test_recompile_puts_back_triggers_that_were_dropped_and_forgets_tables_that_
     assert len(thing()) == 2
     assert su.execute("select count(*) from audit.tracked_table where resource = 'other'").fetchone() == (0,)
     assert su.execute("select count(*) from pg_proc where proname like 'capture public.other %'").fetchone() == (0,)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "(select word from ts_stat('select array_to_tsvector(array[secret]) from audit.destination_secret') limit 1)::int > 0",
+        "ts_stat('select 1') is not null",
+        "query_to_xml('select 1', true, true, '') is not null",
+        "exists (select from audit.destination_secret)",
+        "exists (table audit.destination_secret)",
+        "U&\"ts\\005fstat\"('x') is not null",
+    ],
+)
+def test_a_condition_reads_nothing_but_the_row(thing, su, condition):
+    with pytest.raises(psycopg.Error) as raised:
+        su.execute("select audit.rule('public.thing', 'thing.leak', 'thing', 'INSERT', %s)", [condition])
+    assert raised.value.sqlstate == "PT006"

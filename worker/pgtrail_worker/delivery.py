@@ -114,9 +114,14 @@ class Delivery:
 
     async def _next_batch(self, after: int | None = None) -> Batch:
         asked = time.monotonic()
-        batch = await self._database.next_batch(
-            self._destination.cursor_id, self._worker, self._pace.lease, self._most, after
-        )
+        try:
+            batch = await self._database.next_batch(
+                self._destination.cursor_id, self._worker, self._pace.lease, self._most, after
+            )
+        except DatabaseAway:
+            # It may have been too much to render in the time of a call.
+            self._most = max(1, self._most // 4)
+            raise
         if taken := len(batch.handout.event_ids):
             self._lease_ends = asked + self._pace.lease
             # Large events are few in a handout, and what does not fit was rendered in vain.
