@@ -186,7 +186,6 @@ def test_a_client_certificate_is_shown_where_nginx_requires_one(start_nginx, for
     assert sink.ids == wanted(su)
 
 
-@pytest.mark.xfail(strict=True, reason="nginx says 400, which is taken for a refusal of each event")
 def test_without_its_client_certificate_the_destination_is_held_and_no_event_is_buried(
     start_nginx, forward, sink, wait_until
 ):

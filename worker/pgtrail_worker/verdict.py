@@ -105,7 +105,6 @@ Verdict = Delivered | Partial | TooLarge | Poison | Failed
 
 PATIENCE = 60.0
 """After 429 or a time-out the receiver is left alone for this long, in seconds."""
-
 QUICK = 1.0
 """A connection that failed within this time may have met a restart: try again at once. Seconds."""
 
@@ -114,6 +113,8 @@ THROTTLED_STATUS = 429
 GONE_STATUS = 410
 TOO_LARGE_STATUS = 413
 CONFLICT_STATUS = 409
+CERTIFICATE_COMPLAINTS = (b"No required SSL certificate was sent", b"The SSL certificate error")
+"""What nginx answers with HTTP 400 to a client certificate that is missing or not good: no event is to blame."""
 
 
 def judge(answer: Answer, rules: Rules, events: int, now: datetime) -> Verdict:
@@ -149,6 +150,8 @@ def _no_answer(answer: Answer) -> Failed:
 def _by_status(answer: Answer, status: int, rules: Rules, now: datetime) -> Verdict:
     if status in rules.success or (not rules.success and 200 <= status < 300):
         return Delivered()
+    if status == 400 and any(complaint in answer.body for complaint in CERTIFICATE_COMPLAINTS):
+        return Failed("the receiver wants a client certificate, or another one", hold=Hold.ATTENTION)
     return _failure(status, f"the receiver answered HTTP {status}", rules, answer, now)
 
 
