@@ -74,3 +74,32 @@ $$;
 
 comment on function audit.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
+
+create or replace function audit.looks_personal(column_name text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- camelCase is split first, as in audit.looks_secret().
+    select pg_catalog.lower(pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'))
+        ~ '(^|_)(e_?mail|(full|first|last|given|family|middle|user|display)_?name|nick_?name|surname|phone|mobile|avatar|photo|picture|birth_?(day|date)|date_of_birth|street|postal_?code|zip_?code|home_address|ip_address)(_|$)|(^|_)ip$'
+$$;
+
+comment on function audit.looks_personal(text) is
+    'Whether a column of this name tells of a person: audit.erase_actor() replaces what stands in it.';
+
+create or replace function audit.tells_of_a_person(relation regclass)
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_attribute
+        where attrelid = relation and attnum > 0 and not attisdropped and audit.looks_personal(attname)
+    )
+$$;
+
+comment on function audit.tells_of_a_person(regclass) is 'Whether a table has a column that looks personal by its name.';

@@ -9,7 +9,8 @@ create or replace function audit.track(
     label text default null,
     ignore text[] default '{}',
     secret text[] default '{}',
-    reveal text[] default '{}'
+    reveal text[] default '{}',
+    personal boolean default null
 )
 returns void
 language plpgsql
@@ -52,8 +53,8 @@ begin
     end if;
     perform audit.check_category(category_name);
 
-    insert into audit.tracked_table as known (relation, resource, category, org, label, ignore, secret)
-    values (relation, resource_name, category_name, org, label, ignore, redacted)
+    insert into audit.tracked_table as known (relation, resource, category, org, label, ignore, secret, personal)
+    values (relation, resource_name, category_name, org, label, ignore, redacted, personal)
     on conflict on constraint tracked_table_pkey do update
     set
         resource = excluded.resource,
@@ -62,10 +63,13 @@ begin
         label = excluded.label,
         ignore = excluded.ignore,
         secret = excluded.secret,
+        personal = excluded.personal,
         column_numbers = '{}'
-    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret)
-        is distinct from
-        (excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret);
+    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal)
+        is distinct from (
+            excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret,
+            excluded.personal
+        );
 
     perform audit.allow_truncate_to_read(relation);
     perform audit.compile_table(relation);
@@ -82,8 +86,8 @@ begin
 end
 $$;
 
-comment on function audit.track(regclass, text, text, text, text, text[], text[], text[]) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not. Can be called again with other settings. PT001–PT005.';
+comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean) is
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void

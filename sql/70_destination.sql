@@ -98,13 +98,7 @@ returns text
 language sql
 volatile
 as $$
-    -- Two random UUIDs hold 244 random bits.
-    select 'whsec_' || pg_catalog.encode(
-        pg_catalog.sha256(
-            pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
-        ),
-        'base64'
-    )
+    select 'whsec_' || pg_catalog.encode(audit.random_bytes(), 'base64')
 $$;
 
 comment on function audit.new_signing_secret() is 'A signing secret of Standard Webhooks: `whsec_` and 32 bytes in base64.';

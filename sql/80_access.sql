@@ -115,7 +115,7 @@ grant execute on function
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[]),
+    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean),
     audit.untrack(regclass),
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),

@@ -1,0 +1,252 @@
+-- depends: 0005.delivery
+
+set local role audit_owner;
+
+-- What changed its arguments or columns; sql/ makes them anew.
+drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[]);
+drop function if exists audit.remove_destination(text);
+drop function if exists audit.add_destination(
+    text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
+    text, text, text
+);
+
+-- Seals ------------------------------------------------------------------------------------------------------------
+
+create table audit.seal (
+    number bigint primary key,
+    sealed_at timestamptz not null default clock_timestamp(),
+    system_identifier bigint not null,
+    from_snapshot pg_snapshot not null,
+    from_time timestamptz,
+    from_id bigint not null,
+    to_snapshot pg_snapshot not null,
+    to_time timestamptz not null,
+    epoch bigint not null,
+    above_id bigint not null,
+    up_to_id bigint,
+    events bigint not null,
+    first_id bigint not null,
+    last_id bigint not null,
+    personal text[] not null,
+    root bytea not null,
+    previous bytea not null,
+    hash bytea not null,
+    constraint digests_are_sha256 check (length(root) = 32 and length(previous) = 32 and length(hash) = 32),
+    constraint ids_lie_within check (
+        events > 0 and first_id <= last_id and above_id >= epoch and first_id > above_id
+        and (up_to_id is null or last_id <= up_to_id)
+    )
+);
+
+comment on table audit.seal is
+    'One row a seal: the Merkle root over a batch of events, chained to the seal before. Written by audit.seal(); docs/seals.md says how each digest is computed.';
+comment on column audit.seal.number is 'Its place in the chain, from 1, without gaps.';
+comment on column audit.seal.sealed_at is 'When it was made.';
+comment on column audit.seal.system_identifier is 'The cluster that made it.';
+comment on column audit.seal.from_snapshot is 'The batch: what is not visible in this snapshot …';
+comment on column audit.seal.from_time is 'When that was taken; null: before everything.';
+comment on column audit.seal.from_id is 'The highest event id that had been sealed by then.';
+comment on column audit.seal.to_snapshot is '… and visible in this one.';
+comment on column audit.seal.to_time is 'When that was taken.';
+comment on column audit.seal.epoch is 'Events to this id were recorded in an earlier cluster, whose transaction ids mean nothing here.';
+comment on column audit.seal.above_id is 'Of the batch only events with a higher id: an earlier seal, or an earlier cluster, has the others.';
+comment on column audit.seal.up_to_id is 'Of the batch only events to this id: the next seal has the rest; null: all.';
+comment on column audit.seal.events is 'How many events it seals.';
+comment on column audit.seal.first_id is 'The lowest of their ids.';
+comment on column audit.seal.last_id is 'The highest of their ids.';
+comment on column audit.seal.personal is 'Resource types whose rows tell of a person: these rows are committed to under a salt of the resource.';
+comment on column audit.seal.root is 'SHA-256: the root of the Merkle tree (RFC 6962) over the events'' leaves in the order of their ids.';
+comment on column audit.seal.previous is 'The hash of the seal before; of the first, 32 zero bytes.';
+comment on column audit.seal.hash is 'SHA-256 over all of the above but the leaves.';
+
+create table audit.seal_leaves (
+    number bigint primary key references audit.seal (number),
+    ids bigint[] not null,
+    leaves bytea not null,
+    constraint a_leaf_an_event check (length(leaves) = 32 * cardinality(ids))
+);
+-- Digests do not compress.
+alter table audit.seal_leaves alter column leaves set storage external;
+
+comment on table audit.seal_leaves is
+    'The leaves of each seal''s tree: they say which event it is that does not match, and stay when retention drops the events.';
+comment on column audit.seal_leaves.number is 'The seal.';
+comment on column audit.seal_leaves.ids is 'The ids of its events, ascending.';
+comment on column audit.seal_leaves.leaves is 'Their leaf hashes (SHA-256, RFC 6962), 32 bytes each, in the same order.';
+
+create table audit.seal_head (
+    only_row boolean primary key default true,
+    number bigint not null default 0,
+    hash bytea not null default decode(repeat('00', 32), 'hex'),
+    system_identifier bigint not null,
+    from_snapshot pg_snapshot not null default '1:1:',
+    from_time timestamptz,
+    from_id bigint not null default 0,
+    to_snapshot pg_snapshot,
+    to_time timestamptz,
+    epoch bigint not null default 0,
+    above_id bigint not null default 0,
+    constraint one_row_only check (only_row),
+    constraint batch_has_a_time check ((to_snapshot is null) = (to_time is null))
+);
+
+insert into audit.seal_head (system_identifier) select system_identifier from pg_control_system();
+
+comment on table audit.seal_head is
+    'Where the next seal begins: one row, which is also the lock that makes one sealer work at a time.';
+comment on column audit.seal_head.only_row is 'Always true: holds the table to one row.';
+comment on column audit.seal_head.number is 'The last seal; 0: there is none.';
+comment on column audit.seal_head.hash is 'Its hash.';
+comment on column audit.seal_head.system_identifier is 'The cluster that made it.';
+comment on column audit.seal_head.from_snapshot is 'Where the batch in progress, or the next one, begins.';
+comment on column audit.seal_head.from_time is 'When that snapshot was taken; null: before everything.';
+comment on column audit.seal_head.from_id is 'The highest event id that had been sealed by then.';
+comment on column audit.seal_head.to_snapshot is 'The end of a batch of which a part is sealed; null: none is in progress.';
+comment on column audit.seal_head.to_time is 'When that was taken.';
+comment on column audit.seal_head.epoch is 'Events to this id were recorded in an earlier cluster.';
+comment on column audit.seal_head.above_id is 'Of the batch in progress events to this id are sealed.';
+
+create table audit.salt (
+    kind text not null,
+    type text not null,
+    id text not null,
+    salt bytea not null,
+    primary key (kind, type, id),
+    constraint kind_is_known check (kind in ('actor', 'resource')),
+    constraint salt_is_long_enough check (length(salt) = 32)
+);
+
+comment on table audit.salt is
+    'What blinds the personal fields in the leaves: without it nobody can guess a name and see whether it fits. Nobody reads it; audit.erase_actor() destroys a person''s.';
+comment on column audit.salt.kind is '`actor`: blinds who did it; `resource`: blinds the rows of a resource that tells of a person.';
+comment on column audit.salt.type is 'The actor''s or the resource''s type.';
+comment on column audit.salt.id is 'Its id.';
+comment on column audit.salt.salt is '32 random bytes.';
+
+alter table audit.tracked_table add column personal boolean;
+comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
+
+alter table audit.destination
+    add column seals boolean not null default false,
+    add column leaving boolean not null default false;
+comment on column audit.destination.seals is 'Whether seals are forwarded to it, whatever its filters.';
+comment on column audit.destination.leaving is 'Whether it has been removed, and still gets what was recorded until then.';
+
+-- Erasure ----------------------------------------------------------------------------------------------------------
+
+create table audit.erasure (
+    id bigint generated always as identity primary key,
+    pseudonym text not null unique,
+    reason text not null,
+    erased_by name not null default session_user,
+    erased_at timestamptz not null default clock_timestamp(),
+    xid xid8 not null default pg_current_xact_id(),
+    event_id bigint,
+    constraint reason_is_given check (reason ~ '\S')
+);
+
+comment on table audit.erasure is 'One row for each time that a person''s fields were replaced. Written by audit.erase_actor().';
+comment on column audit.erasure.id is 'Identity.';
+comment on column audit.erasure.pseudonym is 'What stands in place of the person''s fields.';
+comment on column audit.erasure.reason is 'Why, as whoever erased says.';
+comment on column audit.erasure.erased_by is 'The role that did it.';
+comment on column audit.erasure.erased_at is 'When.';
+comment on column audit.erasure.xid is 'The transaction: only in it may events be changed, and in them only these fields.';
+comment on column audit.erasure.event_id is 'The event audit.actor_erased, whose `digest` covers the rows of audit.erased_part.';
+
+create table audit.erased_part (
+    event_id bigint not null,
+    part text not null,
+    erasure_id bigint not null references audit.erasure (id),
+    commitment bytea not null,
+    redacted bytea not null,
+    primary key (event_id, part),
+    constraint part_is_known check (part in ('actor', 'rows')),
+    constraint digests_are_sha256 check (length(commitment) = 32 and length(redacted) = 32)
+);
+
+comment on table audit.erased_part is
+    'What an erased part of an event was sealed as, in place of what can no longer be computed.';
+comment on column audit.erased_part.event_id is 'The event.';
+comment on column audit.erased_part.part is '`actor`: id, label, address and user agent; `rows`: label, before and after.';
+comment on column audit.erased_part.erasure_id is 'The erasure (the last one, where there were several).';
+comment on column audit.erased_part.commitment is 'The salted commitment (SHA-256) that stands in the leaf.';
+comment on column audit.erased_part.redacted is 'SHA-256 of the part as it stands since: a later change of it shows too.';
+
+-- Only these, and only inside an erasure: see audit.refuse_change().
+grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
+
+-- Retention --------------------------------------------------------------------------------------------------------
+
+create table audit.retention (
+    id integer generated always as identity primary key,
+    category text unique nulls not distinct references audit.category (name),
+    keep interval not null,
+    constraint keep_is_at_least_a_day check (keep >= interval '1 day')
+);
+
+comment on table audit.retention is 'For how long events are kept: a default, and exceptions by category. Without a row everything is kept.';
+comment on column audit.retention.id is 'Identity.';
+comment on column audit.retention.category is 'The category; null: all that have no row of their own.';
+comment on column audit.retention.keep is 'For how long after they occurred.';
+
+create table audit.legal_hold (
+    name text primary key,
+    org_id text,
+    since timestamptz,
+    until timestamptz,
+    reason text not null,
+    placed_by name not null default session_user,
+    placed_at timestamptz not null default now(),
+    constraint reason_is_given check (reason ~ '\S')
+);
+
+comment on table audit.legal_hold is 'What retention may not drop, however old. Written by audit.place_hold() and audit.release_hold().';
+comment on column audit.legal_hold.name is 'What commands take.';
+comment on column audit.legal_hold.org_id is 'Only events of this organization; null: all.';
+comment on column audit.legal_hold.since is 'Only events that occurred at this time or later; null: from the beginning.';
+comment on column audit.legal_hold.until is 'Only events that occurred before this time; null: without an end.';
+comment on column audit.legal_hold.reason is 'Why.';
+comment on column audit.legal_hold.placed_by is 'The role that placed it.';
+comment on column audit.legal_hold.placed_at is 'When.';
+
+create table audit.dropped_partition (
+    name text primary key,
+    begins timestamptz not null,
+    ends timestamptz not null,
+    events bigint not null,
+    ids int8multirange not null,
+    archive text,
+    archive_sha256 bytea,
+    dropped_by name not null default session_user,
+    dropped_at timestamptz not null default clock_timestamp(),
+    event_id bigint,
+    constraint archive_has_a_digest check ((archive is null) = (archive_sha256 is null))
+);
+
+comment on table audit.dropped_partition is 'The partitions that retention has dropped: which events they held, and where these are archived.';
+comment on column audit.dropped_partition.name is 'The partition.';
+comment on column audit.dropped_partition.begins is 'It held events from this time …';
+comment on column audit.dropped_partition.ends is '… to before this one.';
+comment on column audit.dropped_partition.events is 'How many.';
+comment on column audit.dropped_partition.ids is 'Their ids.';
+comment on column audit.dropped_partition.archive is 'The name of the archive''s file; null: it was dropped without.';
+comment on column audit.dropped_partition.archive_sha256 is 'SHA-256 of that file.';
+comment on column audit.dropped_partition.dropped_by is 'The role that dropped it.';
+comment on column audit.dropped_partition.dropped_at is 'When.';
+comment on column audit.dropped_partition.event_id is 'The event audit.partition_dropped, which has the SHA-256 of ids::text.';
+
+-- What happens when recording fails --------------------------------------------------------------------------------
+
+create table audit.policy (
+    only_row boolean primary key default true,
+    on_failure text not null default 'refuse',
+    constraint one_row_only check (only_row),
+    constraint on_failure_is_known check (on_failure in ('refuse', 'continue'))
+);
+
+insert into audit.policy default values;
+
+comment on table audit.policy is 'What holds for the whole log: one row. Written by audit.set_on_failure().';
+comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
+comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';

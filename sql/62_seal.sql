@@ -1,0 +1,838 @@
+-- Seals: a hash over each batch of events, chained to the one before. docs/seals.md has every byte of it.
+
+create or replace function audit.random_bytes()
+returns bytea
+language sql
+volatile
+as $$
+    -- Two random UUIDs hold 244 random bits.
+    select pg_catalog.sha256(
+        pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+    )
+$$;
+
+comment on function audit.random_bytes() is '32 random bytes.';
+
+-- The canonical form of an event -----------------------------------------------------------------------------------
+
+create or replace function audit.actor_part(event audit.event)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text
+$$;
+
+comment on function audit.actor_part(audit.event) is
+    'Canonical text of the fields that tell who did it: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
+
+create or replace function audit.rows_part(event audit.event)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.json_build_array(event.resource_label, event.before, event.after)::text
+$$;
+
+comment on function audit.rows_part(audit.event) is
+    'Canonical text of the rows: a JSON array of resource_label, before, after.';
+
+create or replace function audit.commitment(salt bytea, part text)
+returns bytea
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.sha256(coalesce(salt, '') || pg_catalog.convert_to(part, 'UTF8'))
+$$;
+
+comment on function audit.commitment(bytea, text) is
+    'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it holds whoever made it to the part, and does not give the part away.';
+
+create or replace function audit.event_text(event audit.event, actor_commitment bytea, rows_commitment bytea)
+returns text
+language sql
+stable
+parallel safe
+as $$
+    select pg_catalog.json_build_array(
+        'pgtrail event 1',
+        event.id,
+        event.xid::text,
+        audit.rfc3339(event.occurred_at),
+        event.org_id,
+        event.category,
+        event.action,
+        event.operation,
+        event.table_name,
+        event.resource_type,
+        event.resource_id,
+        event.request_id,
+        event.reason,
+        event.actor_type,
+        event.db_role,
+        event.client_addr,
+        event.application_name,
+        event.changed,
+        pg_catalog.encode(actor_commitment, 'hex'),
+        pg_catalog.encode(rows_commitment, 'hex')
+    )::text
+$$;
+
+comment on function audit.event_text(audit.event, bytea, bytea) is
+    'The canonical text of an event: a JSON array of its fields, with commitments in place of its two parts. docs/seals.md.';
+
+create or replace function audit.merkle_leaf(canonical text)
+returns bytea
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.sha256('\x00' || pg_catalog.convert_to(canonical, 'UTF8'))
+$$;
+
+comment on function audit.merkle_leaf(text) is 'The hash of a leaf (RFC 6962, 2.1): SHA-256 over a zero byte and the text in UTF-8.';
+
+create or replace function audit.merkle_parents(level bytea)
+returns bytea
+language sql
+immutable
+parallel safe
+as $$
+    -- Pair by pair from the left; one that is left over goes up as it is. That is the tree of the RFC.
+    select pg_catalog.string_agg(
+        case
+            when pg_catalog.length(level) - place >= 64 then
+                pg_catalog.sha256('\x01' || pg_catalog.substr(level, place + 1, 64))
+            else pg_catalog.substr(level, place + 1, 32)
+        end,
+        '' order by place
+    )
+    from pg_catalog.generate_series(0, pg_catalog.length(level) - 1, 64) as place
+$$;
+
+comment on function audit.merkle_parents(bytea) is
+    'The level of a Merkle tree above one: nodes of 32 bytes, one after the other (RFC 6962, 2.1).';
+
+create or replace function audit.merkle_root(leaves bytea)
+returns bytea
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    level bytea := leaves;
+begin
+    while length(level) > 32
+    loop
+        level := audit.merkle_parents(level);
+    end loop;
+    return case level when '' then sha256('') else level end;
+end
+$$;
+
+comment on function audit.merkle_root(bytea) is
+    'The root (RFC 6962, 2.1; 32 bytes) over leaf hashes, 32 bytes each, one after the other.';
+
+create or replace function audit.seal_text(seal audit.seal)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.json_build_array(
+        'pgtrail seal 1',
+        seal.number,
+        audit.rfc3339(seal.sealed_at),
+        seal.system_identifier::text,
+        seal.from_snapshot::text,
+        audit.rfc3339(seal.from_time),
+        seal.from_id,
+        seal.to_snapshot::text,
+        audit.rfc3339(seal.to_time),
+        seal.epoch,
+        seal.above_id,
+        seal.up_to_id,
+        seal.events,
+        seal.first_id,
+        seal.last_id,
+        seal.personal,
+        pg_catalog.encode(seal.root, 'hex'),
+        pg_catalog.encode(seal.previous, 'hex')
+    )::text
+$$;
+
+comment on function audit.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/seals.md.';
+
+create or replace function audit.seal_hash(seal audit.seal)
+returns bytea
+language sql
+stable
+as $$
+    select pg_catalog.sha256(pg_catalog.convert_to(audit.seal_text(seal), 'UTF8'))
+$$;
+
+comment on function audit.seal_hash(audit.seal) is 'The hash of a seal, 32 bytes.';
+
+-- Which events, and what they come to ------------------------------------------------------------------------------
+
+create or replace function audit.next_epoch(seal audit.seal)
+returns bigint
+language sql
+stable
+as $$
+    select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch
+$$;
+
+comment on function audit.next_epoch(audit.seal) is
+    'Events above this id were recorded after the database had been restored into another cluster; null: it has not been.';
+
+create or replace function audit.sealed_events(seal audit.seal)
+returns setof audit.event
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
+begin
+    -- A part of a large batch is found by id, a whole one by transaction.
+    if seal.up_to_id is null then
+        return query
+        select event.*
+        from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+        where event.id > seal.above_id and (high_id is null or event.id <= high_id);
+    else
+        return query
+        select event.*
+        from audit.event
+        where event.id > seal.above_id
+            and event.id <= high_id
+            and (
+                event.xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
+                or event.xid >= pg_snapshot_xmax(seal.from_snapshot)
+            )
+            and pg_visible_in_snapshot(event.xid, seal.to_snapshot);
+    end if;
+end
+$$;
+
+comment on function audit.sealed_events(audit.seal) is 'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled.';
+
+create or replace function audit.event_leaves(seal audit.seal)
+returns table (event audit.event, leaf bytea)
+language sql
+stable
+as $$
+    select
+        event,
+        audit.merkle_leaf(
+            audit.event_text(
+                event,
+                coalesce(erased_actor.commitment, audit.commitment(actor_salt.salt, audit.actor_part(event))),
+                coalesce(erased_rows.commitment, audit.commitment(rows_salt.salt, audit.rows_part(event)))
+            )
+        )
+    from audit.sealed_events(seal) as event
+    left join audit.salt as actor_salt
+        on (actor_salt.kind, actor_salt.type, actor_salt.id) = ('actor', event.actor_type, event.actor_id)
+    left join audit.salt as rows_salt
+        on (rows_salt.kind, rows_salt.type, rows_salt.id) = ('resource', event.resource_type, event.resource_id)
+        and event.resource_type = any (seal.personal)
+    left join audit.erased_part as erased_actor
+        on (erased_actor.event_id, erased_actor.part) = (event.id, 'actor')
+    left join audit.erased_part as erased_rows
+        on (erased_rows.event_id, erased_rows.part) = (event.id, 'rows')
+$$;
+
+comment on function audit.event_leaves(audit.seal) is 'The events of a seal''s batch, each with its leaf hash as it is now.';
+
+-- Sealing ----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.seal(p_max_events integer default 65536)
+returns audit.seal
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    head audit.seal_head;
+    seal audit.seal;
+    leaves audit.seal_leaves;
+begin
+    select * into head from audit.seal_head for update skip locked;
+    if not found then
+        return null;
+    end if;
+    if head.to_snapshot is null then
+        head := audit.begin_sealing(head);
+    end if;
+    if head.to_snapshot is null then
+        return null;
+    end if;
+
+    seal.number := head.number + 1;
+    seal.sealed_at := clock_timestamp();
+    seal.system_identifier := head.system_identifier;
+    seal.from_snapshot := head.from_snapshot;
+    seal.from_time := head.from_time;
+    seal.from_id := head.from_id;
+    seal.to_snapshot := head.to_snapshot;
+    seal.to_time := head.to_time;
+    seal.epoch := head.epoch;
+    seal.above_id := head.above_id;
+    seal.up_to_id := audit.last_of_part(seal, p_max_events);
+    seal.personal := array(
+        select distinct resource
+        from audit.tracked_table
+        where coalesce(personal, audit.tells_of_a_person(relation))
+        order by resource
+    );
+    seal.previous := head.hash;
+
+    perform audit.salt_persons(seal);
+    select array_agg((hashed.event).id order by (hashed.event).id), string_agg(hashed.leaf, '' order by (hashed.event).id)
+    into leaves.ids, leaves.leaves
+    from audit.event_leaves(seal) as hashed;
+    seal.events := cardinality(leaves.ids);
+    seal.first_id := leaves.ids[1];
+    seal.last_id := leaves.ids[seal.events];
+    seal.root := audit.merkle_root(leaves.leaves);
+    seal.hash := audit.seal_hash(seal);
+    leaves.number := seal.number;
+
+    insert into audit.seal values (seal.*);
+    insert into audit.seal_leaves values (leaves.*);
+    perform audit.move_head(seal);
+    perform audit.announce_seal(seal);
+    return seal;
+end
+$$;
+
+comment on function audit.seal(integer) is
+    'Seals the events since the last seal, or the first of them: at most p_max_events. Null: there is nothing to seal, or another session is sealing. Call it until it returns null. The worker does, every ten seconds; pg_cron can.';
+
+create or replace function audit.begin_sealing(head audit.seal_head)
+returns audit.seal_head
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    taken_at timestamptz := clock_timestamp();
+    -- Taken after the head was locked: what another sealer sealed is behind it.
+    present pg_snapshot := pg_current_snapshot();
+begin
+    if head.system_identifier <> audit.system_identifier() then
+        head := audit.follow_restore(head, present);
+    end if;
+    if head.to_snapshot is not null then
+        return head;
+    end if;
+    -- A seal that announces a seal would go on for ever.
+    if exists (
+        select
+        from audit.batch(head.from_snapshot, present) as event
+        where event.id > head.epoch and event.action <> 'audit.sealed'
+    )
+    then
+        head.to_snapshot := present;
+        head.to_time := taken_at;
+        head.above_id := head.epoch;
+    end if;
+    return head;
+end
+$$;
+
+comment on function audit.begin_sealing(audit.seal_head) is
+    'The head with the batch that is to be sealed next; to_snapshot null: nothing is to be sealed.';
+
+create or replace function audit.follow_restore(head audit.seal_head, present pg_snapshot)
+returns audit.seal_head
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    last_foreign bigint;
+    highest_xid xid8;
+begin
+    -- Where transaction ids go on from where they were (pg_upgrade), so does the chain.
+    if pg_snapshot_xmax(present) < pg_snapshot_xmax(head.from_snapshot) then
+        select max(event.id), max(event.xid)
+        into last_foreign, highest_xid
+        from audit.event
+        where event.id > head.epoch
+            and (
+                event.xid >= pg_snapshot_xmax(head.from_snapshot)
+                or event.xid = any (array(select pg_snapshot_xip(head.from_snapshot)))
+            );
+        if last_foreign is not null then
+            -- What was recorded there and not sealed: one last batch by the transaction ids of that cluster.
+            head.to_snapshot := format('%1$s:%1$s:', highest_xid::text::numeric + 1);
+            head.to_time := clock_timestamp();
+            head.above_id := head.epoch;
+            return head;
+        end if;
+        head.epoch := coalesce((select max(last_id) from audit.seal), 0);
+        head.from_snapshot := '1:1:';
+        head.from_time := null;
+        head.from_id := 0;
+    end if;
+    head.system_identifier := audit.system_identifier();
+    update audit.seal_head
+    set
+        system_identifier = head.system_identifier,
+        epoch = head.epoch,
+        from_snapshot = head.from_snapshot,
+        from_time = head.from_time,
+        from_id = head.from_id;
+    return head;
+end
+$$;
+
+comment on function audit.follow_restore(audit.seal_head, pg_snapshot) is
+    'The head in a cluster that the database was restored into: first with what was not sealed in the old one, then as a new epoch.';
+
+create or replace function audit.last_of_part(seal audit.seal, max_events integer)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+-- In the order of the primary key, and no further than it takes.
+set enable_sort = off
+set enable_bitmapscan = off
+as $$
+declare
+    high_id bigint := audit.next_epoch(seal);
+    last_id bigint;
+begin
+    if (
+        select count(*) <= max_events
+        from (
+            select
+            from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+            where event.id > seal.above_id and (high_id is null or event.id <= high_id)
+            limit max_events + 1
+        ) as first
+    )
+    then
+        return null;
+    end if;
+    select event.id
+    into strict last_id
+    from audit.event
+    where event.id > seal.above_id
+        and (high_id is null or event.id <= high_id)
+        and (
+            event.xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
+            or event.xid >= pg_snapshot_xmax(seal.from_snapshot)
+        )
+        and pg_visible_in_snapshot(event.xid, seal.to_snapshot)
+    order by event.id
+    offset max_events - 1
+    limit 1;
+    return last_id;
+end
+$$;
+
+comment on function audit.last_of_part(audit.seal, integer) is
+    'The last id of the first so many events of a seal''s batch; null: it has no more than that.';
+
+create or replace function audit.salt_persons(seal audit.seal)
+returns void
+language sql
+volatile
+as $$
+    insert into audit.salt (kind, type, id, salt)
+    select person.kind, person.type, person.id, audit.random_bytes()
+    from (
+        select distinct 'actor' as kind, actor_type as type, actor_id as id
+        from audit.sealed_events(seal)
+        where actor_id is not null
+        union all
+        select distinct 'resource', resource_type, resource_id
+        from audit.sealed_events(seal)
+        where resource_type = any (seal.personal) and resource_id is not null
+    ) as person
+    where not exists (
+        select from audit.salt where (salt.kind, salt.type, salt.id) = (person.kind, person.type, person.id)
+    )
+$$;
+
+comment on function audit.salt_persons(audit.seal) is 'Makes the salts that the events of a seal''s batch lack.';
+
+create or replace function audit.move_head(seal audit.seal)
+returns void
+language sql
+volatile
+as $$
+    update audit.seal_head
+    set
+        number = seal.number,
+        hash = seal.hash,
+        from_snapshot = case when seal.up_to_id is null then seal.to_snapshot else seal.from_snapshot end,
+        from_time = case when seal.up_to_id is null then seal.to_time else seal.from_time end,
+        from_id = case when seal.up_to_id is null then greatest(seal.from_id, seal.last_id) else seal.from_id end,
+        to_snapshot = case when seal.up_to_id is not null then seal.to_snapshot end,
+        to_time = case when seal.up_to_id is not null then seal.to_time end,
+        above_id = coalesce(seal.up_to_id, seal.epoch)
+$$;
+
+comment on function audit.move_head(audit.seal) is 'Lets the next seal begin where this one ends.';
+
+create or replace function audit.announce_seal(seal audit.seal)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from audit.destination where seals) then
+        perform audit.record('audit.sealed', 'seal', seal.number::text, null, null, audit.seal_object(seal));
+    end if;
+end
+$$;
+
+comment on function audit.announce_seal(audit.seal) is 'Records a seal as an event, where a destination asks for seals: what the SIEM has can''t be rewritten here.';
+
+create or replace function audit.seal_object(seal audit.seal)
+returns jsonb
+language sql
+stable
+as $$
+    select pg_catalog.jsonb_build_object(
+        'number', seal.number,
+        'sealed_at', audit.rfc3339(seal.sealed_at),
+        'events', seal.events,
+        'first_id', seal.first_id,
+        'last_id', seal.last_id,
+        'root', pg_catalog.encode(seal.root, 'hex'),
+        'previous', pg_catalog.encode(seal.previous, 'hex'),
+        'hash', pg_catalog.encode(seal.hash, 'hex')
+    )
+$$;
+
+comment on function audit.seal_object(audit.seal) is 'What of a seal is kept elsewhere, as an anchor: number, root, hash and what they cover; digests in hex.';
+
+-- Verifying --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.check_seal(p_number bigint)
+returns table (event_id bigint, problem text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal;
+    before audit.seal;
+    sealed audit.seal_leaves;
+    present audit.seal_leaves;
+begin
+    select * into seal from audit.seal where number = p_number;
+    if not found then
+        return query values (null::bigint, 'it is missing');
+        return;
+    end if;
+    if seal.hash <> audit.seal_hash(seal) then
+        return query values (null::bigint, 'it was changed: its hash is another');
+    end if;
+
+    select * into before from audit.seal where number = p_number - 1;
+    if seal.previous <> coalesce(before.hash, decode(repeat('00', 32), 'hex')) then
+        return query values (null::bigint, 'the chain is broken: it follows another seal than the one before it');
+    elsif not audit.follows(seal, before) then
+        return query values (null::bigint, 'it does not begin where the seal before it ends');
+    end if;
+
+    select * into sealed from audit.seal_leaves where number = p_number;
+    if not found or audit.merkle_root(sealed.leaves) <> seal.root then
+        return query values (null::bigint, 'its list of leaves was changed: it has another root');
+    end if;
+
+    select array_agg((hashed.event).id order by (hashed.event).id), string_agg(hashed.leaf, '' order by (hashed.event).id)
+    into present.ids, present.leaves
+    from audit.event_leaves(seal) as hashed;
+    if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
+        return query select * from audit.differing_leaves(sealed, present);
+    end if;
+    return query select * from audit.misdated_events(seal);
+    return query select * from audit.changed_since_erased(seal);
+end
+$$;
+
+comment on function audit.check_seal(bigint) is
+    'What does not match in a seal: the seal itself (event_id null) or events of its batch. No rows: it holds.';
+
+create or replace function audit.follows(seal audit.seal, before audit.seal)
+returns boolean
+language sql
+immutable
+as $$
+    select case
+        when seal.number = 1 then seal.from_snapshot::text = '1:1:' and seal.above_id = seal.epoch
+        when seal.epoch <> before.epoch then
+            seal.from_snapshot::text = '1:1:' and seal.epoch >= before.last_id and before.up_to_id is null
+        when before.up_to_id is not null then
+            seal.above_id = before.up_to_id
+            and seal.from_snapshot::text = before.from_snapshot::text
+            and seal.to_snapshot::text = before.to_snapshot::text
+        else seal.above_id = seal.epoch and seal.from_snapshot::text = before.to_snapshot::text
+    end
+$$;
+
+comment on function audit.follows(audit.seal, audit.seal) is 'Whether a seal leaves no gap after the seal before it.';
+
+create or replace function audit.differing_leaves(sealed audit.seal_leaves, present audit.seal_leaves)
+returns table (event_id bigint, problem text)
+language sql
+stable
+as $$
+    with was as (
+        select place.id, pg_catalog.substr(sealed.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
+        from pg_catalog.unnest(sealed.ids) with ordinality as place (id, number)
+    ),
+    is_now as (
+        select place.id, pg_catalog.substr(present.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
+        from pg_catalog.unnest(present.ids) with ordinality as place (id, number)
+    )
+    select
+        id,
+        case
+            when is_now.leaf is null then 'it was deleted'
+            when was.leaf is null then 'it was inserted after its batch had been sealed'
+            else 'it was changed'
+        end
+    from was
+    full join is_now using (id)
+    where was.leaf is distinct from is_now.leaf
+        and not (
+            is_now.leaf is null and exists (select from audit.dropped_partition where dropped_partition.ids @> id)
+        )
+    order by id
+$$;
+
+comment on function audit.differing_leaves(audit.seal_leaves, audit.seal_leaves) is
+    'The events whose leaf is not the sealed one, but for those that retention has dropped.';
+
+create or replace function audit.misdated_events(seal audit.seal)
+returns table (event_id bigint, problem text)
+language sql
+stable
+as $$
+    -- Its transaction began after that moment, so that it can't have occurred before; clocks are set by a second or two.
+    select
+        event.id,
+        pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
+    from audit.sealed_events(seal) as event
+    where event.xid >= pg_catalog.pg_snapshot_xmax(seal.from_snapshot)
+        and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
+    union all
+    select
+        event.id,
+        pg_catalog.format('it says that it occurred at %s, but was recorded before %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.to_time))
+    from audit.sealed_events(seal) as event
+    where event.occurred_at > seal.to_time + interval '2 seconds'
+    order by 1
+$$;
+
+comment on function audit.misdated_events(audit.seal) is 'Events that claim another time than that of their batch: they were inserted into the past, or into the future.';
+
+create or replace function audit.changed_since_erased(seal audit.seal)
+returns table (event_id bigint, problem text)
+language sql
+stable
+as $$
+    select event.id, pg_catalog.format('its %s was changed after it had been erased', erased_part.part)
+    from audit.erased_part
+    join audit.event on event.id = erased_part.event_id
+    where erased_part.event_id between seal.first_id and seal.last_id
+        and erased_part.redacted <> audit.commitment(
+            null, case erased_part.part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end
+        )
+$$;
+
+comment on function audit.changed_since_erased(audit.seal) is 'Events with an erased part that does not stand as the erasure left it.';
+
+create or replace function audit.check_log()
+returns table (subject text, problem text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    head audit.seal_head := (select seal_head from audit.seal_head);
+    last audit.seal := (select seal from audit.seal order by number desc limit 1);
+begin
+    if coalesce(last.number, 0) <> head.number then
+        return query
+        select 'seal ' || missing, 'it is missing: the last seal was number ' || head.number
+        from generate_series(coalesce(last.number, 0) + 1, head.number) as missing;
+    elsif last.hash <> head.hash then
+        return query values ('seal ' || head.number, 'it is not the seal that was made last');
+    end if;
+
+    -- Every id and every transaction id belongs to a seal, or to the one that comes next.
+    return query
+    select 'event ' || event.id, 'it claims a transaction that is in no seal and has not begun either'
+    from audit.event
+    where (
+            event.xid >= pg_snapshot_xmax(pg_current_snapshot())
+            or (
+                event.id <= head.epoch
+                and event.xid >= (select max(pg_snapshot_xmax(to_snapshot)) from audit.seal where epoch < head.epoch)
+            )
+        )
+        and not exists (
+            select
+            from audit.seal
+            where event.id > seal.above_id
+                and (seal.up_to_id is null or event.id <= seal.up_to_id)
+                and event.xid < pg_snapshot_xmax(seal.to_snapshot)
+                and event.id <= coalesce(audit.next_epoch(seal), event.id)
+        )
+        and event.xid is distinct from pg_current_xact_id_if_assigned()
+        and head.system_identifier = audit.system_identifier();
+
+    return query
+    select 'erasure ' || erasure.id, 'it is not what its event says'
+    from audit.erasure
+    left join audit.event on event.id = erasure.event_id and event.action = 'audit.actor_erased'
+    where not exists (select from audit.dropped_partition where ids @> erasure.event_id)
+        and event.after ->> 'digest' is distinct from encode(audit.erasure_digest(erasure.id), 'hex');
+
+    return query
+    select 'partition ' || dropped.name, 'it is not what the event of its removal says'
+    from audit.dropped_partition as dropped
+    left join audit.event on event.id = dropped.event_id and event.action = 'audit.partition_dropped'
+    where not exists (select from audit.dropped_partition as other where other.ids @> dropped.event_id)
+        and event.after ->> 'ids_sha256' is distinct from encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex');
+end
+$$;
+
+comment on function audit.check_log() is
+    'What does not match beside the seals: the end of the chain, events outside of every batch, erasures and dropped partitions. No rows: it holds.';
+
+-- Proofs -----------------------------------------------------------------------------------------------------------
+
+create or replace function audit.merkle_path(leaves bytea, leaf_index integer)
+returns bytea[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    level bytea := leaves;
+    place integer := leaf_index;
+    sibling bytea;
+    path bytea[] := '{}';
+begin
+    while length(level) > 32
+    loop
+        sibling := substr(level, (place # 1) * 32 + 1, 32);
+        -- The one that is left over has none, and goes up as it is.
+        if sibling <> '' then
+            path := path || sibling;
+        end if;
+        level := audit.merkle_parents(level);
+        place := place / 2;
+    end loop;
+    return path;
+end
+$$;
+
+comment on function audit.merkle_path(bytea, integer) is
+    'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit.merkle_root() takes them.';
+
+create or replace function audit.prove(p_event_id bigint)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Under the caller's own row-level security: who may not read the event gets no proof of it.
+    event audit.event := (select event from audit.event where id = p_event_id);
+begin
+    if event.id is null then
+        raise exception using
+            errcode = 'PT019',
+            message = format('there is no event %s that you may read', p_event_id),
+            hint = 'pgtrail log shows the ids.';
+    end if;
+    return audit.proof(event);
+end
+$$;
+
+comment on function audit.prove(bigint) is
+    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail verify-proof; docs/seals.md). PT019.';
+
+create or replace function audit.proof(event audit.event)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal;
+    sealed audit.seal_leaves;
+    place integer;
+    actor_commitment bytea;
+    rows_commitment bytea;
+    actor_salt bytea := (
+        select salt from audit.salt where (kind, type, id) = ('actor', event.actor_type, event.actor_id)
+    );
+    rows_salt bytea;
+begin
+    -- Salts are for those alone who know the whole event.
+    if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
+        raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
+    end if;
+    select found_seal.*
+    into seal
+    from audit.seal as found_seal
+    join audit.seal_leaves using (number)
+    where event.id between found_seal.first_id and found_seal.last_id
+        and event.id = any (seal_leaves.ids);
+    if not found then
+        raise exception using
+            errcode = 'PT020',
+            message = format('event %s is not sealed yet', event.id),
+            hint = 'The worker seals every few seconds; pgtrail seal does it now.';
+    end if;
+    select * into sealed from audit.seal_leaves where number = seal.number;
+    place := array_position(sealed.ids, event.id) - 1;
+    if event.resource_type = any (seal.personal) then
+        rows_salt := (
+            select salt from audit.salt where (kind, type, id) = ('resource', event.resource_type, event.resource_id)
+        );
+    end if;
+    actor_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'actor');
+    rows_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'rows');
+    return jsonb_build_object(
+        'proof', 'pgtrail proof 1',
+        'event', audit.event_text(
+            event,
+            coalesce(actor_commitment, audit.commitment(actor_salt, audit.actor_part(event))),
+            coalesce(rows_commitment, audit.commitment(rows_salt, audit.rows_part(event)))
+        ),
+        -- Erased: the commitment stands in the event's text, and can't be opened any more.
+        'actor', case when actor_commitment is null then
+            jsonb_build_object('text', audit.actor_part(event), 'salt', encode(coalesce(actor_salt, ''), 'hex')) end,
+        'rows', case when rows_commitment is null then
+            jsonb_build_object('text', audit.rows_part(event), 'salt', encode(coalesce(rows_salt, ''), 'hex')) end,
+        'leaf_index', place,
+        'path', array(select encode(node, 'hex') from unnest(audit.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
+        'seal', audit.seal_text(seal),
+        'seal_hash', encode(seal.hash, 'hex')
+    );
+end
+$$;
+
+comment on function audit.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
