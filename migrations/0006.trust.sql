@@ -60,7 +60,7 @@ comment on column audit.seal.previous is 'The hash of the seal before; of the fi
 comment on column audit.seal.hash is 'SHA-256 over all of the above but the leaves.';
 
 create table audit.seal_leaves (
-    number bigint primary key references audit.seal (number),
+    number bigint primary key,
     ids bigint[] not null,
     leaves bytea not null,
     constraint a_leaf_an_event check (length(leaves) = 32 * cardinality(ids))
@@ -160,21 +160,23 @@ create table audit.erased_part (
     erasure_id bigint not null references audit.erasure (id),
     commitment bytea not null,
     redacted bytea not null,
-    primary key (event_id, part),
+    superseded boolean not null default false,
+    primary key (event_id, part, erasure_id),
     constraint part_is_known check (part in ('actor', 'rows')),
     constraint digests_are_sha256 check (length(commitment) = 32 and length(redacted) = 32)
 );
+
+create unique index erased_part_in_force on audit.erased_part (event_id, part) where not superseded;
 
 comment on table audit.erased_part is
     'What an erased part of an event was sealed as, in place of what can no longer be computed.';
 comment on column audit.erased_part.event_id is 'The event.';
 comment on column audit.erased_part.part is '`actor`: id, label, address and user agent; `rows`: label, before and after.';
-comment on column audit.erased_part.erasure_id is 'The erasure (the last one, where there were several).';
+comment on column audit.erased_part.erasure_id is 'The erasure.';
+comment on column audit.erased_part.superseded is 'Whether a later erasure replaced the part again.';
 comment on column audit.erased_part.commitment is 'The salted commitment (SHA-256) that stands in the leaf.';
-comment on column audit.erased_part.redacted is 'SHA-256 of the part as it stands since: a later change of it shows too.';
+comment on column audit.erased_part.redacted is 'SHA-256 of the part as this erasure left it: a later change of it shows too.';
 
--- Only these, and only inside an erasure: see audit.refuse_change().
-grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
 -- Retention --------------------------------------------------------------------------------------------------------
 

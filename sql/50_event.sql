@@ -5,6 +5,10 @@ returns trigger
 language plpgsql
 as $$
 begin
+    -- The one way: inside audit.erase_actor(), and no other field than those that tell of a person.
+    if tg_op = 'UPDATE' and tg_table_name like 'event%' and audit.erases_a_person(old, new) then
+        return new;
+    end if;
     raise exception using
         errcode = 'PT008',
         message = pg_catalog.format('%s on %I.%I is refused: the audit log is append-only', tg_op, tg_table_schema, tg_table_name),
@@ -12,7 +16,36 @@ begin
 end
 $$;
 
-comment on function audit.refuse_change() is 'Refuses whatever fires it. PT008.';
+comment on function audit.refuse_change() is
+    'Refuses whatever fires it, but for what audit.erase_actor() does to the personal fields of an event. PT008.';
+
+create or replace function audit.erases_a_person(was audit.event, becomes audit.event)
+returns boolean
+language plpgsql
+stable
+as $$
+begin
+    if not exists (
+        select
+        from audit.erasure
+        where erasure.xid = pg_catalog.pg_current_xact_id_if_assigned() and erasure.erased_at >= pg_catalog.now()
+    )
+    then
+        return false;
+    end if;
+    becomes.actor_id := was.actor_id;
+    becomes.actor_label := was.actor_label;
+    becomes.actor_ip := was.actor_ip;
+    becomes.user_agent := was.user_agent;
+    becomes.resource_label := was.resource_label;
+    becomes.before := was.before;
+    becomes.after := was.after;
+    return was *= becomes;
+end
+$$;
+
+comment on function audit.erases_a_person(audit.event, audit.event) is
+    'Whether this transaction is an erasure, and nothing but personal fields is to change.';
 
 create or replace trigger refuse_change
     before update or delete on audit.event

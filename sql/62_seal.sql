@@ -176,6 +176,22 @@ $$;
 
 comment on function audit.seal_hash(audit.seal) is 'The hash of a seal, 32 bytes.';
 
+create or replace trigger refuse_change
+    before update or delete on audit.seal
+    for each row execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.seal
+    for each statement execute function audit.refuse_change();
+
+create or replace trigger refuse_change
+    before update or delete on audit.seal_leaves
+    for each row execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.seal_leaves
+    for each statement execute function audit.refuse_change();
+
 -- Which events, and what they come to ------------------------------------------------------------------------------
 
 create or replace function audit.next_epoch(seal audit.seal)
@@ -242,9 +258,9 @@ as $$
         on (rows_salt.kind, rows_salt.type, rows_salt.id) = ('resource', event.resource_type, event.resource_id)
         and event.resource_type = any (seal.personal)
     left join audit.erased_part as erased_actor
-        on (erased_actor.event_id, erased_actor.part) = (event.id, 'actor')
+        on (erased_actor.event_id, erased_actor.part) = (event.id, 'actor') and not erased_actor.superseded
     left join audit.erased_part as erased_rows
-        on (erased_rows.event_id, erased_rows.part) = (event.id, 'rows')
+        on (erased_rows.event_id, erased_rows.part) = (event.id, 'rows') and not erased_rows.superseded
 $$;
 
 comment on function audit.event_leaves(audit.seal) is 'The events of a seal''s batch, each with its leaf hash as it is now.';
@@ -651,6 +667,7 @@ as $$
     from audit.erased_part
     join audit.event on event.id = erased_part.event_id
     where erased_part.event_id between seal.first_id and seal.last_id
+        and not erased_part.superseded
         and erased_part.redacted <> audit.commitment(
             null, case erased_part.part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end
         )
@@ -749,6 +766,20 @@ $$;
 comment on function audit.merkle_path(bytea, integer) is
     'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit.merkle_root() takes them.';
 
+create or replace function audit.seal_of(p_event_id bigint)
+returns audit.seal
+language sql
+stable
+as $$
+    select seal
+    from audit.seal
+    join audit.seal_leaves using (number)
+    where p_event_id between seal.first_id and seal.last_id
+        and p_event_id = any (seal_leaves.ids)
+$$;
+
+comment on function audit.seal_of(bigint) is 'The seal that an event is in; null: it is not sealed yet.';
+
 create or replace function audit.prove(p_event_id bigint)
 returns jsonb
 language plpgsql
@@ -794,13 +825,8 @@ begin
     if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
         raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
     end if;
-    select found_seal.*
-    into seal
-    from audit.seal as found_seal
-    join audit.seal_leaves using (number)
-    where event.id between found_seal.first_id and found_seal.last_id
-        and event.id = any (seal_leaves.ids);
-    if not found then
+    seal := audit.seal_of(event.id);
+    if seal.number is null then
         raise exception using
             errcode = 'PT020',
             message = format('event %s is not sealed yet', event.id),
@@ -813,8 +839,8 @@ begin
             select salt from audit.salt where (kind, type, id) = ('resource', event.resource_type, event.resource_id)
         );
     end if;
-    actor_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'actor');
-    rows_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'rows');
+    actor_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'actor' and not superseded);
+    rows_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'rows' and not superseded);
     return jsonb_build_object(
         'proof', 'pgtrail proof 1',
         'event', audit.event_text(

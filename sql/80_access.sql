@@ -72,7 +72,9 @@ revoke execute on all functions in schema audit from public;
 alter default privileges for role audit_owner in schema audit revoke execute on functions from public;
 
 -- The owner itself can't change what is recorded.
-revoke update, delete, truncate on audit.event from audit_owner;
+revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves from audit_owner;
+-- Only these fields, and only inside an erasure: audit.refuse_change() sees to it.
+grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
 -- Everyone: an application names its actor without any other grant.
 grant usage on schema audit to public;
@@ -98,7 +100,7 @@ grant execute on function
     audit.uri_escape(text), audit.percent_encode(text), audit.shorten_row(jsonb, integer),
     audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
-    audit.ocsf_unmapped(audit.event)
+    audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event)
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
@@ -109,8 +111,14 @@ grant select on
 grant execute on function
     audit.is_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass)
+    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.seal_object(audit.seal),
+    audit.seal_text(audit.seal)
     to audit_auditor, audit_admin, audit_forwarder;
+grant select on
+    audit.seal, audit.seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
+    to audit_auditor, audit_admin, audit_forwarder;
+grant execute on function audit.seal(integer) to audit_admin, audit_forwarder;
+grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
