@@ -5,6 +5,8 @@ set local role audit_owner;
 -- What changed its arguments or columns; sql/ makes them anew.
 drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[]);
 drop function if exists audit.remove_destination(text);
+drop function if exists audit.compiled_insert(audit.tracked_table, text, text);
+drop function if exists audit.compiled_naming(audit.tracked_table, text);
 drop function if exists audit.add_destination(
     text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
     text, text, text
@@ -128,9 +130,9 @@ comment on column audit.tracked_table.personal is 'Whether its rows tell of a pe
 
 alter table audit.destination
     add column seals boolean not null default false,
-    add column leaving boolean not null default false;
+    add column leaving xid8;
 comment on column audit.destination.seals is 'Whether seals are forwarded to it, whatever its filters.';
-comment on column audit.destination.leaving is 'Whether it has been removed, and still gets what was recorded until then.';
+comment on column audit.destination.leaving is 'The transaction that removed it: it still gets what was recorded until then; null: it has not been removed.';
 
 -- Erasure ----------------------------------------------------------------------------------------------------------
 

@@ -247,7 +247,7 @@ $$;
 comment on function audit.condition_error(regclass, text, text) is
     'Why the expression can''t be a rule''s condition for this table; null: it can.';
 
-create or replace function audit.compiled_naming(tracked audit.tracked_table, row_operation text)
+create or replace function audit.compiled_naming(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns text
 language sql
 stable
@@ -259,7 +259,8 @@ as $$
             audit.compiled_condition(rule.condition) as condition,
             rule.action
         from audit.rule
-        where rule.relation = tracked.relation
+        where with_rules
+            and rule.relation = tracked.relation
             and rule.operation = row_operation
             and audit.condition_error(rule.relation, rule.operation, rule.condition) is null
     ),
@@ -299,13 +300,14 @@ as $$
     )
 $$;
 
-comment on function audit.compiled_naming(audit.tracked_table, text) is
-    'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has.';
+comment on function audit.compiled_naming(audit.tracked_table, text, boolean) is
+    'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has (or without rules).';
 
 create or replace function audit.compiled_insert(
     tracked audit.tracked_table,
     event_operation text,
-    source text default null
+    source text default null,
+    with_rules boolean default true
 )
 returns text
 language plpgsql
@@ -342,62 +344,114 @@ begin
         case row_operation when 'DELETE' then 'null' else audit.compiled_row(tracked, 'new') end,
         case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,
         case when source is not null then source || E'\n    cross join ' else '' end,
-        audit.compiled_naming(tracked, row_operation)
+        audit.compiled_naming(tracked, row_operation, with_rules)
     );
 end
 $$;
 
-comment on function audit.compiled_insert(audit.tracked_table, text, text) is
+comment on function audit.compiled_insert(audit.tracked_table, text, text, boolean) is
     'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables.';
+
+create or replace function audit.compiled_source(tracked audit.tracked_table, event_operation text)
+returns text
+language sql
+stable
+as $$
+    select case
+        -- By rows: the trigger's own variables.
+        when event_operation = 'UPDATE' or (partitioned and event_operation <> 'TRUNCATE') then null
+        when event_operation = 'INSERT' then 'new_rows as new'
+        when event_operation = 'DELETE' then 'old_rows as old'
+        when partitioned then 'only {leaf} as old'
+        else pg_catalog.format('only %s as old', audit.qualified_name(tracked.relation))
+    end
+    from (
+        select relkind = 'p' as partitioned from pg_catalog.pg_class where oid = tracked.relation
+    ) as class
+$$;
+
+comment on function audit.compiled_source(audit.tracked_table, text) is
+    'The FROM item of the rows that a statement changed; null where the trigger has them as `old` and `new`.';
+
+create or replace function audit.compiled_recording(
+    tracked audit.tracked_table, event_operation text, with_rules boolean default true
+)
+returns text
+language sql
+stable
+as $$
+    select case
+        when source ~ '{leaf}' then
+            -- Each leaf has this trigger, and is truncated by itself or with its parent.
+            pg_catalog.format(
+                E'execute replace(\n        %L,\n        ''{leaf}'',\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
+                recording
+            )
+        else recording
+    end
+    from (select audit.compiled_source(tracked, event_operation)) as known (source)
+    cross join lateral (
+        select audit.compiled_insert(tracked, event_operation, source, with_rules)
+    ) as compiled (recording)
+$$;
+
+comment on function audit.compiled_recording(audit.tracked_table, text, boolean) is
+    'SQL that records what a statement changed, with the names that the rules give or the table''s default ones.';
+
+create or replace function audit.compiled_ending(tracked audit.tracked_table, event_operation text)
+returns text
+language sql
+stable
+as $$
+    select E'\n    return null;\n' || case on_failure
+        when 'continue' then
+            pg_catalog.format(
+                E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n'
+                '    begin\n    %s\n    exception\n        when others then\n            null;\n    end;\n'
+                '    perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
+                audit.compiled_recording(tracked, event_operation, with_rules => false),
+                audit.qualified_name(tracked.relation),
+                event_operation
+            )
+        else E'end\n'
+    end
+    from audit.policy
+$$;
+
+comment on function audit.compiled_ending(audit.tracked_table, text) is
+    'How a trigger function ends: by itself; or, where the policy prefers that the application goes on, by recording what can be recorded.';
 
 create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
 returns text
-language plpgsql
+language sql
 stable
 as $$
-declare
-    partitioned boolean := (select relkind = 'p' from pg_catalog.pg_class where oid = tracked.relation);
-    heading text := pg_catalog.format(
+    select pg_catalog.format(
         E'-- %s on %s, compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
         event_operation,
         -- A line break in a name must not end the comment.
         pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  ')
-    );
-    wake constant text := E'\n    perform audit.wake();\n    return null;\nend\n';
-    wake_if_found constant text := E'\n    if found then\n        perform audit.wake();\n    end if;\n    return null;\nend\n';
-begin
-    return case
-        when event_operation = 'UPDATE' then
-            heading || pg_catalog.format(
-                E'begin\n    if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
-                audit.compiled_image(tracked, 'old'),
-                audit.compiled_image(tracked, 'new')
-            )
-            || audit.compiled_insert(tracked, event_operation)
-            || wake
-        when event_operation = 'TRUNCATE' and partitioned then
-            -- Each leaf has this trigger, and is truncated by itself or with its parent.
-            heading || pg_catalog.format(
-                E'begin\n    execute replace(\n        %L,\n        ''{leaf}'',\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
-                audit.compiled_insert(tracked, event_operation, 'only {leaf} as old')
-            )
-            || wake
-        when event_operation = 'TRUNCATE' then
-            heading || E'#variable_conflict use_column\nbegin\n    '
-            || audit.compiled_insert(
-                tracked, event_operation, pg_catalog.format('only %s as old', audit.qualified_name(tracked.relation))
-            )
-            || wake_if_found
-        when partitioned then
-            heading || E'begin\n    ' || audit.compiled_insert(tracked, event_operation) || wake
-        when event_operation = 'INSERT' then
-            heading || E'#variable_conflict use_column\nbegin\n    '
-            || audit.compiled_insert(tracked, event_operation, 'new_rows as new') || wake_if_found
-        else
-            heading || E'#variable_conflict use_column\nbegin\n    '
-            || audit.compiled_insert(tracked, event_operation, 'old_rows as old') || wake_if_found
-    end;
-end
+    )
+        || case when by_rows then '' else E'#variable_conflict use_column\n' end
+        || E'begin\n    '
+        || case event_operation
+            when 'UPDATE' then
+                pg_catalog.format(
+                    E'if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
+                    audit.compiled_image(tracked, 'old'),
+                    audit.compiled_image(tracked, 'new')
+                )
+            else ''
+        end
+        || audit.compiled_recording(tracked, event_operation)
+        || case
+            when by_rows then E'\n    perform audit.wake();'
+            else E'\n    if found then\n        perform audit.wake();\n    end if;'
+        end
+        || audit.compiled_ending(tracked, event_operation)
+    from (
+        select coalesce(audit.compiled_source(tracked, event_operation) ~ '{leaf}', true) as by_rows
+    ) as kind
 $$;
 
 comment on function audit.compiled_body(audit.tracked_table, text) is

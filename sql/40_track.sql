@@ -207,6 +207,39 @@ $$;
 comment on function audit.recompile(regclass) is
     'Compiles one tracked table, or all, to their columns and rules as they are now; puts missing triggers back; forgets tables that were dropped. How many it compiled.';
 
+create or replace function audit.set_on_failure(p_on_failure text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    tracked_relation regclass;
+begin
+    if p_on_failure is null or p_on_failure not in ('refuse', 'continue') then
+        raise exception using
+            errcode = 'PT030',
+            message = format('"%s" is nothing that can be done when recording fails', p_on_failure),
+            hint = 'Choose refuse (the change fails too) or continue (it goes through, and an event says so).';
+    end if;
+    update audit.policy set on_failure = p_on_failure where on_failure <> p_on_failure;
+    if not found then
+        return;
+    end if;
+    for tracked_relation in
+        select tracked.relation
+        from audit.tracked_table as tracked
+        join pg_class on pg_class.oid = tracked.relation
+    loop
+        perform audit.compile_table(tracked_relation);
+    end loop;
+end
+$$;
+
+comment on function audit.set_on_failure(text) is
+    'What happens to a change that can''t be recorded: `refuse` (as installed: it fails, nothing goes unrecorded) or `continue` (it goes through; what can be recorded is, and an event audit.recording_failed says that it was not all). `continue` runs each recording in a subtransaction, which costs transaction ids in bulk updates. PT030.';
+
 -- The steps of the above -------------------------------------------------------------------------------------------
 
 create or replace function audit.check_can_be_tracked(relation regclass)

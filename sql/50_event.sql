@@ -114,6 +114,51 @@ $$;
 comment on function audit.record(text, text, text, text, jsonb, jsonb) is
     'Records an event of pgtrail''s own that is no change of a tracked table. Its id.';
 
+create or replace function audit.note_failure(p_table text, p_operation text, p_sqlstate text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Without the error's text, which may quote what must not be in the log.
+    perform audit.record(
+        'audit.recording_failed', 'tracked_table', p_table, p_table, null,
+        jsonb_build_object('operation', p_operation, 'sqlstate', p_sqlstate)
+    );
+exception
+    when others then
+        raise warning 'pgtrail: % on % was not recorded (%)', p_operation, p_table, p_sqlstate;
+end
+$$;
+
+comment on function audit.note_failure(text, text, text) is
+    'Records that a change went through and was not recorded in full; where even that fails, the server''s log has it.';
+
+create or replace function audit.record_export(p_filters jsonb, p_events bigint)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if jsonb_typeof(p_filters) is distinct from 'object' or length(p_filters::text) > 10000 then
+        raise exception using
+            errcode = 'PT029',
+            message = 'the filters of an export are a JSON object of at most 10,000 characters',
+            hint = 'Choose fewer: --category, --action, --org, --actor, --since, --until.';
+    end if;
+    return audit.record(
+        'audit.exported', 'export', null, null, null,
+        jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events)
+    );
+end
+$$;
+
+comment on function audit.record_export(jsonb, bigint) is
+    'Records that somebody takes events out, before they do: which (the filters), and how many. The event''s id. PT029.';
+
 create or replace function audit.make_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql

@@ -331,6 +331,49 @@ $$;
 comment on function audit.seal(integer) is
     'Seals the events since the last seal, or the first of them: at most p_max_events. Null: there is nothing to seal, or another session is sealing. Call it until it returns null. The worker does, every ten seconds; pg_cron can.';
 
+create or replace function audit.seal_if_due(p_every interval, p_events integer)
+returns audit.seal
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    head audit.seal_head := (select seal_head from audit.seal_head);
+begin
+    -- By the database's clock, so that many workers make no more seals than one.
+    if head.to_snapshot is null
+        and head.from_time > clock_timestamp() - p_every
+        and audit.count_unsealed(p_events) < p_events
+    then
+        return null;
+    end if;
+    return audit.seal();
+end
+$$;
+
+comment on function audit.seal_if_due(interval, integer) is
+    'audit.seal() where the last seal is so long ago, or so many events wait for one; else null.';
+
+create or replace function audit.count_unsealed(p_most integer default 100000)
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select count(*)
+    from (
+        select
+        from audit.seal_head as head
+        cross join lateral audit.batch(head.from_snapshot, pg_current_snapshot()) as event
+        where event.id > greatest(head.epoch, head.above_id)
+        limit p_most
+    ) as waiting
+$$;
+
+comment on function audit.count_unsealed(integer) is 'How many events wait for a seal; it counts no further than p_most.';
+
 create or replace function audit.begin_sealing(head audit.seal_head)
 returns audit.seal_head
 language plpgsql

@@ -41,7 +41,8 @@ create or replace function audit.add_destination(
     client_cert_file text default null,
     oauth_url text default null,
     oauth_client_id text default null,
-    oauth_scope text default null
+    oauth_scope text default null,
+    seals boolean default false
 )
 returns text
 language plpgsql
@@ -65,11 +66,11 @@ begin
 
     insert into audit.destination (
         name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
-        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope
+        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
     )
     values (
         name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
-        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope
+        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
     )
     returning id into new_id;
 
@@ -89,7 +90,7 @@ $$;
 
 comment on function audit.add_destination(
     text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
-    text, text, text
+    text, text, text, boolean
 ) is
     'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016.';
 
@@ -300,7 +301,7 @@ $$;
 comment on function audit.pause_destination(text, boolean) is
     'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT012.';
 
-create or replace function audit.remove_destination(destination_name text)
+create or replace function audit.remove_destination(destination_name text, at_once boolean default false)
 returns void
 language plpgsql
 volatile
@@ -310,15 +311,38 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
-    -- In the order in which a settlement locks: the cursor, then what refers to it.
-    perform from audit.cursor where destination_id = found_id order by id for update;
-    delete from audit.destination where id = found_id;
+    if at_once then
+        perform audit.forget_destination(found_id);
+    elsif (select paused from audit.destination where id = found_id) then
+        raise exception using
+            errcode = 'PT028',
+            message = format('destination "%s" is paused: it would never hear of its removal', destination_name),
+            hint = 'Resume it first, or remove it without a word: pgtrail destination remove --now ' || destination_name;
+    else
+        update audit.destination set leaving = pg_current_xact_id() where id = found_id and leaving is null;
+    end if;
     notify pgtrail;
 end
 $$;
 
-comment on function audit.remove_destination(text) is
-    'Removes a destination with its cursor, secrets, attempts, replays and dead letters. PT012.';
+comment on function audit.remove_destination(text, boolean) is
+    'Removes a destination once it has got everything that was recorded until now, its removal last; or at once, with whatever it has not got. PT012, PT028.';
+
+create or replace function audit.forget_destination(found_id bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    perform from audit.cursor where destination_id = found_id order by id for update;
+    delete from audit.destination where id = found_id;
+end
+$$;
+
+comment on function audit.forget_destination(bigint) is
+    'Removes a destination with its cursor, secrets, attempts, replays and dead letters.';
 
 create or replace function audit.replay_events(
     destination_name text,
@@ -407,8 +431,10 @@ begin
     -- In the order in which a settlement locks: the cursor, then what refers to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
-    set since = rebase_destination.since
-    where destination.id = found_id and destination.since is distinct from rebase_destination.since;
+    set
+        since = rebase_destination.since,
+        leaving = case when leaving is not null then pg_current_xact_id() end
+    where destination.id = found_id;
     -- A replay that was not finished chose by snapshots of the other cluster.
     delete from audit.replay where destination_id = found_id and finished_at is null;
     update audit.cursor
@@ -508,12 +534,19 @@ returns boolean
 language sql
 immutable
 as $$
-    select audit.matches(
-        event, destination.categories, destination.actions, destination.orgs, null, destination.since, null, null
-    )
+    select case
+        when event.action = 'audit.sealed' then
+            destination.seals and (destination.since is null or event.occurred_at >= destination.since)
+        -- Whoever loses the events must hear of it.
+        when event.action = 'audit.destination_removed' and event.resource_id = destination.id::text then true
+        else audit.matches(
+            event, destination.categories, destination.actions, destination.orgs, null, destination.since, null, null
+        )
+    end
 $$;
 
-comment on function audit.is_for(audit.event, audit.destination) is 'Whether a destination''s filters let an event through.';
+comment on function audit.is_for(audit.event, audit.destination) is
+    'Whether a destination gets an event: its filters let it through; or it is a seal, and it asks for seals; or it is its own removal.';
 
 create or replace function audit.cursor_state(reached audit.cursor)
 returns text
@@ -541,7 +574,11 @@ select
     destination.categories,
     destination.actions,
     destination.orgs,
-    case when destination.paused then 'paused' else audit.cursor_state(cursor) end as state,
+    case
+        when destination.paused then 'paused'
+        when destination.leaving is not null and cursor.failures = 0 then 'leaving'
+        else audit.cursor_state(cursor)
+    end as state,
     behind.events as events_behind,
     case when behind.events > 0 then extract(epoch from clock_timestamp() - behind.oldest) else 0 end as seconds_behind,
     (

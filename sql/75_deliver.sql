@@ -65,6 +65,12 @@ begin
         if lease_token is null then
             return;
         end if;
+        if reached.batch_to is null and pg_visible_in_snapshot(destination.leaving, present) then
+            -- It has got its own removal, or never will.
+            perform audit.forget_destination(destination.id);
+            lease_token := null;
+            return;
+        end if;
         -- The log is long, and it was not looked through to its end.
         in_flight := in_flight or reached.batch_to is null and audit.transactions_between(reached.batch_from, present) > 1000;
     end if;
@@ -367,6 +373,8 @@ declare
 begin
     if reached.replay_id is not null then
         select * into replay from audit.replay where id = reached.replay_id;
+        -- The replay says since when.
+        destination.since := null;
         return query
         select event.*
         from audit.event
@@ -376,9 +384,7 @@ begin
             and event.occurred_at >= coalesce(replay.since, '-infinity')
             and event.occurred_at < coalesce(replay.until, 'infinity')
             and (replay.event_ids is null or event.id = any (replay.event_ids))
-            and audit.matches(
-                event, destination.categories, destination.actions, destination.orgs, null, null, null, null
-            )
+            and audit.is_for(event, destination)
         order by event.id
         limit max_events;
     elsif reached.takes_foreign and after_id < reached.foreign_id then

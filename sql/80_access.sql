@@ -100,7 +100,8 @@ grant execute on function
     audit.uri_escape(text), audit.percent_encode(text), audit.shorten_row(jsonb, integer),
     audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
-    audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event)
+    audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
+    audit.record_export(jsonb, bigint)
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
@@ -111,13 +112,13 @@ grant select on
 grant execute on function
     audit.is_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.seal_object(audit.seal),
+    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer), audit.seal_object(audit.seal),
     audit.seal_text(audit.seal)
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
     audit.seal, audit.seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
     to audit_auditor, audit_admin, audit_forwarder;
-grant execute on function audit.seal(integer) to audit_admin, audit_forwarder;
+grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 
 -- Whoever configures.
@@ -147,7 +148,7 @@ grant execute on function
     audit.revoke_org(name, text),
     audit.add_destination(
         text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text,
-        text, text, text, text
+        text, text, text, text, boolean
     ),
     audit.rotate_secret(text, interval),
     audit.set_token(text, text),
@@ -155,7 +156,8 @@ grant execute on function
     audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean),
     audit.redrive_dead_letters(text, text, bigint[]),
     audit.rebase_destination(text, timestamptz),
-    audit.remove_destination(text)
+    audit.remove_destination(text, boolean),
+    audit.set_on_failure(text)
     to audit_admin;
 
 -- The worker.

@@ -5,8 +5,11 @@ select audit.track('audit.destination', resource => 'destination', category => '
 select audit.rule('audit.destination', 'audit.destination_added', 'audit', 'INSERT');
 select audit.rule('audit.destination', 'audit.destination_paused', 'audit', 'UPDATE', 'new.paused and not old.paused');
 select audit.rule('audit.destination', 'audit.destination_resumed', 'audit', 'UPDATE', 'old.paused and not new.paused');
+select audit.rule('audit.destination', 'audit.destination_removed', 'audit', 'UPDATE',
+    'new.leaving is not null and old.leaving is null');
 select audit.rule('audit.destination', 'audit.destination_changed', 'audit', 'UPDATE');
-select audit.rule('audit.destination', 'audit.destination_removed', 'audit', 'DELETE');
+select audit.rule('audit.destination', 'audit.destination_removed', 'audit', 'DELETE', 'old.leaving is null');
+select audit.rule('audit.destination', 'audit.destination_gone', 'audit', 'DELETE');
 
 select audit.track('audit.destination_secret', resource => 'destination_secret', category => 'audit', label => 'kind',
     ignore => '{created_at}', secret => '{secret,previous}');
@@ -39,3 +42,6 @@ select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
 select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
 select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
 select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
+
+select audit.track('audit.policy', resource => 'policy', category => 'audit');
+select audit.rule('audit.policy', 'audit.policy_changed', 'audit', 'UPDATE');

@@ -13,12 +13,15 @@ from pgtrail_cli.commands.add import add
 from pgtrail_cli.commands.demo import demo
 from pgtrail_cli.commands.destination import destination
 from pgtrail_cli.commands.doctor import doctor
+from pgtrail_cli.commands.erase import erase_actor
 from pgtrail_cli.commands.export import export
 from pgtrail_cli.commands.forward import forward
 from pgtrail_cli.commands.install import migrate, status
 from pgtrail_cli.commands.log import log, show
 from pgtrail_cli.commands.ping import test
+from pgtrail_cli.commands.proof import prove, verify_proof
 from pgtrail_cli.commands.resend import dead_letters, redrive, replay
+from pgtrail_cli.commands.seal import seal, verify
 from pgtrail_cli.commands.shell import shell
 from pgtrail_cli.commands.tracking import tables, track, untrack
 from pgtrail_cli.errors import NotUnderstood
@@ -68,5 +71,8 @@ def _leave(signal_number: int, _frame: FrameType | None) -> None:
 
 for command in (add, test, replay, dead_letters, redrive):
     destination.add_command(command)
-for command in (demo, migrate, status, doctor, track, untrack, tables, log, show, export, destination, forward, shell):
+for command in (
+    demo, migrate, status, doctor, track, untrack, tables, log, show, export, destination, forward,
+    seal, verify, prove, verify_proof, erase_actor, shell,
+):  # fmt: skip
     main.add_command(command)

@@ -138,7 +138,8 @@ select audit.add_destination(
     client_cert_file => %(client_cert_file)s,
     oauth_url => %(oauth_url)s,
     oauth_client_id => %(oauth_client_id)s,
-    oauth_scope => %(oauth_scope)s
+    oauth_scope => %(oauth_scope)s,
+    seals => %(seals)s
 )
 
 -- name: destinations
@@ -229,7 +230,7 @@ select audit.set_token(%(name)s, %(token)s)
 select audit.rebase_destination(%(name)s, audit.moment(%(since)s))
 
 -- name: remove_destination
-select audit.remove_destination(%(name)s)
+select audit.remove_destination(%(name)s, at_once => %(now)s)
 
 -- name: replay
 select audit.replay_events(
@@ -291,3 +292,46 @@ unlisten pgtrail_doctor
 
 -- name: server_process
 select pg_backend_pid()
+
+-- name: record_export
+select audit.record_export(%(filters)s::jsonb, %(events)s)
+
+-- name: seal
+select seal.number, seal.events, audit.seal_object(seal)
+from audit.seal()
+where number is not null
+
+-- name: seals
+select number, events
+from audit.seal
+where number >= %(first)s
+order by number
+
+-- name: last_seal
+select coalesce(max(seal.number), 0), audit.count_unsealed()
+from audit.seal
+
+-- name: seal_hashes
+select number, encode(hash, 'hex'), encode(root, 'hex')
+from audit.seal
+where number = any (%(numbers)s)
+
+-- name: check_seals
+select number, found.event_id, found.problem
+from unnest(%(numbers)s::bigint[]) as number
+cross join lateral audit.check_seal(number) as found
+
+-- name: check_log
+select subject, problem
+from audit.check_log()
+
+-- name: function_sources
+select proname, prosrc
+from pg_proc
+where pronamespace = 'audit'::regnamespace
+
+-- name: prove
+select audit.prove(%(event_id)s)
+
+-- name: erase_actor
+select audit.erase_actor(%(actor_id)s, %(reason)s, %(also)s)

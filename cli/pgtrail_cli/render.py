@@ -88,8 +88,8 @@ def _tells_something(field: str, change: dict[str, Any]) -> bool:
 def _append_change(text: Text, field: str, change: dict[str, Any], operation: str | None) -> None:
     before, after = change["before"], change["after"]
     text.append(f"{printable(field)} ", style="bold")
-    if operation != "UPDATE":
-        text.append(value(after if operation == "INSERT" else before, limit=LONGEST_VALUE))
+    if operation != "UPDATE" and None in (before, after):
+        text.append(value(after if before is None else before, limit=LONGEST_VALUE))
     elif REDACTED in (before, after):
         text.append("changed ")
         text.append(REDACTED, style="dim")

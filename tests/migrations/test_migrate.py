@@ -134,8 +134,10 @@ def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(b
 def test_changed_behaviour_is_installed_and_the_tracked_tables_go_on(nemo, tmp_path):
     extra = tmp_path / "99_extra.sql"
     extra.write_text("create function audit.extra() returns int language sql as 'select 1';")
+    tracked = nemo.connect().execute("select count(*) from audit.tracked_table").fetchone()[0]
     done = migrate(nemo.dsn(), behaviour=[*sql_files(), extra])
-    assert (done.applied, done.replaced, done.compiled) == ((), True, 14)
+    assert (done.applied, done.replaced, done.compiled) == ((), True, tracked)
+    assert tracked >= 14
     nemo.connect("app").execute("insert into nemo.organization (name, slug) values ('a', 'a')")
     assert nemo.connect().execute("select count(*) from audit.organization").fetchone() == (1,)
 

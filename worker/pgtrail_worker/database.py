@@ -173,6 +173,11 @@ class Database:
             for row in await self._call("status", {})
         ]
 
+    async def seal(self, every: float, events: int) -> int | None:
+        """Seal where the last seal is so many seconds ago, or so many events wait. How many; None: it is not due."""
+        rows = await self._call("seal", {"every": timedelta(seconds=every), "events": events})
+        return rows[0]["events"] if rows else None
+
     async def maintain(self) -> None:
         """Make partitions ahead, forget old attempts."""
         await self._call("maintain", {})

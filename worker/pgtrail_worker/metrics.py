@@ -12,7 +12,7 @@ from pgtrail_worker.answer import Answer
 from pgtrail_worker.database import Status
 from pgtrail_worker.verdict import Delivered, Failed, Partial, Poison, TooLarge, Verdict
 
-STATES = ("active", "retrying", "needs_attention", "suspended", "paused")
+STATES = ("active", "retrying", "needs_attention", "suspended", "paused", "leaving")
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0)
 
 
@@ -43,6 +43,8 @@ class Metrics:
         self._reconnects = Counter(
             "pgtrail_reconnects", "Connections to the database that broke.", ["connection"], registry=self._registry
         )
+        self._seals = Counter("pgtrail_seals", "Seals that this worker made.", registry=self._registry)
+        self._sealed = Counter("pgtrail_events_sealed", "Events in them.", registry=self._registry)
         self._lag_events = Gauge(
             "pgtrail_lag_events",
             "Events that a destination has still to get; counted to 100,000.",
@@ -81,6 +83,11 @@ class Metrics:
     def reconnecting(self, connection: str) -> None:
         """A connection broke: `listener` or `calls`."""
         self._reconnects.labels(connection).inc()
+
+    def sealed(self, events: int) -> None:
+        """A seal was made."""
+        self._seals.inc()
+        self._sealed.inc(events)
 
     def observe(self, statuses: Iterable[Status]) -> None:
         """How the destinations fare, in place of what was known before."""

@@ -100,3 +100,10 @@ select
     seconds_behind,
     dead_letters
 from audit.destination_status
+
+-- name: seal
+select
+    number,
+    events
+from audit.seal_if_due(%(every)s, %(events)s)
+where number is not null

@@ -18,6 +18,7 @@ from pgtrail_worker.destination import Destination
 from pgtrail_worker.errors import WorkerError
 from pgtrail_worker.listener import listen
 from pgtrail_worker.metrics import Metrics
+from pgtrail_worker.sealer import SealPace, keep_sealing
 from pgtrail_worker.tokens import Secrets, default_secrets_folder
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ class Worker:
     :param secrets: where tokens and certificates may be read from.
     :param timeout: seconds for a whole request.
     :param observed: whether somebody reads the metrics.
+    :param seal_pace: when events are sealed.
     """
 
     def __init__(
@@ -59,8 +61,10 @@ class Worker:
         secrets: Secrets | None = None,
         timeout: float = http.TIMEOUT_SECONDS,
         observed: bool = False,
+        seal_pace: SealPace | None = None,
     ) -> None:
         self._conninfo = conninfo
+        self._seal_pace = seal_pace or SealPace()
         self._observed = observed
         self._timeout = timeout
         self._pace = pace or Pace()
@@ -92,6 +96,7 @@ class Worker:
             helpers = [
                 asyncio.create_task(listen(self._conninfo, self._wake, lambda: self.metrics.reconnecting("listener"))),
                 asyncio.create_task(self._maintain()),
+                asyncio.create_task(keep_sealing(self._conninfo, self._seal_pace, self.metrics.sealed)),
                 asyncio.create_task(self._keep_serving(database)),
             ]
             if self._observed:

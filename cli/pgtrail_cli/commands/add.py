@@ -44,6 +44,7 @@ from pgtrail_worker.address import Network, forbidden
     multiple=True,
     help="A network that is not public, such as 10.1.0.0/16; can be repeated.",
 )
+@click.option("--seals", is_flag=True, help="Send it each seal too, whatever its filters: history is anchored there.")
 @click.option("--allow-http", is_flag=True, help="Allow a URL without TLS: events cross the network in the clear.")
 @with_connection
 def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool, **options: Any) -> None:

@@ -207,14 +207,17 @@ def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> No
 
 @destination.command()
 @click.argument("name")
+@click.option("--now", is_flag=True, help="At once, with whatever it has not got, its removal included.")
 @click.confirmation_option("--yes", prompt="It forgets how far this destination has got. Remove it?")
 @with_connection
-def remove(connection: Connection, name: str, **_: Any) -> None:
+def remove(connection: Connection, name: str, now: bool, **_: Any) -> None:
     """Remove NAME with its secrets and its place in the log. The events stay.
+
+    It still gets everything that was recorded until now, and the event of its removal last.
 
     \b
     Example:
       pgtrail destination remove siem --yes
     """
-    connection.execute(QUERIES["remove_destination"], {"name": name})
-    click.echo(f"pgtrail: removed {name}", err=True)
+    connection.execute(QUERIES["remove_destination"], {"name": name, "now": now})
+    click.echo(f"pgtrail: removed {name}{'' if now else ', once it has got the event that says so'}", err=True)

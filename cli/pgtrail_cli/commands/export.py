@@ -1,6 +1,7 @@
 """``pgtrail export``: COPY straight to a file."""
 
 import contextlib
+import json
 import os
 import stat
 import sys
@@ -10,12 +11,13 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
+import psycopg
 from psycopg import sql
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import filter_options, resolve
+from pgtrail_cli.filters import QUERIES, filter_options, resolve
 from pgtrail_cli.render import console
 
 _MATCHING = sql.SQL(
@@ -39,6 +41,8 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     FILE appears when it is complete, never before. Cells that a spreadsheet would take for a formula begin with an
     apostrophe. The bytes are those of: \\copy (select * from audit.export) to 'FILE' csv header
 
+    Each export is an event itself, recorded before the first byte leaves.
+
     \b
     Example:
       pgtrail export audit.csv
@@ -46,6 +50,7 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     """
     filters = resolve(connection, **options)
     where = _matching(filters) if any(value is not None for value in filters.values()) else None
+    _record(connection, where, filters)
     if str(file) == "-":
         output = sys.stdout.buffer
         for chunk in copy_csv(connection, where):
@@ -57,6 +62,18 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
         with _appearing(file) as output:
             events = _write(connection, where, output)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
+
+
+def _record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> None:
+    """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends."""
+    row = connection.execute(_select(sql.SQL("count(*)"), where)).fetchone()
+    given = json.dumps({name: value for name, value in filters.items() if value is not None}, default=str)
+    try:
+        connection.execute(QUERIES["record_export"], {"filters": given, "events": row[0] if row else None})
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise PgtrailError(
+            "an export is recorded, and this server is read-only", "export from the primary, or read with pgtrail log"
+        ) from error
 
 
 def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ from pgtrail_worker import http
 from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
 from pgtrail_worker.monitor import monitor
+from pgtrail_worker.sealer import SealPace
 from pgtrail_worker.tokens import Secrets, default_secrets_folder
 from pgtrail_worker.worker import Worker
 
@@ -44,6 +45,14 @@ secrets_option = click.option(
     show_default=True,
     help="Seconds for a whole request, the reading of its answer included.",
 )
+@click.option(
+    "--seal-every", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True,
+    help="Seconds between two seals, if there is anything to seal.",
+)  # fmt: skip
+@click.option(
+    "--seal-events", type=click.IntRange(1, 65536), default=10_000, show_default=True,
+    help="Seal at once when so many events wait.",
+)  # fmt: skip
 @secrets_option
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
 @click.option("--metrics-address", default="127.0.0.1", show_default=True, help="The address to serve them on.")
@@ -52,11 +61,13 @@ def forward(
     verbose: bool,
     lease: float,
     timeout: float,
+    seal_every: float,
+    seal_events: int,
     secrets_dir: Path,
     metrics_port: int | None,
     metrics_address: str,
 ) -> None:
-    """Forward new events to the destinations until SIGTERM or Ctrl-C.
+    """Forward new events to the destinations, and seal them, until SIGTERM or Ctrl-C.
 
     Run as many as you like: they share the destinations. The role has to be in audit_forwarder; the connection must
     not go through a transaction pooler, which would keep NOTIFY from it (polling would still find everything).
@@ -69,7 +80,14 @@ def forward(
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with open_connection(dsn) as connection:
         connection.execute(QUERIES["status_of_forwarder"])
-    worker = Worker(dsn, Pace(lease=lease), Secrets(secrets_dir, os.environ), timeout, metrics_port is not None)
+    worker = Worker(
+        dsn,
+        Pace(lease=lease),
+        Secrets(secrets_dir, os.environ),
+        timeout,
+        metrics_port is not None,
+        SealPace(seal_every, seal_events),
+    )
     with contextlib.ExitStack() as stack:
         if metrics_port is not None:
             try:

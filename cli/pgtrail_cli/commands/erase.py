@@ -1,0 +1,45 @@
+"""``pgtrail erase-actor``: a person becomes a pseudonym."""
+
+import click
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.filters import QUERIES
+
+
+@click.command("erase-actor")
+@click.argument("actor_id", metavar="ID")
+@click.option(
+    "--reason", required=True, help="Why, such as a ticket's number; it stays in the log. Do not name the person."
+)
+@click.option("--also", multiple=True, help="Another id, name or e-mail address of the same person; can be repeated.")
+@click.confirmation_option("--yes", prompt="It can't be taken back. Erase this person from the log?")
+@with_connection
+def erase_actor(connection: Connection, actor_id: str, reason: str, also: tuple[str, ...], **_: object) -> None:
+    """Replace the person with actor id ID by a pseudonym, wherever the log names them. Prints the pseudonym.
+
+    Id and label become the pseudonym; address and user agent go. In the rows, every text that is one of the
+    person's ids, labels or e-mail addresses is replaced, and in rows that are the person's own (their profile, their
+    membership) each column that looks personal. Seals stay verifiable. The erasure is an event.
+
+    \b
+    Example:
+      pgtrail erase-actor ann@acme.example --reason DSAR-17 --also "Ann Arbor" --yes
+    """
+    row = connection.execute(
+        QUERIES["erase_actor"], {"actor_id": actor_id, "reason": reason, "also": list(also)}
+    ).fetchone()
+    assert row is not None
+    done = row[0]
+    click.echo(done["pseudonym"])
+    click.echo(f"pgtrail: erased from {done['events']:,} events", err=True)
+    if done["mentions"]:
+        click.echo(
+            f"pgtrail: {done['mentions']:,} events name the person inside another text, an id, a reason or a role: "
+            "these stay as they are",
+            err=True,
+        )
+    click.echo(
+        "pgtrail: not reached: what destinations have received, exports, archives, backups, the server's own logs, "
+        "and the application's tables; erase there too, and VACUUM audit.event",
+        err=True,
+    )

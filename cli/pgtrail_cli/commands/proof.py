@@ -1,0 +1,85 @@
+"""``pgtrail prove`` and ``pgtrail verify-proof``: that one event is in the chain of seals."""
+
+import json
+from pathlib import Path
+from typing import IO
+
+import click
+from rich.text import Text
+
+from pgtrail_cli.anchor import find_anchors
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.proof import Proved, check_proof
+from pgtrail_cli.render import console, plain_table, printable, value
+
+
+@click.command()
+@click.argument("event_id", metavar="ID", type=click.IntRange(min=1))
+@with_connection
+def prove(connection: Connection, event_id: int) -> None:
+    """Print the proof that event ID is in the chain of seals, in JSON.
+
+    Whoever gets it can check it without a database: pgtrail verify-proof. It holds the event in full.
+
+    \b
+    Example:
+      pgtrail prove 4711 > proof.json
+    """
+    row = connection.execute(QUERIES["prove"], {"event_id": event_id}).fetchone()
+    assert row is not None
+    click.echo(json.dumps(row[0], indent=2, ensure_ascii=False))
+
+
+@click.command("verify-proof")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@click.option(
+    "--anchor",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Compare the seal with the one in this file: what a SIEM received, or pgtrail seal --json wrote.",
+)
+def verify_proof(file: IO[str], anchor: Path | None) -> None:
+    """Check the proof in FILE (`-`: stdin). It needs no database.
+
+    It says that the event is in the seal; that the seal is the one that was made then, an anchor says.
+    Exit status 1 if it does not hold.
+
+    \b
+    Example:
+      pgtrail verify-proof proof.json --anchor seals.jsonl
+    """
+    try:
+        document = json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise PgtrailError("this is no proof", "make one with: pgtrail prove ID > proof.json") from error
+    proved = check_proof(document)
+    table = plain_table("", "")
+    table.show_header = False
+    for name, content in proved.event.items():
+        if content is not None:
+            table.add_row(name, Text(value(content)))
+    console().print(table)
+    click.echo(
+        f"pgtrail: the proof holds: seal {proved.seal_number} of {printable(proved.sealed_at)}, "
+        f"hash {proved.seal_hash}",
+        err=True,
+    )
+    if anchor is None:
+        click.echo("pgtrail: compare this hash with a seal that you hold yourself (--anchor FILE)", err=True)
+        return
+    _compare(proved, anchor)
+
+
+def _compare(proved: Proved, anchor: Path) -> None:
+    with anchor.open(encoding="utf-8", errors="replace") as lines:
+        known = find_anchors(lines).get(proved.seal_number)
+    if known is None:
+        raise PgtrailError(
+            f"{anchor} has no seal {proved.seal_number}", "the SIEM got it later: export its seals again"
+        )
+    if known.hash != proved.seal_hash:
+        raise PgtrailError(
+            f"seal {proved.seal_number} is another in {anchor}: {known.hash}", "the proof, or the chain, was forged"
+        )
+    click.echo(f"pgtrail: it is seal {proved.seal_number} of {anchor} too", err=True)
