@@ -18,7 +18,7 @@ comment on function audit.random_bytes() is '32 random bytes.';
 create or replace function audit.actor_part(event audit.event)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
     select pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text
@@ -30,7 +30,7 @@ comment on function audit.actor_part(audit.event) is
 create or replace function audit.rows_part(event audit.event)
 returns text
 language sql
-immutable
+stable
 parallel safe
 as $$
     select pg_catalog.json_build_array(event.resource_label, event.before, event.after)::text
@@ -42,7 +42,7 @@ comment on function audit.rows_part(audit.event) is
 create or replace function audit.commitment(salt bytea, part text)
 returns bytea
 language sql
-immutable
+stable
 parallel safe
 as $$
     select pg_catalog.sha256(coalesce(salt, '') || pg_catalog.convert_to(part, 'UTF8'))
@@ -87,7 +87,7 @@ comment on function audit.event_text(audit.event, bytea, bytea) is
 create or replace function audit.merkle_leaf(canonical text)
 returns bytea
 language sql
-immutable
+stable
 parallel safe
 as $$
     select pg_catalog.sha256('\x00' || pg_catalog.convert_to(canonical, 'UTF8'))
@@ -210,6 +210,8 @@ returns setof audit.event
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- A seal's events are held until they are hashed.
+set work_mem = '64MB'
 as $$
 declare
     high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
@@ -238,12 +240,12 @@ $$;
 comment on function audit.sealed_events(audit.seal) is 'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled.';
 
 create or replace function audit.event_leaves(seal audit.seal)
-returns table (event audit.event, leaf bytea)
+returns table (event_id bigint, leaf bytea)
 language sql
 stable
 as $$
     select
-        event,
+        event.id,
         audit.merkle_leaf(
             audit.event_text(
                 event,
@@ -263,7 +265,7 @@ as $$
         on (erased_rows.event_id, erased_rows.part) = (event.id, 'rows') and not erased_rows.superseded
 $$;
 
-comment on function audit.event_leaves(audit.seal) is 'The events of a seal''s batch, each with its leaf hash as it is now.';
+comment on function audit.event_leaves(audit.seal) is 'The ids of the events in a seal''s batch, each with its leaf hash as it is now.';
 
 -- Sealing ----------------------------------------------------------------------------------------------------------
 
@@ -310,7 +312,7 @@ begin
     seal.previous := head.hash;
 
     perform audit.salt_persons(seal);
-    select array_agg((hashed.event).id order by (hashed.event).id), string_agg(hashed.leaf, '' order by (hashed.event).id)
+    select array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
     into leaves.ids, leaves.leaves
     from audit.event_leaves(seal) as hashed;
     seal.events := cardinality(leaves.ids);
@@ -613,7 +615,7 @@ begin
         return query values (null::bigint, 'its list of leaves was changed: it has another root');
     end if;
 
-    select array_agg((hashed.event).id order by (hashed.event).id), string_agg(hashed.leaf, '' order by (hashed.event).id)
+    select array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
     into present.ids, present.leaves
     from audit.event_leaves(seal) as hashed;
     if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
