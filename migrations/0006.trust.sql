@@ -20,6 +20,7 @@ create table audit.seal (
     system_identifier bigint not null,
     from_snapshot pg_snapshot not null,
     from_time timestamptz,
+    from_xid xid8,
     from_id bigint not null,
     to_snapshot pg_snapshot not null,
     to_time timestamptz not null,
@@ -46,10 +47,11 @@ comment on column audit.seal.number is 'Its place in the chain, from 1, without 
 comment on column audit.seal.sealed_at is 'When it was made.';
 comment on column audit.seal.system_identifier is 'The cluster that made it.';
 comment on column audit.seal.from_snapshot is 'The batch: what is not visible in this snapshot …';
-comment on column audit.seal.from_time is 'When that was taken; null: before everything.';
+comment on column audit.seal.from_time is 'When the transaction that took it had begun; null: before everything.';
+comment on column audit.seal.from_xid is 'That transaction: whatever has a higher id was recorded after from_time.';
 comment on column audit.seal.from_id is 'The highest event id that had been sealed by then.';
 comment on column audit.seal.to_snapshot is '… and visible in this one.';
-comment on column audit.seal.to_time is 'When that was taken.';
+comment on column audit.seal.to_time is 'A moment after that was taken.';
 comment on column audit.seal.epoch is 'Events to this id were recorded in an earlier cluster, whose transaction ids mean nothing here.';
 comment on column audit.seal.above_id is 'Of the batch only events with a higher id: an earlier seal, or an earlier cluster, has the others.';
 comment on column audit.seal.up_to_id is 'Of the batch only events to this id: the next seal has the rest; null: all.';
@@ -83,13 +85,16 @@ create table audit.seal_head (
     system_identifier bigint not null,
     from_snapshot pg_snapshot not null default '1:1:',
     from_time timestamptz,
+    from_xid xid8,
     from_id bigint not null default 0,
     to_snapshot pg_snapshot,
     to_time timestamptz,
+    next_time timestamptz,
+    next_xid xid8,
     epoch bigint not null default 0,
     above_id bigint not null default 0,
     constraint one_row_only check (only_row),
-    constraint batch_has_a_time check ((to_snapshot is null) = (to_time is null))
+    constraint batch_is_whole check (num_nulls(to_snapshot, to_time, next_time, next_xid) in (0, 4))
 );
 
 insert into audit.seal_head (system_identifier) select system_identifier from pg_control_system();
@@ -101,10 +106,13 @@ comment on column audit.seal_head.number is 'The last seal; 0: there is none.';
 comment on column audit.seal_head.hash is 'Its hash.';
 comment on column audit.seal_head.system_identifier is 'The cluster that made it.';
 comment on column audit.seal_head.from_snapshot is 'Where the batch in progress, or the next one, begins.';
-comment on column audit.seal_head.from_time is 'When that snapshot was taken; null: before everything.';
+comment on column audit.seal_head.from_time is 'When the transaction that took it had begun; null: before everything.';
+comment on column audit.seal_head.from_xid is 'That transaction.';
 comment on column audit.seal_head.from_id is 'The highest event id that had been sealed by then.';
 comment on column audit.seal_head.to_snapshot is 'The end of a batch of which a part is sealed; null: none is in progress.';
-comment on column audit.seal_head.to_time is 'When that was taken.';
+comment on column audit.seal_head.to_time is 'A moment after that was taken.';
+comment on column audit.seal_head.next_time is 'The next batch''s from_time.';
+comment on column audit.seal_head.next_xid is 'The next batch''s from_xid.';
 comment on column audit.seal_head.epoch is 'Events to this id were recorded in an earlier cluster.';
 comment on column audit.seal_head.above_id is 'Of the batch in progress events to this id are sealed.';
 

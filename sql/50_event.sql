@@ -6,8 +6,10 @@ language plpgsql
 as $$
 begin
     -- The one way: inside audit.erase_actor(), and no other field than those that tell of a person.
-    if tg_op = 'UPDATE' and tg_table_name like 'event%' and audit.erases_a_person(old, new) then
-        return new;
+    if tg_op = 'UPDATE' and tg_table_name like 'event%' then
+        if audit.erases_a_person(old, new) then
+            return new;
+        end if;
     end if;
     raise exception using
         errcode = 'PT008',

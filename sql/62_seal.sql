@@ -149,6 +149,7 @@ as $$
         seal.system_identifier::text,
         seal.from_snapshot::text,
         audit.rfc3339(seal.from_time),
+        seal.from_xid::text,
         seal.from_id,
         seal.to_snapshot::text,
         audit.rfc3339(seal.to_time),
@@ -297,6 +298,7 @@ begin
     seal.system_identifier := head.system_identifier;
     seal.from_snapshot := head.from_snapshot;
     seal.from_time := head.from_time;
+    seal.from_xid := head.from_xid;
     seal.from_id := head.from_id;
     seal.to_snapshot := head.to_snapshot;
     seal.to_time := head.to_time;
@@ -324,7 +326,7 @@ begin
 
     insert into audit.seal values (seal.*);
     insert into audit.seal_leaves values (leaves.*);
-    perform audit.move_head(seal);
+    perform audit.move_head(head, seal);
     perform audit.announce_seal(seal);
     return seal;
 end
@@ -383,7 +385,6 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    taken_at timestamptz := clock_timestamp();
     -- Taken after the head was locked: what another sealer sealed is behind it.
     present pg_snapshot := pg_current_snapshot();
 begin
@@ -401,7 +402,10 @@ begin
     )
     then
         head.to_snapshot := present;
-        head.to_time := taken_at;
+        head.to_time := clock_timestamp();
+        -- Not the snapshot's xmax: a transaction that has not ended may lie beyond it, and be old.
+        head.next_time := now();
+        head.next_xid := pg_current_xact_id();
         head.above_id := head.epoch;
     end if;
     return head;
@@ -435,22 +439,19 @@ begin
             -- What was recorded there and not sealed: one last batch by the transaction ids of that cluster.
             head.to_snapshot := format('%1$s:%1$s:', highest_xid::text::numeric + 1);
             head.to_time := clock_timestamp();
+            head.next_time := head.to_time;
+            head.next_xid := pg_snapshot_xmax(head.to_snapshot);
             head.above_id := head.epoch;
             return head;
         end if;
         head.epoch := coalesce((select max(last_id) from audit.seal), 0);
         head.from_snapshot := '1:1:';
         head.from_time := null;
+        head.from_xid := null;
         head.from_id := 0;
     end if;
     head.system_identifier := audit.system_identifier();
-    update audit.seal_head
-    set
-        system_identifier = head.system_identifier,
-        epoch = head.epoch,
-        from_snapshot = head.from_snapshot,
-        from_time = head.from_time,
-        from_id = head.from_id;
+    perform audit.store_head(head);
     return head;
 end
 $$;
@@ -526,24 +527,57 @@ $$;
 
 comment on function audit.salt_persons(audit.seal) is 'Makes the salts that the events of a seal''s batch lack.';
 
-create or replace function audit.move_head(seal audit.seal)
+create or replace function audit.move_head(head audit.seal_head, seal audit.seal)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    head.number := seal.number;
+    head.hash := seal.hash;
+    if seal.up_to_id is not null then
+        head.above_id := seal.up_to_id;
+    else
+        head.from_snapshot := head.to_snapshot;
+        head.from_time := head.next_time;
+        head.from_xid := head.next_xid;
+        head.from_id := greatest(head.from_id, seal.last_id);
+        head.above_id := head.epoch;
+        head.to_snapshot := null;
+        head.to_time := null;
+        head.next_time := null;
+        head.next_xid := null;
+    end if;
+    perform audit.store_head(head);
+end
+$$;
+
+comment on function audit.move_head(audit.seal_head, audit.seal) is 'Lets the next seal begin where this one ends.';
+
+create or replace function audit.store_head(head audit.seal_head)
 returns void
 language sql
 volatile
 as $$
     update audit.seal_head
     set
-        number = seal.number,
-        hash = seal.hash,
-        from_snapshot = case when seal.up_to_id is null then seal.to_snapshot else seal.from_snapshot end,
-        from_time = case when seal.up_to_id is null then seal.to_time else seal.from_time end,
-        from_id = case when seal.up_to_id is null then greatest(seal.from_id, seal.last_id) else seal.from_id end,
-        to_snapshot = case when seal.up_to_id is not null then seal.to_snapshot end,
-        to_time = case when seal.up_to_id is not null then seal.to_time end,
-        above_id = coalesce(seal.up_to_id, seal.epoch)
+        number = head.number,
+        hash = head.hash,
+        system_identifier = head.system_identifier,
+        from_snapshot = head.from_snapshot,
+        from_time = head.from_time,
+        from_xid = head.from_xid,
+        from_id = head.from_id,
+        to_snapshot = head.to_snapshot,
+        to_time = head.to_time,
+        next_time = head.next_time,
+        next_xid = head.next_xid,
+        epoch = head.epoch,
+        above_id = head.above_id
 $$;
 
-comment on function audit.move_head(audit.seal) is 'Lets the next seal begin where this one ends.';
+comment on function audit.store_head(audit.seal_head) is 'Stores where the next seal begins.';
 
 create or replace function audit.announce_seal(seal audit.seal)
 returns void
@@ -685,12 +719,12 @@ returns table (event_id bigint, problem text)
 language sql
 stable
 as $$
-    -- Its transaction began after that moment, so that it can't have occurred before; clocks are set by a second or two.
+    -- It was recorded after that moment, so that it can't have occurred before; clocks are set by a second or two.
     select
         event.id,
         pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
     from audit.sealed_events(seal) as event
-    where event.xid >= pg_catalog.pg_snapshot_xmax(seal.from_snapshot)
+    where event.xid > seal.from_xid
         and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
     union all
     select
@@ -760,6 +794,11 @@ begin
         )
         and event.xid is distinct from pg_current_xact_id_if_assigned()
         and head.system_identifier = audit.system_identifier();
+
+    return query
+    select 'event ' || event.id, 'its id was never given'
+    from audit.event
+    where event.id < 1 or event.id > (select last_value from audit.event_id_seq);
 
     return query
     select 'erasure ' || erasure.id, 'it is not what its event says'

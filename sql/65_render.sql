@@ -490,7 +490,7 @@ as $$
             or event.resource_type = 'member' and event.operation = 'INSERT' and event.after ->> 'status' = 'active'
             then 300603
         when event.operation = 'INSERT' then 300401
-        when event.operation in ('DELETE', 'TRUNCATE') then 300404
+        when event.operation in ('DELETE', 'TRUNCATE') or event.action = 'audit.destination_removed' then 300404
         when event.operation = 'UPDATE' and event.changed = '{enabled}'
             then case event.after ->> 'enabled' when 'true' then 300408 when 'false' then 300409 else 300403 end
         when event.operation = 'UPDATE' and event.changed = '{disabled}'

@@ -49,7 +49,7 @@ def _check(document: Any) -> Proved:
     for (part, names), commitment in zip(PARTS.items(), event[-2:], strict=True):
         fields |= _opened(document[part], names, commitment, part)
 
-    number, sealed_at, events, root = seal[1], seal[2], seal[12], seal[16]
+    number, sealed_at, events, root = seal[1], seal[2], seal[13], seal[17]
     leaf = sha256(b"\0" + document["event"].encode()).digest()
     path = [bytes.fromhex(node) for node in document["path"]]
     computed = root_from_path(leaf, document["leaf_index"], events, path)

@@ -74,12 +74,14 @@ def test_a_destination_from_its_cradle_to_its_grave(nemo, pgtrail):
         assert re.search(rf"siem\s+webhook\s+{state}", listed)
         assert secret not in listed
     assert pgtrail("destination", "remove", "siem", "--yes", dsn=dsn).returncode == 0
+    assert re.search(r"siem\s+webhook\s+leaving", pgtrail("destination", "list", dsn=dsn).stdout)
+    assert pgtrail("destination", "remove", "siem", "--now", "--yes", dsn=dsn).returncode == 0
     assert pgtrail("destination", "list", dsn=dsn).stdout == ""
     su = nemo.connect()
     actions = [
         row[0] for row in su.execute("select action from audit.event where resource_type = 'destination' order by id")
     ]
-    assert actions == [f"audit.destination_{what}" for what in ("added", "paused", "resumed", "removed")]
+    assert actions == [f"audit.destination_{what}" for what in ("added", "paused", "resumed", "removed", "gone")]
     assert not any(secret in row[0] for row in su.execute("select event::text from audit.event"))
 
 

@@ -159,7 +159,7 @@ def test_a_changed_setting_of_a_destination_is_an_event_and_no_secret_is_in_it(n
         "select audit.set_token('siem', 'T0KEN')",
         "select audit.replay_events('siem', 'because', event_ids => '{1}')",
         "update audit.destination set url = 'https://y.example'",
-        "select audit.remove_destination('siem')",
+        "select audit.remove_destination('siem', at_once => true)",
     ):
         su.execute(statement)
     events = su.execute(

@@ -50,16 +50,17 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     """
     filters = resolve(connection, **options)
     where = _matching(filters) if any(value is not None for value in filters.values()) else None
-    _record(connection, where, filters)
     if str(file) == "-":
+        _record(connection, where, filters)
         output = sys.stdout.buffer
         for chunk in copy_csv(connection, where):
             output.write(chunk)
         return
-    # One snapshot for the count and the copy.
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
-        with _appearing(file) as output:
+    with _appearing(file) as output:
+        _record(connection, where, filters)
+        # One snapshot for the count and the copy.
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
             events = _write(connection, where, output)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
 
