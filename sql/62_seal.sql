@@ -742,7 +742,7 @@ returns table (event_id bigint, problem text)
 language sql
 stable
 as $$
-    select event.id, pg_catalog.format('its %s was changed after it had been erased', erased_part.part)
+    select event.id, 'its ' || case erased_part.part when 'actor' then 'actor was' else 'rows were' end || ' changed after the erasure'
     from audit.erased_part
     join audit.event on event.id = erased_part.event_id
     where erased_part.event_id between seal.first_id and seal.last_id

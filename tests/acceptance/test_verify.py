@@ -1,0 +1,223 @@
+"""`seal`, `verify`, `prove`, `verify-proof`, `erase-actor` and exports, as a person runs them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+A_PROOF_OF_ITS_OWN = ("event", "seal", "seal_hash", "leaf_index", "path", "actor", "rows")
+
+
+@pytest.fixture
+def sealed(nemo, pgtrail, tmp_path):
+    """Three seals, and what `seal --json` wrote of them."""
+    su, app = nemo.connect(), nemo.connect("app")
+    org = su.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme') returning id").fetchone()[0]
+    anchor = tmp_path / "seals.jsonl"
+    with anchor.open("w") as kept:
+        for number in range(3):
+            with app.transaction():
+                app.execute("select audit.set_actor('ann@x.example', 'Ann')")
+                app.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, f"team {number}"])
+            done = pgtrail("seal", "--json", dsn=nemo.dsn("admin"))
+            assert done.returncode == 0, done.stderr
+            kept.write(done.stdout)
+    return nemo, anchor
+
+
+def meddle(database, statement):
+    with database.connect() as connection:
+        connection.execute("set session_replication_role = replica")
+        connection.execute(statement)
+
+
+def test_an_untouched_history_holds_alone_and_against_its_anchor(sealed, pgtrail):
+    database, anchor = sealed
+    events = database.connect().execute("select count(*) from audit.event").fetchone()[0]
+    for options in ((), ("--anchor", str(anchor)), ("--jobs", "7")):
+        done = pgtrail("verify", *options, dsn=database.dsn("auditor"))
+        assert (done.returncode, done.stdout) == (0, ""), done.stderr
+        assert f"{events} events in 3 seals hold" in done.stderr
+        assert ("--anchor FILE" in done.stderr) == ("--anchor" not in options)
+
+
+def test_what_was_changed_is_named_and_the_status_is_1(sealed, pgtrail):
+    database, _ = sealed
+    (changed,) = database.connect().execute("select max(id) from audit.event").fetchone()
+    meddle(database, f"update audit.event set reason = E'x\\x1b[31m' where id = {changed}")
+    meddle(database, "delete from audit.seal where number = 2")
+    done = pgtrail("verify", dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert f"event {changed}: it was changed (seal 3)" in done.stdout.splitlines()
+    assert "seal 2: it is missing" in done.stdout.splitlines()
+    as_json = pgtrail("verify", "--json", dsn=database.dsn("auditor"))
+    assert {"subject": f"event {changed}", "problem": "it was changed (seal 3)"} in [
+        json.loads(line) for line in as_json.stdout.splitlines()
+    ]
+
+
+REWRITTEN = """
+    update audit.event set reason = 'forged' where id = (select min(id) from audit.event);
+    update audit.seal_leaves set leaves = (
+        select string_agg(leaf, '' order by event_id)
+        from audit.seal cross join lateral audit.event_leaves(seal) where seal.number = seal_leaves.number
+    );
+    update audit.seal set root = audit.merkle_root((select leaves from audit.seal_leaves where seal_leaves.number = seal.number));
+    update audit.seal set hash = audit.seal_hash(seal) where number = 1;
+    update audit.seal set previous = (select hash from audit.seal where number = 1) where number = 2;
+    update audit.seal set hash = audit.seal_hash(seal) where number = 2;
+    update audit.seal set previous = (select hash from audit.seal where number = 2) where number = 3;
+    update audit.seal set hash = audit.seal_hash(seal) where number = 3;
+    update audit.seal_head set hash = (select hash from audit.seal where number = 3);
+"""
+
+
+def test_a_chain_that_was_rewritten_whole_is_named_by_the_anchor_alone(sealed, pgtrail):
+    database, anchor = sealed
+    meddle(database, REWRITTEN)
+    assert pgtrail("verify", dsn=database.dsn("auditor")).returncode == 0
+    done = pgtrail("verify", "--anchor", str(anchor), dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert [line.split(":")[0] for line in done.stdout.splitlines()] == ["seal 1", "seal 2", "seal 3"]
+
+
+def test_a_log_that_was_cut_off_is_named_by_the_anchor(sealed, pgtrail):
+    database, anchor = sealed
+    meddle(
+        database,
+        "delete from audit.event where id > (select last_id from audit.seal where number = 2); delete from audit.seal where number = 3; "
+        "delete from audit.seal_leaves where number = 3; "
+        "update audit.seal_head set number = 2, hash = (select hash from audit.seal where number = 2), "
+        "from_snapshot = (select to_snapshot from audit.seal where number = 2)",
+    )
+    assert pgtrail("verify", dsn=database.dsn("auditor")).returncode == 0
+    done = pgtrail("verify", "--anchor", str(anchor), dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert f"seal 3: it is missing: {anchor} has it" in done.stdout
+
+
+def test_a_function_that_vouches_for_itself_is_named(sealed, pgtrail):
+    database, _ = sealed
+    database.connect().execute(
+        "create or replace function audit.check_seal(p_number bigint) returns table (event_id bigint, problem text) "
+        "language sql stable security definer set search_path = pg_catalog, pg_temp as 'select null::bigint, null::text where false'"
+    )
+    done = pgtrail("verify", dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert "function audit.check_seal: its source is not this program's" in done.stdout
+
+
+@pytest.mark.parametrize("content", ["", "{}", "nothing\n", '{"number": 1, "hash": "x", "root": "y"}', "[" * 100_000])
+def test_an_anchor_without_seals_is_refused(sealed, pgtrail, tmp_path, content):
+    database, _ = sealed
+    file = tmp_path / "anchor"
+    file.write_text(content)
+    done = pgtrail("verify", "--anchor", str(file), dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert "there is no seal in the anchor" in done.stderr
+
+
+def test_it_goes_on_where_it_was_stopped(sealed, pgtrail):
+    database, _ = sealed
+    done = pgtrail("verify", "--from", "3", dsn=database.dsn("auditor"))
+    assert done.returncode == 0
+    assert "in 1 seals, from seal 3 on hold" in done.stderr
+
+
+def test_ctrl_c_says_where_to_go_on(sealed, tmp_path):
+    database, _ = sealed
+    su = database.connect()
+    for _ in range(300):
+        su.execute("update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1")
+        su.execute("select audit.seal()")
+    # It waits for the first slice that is locked away from it.
+    blocker = database.connect(autocommit=False)
+    blocker.execute("lock table audit.seal_leaves in access exclusive mode")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "pgtrail_cli", "verify", "--dsn", database.dsn("auditor")],
+        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    deadline = time.monotonic() + 30
+    while not su.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%%check_seal%%'").fetchone():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.send_signal(signal.SIGINT)
+    blocker.rollback()
+    _, err = running.communicate(timeout=30)
+    assert running.returncode == 130, err
+    assert "go on with: pgtrail verify --from 1" in err
+
+
+def test_a_proof_holds_without_a_database_and_against_an_anchor(sealed, pgtrail, tmp_path):
+    database, anchor = sealed
+    file = tmp_path / "proof.json"
+    ids = [row[0] for row in database.connect().execute("select id from audit.event order by id").fetchall()]
+    for event in (ids[0], ids[len(ids) // 2], ids[-1]):
+        file.write_text(pgtrail("prove", str(event), dsn=database.dsn("auditor")).stdout)
+        done = pgtrail("verify-proof", str(file), "--anchor", str(anchor))
+        assert done.returncode == 0, done.stderr
+        assert "the proof holds" in done.stderr
+        assert f"id                {event}" in done.stdout
+    assert "Ann" in done.stdout
+
+
+@pytest.mark.parametrize("key", A_PROOF_OF_ITS_OWN)
+def test_a_proof_of_which_anything_was_changed_does_not_hold(sealed, pgtrail, key):
+    database, _ = sealed
+    (event,) = database.connect().execute("select max(id) from audit.event").fetchone()
+    proof = json.loads(pgtrail("prove", str(event), dsn=database.dsn("auditor")).stdout)
+    changes = {
+        "event": lambda text: text.replace("nemo.team", "nemo.tram"),
+        "seal": lambda text: text.replace('"pgtrail seal 1", 3', '"pgtrail seal 1", 2'),
+        "seal_hash": lambda text: "0" + text[1:] if text[0] != "0" else "1" + text[1:],
+        "leaf_index": lambda number: number + 1,
+        "path": lambda path: [*path, "00" * 32],
+        "actor": lambda part: part | {"text": part["text"].replace("Ann", "Eve")},
+        "rows": lambda part: part | {"text": part["text"].replace("team 2", "team 9")},
+    }
+    changed = changes[key](proof[key])
+    assert changed != proof[key]
+    done = pgtrail("verify-proof", "-", input=json.dumps(proof | {key: changed}))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("pgtrail: the proof does not hold: ")
+    for garbage in ("", "[]", "{}", json.dumps({name: proof[name] for name in proof if name != key})):
+        done = pgtrail("verify-proof", "-", input=garbage)
+        assert done.returncode == 1
+        assert "this is no proof" in done.stderr
+
+
+def test_an_erased_person_is_gone_and_the_anchor_still_holds(sealed, pgtrail):
+    database, anchor = sealed
+    asked = pgtrail("erase-actor", "ann@x.example", "--reason", "DSAR-1", dsn=database.dsn("admin"))
+    assert asked.returncode == 1
+    done = pgtrail("erase-actor", "ann@x.example", "--reason", "DSAR-1", "--yes", dsn=database.dsn("admin"))
+    assert done.returncode == 0, done.stderr
+    pseudonym = done.stdout.strip()
+    assert "what destinations have received" in done.stderr
+    log = pgtrail("log", "--json", dsn=database.dsn("auditor")).stdout
+    assert pseudonym in log
+    assert "ann@x" not in log
+    assert pgtrail("verify", "--anchor", str(anchor), dsn=database.dsn("auditor")).returncode == 0
+
+
+def test_an_export_is_an_event_with_who_and_what(sealed, pgtrail, tmp_path):
+    database, _ = sealed
+    pgtrail("export", str(tmp_path / "x.csv"), "--category", "teams", dsn=database.dsn("auditor"))
+    pgtrail("export", "-", "--category", "nothing", dsn=database.dsn("auditor"))
+    pgtrail("export", str(tmp_path / "no" / "x.csv"), dsn=database.dsn("auditor"))
+    rows = database.connect().execute(
+        "select actor_id, db_role, after from audit.event where action = 'audit.exported' order by id"
+    )
+    assert rows.fetchall() == [("auditor", "auditor", {"filters": {"categories": ["teams"]}, "events": 3})]
+
+
+def test_where_an_export_cannot_be_recorded_there_is_none(sealed, pgtrail):
+    database, _ = sealed
+    done = pgtrail("export", "-", dsn=database.dsn("auditor", options="-c default_transaction_read_only=on"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "an export is recorded, and this server is read-only" in done.stderr
