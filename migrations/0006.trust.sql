@@ -5,6 +5,7 @@ set local role audit_owner;
 -- What changed its arguments or columns; sql/ makes them anew.
 drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[]);
 drop function if exists audit.remove_destination(text);
+drop function if exists audit.compiled_redaction(text, text, text[]);
 drop function if exists audit.compiled_insert(audit.tracked_table, text, text);
 drop function if exists audit.compiled_naming(audit.tracked_table, text);
 drop function if exists audit.add_destination(

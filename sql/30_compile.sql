@@ -81,13 +81,64 @@ $$;
 comment on function audit.identity_columns(regclass) is
     'The columns that identify a row: those of the primary key, else of a unique index over columns that are not null, else none.';
 
-create or replace function audit.compiled_redaction(row_name text, column_name text, secret_paths text[])
+create or replace function audit.is_trusted_type(type_oid oid)
+returns boolean
+language sql
+stable
+as $$
+    -- What a type is made of: its domain's base, its elements, its fields.
+    with recursive part as (
+        select type_oid as oid
+        union
+        select made_of.oid
+        from part
+        join pg_catalog.pg_type as type on type.oid = part.oid
+        cross join lateral (
+            select type.typbasetype as oid where type.typbasetype <> 0
+            union all
+            select type.typelem where type.typelem <> 0
+            union all
+            select attribute.atttypid
+            from pg_catalog.pg_attribute as attribute
+            where attribute.attrelid = type.typrelid and type.typrelid <> 0 and attribute.attnum > 0 and not attribute.attisdropped
+            union all
+            select range.rngsubtype
+            from pg_catalog.pg_range as range
+            where type.oid in (range.rngtypid, range.rngmultitypid)
+        ) as made_of
+    )
+    select pg_catalog.bool_and(owner.rolsuper)
+    from part
+    join pg_catalog.pg_type as type on type.oid = part.oid
+    join pg_catalog.pg_roles as owner on owner.oid = type.typowner
+$$;
+
+comment on function audit.is_trusted_type(oid) is
+    'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as audit_owner.';
+
+create or replace function audit.compiled_value(relation regclass, row_name text, column_name text)
+returns text
+language sql
+stable
+as $$
+    select case
+        when audit.is_trusted_type(attribute.atttypid) then pg_catalog.format('%s.%I', row_name, column_name)
+        else pg_catalog.format('case when num_nulls(%1$s.%2$I) = 0 then format(''%%s'', %1$s.%2$I) end', row_name, column_name)
+    end
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = relation and attribute.attname = column_name
+$$;
+
+comment on function audit.compiled_value(regclass, text, text) is
+    'SQL for a column''s value; as text, through its type''s output function alone, where the type belongs to no superuser.';
+
+create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
 returns text
 language plpgsql
 immutable
 as $$
 declare
-    redaction text := pg_catalog.format('to_jsonb(%s.%I)', row_name, column_name);
+    redaction text := pg_catalog.format('to_jsonb(%s)', column_value);
     secret_path text;
 begin
     foreach secret_path in array secret_paths
@@ -100,7 +151,7 @@ begin
 end
 $$;
 
-comment on function audit.compiled_redaction(text, text, text[]) is
+comment on function audit.compiled_redaction(text, text[]) is
     'SQL for a JSON column with each of the paths redacted.';
 
 create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
@@ -115,14 +166,17 @@ as $$
                 when redacted then
                     pg_catalog.format('case when %1$s.%2$I is not null then ''[redacted]'' end as %2$I', row_name, name)
                 when pg_catalog.cardinality(secret_paths) > 0 then
-                    pg_catalog.format('%s as %I', audit.compiled_redaction(row_name, name, secret_paths), name)
+                    pg_catalog.format('%s as %I', audit.compiled_redaction(value, secret_paths), name)
+                when value = pg_catalog.format('%s.%I', row_name, name) then
+                    value
                 else
-                    pg_catalog.format('%s.%I', row_name, name)
+                    pg_catalog.format('%s as %I', value, name)
             end,
             ', ' order by number
         )
     )
     from audit.audited_columns(tracked)
+    cross join lateral (select audit.compiled_value(tracked.relation, row_name, name)) as compiled (value)
 $$;
 
 comment on function audit.compiled_row(audit.tracked_table, text) is
@@ -171,7 +225,7 @@ stable
 as $$
     with identity as (
         select
-            pg_catalog.format('%s.%I', row_name, part.name) as field,
+            audit.compiled_value(tracked.relation, row_name, part.name) as field,
             part.name = any (tracked.secret) as redacted,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
@@ -223,7 +277,7 @@ begin
         return null;
     end if;
     -- It runs as audit_owner, who may read secrets that whoever adds rules may not: a condition looks at the row alone.
-    if condition ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|dblink\w*|lo_\w+|pg_read\w*|set_config|setval)\M|U&' then
+    if condition ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*)\M|U&' then
         return 'a condition looks at old and new alone, without queries';
     end if;
     -- Prepared, never run: `limit 0` over one row of nulls in the table's type.
@@ -246,6 +300,74 @@ $$;
 
 comment on function audit.condition_error(regclass, text, text) is
     'Why the expression can''t be a rule''s condition for this table; null: it can.';
+
+create or replace function audit.foreign_dependency(relation regclass, condition text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    probe text := format('condition %s', pg_backend_pid());
+    foreign_object text;
+begin
+    -- Parsed and never run: Postgres notes what the body of such a function needs.
+    execute format(
+        E'create function audit.%1$I(old %2$s, new %2$s) returns boolean language sql begin atomic select %3$s is true; end',
+        probe,
+        audit.qualified_name(relation),
+        audit.compiled_condition(condition)
+    );
+    select pg_describe_object(refclassid, refobjid, refobjsubid)
+    into foreign_object
+    from pg_depend
+    join pg_proc on pg_proc.oid = pg_depend.objid
+    where classid = 'pg_proc'::regclass
+        and pg_proc.pronamespace = 'audit'::regnamespace
+        and pg_proc.proname = probe
+        and (
+            refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
+            or (refclassid = 'pg_class'::regclass and refobjid <> relation)
+            -- To become a domain's value runs its checks.
+            or (refclassid = 'pg_type'::regclass and exists (select from pg_type where oid = refobjid and typtype = 'd'))
+        )
+    limit 1;
+    execute format('drop function audit.%I', probe);
+    return foreign_object;
+end
+$$;
+
+comment on function audit.foreign_dependency(regclass, text) is
+    'What a condition needs besides the row and Postgres'' own functions and operators, such as `function public.f()`; null: nothing.';
+
+create or replace function audit.check_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    foreign_object text;
+begin
+    if new.condition is not null and audit.condition_error(new.relation, new.operation, new.condition) is null then
+        foreign_object := audit.foreign_dependency(new.relation, new.condition);
+    end if;
+    if foreign_object is not null then
+        -- It would run as audit_owner, who may read what neither its author nor whoever adds the rule may.
+        raise exception using
+            errcode = 'PT006',
+            message = format('the rule %s on %s has no valid condition: it needs %s', new.action, new.relation, foreign_object),
+            hint = 'Use nothing but old, new, and Postgres'' own functions and operators.';
+    end if;
+    return new;
+end
+$$;
+
+comment on function audit.check_rule() is 'Refuses a condition that would run somebody else''s code as audit_owner. PT006.';
+
+create or replace trigger check_rule
+    before insert or update on audit.rule
+    for each row execute function audit.check_rule();
 
 create or replace function audit.compiled_naming(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns text
@@ -336,10 +458,10 @@ begin
     where named.action is not null;$template$,
         event_operation,
         audit.qualified_name(tracked.relation),
-        case when tracked.org is null then 'null' else pg_catalog.format('%s.%I::text', row_name, tracked.org) end,
+        coalesce(audit.compiled_value(tracked.relation, row_name, tracked.org) || '::text', 'null'),
         tracked.resource,
         audit.compiled_resource_id(tracked, row_name),
-        case when tracked.label is null then 'null' else pg_catalog.format('%s.%I::text', row_name, tracked.label) end,
+        coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
         case row_operation when 'INSERT' then 'null' else audit.compiled_row(tracked, 'old') end,
         case row_operation when 'DELETE' then 'null' else audit.compiled_row(tracked, 'new') end,
         case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,

@@ -143,7 +143,9 @@ def test_ctrl_c_says_where_to_go_on(sealed, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     deadline = time.monotonic() + 30
-    while not su.execute("select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%%check_seal%%'").fetchone():
+    while not su.execute(
+        "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%%check_seal%%'"
+    ).fetchone():
         assert time.monotonic() < deadline
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)

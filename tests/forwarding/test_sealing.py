@@ -14,9 +14,12 @@ def create_team(connection, org, name):
 
 
 def problems(connection):
-    return connection.execute(
-        "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-    ).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
+    return (
+        connection.execute(
+            "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
+        ).fetchall()
+        + connection.execute("select * from audit.check_log()").fetchall()
+    )
 
 
 def unsealed(connection):

@@ -29,8 +29,12 @@ def acme(nemo):
         app.execute(statement, [org])
     with app.transaction():
         app.execute("select audit.set_actor('bob@x.example', 'Bob B.', ip => '203.0.113.9', user_agent => 'Firefox')")
-        app.execute("insert into nemo.team (org_id, name, description) values (%s, 'ops', 'run by bob@x.example')", [org])
-        app.execute("update nemo.profile set full_name = 'Robert', email = 'rob@y.example' where full_name = 'Bob Builder'")
+        app.execute(
+            "insert into nemo.team (org_id, name, description) values (%s, 'ops', 'run by bob@x.example')", [org]
+        )
+        app.execute(
+            "update nemo.profile set full_name = 'Robert', email = 'rob@y.example' where full_name = 'Bob Builder'"
+        )
     with app.transaction():
         app.execute("select audit.set_actor('ann@x.example', 'Ann', ip => '203.0.113.7')")
         app.execute("insert into nemo.guardrail (org_id, name, kind, mode, config) values (%s, 'g', 'pii', 'pre_call', %s)",
@@ -65,9 +69,13 @@ def test_nothing_that_names_the_person_stays_and_everything_else_does(acme, seal
     left = {id: [name for name in names if name in text] for id, text in rows if any(name in text for name in names)}
     assert list(left.values()) == [["bob@x.example"]], "inside another text: the description of a team"
     assert done["mentions"] == 1
-    acts = su.execute("select count(*) from audit.event where actor_id = %s and actor_label = %s", [pseudonym, pseudonym])
+    acts = su.execute(
+        "select count(*) from audit.event where actor_id = %s and actor_label = %s", [pseudonym, pseudonym]
+    )
     assert acts.fetchone() == (2,)
-    assert su.execute("select count(*) from audit.event where actor_id = 'ann@x.example' and actor_ip = '203.0.113.7'").fetchone() == (2,)
+    assert su.execute(
+        "select count(*) from audit.event where actor_id = 'ann@x.example' and actor_ip = '203.0.113.7'"
+    ).fetchone() == (2,)
     (config,) = su.execute("select after -> 'config' from audit.event where resource_type = 'guardrail'").fetchone()
     assert config == {"owners": [{"mail": pseudonym}, "ann@x.example"]}
     assert len(before) + 1 == len(rows)
@@ -207,7 +215,12 @@ NAMES = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=30)
-@given(name=NAMES, value=st.recursive(NAMES | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8))
+@given(
+    name=NAMES,
+    value=st.recursive(
+        NAMES | st.integers() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner), max_leaves=8
+    ),
+)
 def test_a_name_is_replaced_wherever_it_is_a_value_and_nowhere_else(su, name, value):
     content = {"a": name, "b": [value, name], "c": name + "!"}
     (got,) = su.execute(

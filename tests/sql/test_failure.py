@@ -95,7 +95,9 @@ def test_the_choice_is_an_admins_and_an_event(thing_of_app):
     admin = thing_of_app.connect("admin")
     admin.execute("select audit.set_on_failure('continue')")
     admin.execute("select audit.set_on_failure('continue')")
-    changes = admin.execute("select before ->> 'on_failure', after ->> 'on_failure' from audit.event where action = 'audit.policy_changed'")
+    changes = admin.execute(
+        "select before ->> 'on_failure', after ->> 'on_failure' from audit.event where action = 'audit.policy_changed'"
+    )
     assert changes.fetchall() == [("refuse", "continue")]
     with pytest.raises(psycopg.Error) as raised:
         admin.execute("select audit.set_on_failure('whatever')")

@@ -18,7 +18,9 @@ def things(su):
 
 
 def add(connection, number=1):
-    connection.execute("insert into public.thing (name) select 'thing ' || n from generate_series(1, %s) as n", [number])
+    connection.execute(
+        "insert into public.thing (name) select 'thing ' || n from generate_series(1, %s) as n", [number]
+    )
 
 
 def seal(connection, most=65536):
@@ -74,7 +76,12 @@ def test_a_large_batch_becomes_several_seals(things):
     seal(things)
     add(things, 100)
     assert seal(things, 30) == 4
-    assert things.execute("select events from audit.seal order by number desc limit 4").fetchall() == [(10,), (30,), (30,), (30,)]
+    assert things.execute("select events from audit.seal order by number desc limit 4").fetchall() == [
+        (10,),
+        (30,),
+        (30,),
+        (30,),
+    ]
     assert problems(things) == []
 
 
@@ -167,14 +174,18 @@ def test_a_seal_is_due_after_a_time_or_a_number_of_events(things):
 
 def test_seals_are_announced_to_who_asks_and_do_not_go_on_for_ever(things):
     seal(things)
-    things.execute("select audit.add_destination('siem', 'https://siem.example', actions => '{no.thing}', seals => true)")
+    things.execute(
+        "select audit.add_destination('siem', 'https://siem.example', actions => '{no.thing}', seals => true)"
+    )
     things.execute("select audit.add_destination('other', 'https://other.example')")
     add(things)
     assert seal(things) == 1
     last, kept = things.execute(
         "select resource_id::bigint, after from audit.event where action = 'audit.sealed'"
     ).fetchone()
-    assert things.execute("select number, encode(hash, 'hex') from audit.seal order by number desc limit 1").fetchone() == (
+    assert things.execute(
+        "select number, encode(hash, 'hex') from audit.seal order by number desc limit 1"
+    ).fetchone() == (
         last,
         kept["hash"],
     )
@@ -209,7 +220,7 @@ CHANGES = {
     "client_addr": "'192.0.2.1'",
     "application_name": "'other'",
     "before": "'{}'",
-    "after": "after || '{\"name\": \"other\"}'",
+    "after": 'after || \'{"name": "other"}\'',
     "changed": "'{}'",
     "table_name": "'other'",
     "operation": "'UPDATE'",
@@ -228,7 +239,9 @@ def test_a_changed_value_is_named(things, column):
     add(things, 5)
     seal(things)
     changed = some_event(things, 2)
-    things.execute("alter table audit.event drop constraint rows_fit_operation, drop constraint changed_says_what_an_update_moved")
+    things.execute(
+        "alter table audit.event drop constraint rows_fit_operation, drop constraint changed_says_what_an_update_moved"
+    )
     meddle(things, f"update audit.event set {column} = {CHANGES[column]} where id = {changed}")
     found = problems(things)
     assert (1, changed, "it was deleted" if column == "id" else "it was changed") in found
@@ -418,7 +431,9 @@ def test_the_roots_are_those_of_certificate_transparency(tree, size):
 def test_only_who_may_read_an_event_gets_its_proof_and_its_salts(nemo):
     su = nemo.connect()
     orgs = [
-        su.execute("insert into nemo.organization (name, slug) values (%s, %s) returning id::text", [n, n]).fetchone()[0]
+        su.execute("insert into nemo.organization (name, slug) values (%s, %s) returning id::text", [n, n]).fetchone()[
+            0
+        ]
         for n in ("a", "b")
     ]
     seal(su)

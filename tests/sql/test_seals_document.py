@@ -58,9 +58,18 @@ class Reader:
             (i, p): c
             for i, p, c in self.rows("select event_id, part, commitment from audit.erased_part where not superseded")
         }
-        names = [r[0] for r in self.rows("select attname from pg_attribute where attrelid = 'audit.seal'::regclass and attnum > 0 order by attnum")]
-        columns = ", ".join(f"{n}::text" if n.endswith(("snapshot", "xid")) or n == "system_identifier" else n for n in names)
-        self.seals = [dict(zip(names, r, strict=True)) for r in self.rows(f"select {columns} from audit.seal order by number")]
+        names = [
+            r[0]
+            for r in self.rows(
+                "select attname from pg_attribute where attrelid = 'audit.seal'::regclass and attnum > 0 order by attnum"
+            )
+        ]
+        columns = ", ".join(
+            f"{n}::text" if n.endswith(("snapshot", "xid")) or n == "system_identifier" else n for n in names
+        )
+        self.seals = [
+            dict(zip(names, r, strict=True)) for r in self.rows(f"select {columns} from audit.seal order by number")
+        ]
 
     def rows(self, sql, *arguments):
         return self.connection.execute(sql, *arguments).fetchall()
@@ -103,7 +112,10 @@ class Reader:
             number(event["id"]),
             text(event["xid"]),
             moment(event["occurred_at"]),
-            *(text(event[name]) for name in ("org_id", "category", "action", "operation", "table_name", "resource_type")),
+            *(
+                text(event[name])
+                for name in ("org_id", "category", "action", "operation", "table_name", "resource_type")
+            ),
             *(text(event[name]) for name in ("resource_id", "request_id", "reason", "actor_type", "db_role")),
             text(event["client_addr"]),
             text(event["application_name"]),
@@ -161,7 +173,9 @@ def test_another_program_finds_the_same_digests(nemo):
         app.execute("select audit.set_actor('ann', 'Ann \"A\"', 'user', '2001:db8::/33', E'a\\tb\\n', 'r', E'\\u001f')")
         app.execute("insert into nemo.profile (org_id, email, full_name) values (%s, 'ann@x.example', 'Ann')", [org])
         for number_ in range(20):
-            app.execute("insert into nemo.team (org_id, name, rpm_limit) values (%s, %s, %s)", [org, f"t{number_}", number_])
+            app.execute(
+                "insert into nemo.team (org_id, name, rpm_limit) values (%s, %s, %s)", [org, f"t{number_}", number_]
+            )
     app.execute("update nemo.team set rpm_limit = 1.0, description = E'\\\\ \"x\" \\b'")
     seal_all(su, 7)
     su.execute("select audit.erase_actor('ann', 'ticket 1', '{ann@x.example}')")
@@ -184,4 +198,7 @@ def test_whatever_the_texts_and_however_many_leaves(su, values, most):
             su.execute("insert into public.thing (name, email) values (%s, %s)", [name, email])
     seal_all(su, most)
     recompute(su)
-    assert su.execute("select number, c.* from audit.seal cross join lateral audit.check_seal(number) as c").fetchall() == []
+    assert (
+        su.execute("select number, c.* from audit.seal cross join lateral audit.check_seal(number) as c").fetchall()
+        == []
+    )
