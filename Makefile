@@ -33,6 +33,7 @@ bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast ev
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/notify.py
 	$(BIN)/python bench/backlog.py
+	$(BIN)/python bench/seals.py
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
 	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)

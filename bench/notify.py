@@ -7,38 +7,10 @@ Example:
 """
 
 import argparse
-import re
-import subprocess
 import tempfile
 from pathlib import Path
 
 import stage
-
-SCRIPT = """\\set team random(1, 1000)
-update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;
-"""
-
-
-def transactions(server: stage.EmbeddedPostgres, script: Path, notify: str, clients: int, seconds: int) -> float:
-    """pgbench's figure."""
-    dsn = server.dsn(options=f"-c pgtrail.notify={notify}")
-    command = [
-        server.binaries.bin_dir / "pgbench",
-        "-n",
-        "-f",
-        script,
-        "-c",
-        str(clients),
-        "-j",
-        "2",
-        "-T",
-        str(seconds),
-        dsn,
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    found = re.search(r"tps = ([\d.]+)", done.stdout)
-    assert found is not None
-    return float(found[1])
 
 
 def main() -> None:
@@ -53,7 +25,7 @@ def main() -> None:
         stage.receiving() as (url, _),
         stage.database(max_connections="100") as (server, connection),
     ):
-        script.write(SCRIPT)
+        script.write(stage.UPDATE_TEAM)
         script.flush()
         stage.create_teams(connection, 1000)
         connection.execute("create index on nemo.team (name)")
@@ -63,7 +35,8 @@ def main() -> None:
         with stage.worker(server.dsn()):
             for _ in range(options.rounds):
                 for values, notify in zip(figures.values(), ("off", "on"), strict=True):
-                    values.append(transactions(server, Path(script.name), notify, options.clients, options.seconds))
+                    dsn = server.dsn(options=f"-c pgtrail.notify={notify}")
+                    values.append(stage.transactions(server, dsn, Path(script.name), options.clients, options.seconds))
     print(
         f"{options.clients} clients, {options.rounds} rounds of {options.seconds} s, the worker listening: transactions/s"
     )

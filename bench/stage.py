@@ -1,6 +1,7 @@
 """What the benchmarks of forwarding share: a server, a receiver in a process of its own, a worker, figures."""
 
 import multiprocessing
+import re
 import statistics
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from pgtrail_cli.migrations import migrate
 
 Connection = psycopg.Connection[Any]
 PATIENCE_SECONDS = 300.0
+UPDATE_TEAM = """\\set team random(1, 1000)
+update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;
+"""
+"""A script of pgbench: one audited update a transaction."""
 
 
 class Receiver(BaseHTTPRequestHandler):
@@ -104,10 +109,20 @@ def create_teams(connection: Connection, count: int) -> None:
     )
 
 
+def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int, seconds: int) -> float:
+    """Transactions a second, by pgbench."""
+    command = [server.binaries.bin_dir / "pgbench", "-n", "-f", script]
+    command += ["-c", str(clients), "-j", "2", "-T", str(seconds), dsn]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found = re.search(r"tps = ([\d.]+)", done.stdout)
+    assert found is not None
+    return float(found[1])
+
+
 @contextmanager
-def worker(dsn: str) -> Iterator[subprocess.Popen[bytes]]:
+def worker(dsn: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`pgtrail forward`."""
-    process = subprocess.Popen([sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", dsn])
+    process = subprocess.Popen([sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", dsn, *options])
     try:
         yield process
     finally:

@@ -134,7 +134,10 @@ comment on column audit.salt.type is 'The actor''s or the resource''s type.';
 comment on column audit.salt.id is 'Its id.';
 comment on column audit.salt.salt is '32 random bytes.';
 
-alter table audit.tracked_table add column personal boolean;
+alter table audit.tracked_table
+    add column personal boolean,
+    add column capturing boolean not null default true;
+comment on column audit.tracked_table.capturing is 'Whether all its triggers were there and enabled when that was last looked at.';
 comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
 
 alter table audit.destination
@@ -254,6 +257,7 @@ comment on column audit.dropped_partition.event_id is 'The event audit.partition
 create table audit.policy (
     only_row boolean primary key default true,
     on_failure text not null default 'refuse',
+    protected boolean not null default true,
     constraint one_row_only check (only_row),
     constraint on_failure_is_known check (on_failure in ('refuse', 'continue'))
 );
@@ -262,4 +266,5 @@ insert into audit.policy default values;
 
 comment on table audit.policy is 'What holds for the whole log: one row. Written by audit.set_on_failure().';
 comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
+comment on column audit.policy.protected is 'Whether the triggers that refuse changes of the log were all there and enabled when that was last looked at.';
 comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';

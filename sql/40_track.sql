@@ -97,9 +97,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform audit.check_is_tracked(tracked_relation);
+    -- First, so that what follows is no loss of capture.
+    delete from audit.tracked_table where relation = tracked_relation;
     perform audit.drop_triggers(tracked_relation);
     perform audit.drop_capture_functions(tracked_relation);
-    delete from audit.tracked_table where relation = tracked_relation;
 end
 $$;
 
@@ -197,6 +198,7 @@ begin
         perform audit.allow_truncate_to_read(tracked_relation);
         perform audit.compile_table(tracked_relation);
         perform audit.create_triggers(tracked_relation);
+        perform audit.enable_triggers(tracked_relation);
         compiled := compiled + 1;
     end loop;
     perform audit.drop_orphaned_functions();
@@ -205,7 +207,7 @@ end
 $$;
 
 comment on function audit.recompile(regclass) is
-    'Compiles one tracked table, or all, to their columns and rules as they are now; puts missing triggers back; forgets tables that were dropped. How many it compiled.';
+    'Compiles one tracked table, or all, to their columns and rules as they are now; puts missing triggers back and enables disabled ones; forgets tables that were dropped. How many it compiled.';
 
 create or replace function audit.set_on_failure(p_on_failure text)
 returns void
@@ -401,6 +403,68 @@ $$;
 comment on function audit.create_triggers(regclass) is
     'Creates the triggers that a tracked table lacks. Takes SHARE ROW EXCLUSIVE on the table if it does.';
 
+create or replace function audit.capture_triggers()
+returns table (relation regclass, target regclass, trigger_name text, state text)
+language sql
+stable
+as $$
+    select
+        tracked.relation,
+        tree.relid,
+        'pgtrail_' || capture.operation,
+        case
+            when installed.tgenabled is null then 'missing'
+            when installed.tgenabled = 'D' then 'disabled'
+            when installed.tgenabled = 'R' then 'replica'
+            else 'enabled'
+        end
+    from audit.tracked_table as tracked
+    join pg_catalog.pg_class as class on class.oid = tracked.relation
+    cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
+    cross join lateral (
+        -- A row that goes to a partition fires the partition's own copy of the trigger.
+        select relid from pg_catalog.pg_partition_tree(tracked.relation) where isleaf
+        union
+        select tracked.relation
+    ) as tree
+    left join lateral (
+        select trigger.tgenabled
+        from pg_catalog.pg_trigger as trigger
+        join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
+        where trigger.tgrelid = tree.relid
+            and trigger.tgname = 'pgtrail_' || capture.operation
+            and function.pronamespace = 'audit'::pg_catalog.regnamespace
+            and pg_catalog.starts_with(function.proname, 'capture ')
+    ) as installed on true
+    where not (class.relkind = 'p' and tree.relid = tracked.relation and capture.operation = 'truncate')
+$$;
+
+comment on function audit.capture_triggers() is
+    'The triggers that tracked tables and their partitions should have, and how each is: `enabled`, `disabled`, `replica` (it fires in replication only) or `missing`.';
+
+create or replace function audit.enable_triggers(tracked_relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    switched_off record;
+begin
+    for switched_off in
+        select target, trigger_name
+        from audit.capture_triggers()
+        where relation = tracked_relation and state in ('disabled', 'replica')
+    loop
+        execute format(
+            'alter table %s enable trigger %I', audit.qualified_name(switched_off.target), switched_off.trigger_name
+        );
+    end loop;
+end
+$$;
+
+comment on function audit.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
+
 create or replace function audit.allow_truncate_to_read(relation regclass)
 returns void
 language plpgsql
@@ -511,7 +575,7 @@ begin
             and starts_with(pg_proc.proname, 'capture ')
             and not exists (select from pg_trigger where tgfoid = pg_proc.oid)
     loop
-        execute format('drop function audit.%I()', orphan);
+        execute format('drop function if exists audit.%I()', orphan);
     end loop;
 end
 $$;

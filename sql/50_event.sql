@@ -207,13 +207,13 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Attached, not created in place: that takes no lock that a writer would wait for.
-    execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
     execute format(
         'create or replace trigger refuse_truncate before truncate on audit.%I '
         'for each statement execute function audit.refuse_change()',
         partition_name
     );
+    -- Attached, not created in place: that takes no lock that a writer would wait for.
+    execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
     execute format('comment on table audit.%I is %L', partition_name, format('Events from %s to before %s.', begins, ends));
 end
 $$;

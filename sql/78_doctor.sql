@@ -5,47 +5,17 @@ returns table (problem text, subject text, finding text, mend text)
 language sql
 stable
 as $$
-    with wanted as (
-        select
-            tracked.relation,
-            tree.relid as target,
-            'pgtrail_' || operation as trigger_name
-        from audit.tracked_table as tracked
-        join pg_catalog.pg_class as class on class.oid = tracked.relation
-        cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
-        cross join lateral (
-            -- A row that goes to a partition fires the partition's own copy of the trigger.
-            select relid from pg_catalog.pg_partition_tree(tracked.relation) where isleaf
-            union
-            select tracked.relation
-        ) as tree
-        where not (class.relkind = 'p' and tree.relid = tracked.relation and operation = 'truncate')
-    ),
-    installed as (
-        select trigger.tgrelid, trigger.tgname, trigger.tgenabled
-        from pg_catalog.pg_trigger as trigger
-        join pg_catalog.pg_proc as capture on capture.oid = trigger.tgfoid
-        where capture.pronamespace = 'audit'::pg_catalog.regnamespace
-            and pg_catalog.starts_with(capture.proname, 'capture ')
-    )
     select
-        case when installed.tgname is null then 'trigger missing' else 'trigger disabled' end,
-        audit.qualified_name(wanted.target),
-        case
-            when installed.tgname is null then
-                pg_catalog.format('%s is not there: what it would record is lost', wanted.trigger_name)
-            when installed.tgenabled = 'R' then
-                pg_catalog.format('%s fires in replication only: what it would record is lost', wanted.trigger_name)
-            else pg_catalog.format('%s is disabled: what it would record is lost', wanted.trigger_name)
+        case state when 'missing' then 'trigger missing' else 'trigger disabled' end,
+        audit.qualified_name(target),
+        case state
+            when 'missing' then pg_catalog.format('%s is not there: what it would record is lost', trigger_name)
+            when 'replica' then pg_catalog.format('%s fires in replication only: what it would record is lost', trigger_name)
+            else pg_catalog.format('%s is disabled: what it would record is lost', trigger_name)
         end,
-        case
-            when installed.tgname is null then
-                pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(wanted.relation))
-            else pg_catalog.format('alter table %s enable trigger %s', audit.qualified_name(wanted.target), wanted.trigger_name)
-        end
-    from wanted
-    left join installed on installed.tgrelid = wanted.target and installed.tgname = wanted.trigger_name
-    where installed.tgname is null or installed.tgenabled in ('D', 'R')
+        pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(relation))
+    from audit.capture_triggers()
+    where state <> 'enabled'
 $$;
 
 comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone or don''t fire.';

@@ -135,6 +135,8 @@ grant execute on function
     audit.drop_capture_functions(regclass),
     audit.drop_orphaned_functions(),
     audit.allow_truncate_to_read(regclass),
+    audit.capture_triggers(),
+    audit.enable_triggers(regclass),
     audit.capture_function_name(regclass, text),
     audit.condition_error(regclass, text, text),
     audit.compiled_condition(text),

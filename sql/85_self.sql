@@ -29,7 +29,7 @@ select audit.rule('audit.org_grant', 'audit.org_granted', 'audit', 'INSERT');
 select audit.rule('audit.org_grant', 'audit.org_revoked', 'audit', 'DELETE');
 
 select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'relation',
-    ignore => '{column_numbers,created_at}', reveal => '{secret}');
+    ignore => '{column_numbers,capturing,created_at}', reveal => '{secret}');
 select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
 select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
 select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
@@ -43,5 +43,5 @@ select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
 select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
 select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
 
-select audit.track('audit.policy', resource => 'policy', category => 'audit');
+select audit.track('audit.policy', resource => 'policy', category => 'audit', ignore => '{protected}');
 select audit.rule('audit.policy', 'audit.policy_changed', 'audit', 'UPDATE');
