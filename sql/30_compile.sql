@@ -83,34 +83,38 @@ comment on function audit.identity_columns(regclass) is
 
 create or replace function audit.is_trusted_type(type_oid oid)
 returns boolean
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-    -- What a type is made of: its domain's base, its elements, its fields.
-    with recursive part as (
-        select type_oid as oid
-        union
-        select made_of.oid
+begin
+    -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h.
+    if type_oid < 16384 then
+        return true;
+    end if;
+    return (
+        -- What a type is made of: its domain's base, its elements, its fields.
+        with recursive part as (
+            select type_oid as oid
+            union
+            select made_of.oid
+            from part
+            join pg_type on pg_type.oid = part.oid
+            cross join lateral (
+                values (pg_type.typbasetype), (pg_type.typelem)
+                union all
+                select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
+                union all
+                select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
+            ) as made_of (oid)
+            where made_of.oid >= 16384
+        )
+        select bool_and(pg_roles.rolsuper)
         from part
-        join pg_catalog.pg_type as type on type.oid = part.oid
-        cross join lateral (
-            select type.typbasetype as oid where type.typbasetype <> 0
-            union all
-            select type.typelem where type.typelem <> 0
-            union all
-            select attribute.atttypid
-            from pg_catalog.pg_attribute as attribute
-            where attribute.attrelid = type.typrelid and type.typrelid <> 0 and attribute.attnum > 0 and not attribute.attisdropped
-            union all
-            select range.rngsubtype
-            from pg_catalog.pg_range as range
-            where type.oid in (range.rngtypid, range.rngmultitypid)
-        ) as made_of
-    )
-    select pg_catalog.bool_and(owner.rolsuper)
-    from part
-    join pg_catalog.pg_type as type on type.oid = part.oid
-    join pg_catalog.pg_roles as owner on owner.oid = type.typowner
+        join pg_type on pg_type.oid = part.oid
+        join pg_roles on pg_roles.oid = pg_type.typowner
+    );
+end
 $$;
 
 comment on function audit.is_trusted_type(oid) is
@@ -675,7 +679,12 @@ begin
             audit.compiled_body(tracked, event_operation)
         );
         execute format('revoke execute on function audit.%I() from public', function_name);
-        execute format('grant execute on function audit.%I() to audit_admin', function_name);
+        execute format(
+            -- Its owner makes new partitions, which get copies of the triggers.
+            'grant execute on function audit.%I() to audit_admin, %I',
+            function_name,
+            (select pg_get_userbyid(relowner) from pg_class where oid = relation)
+        );
         execute format(
             'comment on function audit.%I() is %L',
             function_name,

@@ -404,7 +404,7 @@ comment on function audit.create_triggers(regclass) is
     'Creates the triggers that a tracked table lacks. Takes SHARE ROW EXCLUSIVE on the table if it does.';
 
 create or replace function audit.capture_triggers()
-returns table (relation regclass, target regclass, trigger_name text, state text)
+returns table (relation regclass, target regclass, trigger_name text, state text, source text)
 language sql
 stable
 as $$
@@ -417,7 +417,8 @@ as $$
             when installed.tgenabled = 'D' then 'disabled'
             when installed.tgenabled = 'R' then 'replica'
             else 'enabled'
-        end
+        end,
+        installed.prosrc
     from audit.tracked_table as tracked
     join pg_catalog.pg_class as class on class.oid = tracked.relation
     cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
@@ -428,7 +429,7 @@ as $$
         select tracked.relation
     ) as tree
     left join lateral (
-        select trigger.tgenabled
+        select trigger.tgenabled, function.prosrc
         from pg_catalog.pg_trigger as trigger
         join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
         where trigger.tgrelid = tree.relid
@@ -440,7 +441,7 @@ as $$
 $$;
 
 comment on function audit.capture_triggers() is
-    'The triggers that tracked tables and their partitions should have, and how each is: `enabled`, `disabled`, `replica` (it fires in replication only) or `missing`.';
+    'The triggers that tracked tables and their partitions should have, and how each is: `enabled`, `disabled`, `replica` (it fires in replication only) or `missing`; source is the body of its function.';
 
 create or replace function audit.enable_triggers(tracked_relation regclass)
 returns void

@@ -167,7 +167,7 @@ begin
         return;
     end if;
 
-    create or replace function audit.follow_partitions()
+    create or replace function pgtrail_meta.follow_partitions()
     returns event_trigger
     language plpgsql
     security definer
@@ -218,9 +218,9 @@ begin
         end loop;
     end
     $function$;
-    comment on function audit.follow_partitions() is
+    comment on function pgtrail_meta.follow_partitions() is
         'Gives a new partition of a tracked table its trigger for TRUNCATE, and takes it from one that was detached.';
-    revoke execute on function audit.follow_partitions() from public;
+    revoke execute on function pgtrail_meta.follow_partitions() from public;
 
     -- In the order of their names: a partition gets its triggers before anybody looks whether they are there.
     drop event trigger if exists pgtrail_follow_ddl;
@@ -228,7 +228,7 @@ begin
     drop event trigger if exists pgtrail_complete_partitions;
     create event trigger pgtrail_complete_partitions on ddl_command_end
         when tag in ('ALTER TABLE', 'CREATE TABLE')
-        execute function audit.follow_partitions();
+        execute function pgtrail_meta.follow_partitions();
     create event trigger pgtrail_follow_ddl on ddl_command_end
         when tag in ('ALTER TABLE', 'ALTER SCHEMA', 'CREATE TABLE', 'CREATE TRIGGER')
         execute function audit.follow_ddl();

@@ -162,6 +162,6 @@ def test_ddl_of_other_tables_is_not_noticed(owned, told):
 
 
 def test_nobody_calls_the_event_triggers(owned):
-    for name in ("follow_ddl", "follow_drop", "follow_partitions", "note_capture", "note_protection"):
+    for name in ("audit.follow_ddl", "audit.follow_drop", "audit.note_capture", "audit.note_protection", "pgtrail_meta.follow_partitions"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            owned.connect("admin").execute(f"select audit.{name}()")
+            owned.connect("admin").execute(f"select {name}()")
