@@ -811,7 +811,10 @@ begin
     select 'partition ' || dropped.name, 'it is not what the event of its removal says'
     from audit.dropped_partition as dropped
     left join audit.event on event.id = dropped.event_id and event.action = 'audit.partition_dropped'
-    where not exists (select from audit.dropped_partition as other where other.ids @> dropped.event_id)
+    -- Its event may have been dropped since, by a later removal that has one.
+    where not exists (
+            select from audit.dropped_partition as later where later.event_id > dropped.event_id and later.ids @> dropped.event_id
+        )
         and event.after ->> 'ids_sha256' is distinct from encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex');
 end
 $$;

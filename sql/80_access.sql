@@ -112,7 +112,8 @@ grant select on
 grant execute on function
     audit.is_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer), audit.seal_object(audit.seal),
+    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
+    audit.retention_plan(boolean), audit.seal_object(audit.seal),
     audit.seal_text(audit.seal)
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
@@ -159,7 +160,14 @@ grant execute on function
     audit.redrive_dead_letters(text, text, bigint[]),
     audit.rebase_destination(text, timestamptz),
     audit.remove_destination(text, boolean),
-    audit.set_on_failure(text)
+    audit.set_on_failure(text),
+    audit.set_retention(interval, text),
+    audit.clear_retention(text),
+    audit.place_hold(text, text, text, timestamptz, timestamptz),
+    audit.release_hold(text),
+    audit.drop_partition(text, text, bytea, boolean),
+    audit.archived_salts(text),
+    audit.archived_parts(text)
     to audit_admin;
 
 -- The worker.

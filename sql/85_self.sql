@@ -45,3 +45,13 @@ select audit.track('audit.rule', resource => 'rule', category => 'audit', label 
 
 select audit.track('audit.policy', resource => 'policy', category => 'audit', ignore => '{protected}');
 select audit.rule('audit.policy', 'audit.policy_changed', 'audit', 'UPDATE');
+
+select audit.track('audit.retention', resource => 'retention', category => 'audit', label => 'category');
+select audit.rule('audit.retention', 'audit.retention_set', 'audit', 'INSERT');
+select audit.rule('audit.retention', 'audit.retention_set', 'audit', 'UPDATE');
+select audit.rule('audit.retention', 'audit.retention_cleared', 'audit', 'DELETE');
+
+select audit.track('audit.legal_hold', resource => 'legal_hold', category => 'audit', org => 'org_id', label => 'name',
+    ignore => '{placed_at}');
+select audit.rule('audit.legal_hold', 'audit.hold_placed', 'audit', 'INSERT');
+select audit.rule('audit.legal_hold', 'audit.hold_released', 'audit', 'DELETE');

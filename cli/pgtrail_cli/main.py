@@ -21,6 +21,7 @@ from pgtrail_cli.commands.log import log, show
 from pgtrail_cli.commands.ping import test
 from pgtrail_cli.commands.proof import prove, verify_proof
 from pgtrail_cli.commands.resend import dead_letters, redrive, replay
+from pgtrail_cli.commands.retention import retention, verify_archive
 from pgtrail_cli.commands.seal import seal, verify
 from pgtrail_cli.commands.shell import shell
 from pgtrail_cli.commands.tracking import tables, track, untrack
@@ -73,6 +74,6 @@ for command in (add, test, replay, dead_letters, redrive):
     destination.add_command(command)
 for command in (
     demo, migrate, status, doctor, track, untrack, tables, log, show, export, destination, forward,
-    seal, verify, prove, verify_proof, erase_actor, shell,
+    seal, verify, prove, verify_proof, retention, verify_archive, erase_actor, shell,
 ):  # fmt: skip
     main.add_command(command)

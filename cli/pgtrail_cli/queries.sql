@@ -335,3 +335,91 @@ select audit.prove(%(event_id)s)
 
 -- name: erase_actor
 select audit.erase_actor(%(actor_id)s, %(reason)s, %(also)s)
+
+-- name: set_retention
+select audit.set_retention(%(keep)s::interval, %(category)s)
+
+-- name: clear_retention
+select audit.clear_retention(%(category)s)
+
+-- name: place_hold
+select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit.moment(%(since)s), audit.moment(%(until)s))
+
+-- name: release_hold
+select audit.release_hold(%(name)s)
+
+-- name: retention
+select coalesce(category, 'all others'), keep::text
+from audit.retention
+order by category nulls first
+
+-- name: legal_holds
+select name, org_id, since, until, reason
+from audit.legal_hold
+order by name
+
+-- name: retention_plan
+select partition, begins, events, kept_because
+from audit.retention_plan(%(even_undelivered)s)
+
+-- name: drop_partition
+select audit.drop_partition(%(partition)s, %(archive)s, %(sha256)s::bytea, %(even_undelivered)s)
+
+-- name: month
+select
+    bounds.begins,
+    bounds.ends,
+    coalesce(min(event.id), 0),
+    coalesce(max(event.id), 0),
+    count(event.id)
+from audit.partition_bounds() as bounds
+left join audit.event on event.occurred_at >= bounds.begins and event.occurred_at < bounds.ends
+where bounds.partition = %(partition)s::regclass
+group by bounds.begins, bounds.ends
+
+-- name: archived_events
+copy (
+    select
+        id,
+        xid,
+        audit.rfc3339(occurred_at) as occurred_at,
+        case when starts_with(org_id, '\') then '\' else '' end || org_id as org_id,
+        category,
+        action,
+        operation,
+        case when starts_with(table_name, '\') then '\' else '' end || table_name as table_name,
+        case when starts_with(resource_type, '\') then '\' else '' end || resource_type as resource_type,
+        case when starts_with(resource_id, '\') then '\' else '' end || resource_id as resource_id,
+        case when starts_with(resource_label, '\') then '\' else '' end || resource_label as resource_label,
+        case when starts_with(actor_type, '\') then '\' else '' end || actor_type as actor_type,
+        case when starts_with(actor_id, '\') then '\' else '' end || actor_id as actor_id,
+        case when starts_with(actor_label, '\') then '\' else '' end || actor_label as actor_label,
+        actor_ip,
+        case when starts_with(user_agent, '\') then '\' else '' end || user_agent as user_agent,
+        case when starts_with(request_id, '\') then '\' else '' end || request_id as request_id,
+        case when starts_with(reason, '\') then '\' else '' end || reason as reason,
+        case when starts_with(db_role, '\') then '\' else '' end || db_role as db_role,
+        client_addr,
+        case when starts_with(application_name, '\') then '\' else '' end || application_name as application_name,
+        before,
+        after,
+        to_json(changed) as changed
+    from audit.event
+    where occurred_at >= {begins} and occurred_at < {ends}
+    order by id
+) to stdout with (format csv, header, null '\N')
+
+-- name: archived_salts
+select kind, type, id, salt
+from audit.archived_salts(%(partition)s)
+
+-- name: archived_parts
+select event_id, part, commitment
+from audit.archived_parts(%(partition)s)
+
+-- name: archived_seals
+select audit.seal_text(seal), seal.hash, seal_leaves.ids, seal_leaves.leaves
+from audit.seal
+join audit.seal_leaves using (number)
+where seal.first_id <= %(last)s and seal.last_id >= %(first)s
+order by number

@@ -23,7 +23,8 @@ def told(owned):
 
     def since():
         rows = su.execute(
-            "select id, substr(action, 7), resource_label from audit.event where id > %s and category = 'audit' order by id", seen
+            "select id, substr(action, 7), resource_label from audit.event where id > %s and category = 'audit' order by id",
+            seen,
         ).fetchall()
         seen[0] = max([seen[0], *(row[0] for row in rows)])
         return [row[1:] for row in rows]
@@ -44,7 +45,11 @@ def test_a_disabled_trigger_is_an_event_and_so_is_its_return(owned, told, trigge
     assert told() == [], "it is said once"
     app.execute(f"alter table shop.item enable trigger {trigger}")
     assert told() == [("capture_enabled", "shop.item")]
-    actor = owned.connect().execute("select distinct actor_id, db_role from audit.event where action ~ 'capture_'").fetchall()
+    actor = (
+        owned.connect()
+        .execute("select distinct actor_id, db_role from audit.event where action ~ 'capture_'")
+        .fetchall()
+    )
     assert actor == [("app", "app")]
 
 
@@ -117,7 +122,10 @@ def test_partitions_come_and_go_with_their_trigger(owned, told):
 @pytest.mark.parametrize(
     ("off", "on"),
     [
-        ("alter table audit.event disable trigger refuse_change", "alter table audit.event enable trigger refuse_change"),
+        (
+            "alter table audit.event disable trigger refuse_change",
+            "alter table audit.event enable trigger refuse_change",
+        ),
         ("alter table audit.seal disable trigger all", "alter table audit.seal enable trigger all"),
         (
             "drop trigger refuse_truncate on audit.seal_leaves",
@@ -136,7 +144,9 @@ def test_who_takes_the_logs_own_protection_away_is_recorded(owned, told, off, on
 def test_pgtrails_own_work_on_partitions_is_no_loss_of_protection(owned, told):
     su = owned.connect()
     su.execute("select audit.make_partitions(8)")
-    su.execute("insert into audit.event (category, action, resource_type, actor_type, occurred_at) values ('x', 'x.y', 'z', 'u', '2041-05-06')")
+    su.execute(
+        "insert into audit.event (category, action, resource_type, actor_type, occurred_at) values ('x', 'x.y', 'z', 'u', '2041-05-06')"
+    )
     su.execute("select audit.make_partitions(8)")
     assert told() == []
     assert su.execute("select audit.is_protected()").fetchone() == (True,)
@@ -162,6 +172,12 @@ def test_ddl_of_other_tables_is_not_noticed(owned, told):
 
 
 def test_nobody_calls_the_event_triggers(owned):
-    for name in ("audit.follow_ddl", "audit.follow_drop", "audit.note_capture", "audit.note_protection", "pgtrail_meta.follow_partitions"):
+    for name in (
+        "audit.follow_ddl",
+        "audit.follow_drop",
+        "audit.note_capture",
+        "audit.note_protection",
+        "pgtrail_meta.follow_partitions",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             owned.connect("admin").execute(f"select {name}()")

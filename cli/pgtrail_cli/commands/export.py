@@ -1,11 +1,7 @@
 """``pgtrail export``: COPY straight to a file."""
 
-import contextlib
 import json
-import os
-import stat
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -15,6 +11,7 @@ import psycopg
 from psycopg import sql
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pgtrail_cli.appearing import appearing
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, filter_options, resolve
@@ -56,7 +53,7 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
         for chunk in copy_csv(connection, where):
             output.write(chunk)
         return
-    with _appearing(file) as output:
+    with appearing(file) as output:
         _record(connection, where, filters)
         # One snapshot for the count and the copy.
         with connection.transaction():
@@ -118,58 +115,3 @@ def _write(connection: Connection, where: sql.Composable | None, output: IO[byte
                 progress.update(task, completed=number)
         progress.update(task, completed=total)
     return total
-
-
-@contextlib.contextmanager
-def _appearing(file: Path) -> Iterator[IO[bytes]]:
-    """A file that takes its name when it is complete and safely on disk; otherwise nothing is left.
-
-    A device or a pipe is written to as it is. Mode and owner of a file that is replaced stay.
-    """
-    part: Path | None = None
-    try:
-        target = file.resolve()
-        before = target.stat() if target.exists() else None
-        if before is not None and not stat.S_ISREG(before.st_mode):
-            with target.open("wb") as output:
-                yield output
-            return
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-        part = Path(name)
-        with os.fdopen(descriptor, "wb") as output:
-            yield output
-            _inherit(descriptor, before)
-            output.flush()
-            os.fsync(descriptor)
-        part.replace(target)
-        _sync_folder(target.parent)
-    except OSError as error:
-        raise PgtrailError(
-            f"can't write {file}: {(error.strerror or str(error)).lower()}",
-            "choose a folder that exists, that you may write to and that has room",
-        ) from error
-    finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
-
-
-def _inherit(descriptor: int, before: os.stat_result | None) -> None:
-    """Mode and owner of the file that was there; for a new one what the umask leaves."""
-    if before is not None:
-        os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
-        with contextlib.suppress(PermissionError):
-            os.fchown(descriptor, before.st_uid, before.st_gid)
-        return
-    # There is no other way to ask for it.
-    mask = os.umask(0)
-    os.umask(mask)
-    os.fchmod(descriptor, 0o666 & ~mask)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name last."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

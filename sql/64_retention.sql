@@ -1,0 +1,336 @@
+-- Retention: for how long events are kept, what may not be dropped all the same, and how a month is dropped.
+
+create or replace function audit.set_retention(p_keep interval, p_category text default null)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if p_keep is null or p_keep < interval '1 day' then
+        raise exception using
+            errcode = 'PT021',
+            message = 'events are kept for a day at least',
+            hint = 'Write 400d, 13 months, 7 years.';
+    end if;
+    if p_category is not null then
+        perform audit.check_category(p_category);
+    end if;
+    insert into audit.retention as known (category, keep)
+    values (p_category, p_keep)
+    on conflict (category) do update
+    set keep = excluded.keep
+    where known.keep <> excluded.keep;
+end
+$$;
+
+comment on function audit.set_retention(interval, text) is
+    'Events of a category (null: of all that have no setting of their own) may be dropped so long after they occurred. Nothing is dropped by itself: pgtrail retention run. PT005, PT021.';
+
+create or replace function audit.clear_retention(p_category text default null)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    delete from audit.retention where category is not distinct from p_category
+$$;
+
+comment on function audit.clear_retention(text) is 'Takes audit.set_retention() back.';
+
+create or replace function audit.place_hold(
+    p_name text, p_reason text, p_org text default null, p_since timestamptz default null, p_until timestamptz default null
+)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if coalesce(p_reason, '') !~ '\S' or coalesce(p_name, '') !~ '\S' then
+        raise exception using
+            errcode = 'PT022',
+            message = 'a legal hold has a name and a reason',
+            hint = 'Give both: pgtrail retention hold NAME --reason …';
+    elsif exists (select from audit.legal_hold where name = p_name) then
+        raise exception using
+            errcode = 'PT022',
+            message = format('there is a legal hold "%s" already', p_name),
+            hint = 'Choose another name, or release that one first.';
+    end if;
+    insert into audit.legal_hold (name, org_id, since, until, reason)
+    values (p_name, p_org, p_since, p_until, p_reason);
+end
+$$;
+
+comment on function audit.place_hold(text, text, text, timestamptz, timestamptz) is
+    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT022.';
+
+create or replace function audit.release_hold(p_name text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    delete from audit.legal_hold where name = p_name;
+    if not found then
+        raise exception using
+            errcode = 'PT023',
+            message = format('there is no legal hold "%s"', p_name),
+            hint = 'They are listed by: pgtrail retention show';
+    end if;
+end
+$$;
+
+comment on function audit.release_hold(text) is 'Ends a legal hold. PT023.';
+
+create or replace function audit.is_pending(event audit.event, reached audit.cursor)
+returns boolean
+language sql
+immutable
+as $$
+    select case
+        when event.id <= reached.foreign_id then
+            reached.takes_foreign and event.id > reached.last_sent_id and event.id <> all (reached.sent_ahead)
+        when pg_catalog.pg_visible_in_snapshot(event.xid, reached.batch_from) then false
+        when pg_catalog.pg_visible_in_snapshot(event.xid, reached.batch_to) then
+            event.id > reached.last_sent_id and event.id <> all (reached.sent_ahead)
+        else true
+    end
+$$;
+
+comment on function audit.is_pending(audit.event, audit.cursor) is 'Whether a cursor has still to come to an event.';
+
+create or replace function audit.keep_partition_until(p_partition regclass, p_ends timestamptz)
+returns timestamptz
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    kept_until timestamptz;
+begin
+    execute format(
+        $query$
+            select max(coalesce($1 + coalesce(own.keep, otherwise.keep), 'infinity'))
+            from (select distinct category from %s) as held
+            left join audit.retention as own on own.category = held.category
+            left join audit.retention as otherwise on otherwise.category is null
+        $query$,
+        p_partition
+    )
+    into kept_until
+    using p_ends;
+    -- An empty month is as good as one of events without a category.
+    return coalesce(kept_until, p_ends + (select keep from audit.retention where category is null), 'infinity');
+end
+$$;
+
+comment on function audit.keep_partition_until(regclass, timestamptz) is
+    'When the last event of a partition may be dropped, by its category; infinity: never.';
+
+create or replace function audit.reasons_to_keep(p_partition regclass, p_even_undelivered boolean default false)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    reasons text[];
+begin
+    execute format(
+        $query$
+            select array(
+                select format('legal hold %%s', hold.name)
+                from audit.legal_hold as hold
+                where exists (
+                    select
+                    from %1$s as event
+                    where (hold.org_id is null or event.org_id = hold.org_id)
+                        and event.occurred_at >= coalesce(hold.since, '-infinity')
+                        and event.occurred_at < coalesce(hold.until, 'infinity')
+                )
+                order by hold.name
+            ) || array(
+                select format('%%s events are not sealed yet', count(*))
+                from %1$s as event
+                where not audit.is_sealed(event)
+                having count(*) > 0
+            ) || case when $1 then '{}' else array(
+                select format('destination %%s has not got %%s of its events', destination.name, waiting.events)
+                from audit.destination
+                join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+                cross join lateral (
+                    select count(*) as events
+                    from %1$s as event
+                    where audit.is_for(event, destination) and audit.is_pending(event, cursor)
+                ) as waiting
+                where waiting.events > 0
+                order by destination.name
+            ) || array(
+                select format('destination %%s has %%s dead letters in it', destination.name, count(*))
+                from audit.dead_letter
+                join audit.destination on destination.id = dead_letter.destination_id
+                join %1$s as event on event.id = dead_letter.event_id
+                where dead_letter.delivered_at is null
+                group by destination.name
+            ) || array(
+                select format('a replay to destination %%s is not finished', destination.name)
+                from audit.replay
+                join audit.destination on destination.id = replay.destination_id
+                where replay.finished_at is null
+                group by destination.name
+            ) end
+        $query$,
+        p_partition
+    )
+    into reasons
+    using p_even_undelivered;
+    return reasons;
+end
+$$;
+
+comment on function audit.reasons_to_keep(regclass, boolean) is
+    'Why a partition can''t be dropped, however old: legal holds, events that are not sealed, and (unless they are given up) those that a destination has not got.';
+
+create or replace function audit.retention_plan(p_even_undelivered boolean default false)
+returns table (partition text, begins timestamptz, ends timestamptz, events bigint, kept_because text[])
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    bounds record;
+begin
+    for bounds in
+        select * from audit.partition_bounds() as known where known.ends <= date_trunc('month', now()) order by known.begins
+    loop
+        continue when audit.keep_partition_until(bounds.partition, bounds.ends) > now();
+        partition := audit.qualified_name(bounds.partition);
+        begins := bounds.begins;
+        ends := bounds.ends;
+        kept_because := audit.reasons_to_keep(bounds.partition, p_even_undelivered);
+        execute format('select count(*) from %s', bounds.partition) into events;
+        return next;
+    end loop;
+end
+$$;
+
+comment on function audit.retention_plan(boolean) is
+    'The months that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one.';
+
+create or replace function audit.drop_partition(
+    p_partition text, p_archive text default null, p_archive_sha256 bytea default null, p_even_undelivered boolean default false
+)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- Writers wait behind it: better to give up.
+set lock_timeout = '5s'
+as $$
+declare
+    plan record;
+    dropped audit.dropped_partition;
+begin
+    -- Changes nothing, and takes the lock that LOCK TABLE gives only to who may update: nobody writes or reads until the end.
+    alter table audit.event enable row level security;
+    select * into plan from audit.retention_plan(p_even_undelivered) as known where known.partition = p_partition;
+    if not found or plan.kept_because <> '{}' then
+        raise exception using
+            errcode = 'PT024',
+            message = format('%s is kept: %s', p_partition, coalesce(array_to_string(plan.kept_because, '; '), 'it is not old enough, or no month of the log')),
+            hint = 'pgtrail retention show says what can be dropped.';
+    end if;
+    dropped.name := p_partition;
+    dropped.begins := plan.begins;
+    dropped.ends := plan.ends;
+    execute format(
+        'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
+    )
+    into dropped.events, dropped.ids;
+    dropped.event_id := audit.record(
+        'audit.partition_dropped', 'partition', p_partition, p_partition, null,
+        jsonb_build_object(
+            'begins', plan.begins,
+            'ends', plan.ends,
+            'events', dropped.events,
+            'ids_sha256', encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex'),
+            'archive', p_archive,
+            'archive_sha256', encode(p_archive_sha256, 'hex'),
+            'even_undelivered', p_even_undelivered
+        )
+    );
+    insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
+    values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
+    execute format('alter table audit.event detach partition %s', p_partition::regclass);
+    execute format('drop table %s', p_partition::regclass);
+    return dropped.events;
+end
+$$;
+
+comment on function audit.drop_partition(text, text, bytea, boolean) is
+    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it. PT024; 55P03 where somebody uses the log for longer than 5 s.';
+
+-- What an archive holds beside the events, so that it can be verified alone ----------------------------------------
+
+create or replace function audit.archived_salts(p_partition text)
+returns table (kind text, type text, id text, salt bytea)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then
+        raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
+    end if;
+    return query execute format(
+        $query$
+            select salt.*
+            from audit.salt
+            where exists (
+                select
+                from %s as event
+                where (salt.kind, salt.type, salt.id) = ('actor', event.actor_type, event.actor_id)
+                    or (salt.kind, salt.type, salt.id) = ('resource', event.resource_type, event.resource_id)
+            )
+        $query$,
+        p_partition::regclass
+    );
+end
+$$;
+
+comment on function audit.archived_salts(text) is 'The salts of a month''s persons. Whoever has them and the events can open the commitments. PT024.';
+
+create or replace function audit.archived_parts(p_partition text)
+returns table (event_id bigint, part text, commitment bytea)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then
+        raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
+    end if;
+    return query execute format(
+        $query$
+            select erased_part.event_id, erased_part.part, erased_part.commitment
+            from audit.erased_part
+            join %s as event on event.id = erased_part.event_id
+            where not erased_part.superseded
+        $query$,
+        p_partition::regclass
+    );
+end
+$$;
+
+comment on function audit.archived_parts(text) is 'What the erased parts of a month''s events were sealed as. PT024.';

@@ -1,0 +1,241 @@
+"""For how long events are kept: months that go, months that stay, and archives that hold by themselves."""
+
+import csv
+import json
+
+import psycopg
+import pytest
+
+from pgtrail_cli import archive
+
+
+@pytest.fixture
+def aged(nemo):
+    """Two months of 2020 with 20 and 10 events, sealed, of two organizations; and the present one."""
+    su = nemo.connect()
+    su.execute("set role audit_owner")
+    for month in (1, 2):
+        su.execute(f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)")
+        su.execute(f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')")
+    su.execute("reset role")
+    su.execute(
+        "insert into audit.event (occurred_at, org_id, category, action, operation, resource_type, resource_id, resource_label, "
+        "actor_type, actor_id, actor_label, actor_ip, reason, before, after, changed) "
+        "select case when n <= 20 then timestamptz '2020-01-05Z' else '2020-02-05Z' end + n * interval '1 hour', "
+        "case n % 2 when 0 then 'a' else 'b' end, 'teams', 'profile.updated', 'UPDATE', 'profile', n::text, E'\\\\N', "
+        "'user', 'ann', E'x\\n\"y\"', '192.0.2.7', case n % 3 when 0 then '' when 1 then E'\\\\odd' end, "
+        "'{\"email\": \"a@x\"}', jsonb_build_object('n', n, 'x', E'é\\t'), '{n,x}' from generate_series(1, 30) as n"
+    )
+    seal(su)
+    return nemo
+
+
+def seal(connection):
+    while connection.execute("select number from audit.seal(7) where number is not null").fetchone():
+        pass
+
+
+def problems(connection):
+    seals = "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
+    return connection.execute(seals).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
+
+
+def months(database):
+    return [
+        row[0]
+        for row in database.connect().execute(
+            "select partition::text from audit.partition_bounds() where ends < now() order by begins"
+        )
+    ]
+
+
+def test_nothing_is_dropped_that_nobody_set(aged, pgtrail, tmp_path):
+    done = pgtrail("retention", "run", "--archive", str(tmp_path), dsn=aged.dsn("admin"))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert len(months(aged)) == 2
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(aged, pgtrail, tmp_path, format):
+    dsn = aged.dsn("admin")
+    su = aged.connect()
+    su.execute("select audit.erase_actor('ann', 'ticket 1')")
+    seal(su)
+    assert pgtrail("retention", "set", "400d", dsn=dsn).returncode == 0
+    assert pgtrail("retention", "run", dsn=dsn).returncode == 2, "with or without an archive must be said"
+    shown = pgtrail("retention", "show", dsn=dsn).stdout
+    assert shown.count("it can be dropped") == 2
+    dry = pgtrail("retention", "run", "--dry-run", dsn=dsn)
+    assert dry.stdout.split() == ["audit.event_2020_01", "audit.event_2020_02"]
+    done = pgtrail("retention", "run", "--archive", str(tmp_path), "--format", format, dsn=dsn)
+    assert (done.returncode, done.stdout) == (0, dry.stdout), done.stderr
+    assert months(aged) == []
+    assert problems(su) == []
+    file = tmp_path / f"audit.event_2020_01.{format}"
+    assert sorted(path.name for path in tmp_path.iterdir() if "audit" in path.name) == sorted(
+        f"audit.event_2020_0{n}.{kind}" for n in (1, 2) for kind in (format, "seals.jsonl")
+    )
+    checked = pgtrail("verify-archive", str(file))
+    assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
+    assert "20 events hold" in checked.stderr
+    (event,) = su.execute("select after from audit.event where action = 'audit.partition_dropped' order by id limit 1").fetchone()
+    assert (event["events"], event["archive"], event["archive_sha256"]) == (20, file.name, archive.digest(file).hex())
+    assert pgtrail("verify", dsn=aged.dsn("auditor")).returncode == 0
+    seal(su)
+    with su.transaction():
+        su.execute("set local session_replication_role = replica")
+        su.execute("update audit.dropped_partition set ids = ids + '{[1,100000)}'")
+    assert any("the event of its removal" in str(problem) for problem in problems(su))
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda rows: [*rows[:3], rows[3] | {"action": "profile.deleted"}, *rows[4:]], "it was changed"),
+        (lambda rows: [*rows[:3], rows[3] | {"actor_label": "\\N"}, *rows[4:]], "it was changed"),
+        (lambda rows: rows[:5] + rows[6:], "there are 19 of 20"),
+        (lambda rows: [*rows, rows[-1]], "it is there twice"),
+        (lambda rows: [*rows, rows[0] | {"id": "999999"}], "it is in no seal"),
+        (lambda rows: [rows[0] | {"id": rows[1]["id"]}, rows[1] | {"id": rows[0]["id"]}, *rows[2:]], "it was changed"),
+    ],
+)
+def test_an_archive_that_was_touched_is_named(aged, pgtrail, tmp_path, change, problem):
+    dsn = aged.dsn("admin")
+    pgtrail("retention", "set", "400d", dsn=dsn)
+    assert pgtrail("retention", "run", "--archive", str(tmp_path), dsn=dsn).returncode == 0
+    file = tmp_path / "audit.event_2020_01.csv"
+    with file.open(newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    with file.open("w", newline="") as lines:
+        writer = csv.DictWriter(lines, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(change(rows))
+    done = pgtrail("verify-archive", str(file))
+    assert done.returncode == 1
+    assert "its SHA-256 is another" in done.stdout
+    assert problem in done.stdout
+
+
+def test_seals_of_an_archive_that_were_touched_are_named(aged, pgtrail, tmp_path):
+    dsn = aged.dsn("admin")
+    pgtrail("retention", "set", "400d", dsn=dsn)
+    pgtrail("retention", "run", "--archive", str(tmp_path), dsn=dsn)
+    file = tmp_path / "audit.event_2020_01.csv"
+    seals = archive.seals_file(file)
+    whole = seals.read_text()
+    lines = [json.loads(line) for line in whole.splitlines()]
+    last = lines[-1]
+    for key, value in (("hash", "00" * 32), ("leaves", "00" * (len(last["leaves"]) // 2)), ("seal", last["seal"].replace("1:1:", "2:2:"))):
+        seals.write_text("\n".join(json.dumps(line) for line in [*lines[:-1], last | {key: value}]))
+        assert pgtrail("verify-archive", str(file)).returncode == 1
+    for garbage in ("", "{}", whole[: len(whole) // 2]):
+        seals.write_text(garbage)
+        done = pgtrail("verify-archive", str(file))
+        assert done.returncode == 1
+        assert done.stderr.count("\n") == 1
+    seals.unlink()
+    assert "can't read" in pgtrail("verify-archive", str(file)).stderr
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason"),
+    [
+        ("select audit.place_hold('case', 'why', p_org => 'a')", "legal hold case"),
+        ("select audit.place_hold('case', 'why', p_until => '2020-01-06Z')", "legal hold case"),
+        ("select audit.add_destination('siem', 'https://x.example', since => '2019-01-01')", "destination siem has not got 20 of its events"),
+        (
+            "select audit.add_destination('siem', 'https://x.example', since => '2019-01-01'); select audit.pause_destination('siem')",
+            "destination siem has not got 20 of its events",
+        ),
+        (
+            "select audit.add_destination('siem', 'https://x.example'); insert into audit.dead_letter (destination_id, event_id, error) "
+            "select destination.id, min(event.id), 'no' from audit.destination, audit.event_2020_01 as event group by destination.id",
+            "destination siem has 1 dead letters in it",
+        ),
+        (
+            "select audit.add_destination('siem', 'https://x.example'); select audit.replay_events('siem', 'why', since => '2019-01-01')",
+            "a replay to destination siem is not finished",
+        ),
+    ],
+)
+def test_what_must_stay_stays_and_says_why(aged, pgtrail, prepare, reason):
+    su, dsn = aged.connect(), aged.dsn("admin")
+    su.execute(prepare)
+    pgtrail("retention", "set", "400d", dsn=dsn)
+    done = pgtrail("retention", "run", "--without-archive", dsn=dsn)
+    assert done.returncode == 1
+    assert f"kept audit.event_2020_01: {reason}" in done.stderr
+    assert "audit.event_2020_01" in months(aged)
+    with pytest.raises(psycopg.Error) as raised:
+        aged.connect("admin").execute("select audit.drop_partition('audit.event_2020_01')")
+    assert raised.value.sqlstate == "PT024"
+    given_up = pgtrail("retention", "run", "--without-archive", "--even-undelivered", dsn=dsn)
+    assert ("audit.event_2020_01" in months(aged)) == ("hold" in reason)
+    assert given_up.returncode == (1 if "hold" in reason else 0)
+    if "hold" in reason:
+        pgtrail("retention", "release", "case", dsn=dsn)
+        assert pgtrail("retention", "run", "--without-archive", dsn=dsn).returncode == 0
+        assert months(aged) == []
+
+
+def test_what_is_not_sealed_stays(aged):
+    su = aged.connect()
+    su.execute("select audit.set_retention('400 days')")
+    su.execute("insert into audit.event (occurred_at, category, action, resource_type, actor_type) values ('2020-01-09Z', 'teams', 'a.b', 'x', 'user')")
+    plan = su.execute("select partition, kept_because from audit.retention_plan()").fetchall()
+    assert plan == [("audit.event_2020_01", ["1 events are not sealed yet"]), ("audit.event_2020_02", [])]
+
+
+def test_the_longest_keep_of_its_categories_holds_a_month(aged):
+    su = aged.connect()
+    su.execute("select audit.set_retention('400 days'), audit.set_retention('100 years', 'teams')")
+    assert su.execute("select count(*) from audit.retention_plan()").fetchone() == (0,)
+    su.execute("select audit.clear_retention(), audit.set_retention('400 days', 'teams')")
+    assert su.execute("select count(*) from audit.retention_plan()").fetchone() == (2,)
+    su.execute("select audit.set_retention('400 days', 'members'), audit.clear_retention('teams')")
+    assert su.execute("select count(*) from audit.retention_plan()").fetchone() == (0,)
+
+
+@pytest.mark.parametrize("partition", ["audit.event_default", "audit.event", "nemo.team", "audit.seal"])
+def test_nothing_but_an_old_month_is_ever_dropped(aged, partition):
+    su = aged.connect()
+    su.execute("select audit.set_retention('1 day')")
+    present = su.execute("select partition::text from audit.partition_bounds() where ends > now() order by begins limit 1").fetchone()[0]
+    for name in (partition, present):
+        with pytest.raises(psycopg.Error) as raised:
+            su.execute("select audit.drop_partition(%s)", [name])
+        assert raised.value.sqlstate == "PT024"
+
+
+def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
+    dsn = aged.dsn("admin")
+    for arguments in (
+        ("set", "400d"), ("set", "7 years", "--category", "audit"), ("set", "500d"), ("clear", "--category", "audit"),
+        ("hold", "case", "--org", "a", "--since", "2020-01-01", "--reason", "why"), ("release", "case"),
+    ):  # fmt: skip
+        assert pgtrail("retention", *arguments, dsn=dsn).returncode == 0
+    actions = aged.connect().execute("select substr(action, 7) from audit.event where resource_type in ('retention', 'legal_hold') order by id")
+    assert [row[0] for row in actions] == ["retention_set"] * 3 + ["retention_cleared", "hold_placed", "hold_released"]
+    for arguments, says in (
+        (("set", "1 second"), "a day at least"), (("set", "long"), "interval"), (("set", "1 year", "--category", "x"), "no category"),
+        (("hold", "case", "--reason", " "), "a name and a reason"), (("release", "nothing"), "no legal hold"),
+    ):  # fmt: skip
+        done = pgtrail("retention", *arguments, dsn=dsn)
+        assert done.returncode == 1
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+    for user in ("app", "reader", "auditor", "forwarder"):
+        for call in ("set_retention('400 days')", "place_hold('x', 'y')", "release_hold('x')", "drop_partition('audit.event_2020_01')"):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                aged.connect(user).execute(f"select audit.{call}")
+
+
+def test_a_reader_that_stays_holds_up_a_drop_but_no_writer_for_long(aged):
+    su = aged.connect()
+    su.execute("select audit.set_retention('400 days')")
+    reader = aged.connect("auditor", autocommit=False)
+    reader.execute("select count(*) from audit.event")
+    with pytest.raises(psycopg.errors.LockNotAvailable):
+        su.execute("select audit.drop_partition('audit.event_2020_01')")
+    reader.rollback()
+    su.execute("select audit.drop_partition('audit.event_2020_01')")
