@@ -69,7 +69,8 @@ create policy every_org on audit.event
 
 -- Functions are executable by everyone unless someone says otherwise.
 revoke execute on all functions in schema audit from public;
-alter default privileges for role audit_owner in schema audit revoke execute on functions from public;
+-- (In all schemas: what is revoked in one alone does not take back what holds everywhere.)
+alter default privileges for role audit_owner revoke execute on functions from public;
 
 -- The owner itself can't change what is recorded.
 revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves from audit_owner;

@@ -1,0 +1,160 @@
+"""Who may do what with every object of schema audit: read from the catalogue, so that a new one needs a decision here."""
+
+import pytest
+
+ROLES = ("public", "audit_reader", "audit_auditor", "audit_admin", "audit_forwarder")
+EVERYBODY = set(ROLES)
+READERS = {"audit_reader", "audit_auditor", "audit_admin", "audit_forwarder"}
+WHO_SEES_ALL = {"audit_auditor", "audit_admin", "audit_forwarder"}
+ADMIN, FORWARDER = {"audit_admin"}, {"audit_forwarder"}
+NOBODY: set[str] = set()
+
+CATEGORY_VIEWS = (
+    "api_keys", "members", "teams", "organization", "budgets", "guardrails", "plan", "settings", "data_policy", "profile", "password",
+)  # fmt: skip
+
+SELECT = {
+    **dict.fromkeys(
+        ["event", "log", "diff", "export", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
+    ),
+    **dict.fromkeys(
+        [
+            "installation", "tracked_table", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
+            "replay", "worker", "seal", "seal_leaves", "erasure", "retention", "legal_hold", "dropped_partition", "policy",
+        ],
+        WHO_SEES_ALL,
+    ),
+    "destination_secret": FORWARDER,
+    # Salts, and what was erased, are for the definers alone; so is the place where the next seal begins.
+    **dict.fromkeys(["salt", "erased_part", "seal_head"], NOBODY),
+}  # fmt: skip
+"""Who reads a table or a view. Partitions are read through audit.event alone."""
+WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
+"""Who inserts, updates and deletes in a table directly; all other tables are written by definers alone."""
+
+EXECUTE = {
+    "set_actor": EVERYBODY,
+    **dict.fromkeys(
+        [
+            "details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
+            "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
+            "render_sentinel", "render_ndjson", "render", "event_object", "event_summary", "merge_objects", "email_address",
+            "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
+            "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
+        ],
+        READERS,
+    ),
+    **dict.fromkeys(
+        [
+            "is_for", "cursor_state", "destination_id", "ping_event", "system_identifier", "doctor", "partition_bounds", "qualified_name",
+            "identity_columns", "check_seal", "check_log", "count_unsealed", "seal_object", "seal_text", "retention_plan",
+        ],
+        WHO_SEES_ALL,
+    ),
+    **dict.fromkeys(
+        [
+            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "drop_triggers",
+            "drop_capture_functions", "drop_orphaned_functions", "allow_truncate_to_read", "capture_triggers", "enable_triggers",
+            "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "check_can_be_tracked", "check_columns",
+            "check_is_tracked", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
+            "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",
+            "set_on_failure", "set_retention", "clear_retention", "place_hold", "release_hold", "drop_partition", "archived_salts",
+            "archived_parts",
+        ],
+        ADMIN,
+    ),
+    **dict.fromkeys(
+        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves"], FORWARDER
+    ),
+    **dict.fromkeys(["seal", "seal_if_due", "maintain"], ADMIN | FORWARDER),
+}  # fmt: skip
+"""Who calls a function. One that is not here is called by nobody but the definers."""
+
+
+@pytest.fixture
+def rows(nemo):
+    connection = nemo.connect()
+    return lambda sql, *arguments: connection.execute(sql, *arguments).fetchall()
+
+
+def holders(rows, check, *arguments):
+    """The roles for which a has_…_privilege() call is true."""
+    return {role for (role,) in rows(f"select role from unnest(%s::text[]) as role where {check}", [list(ROLES), *arguments])}
+
+
+def relations(rows):
+    return [
+        name
+        for (name,) in rows(
+            "select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relkind in ('r', 'p', 'v', 'm', 'f') order by 1"
+        )
+    ]
+
+
+def test_every_table_and_view_is_read_and_written_by_whom_it_should(rows):
+    partitions = {name for (name,) in rows("select relname::text from pg_class where relispartition and relnamespace = 'audit'::regnamespace")}
+    present = set(relations(rows))
+    assert present - partitions == set(SELECT), "a new table or view needs a decision"
+    for name in present:
+        for privilege in ("select", "insert", "update", "delete", "truncate", "references", "trigger"):
+            got = holders(rows, f"has_any_column_privilege(role, 'audit.{name}', '{privilege}')") if privilege in ("select", "insert", "update", "references") else holders(rows, f"has_table_privilege(role, 'audit.{name}', '{privilege}')")
+            wanted = {"select": SELECT, "insert": WRITE, "update": WRITE, "delete": WRITE}.get(privilege, {}).get(name, NOBODY)
+            assert got == wanted, (name, privilege)
+
+
+def test_every_function_is_called_by_whom_it_should(rows):
+    functions = rows("select oid, proname::text from pg_proc where pronamespace = 'audit'::regnamespace and not starts_with(proname, 'capture ')")
+    assert set(EXECUTE) <= {name for _, name in functions}, "a decision for what is gone"
+    for oid, name in functions:
+        assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == EXECUTE.get(name, NOBODY), name
+
+
+def test_compiled_functions_are_for_who_makes_triggers(rows):
+    compiled = rows("select oid from pg_proc where pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')")
+    assert len(compiled) > 20
+    for (oid,) in compiled:
+        assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == ADMIN
+
+
+def test_no_sequence_is_anybodys(rows):
+    for (name,) in rows("select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'S'"):
+        for privilege in ("usage", "select", "update"):
+            assert holders(rows, f"has_sequence_privilege(role, 'audit.{name}', '{privilege}')") == NOBODY, name
+
+
+def test_the_schema_is_used_by_everybody_and_made_in_by_nobody(rows):
+    assert holders(rows, "has_schema_privilege(role, 'audit', 'usage')") == EVERYBODY
+    assert holders(rows, "has_schema_privilege(role, 'audit', 'create')") == NOBODY
+
+
+def test_what_the_owner_makes_from_now_on_is_closed(nemo, rows):
+    su = nemo.connect()
+    su.execute("set role audit_owner")
+    su.execute("create table audit.new_table (id int generated always as identity); create view audit.new_view as select 1 as one")
+    su.execute("create function audit.new_function() returns int language sql as 'select 1'; create type audit.new_type as (x int)")
+    for check in (
+        "has_table_privilege(role, 'audit.new_table', 'select,insert,update,delete,truncate,references,trigger')",
+        "has_table_privilege(role, 'audit.new_view', 'select')",
+        "has_function_privilege(role, 'audit.new_function()', 'execute')",
+        "has_sequence_privilege(role, 'audit.new_table_id_seq', 'usage,select,update')",
+    ):
+        assert holders(rows, check) == NOBODY, check
+
+
+def test_every_view_runs_as_its_reader_and_the_tables_of_events_are_under_row_level_security(rows):
+    views = rows("select relname::text, reloptions from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'v'")
+    assert [name for name, options in views if "security_invoker=true" not in (options or ())] == []
+    secured = {name for (name,) in rows("select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relrowsecurity")}
+    assert secured >= {"event", "org_grant"}
+    # Whoever may read any of these sees every organization.
+    assert all(SELECT[name] <= WHO_SEES_ALL for name in ("destination", "dead_letter", "replay", "attempt", "cursor", "seal", "erasure"))
+
+
+def test_no_role_of_pgtrail_logs_in_or_is_a_superuser(rows):
+    assert rows(
+        "select rolname from pg_roles where rolname like 'audit\\_%' and (rolcanlogin or rolsuper or rolbypassrls or rolcreaterole or rolcreatedb)"
+    ) == []  # fmt: skip
+    members = rows(
+        "select roleid::regrole::text, member::regrole::text from pg_auth_members where member::regrole::text like 'audit\\_%'"
+    )
+    assert members == []
