@@ -1,8 +1,8 @@
 """A month of the log in two files: its events, and the seals over them, so that both can be verified alone.
 
 ``NAME.csv`` (or ``.parquet``) has a column for each of ``audit.event``, each cell as Postgres writes it; null is
-``\\N``, and a cell that begins with a backslash has another one before it. ``NAME.seals.jsonl`` has a header, then salts, erased
-parts and seals, one JSON object a line.
+``\\N``, and a cell that begins with a backslash has another one before it. ``NAME.seals.jsonl`` has a header, then
+salts, erased parts and seals, one JSON object a line.
 """
 
 import csv

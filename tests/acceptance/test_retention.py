@@ -15,8 +15,12 @@ def aged(nemo):
     su = nemo.connect()
     su.execute("set role audit_owner")
     for month in (1, 2):
-        su.execute(f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)")
-        su.execute(f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')")
+        su.execute(
+            f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)"
+        )
+        su.execute(
+            f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
+        )
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, org_id, category, action, operation, resource_type, resource_id, resource_label, "
@@ -78,7 +82,9 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
     checked = pgtrail("verify-archive", str(file))
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
     assert "20 events hold" in checked.stderr
-    (event,) = su.execute("select after from audit.event where action = 'audit.partition_dropped' order by id limit 1").fetchone()
+    (event,) = su.execute(
+        "select after from audit.event where action = 'audit.partition_dropped' order by id limit 1"
+    ).fetchone()
     assert (event["events"], event["archive"], event["archive_sha256"]) == (20, file.name, archive.digest(file).hex())
     assert pgtrail("verify", dsn=aged.dsn("auditor")).returncode == 0
     seal(su)
@@ -88,6 +94,7 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
     assert any("the event of its removal" in str(problem) for problem in problems(su))
 
 
+@pytest.mark.any_server
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
@@ -116,6 +123,7 @@ def test_an_archive_that_was_touched_is_named(aged, pgtrail, tmp_path, change, p
     assert problem in done.stdout
 
 
+@pytest.mark.any_server
 def test_seals_of_an_archive_that_were_touched_are_named(aged, pgtrail, tmp_path):
     dsn = aged.dsn("admin")
     pgtrail("retention", "set", "400d", dsn=dsn)
@@ -125,7 +133,11 @@ def test_seals_of_an_archive_that_were_touched_are_named(aged, pgtrail, tmp_path
     whole = seals.read_text()
     lines = [json.loads(line) for line in whole.splitlines()]
     last = lines[-1]
-    for key, value in (("hash", "00" * 32), ("leaves", "00" * (len(last["leaves"]) // 2)), ("seal", last["seal"].replace("1:1:", "2:2:"))):
+    for key, value in (
+        ("hash", "00" * 32),
+        ("leaves", "00" * (len(last["leaves"]) // 2)),
+        ("seal", last["seal"].replace("1:1:", "2:2:")),
+    ):
         seals.write_text("\n".join(json.dumps(line) for line in [*lines[:-1], last | {key: value}]))
         assert pgtrail("verify-archive", str(file)).returncode == 1
     for garbage in ("", "{}", whole[: len(whole) // 2]):
@@ -142,7 +154,10 @@ def test_seals_of_an_archive_that_were_touched_are_named(aged, pgtrail, tmp_path
     [
         ("select audit.place_hold('case', 'why', p_org => 'a')", "legal hold case"),
         ("select audit.place_hold('case', 'why', p_until => '2020-01-06Z')", "legal hold case"),
-        ("select audit.add_destination('siem', 'https://x.example', since => '2019-01-01')", "destination siem has not got 20 of its events"),
+        (
+            "select audit.add_destination('siem', 'https://x.example', since => '2019-01-01')",
+            "destination siem has not got 20 of its events",
+        ),
         (
             "select audit.add_destination('siem', 'https://x.example', since => '2019-01-01'); select audit.pause_destination('siem')",
             "destination siem has not got 20 of its events",
@@ -181,7 +196,9 @@ def test_what_must_stay_stays_and_says_why(aged, pgtrail, prepare, reason):
 def test_what_is_not_sealed_stays(aged):
     su = aged.connect()
     su.execute("select audit.set_retention('400 days')")
-    su.execute("insert into audit.event (occurred_at, category, action, resource_type, actor_type) values ('2020-01-09Z', 'teams', 'a.b', 'x', 'user')")
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type) values ('2020-01-09Z', 'teams', 'a.b', 'x', 'user')"
+    )
     plan = su.execute("select partition, kept_because from audit.retention_plan()").fetchall()
     assert plan == [("audit.event_2020_01", ["1 events are not sealed yet"]), ("audit.event_2020_02", [])]
 
@@ -200,13 +217,16 @@ def test_the_longest_keep_of_its_categories_holds_a_month(aged):
 def test_nothing_but_an_old_month_is_ever_dropped(aged, partition):
     su = aged.connect()
     su.execute("select audit.set_retention('1 day')")
-    present = su.execute("select partition::text from audit.partition_bounds() where ends > now() order by begins limit 1").fetchone()[0]
+    present = su.execute(
+        "select partition::text from audit.partition_bounds() where ends > now() order by begins limit 1"
+    ).fetchone()[0]
     for name in (partition, present):
         with pytest.raises(psycopg.Error) as raised:
             su.execute("select audit.drop_partition(%s)", [name])
         assert raised.value.sqlstate == "PT024"
 
 
+@pytest.mark.any_server
 def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
     dsn = aged.dsn("admin")
     for arguments in (
@@ -214,7 +234,9 @@ def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
         ("hold", "case", "--org", "a", "--since", "2020-01-01", "--reason", "why"), ("release", "case"),
     ):  # fmt: skip
         assert pgtrail("retention", *arguments, dsn=dsn).returncode == 0
-    actions = aged.connect().execute("select substr(action, 7) from audit.event where resource_type in ('retention', 'legal_hold') order by id")
+    actions = aged.connect().execute(
+        "select substr(action, 7) from audit.event where resource_type in ('retention', 'legal_hold') order by id"
+    )
     assert [row[0] for row in actions] == ["retention_set"] * 3 + ["retention_cleared", "hold_placed", "hold_released"]
     for arguments, says in (
         (("set", "1 second"), "a day at least"), (("set", "long"), "interval"), (("set", "1 year", "--category", "x"), "no category"),
@@ -225,7 +247,12 @@ def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
         assert says in done.stderr
         assert done.stderr.count("\n") == 1
     for user in ("app", "reader", "auditor", "forwarder"):
-        for call in ("set_retention('400 days')", "place_hold('x', 'y')", "release_hold('x')", "drop_partition('audit.event_2020_01')"):
+        for call in (
+            "set_retention('400 days')",
+            "place_hold('x', 'y')",
+            "release_hold('x')",
+            "drop_partition('audit.event_2020_01')",
+        ):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 aged.connect(user).execute(f"select audit.{call}")
 

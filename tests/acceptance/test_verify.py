@@ -8,6 +8,9 @@ import time
 
 import pytest
 
+# What is decided in SQL is tested on each server by tests/sql/test_seals.py.
+pytestmark = pytest.mark.any_server
+
 A_PROOF_OF_ITS_OWN = ("event", "seal", "seal_hash", "leaf_index", "path", "actor", "rows")
 
 

@@ -36,7 +36,9 @@ def test_no_filter_of_its_own_gets_to_see_a_row_of_another(reader, condition):
     reader.execute(
         "create function pg_temp.tell(text) returns boolean language plpgsql cost 0.0000001 as $$ begin raise notice '%', $1; return true; end $$"
     )
-    reader.execute("create function pg_temp.tell_too(text, text) returns boolean language plpgsql cost 0.0000001 as $$ begin raise notice '%', $1; return true; end $$")
+    reader.execute(
+        "create function pg_temp.tell_too(text, text) returns boolean language plpgsql cost 0.0000001 as $$ begin raise notice '%', $1; return true; end $$"
+    )
     reader.execute("create operator pg_temp.~~~ (function = pg_temp.tell_too, leftarg = text, rightarg = text)")
     condition = condition.replace("{A}", A).replace("~~~", "operator(pg_temp.~~~)")
     rows = reader.execute(f"select event::text from audit.event where {condition}").fetchall()
@@ -51,7 +53,9 @@ def test_row_security_can_not_be_switched_off(reader):
 
 
 def test_a_partition_by_its_own_name_is_refused(reader):
-    partitions = reader.execute("select inhrelid::regclass::text from pg_inherits where inhparent = 'audit.event'::regclass").fetchall()
+    partitions = reader.execute(
+        "select inhrelid::regclass::text from pg_inherits where inhparent = 'audit.event'::regclass"
+    ).fetchall()
     assert partitions
     for (partition,) in partitions:
         for statement in ("select * from {}", "copy {} to stdout", "select count(*) from {}"):
@@ -61,13 +65,19 @@ def test_a_partition_by_its_own_name_is_refused(reader):
 
 def test_statistics_show_nothing(reader):
     for view in ("pg_stats", "pg_stats_ext", "pg_stats_ext_exprs"):
-        assert reader.execute(f"select count(*) from {view} where schemaname = 'audit' and tablename like 'event%'").fetchone() == (0,)
+        assert reader.execute(
+            f"select count(*) from {view} where schemaname = 'audit' and tablename like 'event%'"
+        ).fetchone() == (0,)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         reader.execute("select * from pg_statistic")
 
 
 def test_the_sequence_of_ids_can_not_be_read(reader):
-    for statement in ("select last_value from audit.event_id_seq", "select currval('audit.event_id_seq')", "select nextval('audit.event_id_seq')"):
+    for statement in (
+        "select last_value from audit.event_id_seq",
+        "select currval('audit.event_id_seq')",
+        "select nextval('audit.event_id_seq')",
+    ):
         with pytest.raises(psycopg.Error) as raised:
             reader.execute(statement)
         assert raised.value.sqlstate in ("42501", "55000")
@@ -76,7 +86,9 @@ def test_the_sequence_of_ids_can_not_be_read(reader):
 def test_a_view_or_a_function_of_its_own_sees_no_more(reader, nemo):
     nemo.connect().execute("create schema own authorization reader; grant usage on schema own to public")
     reader.execute("create view own.everything as select * from audit.event; grant select on own.everything to public")
-    reader.execute("create function own.everything() returns setof audit.event language sql security definer as 'select * from audit.event'")
+    reader.execute(
+        "create function own.everything() returns setof audit.event language sql security definer as 'select * from audit.event'"
+    )
     for source in ("own.everything", "own.everything()"):
         assert {row[0] for row in reader.execute(f"select org_id from {source}").fetchall()} == {A}
 
@@ -99,7 +111,17 @@ def test_proofs_of_another_organization_do_not_exist(reader, nemo):
 
 
 def test_what_is_kept_beside_the_events_is_not_theirs(reader):
-    for table in ("seal", "seal_leaves", "salt", "destination", "dead_letter", "attempt", "erasure", "dropped_partition", "legal_hold"):
+    for table in (
+        "seal",
+        "seal_leaves",
+        "salt",
+        "destination",
+        "dead_letter",
+        "attempt",
+        "erasure",
+        "dropped_partition",
+        "legal_hold",
+    ):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             reader.execute(f"select * from audit.{table}")
 

@@ -79,7 +79,10 @@ def rows(nemo):
 
 def holders(rows, check, *arguments):
     """The roles for which a has_…_privilege() call is true."""
-    return {role for (role,) in rows(f"select role from unnest(%s::text[]) as role where {check}", [list(ROLES), *arguments])}
+    return {
+        role
+        for (role,) in rows(f"select role from unnest(%s::text[]) as role where {check}", [list(ROLES), *arguments])
+    }
 
 
 def relations(rows):
@@ -92,32 +95,49 @@ def relations(rows):
 
 
 def test_every_table_and_view_is_read_and_written_by_whom_it_should(rows):
-    partitions = {name for (name,) in rows("select relname::text from pg_class where relispartition and relnamespace = 'audit'::regnamespace")}
+    partitions = {
+        name
+        for (name,) in rows(
+            "select relname::text from pg_class where relispartition and relnamespace = 'audit'::regnamespace"
+        )
+    }
     present = set(relations(rows))
     assert present - partitions == set(SELECT), "a new table or view needs a decision"
     for name in present:
         for privilege in ("select", "insert", "update", "delete", "truncate", "references", "trigger"):
-            got = holders(rows, f"has_any_column_privilege(role, 'audit.{name}', '{privilege}')") if privilege in ("select", "insert", "update", "references") else holders(rows, f"has_table_privilege(role, 'audit.{name}', '{privilege}')")
-            wanted = {"select": SELECT, "insert": WRITE, "update": WRITE, "delete": WRITE}.get(privilege, {}).get(name, NOBODY)
+            got = (
+                holders(rows, f"has_any_column_privilege(role, 'audit.{name}', '{privilege}')")
+                if privilege in ("select", "insert", "update", "references")
+                else holders(rows, f"has_table_privilege(role, 'audit.{name}', '{privilege}')")
+            )
+            wanted = {"select": SELECT, "insert": WRITE, "update": WRITE, "delete": WRITE}.get(privilege, {}).get(
+                name, NOBODY
+            )
             assert got == wanted, (name, privilege)
 
 
 def test_every_function_is_called_by_whom_it_should(rows):
-    functions = rows("select oid, proname::text from pg_proc where pronamespace = 'audit'::regnamespace and not starts_with(proname, 'capture ')")
+    functions = rows(
+        "select oid, proname::text from pg_proc where pronamespace = 'audit'::regnamespace and not starts_with(proname, 'capture ')"
+    )
     assert set(EXECUTE) <= {name for _, name in functions}, "a decision for what is gone"
     for oid, name in functions:
         assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == EXECUTE.get(name, NOBODY), name
 
 
 def test_compiled_functions_are_for_who_makes_triggers(rows):
-    compiled = rows("select oid from pg_proc where pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')")
+    compiled = rows(
+        "select oid from pg_proc where pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')"
+    )
     assert len(compiled) > 20
     for (oid,) in compiled:
         assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == ADMIN
 
 
 def test_no_sequence_is_anybodys(rows):
-    for (name,) in rows("select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'S'"):
+    for (name,) in rows(
+        "select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'S'"
+    ):
         for privilege in ("usage", "select", "update"):
             assert holders(rows, f"has_sequence_privilege(role, 'audit.{name}', '{privilege}')") == NOBODY, name
 
@@ -130,8 +150,12 @@ def test_the_schema_is_used_by_everybody_and_made_in_by_nobody(rows):
 def test_what_the_owner_makes_from_now_on_is_closed(nemo, rows):
     su = nemo.connect()
     su.execute("set role audit_owner")
-    su.execute("create table audit.new_table (id int generated always as identity); create view audit.new_view as select 1 as one")
-    su.execute("create function audit.new_function() returns int language sql as 'select 1'; create type audit.new_type as (x int)")
+    su.execute(
+        "create table audit.new_table (id int generated always as identity); create view audit.new_view as select 1 as one"
+    )
+    su.execute(
+        "create function audit.new_function() returns int language sql as 'select 1'; create type audit.new_type as (x int)"
+    )
     for check in (
         "has_table_privilege(role, 'audit.new_table', 'select,insert,update,delete,truncate,references,trigger')",
         "has_table_privilege(role, 'audit.new_view', 'select')",
@@ -142,12 +166,22 @@ def test_what_the_owner_makes_from_now_on_is_closed(nemo, rows):
 
 
 def test_every_view_runs_as_its_reader_and_the_tables_of_events_are_under_row_level_security(rows):
-    views = rows("select relname::text, reloptions from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'v'")
+    views = rows(
+        "select relname::text, reloptions from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'v'"
+    )
     assert [name for name, options in views if "security_invoker=true" not in (options or ())] == []
-    secured = {name for (name,) in rows("select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relrowsecurity")}
+    secured = {
+        name
+        for (name,) in rows(
+            "select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relrowsecurity"
+        )
+    }
     assert secured >= {"event", "org_grant"}
     # Whoever may read any of these sees every organization.
-    assert all(SELECT[name] <= WHO_SEES_ALL for name in ("destination", "dead_letter", "replay", "attempt", "cursor", "seal", "erasure"))
+    assert all(
+        SELECT[name] <= WHO_SEES_ALL
+        for name in ("destination", "dead_letter", "replay", "attempt", "cursor", "seal", "erasure")
+    )
 
 
 def test_no_role_of_pgtrail_logs_in_or_is_a_superuser(rows):
