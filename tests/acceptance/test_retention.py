@@ -163,8 +163,10 @@ def test_seals_of_an_archive_that_were_touched_are_named(aged, pgtrail, tmp_path
             "destination siem has not got 20 of its events",
         ),
         (
-            "select audit.add_destination('siem', 'https://x.example'); insert into audit.dead_letter (destination_id, event_id, error) "
-            "select destination.id, min(event.id), 'no' from audit.destination, audit.event_2020_01 as event group by destination.id",
+            (
+                "select audit.add_destination('siem', 'https://x.example'); insert into audit.dead_letter (destination_id, event_id, error) "
+                "select destination.id, min(event.id), 'no' from audit.destination, audit.event_2020_01 as event group by destination.id"
+            ),
             "destination siem has 1 dead letters in it",
         ),
         (
