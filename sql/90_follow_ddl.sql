@@ -1,11 +1,57 @@
 -- What happens to tracked tables, and to the log's own protection, is followed and recorded in the transaction that does it.
 -- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change, and `pgtrail doctor`.
 
+create or replace function audit.touched_tables()
+returns setof oid
+language sql
+stable
+as $$
+    select coalesce(pg_trigger.tgrelid, command.objid)
+    from pg_catalog.pg_event_trigger_ddl_commands() as command
+    left join pg_catalog.pg_trigger
+        on command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
+$$;
+
+comment on function audit.touched_tables() is 'The tables that this statement has made, altered, or given a trigger; inside an event trigger alone.';
+
+create or replace function audit.touches_tracked_tables()
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from audit.touched_tables() as touched
+        join audit.tracked_table as tracked
+            on touched = tracked.relation
+            or touched in (select relid from pg_catalog.pg_partition_tree(tracked.relation))
+    )
+$$;
+
+comment on function audit.touches_tracked_tables() is 'Whether this statement is about a tracked table or one of its partitions; inside an event trigger alone.';
+
+create or replace function audit.touches_the_log()
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from audit.touched_tables() as touched
+        join pg_catalog.pg_class on pg_class.oid = touched
+        where pg_class.relnamespace = 'audit'::pg_catalog.regnamespace
+    )
+$$;
+
+comment on function audit.touches_the_log() is 'Whether this statement is about a table of schema audit; inside an event trigger alone.';
+
 create or replace function audit.follow_ddl()
 returns event_trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+-- A small query over large catalogues looks costly: to compile it would take longer than the statement that is followed.
+set jit = off
 as $$
 declare
     altered regclass;
@@ -23,8 +69,12 @@ begin
         perform audit.compile_table(altered);
     end loop;
     -- What is being made is not whole before its last trigger is there.
-    perform audit.note_capture(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
-    perform audit.note_protection(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
+    if audit.touches_tracked_tables() then
+        perform audit.note_capture(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
+    end if;
+    if audit.touches_the_log() then
+        perform audit.note_protection(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
+    end if;
 end
 $$;
 
@@ -36,6 +86,7 @@ returns event_trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     dropped record;
@@ -153,7 +204,7 @@ $$;
 comment on function audit.note_protection(boolean) is 'Records when a trigger that refuses changes of the log is disabled or dropped, or back.';
 
 revoke execute on function
-    audit.follow_ddl(), audit.follow_drop(), audit.note_capture(boolean), audit.is_protected(), audit.note_protection(boolean)
+    audit.touched_tables(), audit.touches_tracked_tables(), audit.touches_the_log(), audit.follow_ddl(), audit.follow_drop(), audit.note_capture(boolean), audit.is_protected(), audit.note_protection(boolean)
     from public;
 
 reset role;
@@ -172,6 +223,7 @@ begin
     language plpgsql
     security definer
     set search_path = pg_catalog, pg_temp
+    set jit = off
     as $function$
     declare
         root regclass;

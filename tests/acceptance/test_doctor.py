@@ -39,7 +39,7 @@ def test_as_json_it_is_an_object_a_line(nemo, pgtrail):
             "problem": "trigger disabled",
             "subject": "nemo.team",
             "finding": "pgtrail_delete is disabled: what it would record is lost",
-            "mend": "alter table nemo.team enable trigger pgtrail_delete",
+            "mend": "select audit.recompile('nemo.team')",
         }
     ]
 

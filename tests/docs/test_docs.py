@@ -41,7 +41,7 @@ def test_every_statement_of_the_guide_runs(db):
     )
     su.execute("insert into public.api_key (id) values (1)")
     statements = blocks(PROJECT / "docs" / "guide.md", "sql")
-    assert len(statements) == 5
+    assert len(statements) == 6
     for statement in statements:
         # A role belongs to the whole server, where other tests run.
         su.execute(statement.replace("ann", f"ann_{db.name}") if "create role" in statement else statement)

@@ -9,6 +9,10 @@ import time
 import pytest
 
 
+# What is decided in SQL is tested on each server by tests/sql/test_seals.py.
+pytestmark = pytest.mark.any_server
+
+
 def create_team(connection, org, name):
     connection.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, name])
 
@@ -47,7 +51,6 @@ def test_it_seals_at_once_when_many_wait(nemo, org, start_worker, wait_until):
     wait_until(lambda: unsealed(su) == 0)
 
 
-@pytest.mark.any_server
 def test_several_workers_that_are_killed_under_load_leave_one_chain_that_holds(nemo, org, start_worker, wait_until):
     su = nemo.connect()
     app = nemo.connect("app")
