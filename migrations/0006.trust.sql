@@ -136,8 +136,19 @@ comment on column audit.salt.salt is '32 random bytes.';
 
 alter table audit.tracked_table
     add column personal boolean,
-    add column capturing boolean not null default true;
-comment on column audit.tracked_table.capturing is 'Whether all its triggers were there and enabled when that was last looked at.';
+    add column name text;
+update audit.tracked_table
+set name = coalesce(
+    (
+        select format('%I.%I', pg_namespace.nspname, pg_class.relname)
+        from pg_class
+        join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+        where pg_class.oid = relation
+    ),
+    relation::oid::text
+);
+alter table audit.tracked_table alter column name set not null;
+comment on column audit.tracked_table.name is 'The table''s name with its schema, quoted where need be, as it was when last compiled: a table that was dropped has no other.';
 comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
 
 alter table audit.destination
@@ -257,7 +268,6 @@ comment on column audit.dropped_partition.event_id is 'The event audit.partition
 create table audit.policy (
     only_row boolean primary key default true,
     on_failure text not null default 'refuse',
-    protected boolean not null default true,
     constraint one_row_only check (only_row),
     constraint on_failure_is_known check (on_failure in ('refuse', 'continue'))
 );
@@ -266,5 +276,25 @@ insert into audit.policy default values;
 
 comment on table audit.policy is 'What holds for the whole log: one row. Written by audit.set_on_failure().';
 comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
-comment on column audit.policy.protected is 'Whether the triggers that refuse changes of the log were all there and enabled when that was last looked at.';
 comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';
+
+-- Watching the watcher ---------------------------------------------------------------------------------------------
+
+create table audit.own_trigger (
+    relation regclass not null,
+    trigger_name name not null,
+    root regclass not null,
+    kind text not null,
+    state text not null,
+    primary key (relation, trigger_name),
+    constraint kind_is_known check (kind in ('capture', 'protection')),
+    constraint state_is_known check (state in ('enabled', 'always', 'replica', 'disabled', 'missing'))
+);
+
+comment on table audit.own_trigger is
+    'pgtrail''s own triggers as they were last seen, so that one that is switched off, dropped or put back is an event, once. Written by audit.watch_triggers().';
+comment on column audit.own_trigger.relation is 'The table or partition that has the trigger.';
+comment on column audit.own_trigger.trigger_name is 'The trigger.';
+comment on column audit.own_trigger.root is 'The tracked table that it captures for, or the table of the log that it protects; a partition''s is its topmost parent.';
+comment on column audit.own_trigger.kind is '`capture`: it records changes; `protection`: it refuses changes of the log.';
+comment on column audit.own_trigger.state is '`enabled`, `always`, `replica` (it fires in replication only), `disabled` or `missing`.';

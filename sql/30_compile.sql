@@ -631,13 +631,13 @@ $$;
 comment on function audit.claim_capture_function(regclass, text) is
     'The name of a tracked table''s trigger function, which follows the table''s.';
 
-create or replace function audit.sees_every_row(relation regclass)
+create or replace function audit.reads_by_policy(relation regclass)
 returns boolean
 language sql
 stable
 as $$
-    -- Nothing is hidden, or our own policy shows everything and no restrictive one takes it back.
-    select pg_catalog.bool_and(
+    -- Row-level security is on somewhere, and our own policy shows everything and no restrictive one takes it back.
+    select pg_catalog.bool_or(pg_class.relrowsecurity) and pg_catalog.bool_and(
         not pg_class.relrowsecurity
         or (
             exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
@@ -648,8 +648,60 @@ as $$
     where pg_class.oid in (select relid from pg_catalog.pg_partition_tree(relation) union select relation)
 $$;
 
-comment on function audit.sees_every_row(regclass) is
-    'Whether audit_owner reads every row of a table (and of its partitions) through row-level security.';
+comment on function audit.reads_by_policy(regclass) is
+    'Whether audit_owner reads every row of a table (and of its partitions) by a policy of pgtrail''s. Where it does not, reading fails should row-level security ever hide a row.';
+
+drop function if exists audit.sees_every_row(regclass);
+
+create or replace function audit.partition_makers(relation regclass)
+returns setof oid
+language sql
+stable
+as $$
+    select pg_class.relowner
+    from pg_catalog.pg_class
+    where pg_class.oid in (
+            select relid from pg_catalog.pg_partition_tree(relation) where not isleaf union select relation
+        )
+        and pg_class.relowner <> 'audit_owner'::pg_catalog.regrole
+$$;
+
+comment on function audit.partition_makers(regclass) is
+    'The owners of a table and of its partitions that have partitions: who may add to it.';
+
+create or replace function audit.allow_trigger_makers(relation regclass, function_name text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    maker text;
+begin
+    execute format('revoke execute on function audit.%I() from public', function_name);
+    for maker in
+        select quote_ident(pg_get_userbyid(granted.grantee))
+        from pg_proc
+        cross join aclexplode(pg_proc.proacl) as granted
+        where pg_proc.pronamespace = 'audit'::regnamespace
+            and pg_proc.proname = function_name
+            and granted.grantee not in (pg_proc.proowner, 'audit_admin'::regrole)
+            and granted.grantee not in (select audit.partition_makers(relation))
+    loop
+        execute format('revoke execute on function audit.%I() from %s', function_name, maker);
+    end loop;
+    for maker in
+        select 'audit_admin'
+        union
+        select quote_ident(pg_get_userbyid(owner)) from audit.partition_makers(relation) as owner
+    loop
+        execute format('grant execute on function audit.%I() to %s', function_name, maker);
+    end loop;
+end
+$$;
+
+comment on function audit.allow_trigger_makers(regclass, text) is
+    'Who creates a trigger, or a partition that gets a copy of it, must be allowed to execute its function: audit_admin and the table''s owners, nobody else.';
 
 create or replace function audit.compile_table(relation regclass)
 returns void
@@ -673,18 +725,12 @@ begin
             function_name,
             case
                 -- Reading for a TRUNCATE must see every row or fail.
-                when event_operation = 'TRUNCATE' and not audit.sees_every_row(relation) then ' set row_security = off'
+                when event_operation = 'TRUNCATE' and not audit.reads_by_policy(relation) then ' set row_security = off'
                 else ''
             end,
             audit.compiled_body(tracked, event_operation)
         );
-        execute format('revoke execute on function audit.%I() from public', function_name);
-        execute format(
-            -- Its owner makes new partitions, which get copies of the triggers.
-            'grant execute on function audit.%I() to audit_admin, %I',
-            function_name,
-            (select pg_get_userbyid(relowner) from pg_class where oid = relation)
-        );
+        perform audit.allow_trigger_makers(relation, function_name);
         execute format(
             'comment on function audit.%I() is %L',
             function_name,
@@ -748,6 +794,7 @@ begin
         end if;
     end if;
     tracked.column_numbers := present;
+    tracked.name := audit.qualified_name(moved_relation);
 
     if tracked is distinct from known then
         update audit.tracked_table
@@ -756,7 +803,8 @@ begin
             label = tracked.label,
             ignore = tracked.ignore,
             secret = tracked.secret,
-            column_numbers = tracked.column_numbers
+            column_numbers = tracked.column_numbers,
+            name = tracked.name
         where relation = moved_relation;
     end if;
     return tracked;
@@ -764,4 +812,4 @@ end
 $$;
 
 comment on function audit.follow_columns(regclass) is
-    'Brings a tracked table''s settings up to its columns: follows renames, forgets what was dropped, redacts what came and looks secret.';
+    'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came and looks secret.';

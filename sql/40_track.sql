@@ -53,8 +53,10 @@ begin
     end if;
     perform audit.check_category(category_name);
 
-    insert into audit.tracked_table as known (relation, resource, category, org, label, ignore, secret, personal)
-    values (relation, resource_name, category_name, org, label, ignore, redacted, personal)
+    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal)
+    values (
+        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal
+    )
     on conflict on constraint tracked_table_pkey do update
     set
         resource = excluded.resource,
@@ -73,7 +75,7 @@ begin
 
     perform audit.allow_truncate_to_read(relation);
     perform audit.compile_table(relation);
-    perform audit.create_triggers(relation);
+    perform audit.renew_triggers(relation);
 
     if cardinality(redacted) > cardinality(secret) then
         raise notice '%: redacted by their names: % (reveal => … shows them)',
@@ -101,6 +103,7 @@ begin
     delete from audit.tracked_table where relation = tracked_relation;
     perform audit.drop_triggers(tracked_relation);
     perform audit.drop_capture_functions(tracked_relation);
+    perform audit.watch_triggers();
 end
 $$;
 
@@ -197,8 +200,7 @@ begin
     loop
         perform audit.allow_truncate_to_read(tracked_relation);
         perform audit.compile_table(tracked_relation);
-        perform audit.create_triggers(tracked_relation);
-        perform audit.enable_triggers(tracked_relation);
+        perform audit.renew_triggers(tracked_relation);
         compiled := compiled + 1;
     end loop;
     perform audit.drop_orphaned_functions();
@@ -345,6 +347,52 @@ $$;
 
 comment on function audit.check_category(text) is 'Raises PT005, with the list, unless the category exists.';
 
+create or replace function audit.renew_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- What was switched off before this, and what this switches on, are two events.
+    perform audit.watch_triggers();
+    perform audit.drop_renamed_triggers(relation);
+    perform audit.create_triggers(relation);
+    perform audit.enable_triggers(relation);
+    perform audit.watch_triggers();
+end
+$$;
+
+comment on function audit.renew_triggers(regclass) is
+    'Gives a tracked table the triggers that it lacks, enables those that don''t fire, and records what was so. Takes SHARE ROW EXCLUSIVE on the table if it does anything.';
+
+create or replace function audit.drop_renamed_triggers(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    renamed record;
+begin
+    -- With its successor beside it, it would record everything twice.
+    for renamed in
+        select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
+        from pg_trigger
+        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+            and pg_trigger.tgparentid = 0
+            and pg_trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+            and pg_proc.pronamespace = 'audit'::regnamespace
+            and starts_with(pg_proc.proname, 'capture ')
+    loop
+        execute format('drop trigger %I on %s', renamed.tgname, audit.qualified_name(renamed.target));
+    end loop;
+end
+$$;
+
+comment on function audit.drop_renamed_triggers(regclass) is 'Drops the triggers of a tracked table to which somebody gave other names.';
+
 create or replace function audit.create_triggers(relation regclass)
 returns void
 language plpgsql
@@ -403,46 +451,6 @@ $$;
 comment on function audit.create_triggers(regclass) is
     'Creates the triggers that a tracked table lacks. Takes SHARE ROW EXCLUSIVE on the table if it does.';
 
-create or replace function audit.capture_triggers()
-returns table (relation regclass, target regclass, trigger_name text, state text, source text)
-language sql
-stable
-as $$
-    select
-        tracked.relation,
-        tree.relid,
-        'pgtrail_' || capture.operation,
-        case
-            when installed.tgenabled is null then 'missing'
-            when installed.tgenabled = 'D' then 'disabled'
-            when installed.tgenabled = 'R' then 'replica'
-            else 'enabled'
-        end,
-        installed.prosrc
-    from audit.tracked_table as tracked
-    join pg_catalog.pg_class as class on class.oid = tracked.relation
-    cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
-    cross join lateral (
-        -- A row that goes to a partition fires the partition's own copy of the trigger.
-        select relid from pg_catalog.pg_partition_tree(tracked.relation) where isleaf
-        union
-        select tracked.relation
-    ) as tree
-    left join lateral (
-        select trigger.tgenabled, function.prosrc
-        from pg_catalog.pg_trigger as trigger
-        join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
-        where trigger.tgrelid = tree.relid
-            and trigger.tgname = 'pgtrail_' || capture.operation
-            and function.pronamespace = 'audit'::pg_catalog.regnamespace
-            and pg_catalog.starts_with(function.proname, 'capture ')
-    ) as installed on true
-    where not (class.relkind = 'p' and tree.relid = tracked.relation and capture.operation = 'truncate')
-$$;
-
-comment on function audit.capture_triggers() is
-    'The triggers that tracked tables and their partitions should have, and how each is: `enabled`, `disabled`, `replica` (it fires in replication only) or `missing`; source is the body of its function.';
-
 create or replace function audit.enable_triggers(tracked_relation regclass)
 returns void
 language plpgsql
@@ -450,16 +458,15 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    switched_off record;
+    silent record;
 begin
-    for switched_off in
-        select target, trigger_name
+    for silent in
+        select target, string_agg(format('enable trigger %I', trigger_name), ', ') as changes
         from audit.capture_triggers()
         where relation = tracked_relation and state in ('disabled', 'replica')
+        group by target
     loop
-        execute format(
-            'alter table %s enable trigger %I', audit.qualified_name(switched_off.target), switched_off.trigger_name
-        );
+        execute format('alter table %s %s', audit.qualified_name(silent.target), silent.changes);
     end loop;
 end
 $$;
@@ -518,7 +525,11 @@ begin
         select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
         from pg_trigger
         join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+        where (
+                pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+                -- A partition that was detached keeps its trigger where no event trigger took it away.
+                or pg_proc.proname = audit.capture_function_name(relation, 'TRUNCATE')
+            )
             and pg_trigger.tgparentid = 0
             and pg_proc.pronamespace = 'audit'::regnamespace
             and starts_with(pg_proc.proname, 'capture ')
@@ -533,7 +544,10 @@ begin
     loop
         execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(installed.target));
     end loop;
-    execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
+    -- (Its own tables it goes on reading.)
+    if (select relowner <> 'audit_owner'::regrole from pg_class where oid = relation) then
+        execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
+    end if;
 end
 $$;
 

@@ -270,6 +270,8 @@ begin
     );
     insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
     values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
+    -- That it goes is recorded already.
+    delete from audit.own_trigger where relation = p_partition::regclass;
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
     return dropped.events;

@@ -15,10 +15,69 @@ as $$
         end,
         pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(relation))
     from audit.capture_triggers()
-    where state <> 'enabled'
+    where state not in ('enabled', 'always')
 $$;
 
 comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone or don''t fire.';
+
+create or replace function audit.find_absent_protection()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'log unprotected',
+        audit.qualified_name(target),
+        pg_catalog.format(
+            '%s %s: a superuser''s slip can change or remove events',
+            trigger_name,
+            case state
+                when 'missing' then 'is not there'
+                when 'replica' then 'fires in replication only'
+                else 'is disabled'
+            end
+        ),
+        case
+            when state <> 'missing' then
+                pg_catalog.format('alter table %s enable trigger %I', audit.qualified_name(target), trigger_name)
+            when trigger_name = 'refuse_truncate' then
+                pg_catalog.format(
+                    'create trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
+                    audit.qualified_name(target)
+                )
+            else
+                pg_catalog.format(
+                    'create trigger refuse_change before update or delete on %s for each row execute function audit.refuse_change()',
+                    audit.qualified_name(target)
+                )
+        end
+    from audit.protection_triggers()
+    where state not in ('enabled', 'always')
+$$;
+
+comment on function audit.find_absent_protection() is 'Triggers that refuse changes of the log and are gone or don''t fire.';
+
+create or replace function audit.find_absent_event_triggers()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        case when installed.evtname is null then 'event trigger missing' else 'event trigger disabled' end,
+        wanted.name,
+        'schema changes are not followed, and nobody hears of triggers that are switched off',
+        case
+            when installed.evtname is null then audit.event_trigger_text(wanted.name)
+            else pg_catalog.format('alter event trigger %I enable', wanted.name)
+        end
+    from (values ('pgtrail_follow_ddl'), ('pgtrail_follow_drop')) as wanted (name)
+    left join pg_catalog.pg_event_trigger as installed on installed.evtname = wanted.name
+    -- Only a superuser can make them, who makes this one beside them.
+    where pg_catalog.to_regprocedure('audit.extend_capture(regclass,text)') is not null
+        and (installed.evtname is null or installed.evtenabled in ('D', 'R'))
+$$;
+
+comment on function audit.find_absent_event_triggers() is 'Event triggers that a superuser installed and that are gone or don''t fire.';
 
 create or replace function audit.find_stale_tables()
 returns table (problem text, subject text, finding text, mend text)
@@ -30,7 +89,8 @@ as $$
         select distinct
             relation,
             pg_catalog.upper(pg_catalog.replace(trigger_name, 'pgtrail_', '')) as operation,
-            source
+            source,
+            'row_security=off' = any (settings) as refuses_what_is_hidden
         from audit.capture_triggers()
         where state <> 'missing'
     ),
@@ -60,8 +120,14 @@ as $$
             select
             from installed
             where installed.relation = compiled.relation
-                -- (The body names the table.)
-                and installed.source <> audit.compiled_body(compiled.settings, installed.operation)
+                and (
+                    -- (The body names the table.)
+                    installed.source <> audit.compiled_body(compiled.settings, installed.operation)
+                    or (
+                        installed.operation = 'TRUNCATE'
+                        and installed.refuses_what_is_hidden = audit.reads_by_policy(compiled.relation)
+                    )
+                )
         )
 $$;
 
@@ -400,33 +466,37 @@ as $$
         -- What is lost, then what is not forwarded, then what can wait.
         select 1 as place, * from audit.find_absent_triggers()
         union all
-        select 2, * from audit.find_stale_tables()
+        select 2, * from audit.find_absent_protection()
         union all
-        select 3, * from audit.find_foreign_cursors()
+        select 3, * from audit.find_absent_event_triggers()
         union all
-        select 4, * from audit.find_absent_workers()
+        select 4, * from audit.find_stale_tables()
         union all
-        select 5, * from audit.find_held_destinations()
+        select 5, * from audit.find_foreign_cursors()
         union all
-        select 6, * from audit.find_closed_receivers()
+        select 6, * from audit.find_absent_workers()
         union all
-        select 7, * from audit.find_standstills()
+        select 7, * from audit.find_held_destinations()
         union all
-        select 8, * from audit.find_stale_cursors()
+        select 8, * from audit.find_closed_receivers()
         union all
-        select 9, * from audit.find_dead_letters()
+        select 9, * from audit.find_standstills()
         union all
-        select 10, * from audit.find_missing_partitions()
+        select 10, * from audit.find_stale_cursors()
         union all
-        select 11, * from audit.find_spilled_events()
+        select 11, * from audit.find_dead_letters()
         union all
-        select 12, * from audit.find_broken_rules()
+        select 12, * from audit.find_missing_partitions()
         union all
-        select 13, * from audit.find_long_pauses()
+        select 13, * from audit.find_spilled_events()
         union all
-        select 14, * from audit.find_gone_tables()
+        select 14, * from audit.find_broken_rules()
         union all
-        select 15, * from audit.find_silenced_wakeups()
+        select 15, * from audit.find_long_pauses()
+        union all
+        select 16, * from audit.find_gone_tables()
+        union all
+        select 17, * from audit.find_silenced_wakeups()
     ) as found
     order by found.problem = 'information', found.place, found.subject, found.finding
 $$;

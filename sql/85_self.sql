@@ -28,22 +28,22 @@ select audit.track('audit.org_grant', resource => 'org_grant', category => 'audi
 select audit.rule('audit.org_grant', 'audit.org_granted', 'audit', 'INSERT');
 select audit.rule('audit.org_grant', 'audit.org_revoked', 'audit', 'DELETE');
 
-select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'relation',
-    ignore => '{column_numbers,capturing,created_at}', reveal => '{secret}');
+select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'name',
+    ignore => '{column_numbers,created_at}', reveal => '{secret}');
 select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
 select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
 select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
 
 -- Its rules stand before its triggers do, so that these very rules are not events without a name.
-insert into audit.tracked_table (relation, resource, category, label)
-values ('audit.rule', 'rule', 'audit', 'action')
+insert into audit.tracked_table (relation, name, resource, category, label)
+values ('audit.rule', 'audit.rule', 'rule', 'audit', 'action')
 on conflict do nothing;
 select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
 select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
 select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
 select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
 
-select audit.track('audit.policy', resource => 'policy', category => 'audit', ignore => '{protected}');
+select audit.track('audit.policy', resource => 'policy', category => 'audit');
 select audit.rule('audit.policy', 'audit.policy_changed', 'audit', 'UPDATE');
 
 select audit.track('audit.retention', resource => 'retention', category => 'audit', label => 'category');

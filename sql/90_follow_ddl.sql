@@ -1,49 +1,64 @@
 -- What happens to tracked tables, and to the log's own protection, is followed and recorded in the transaction that does it.
--- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change, and `pgtrail doctor`.
+-- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change does the same, later.
+
+create or replace function audit.tracked_root(relation regclass)
+returns regclass
+language sql
+stable
+as $$
+    select tracked.relation
+    from audit.tracked_table as tracked
+    where tracked.relation = tracked_root.relation
+        or tracked.relation in (select relid from pg_catalog.pg_partition_ancestors(tracked_root.relation))
+    limit 1
+$$;
+
+comment on function audit.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
 
 create or replace function audit.touched_tables()
-returns setof oid
+returns setof regclass
 language sql
 stable
 as $$
-    select coalesce(pg_trigger.tgrelid, command.objid)
+    select distinct place.relation
     from pg_catalog.pg_event_trigger_ddl_commands() as command
-    left join pg_catalog.pg_trigger
-        on command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
+    cross join lateral (
+        select command.objid::pg_catalog.regclass
+        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        union all
+        select pg_trigger.tgrelid
+        from pg_catalog.pg_trigger
+        where command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
+        union all
+        select pg_policy.polrelid
+        from pg_catalog.pg_policy
+        where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and pg_policy.oid = command.objid
+        union all
+        select pg_index.indrelid
+        from pg_catalog.pg_index
+        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and pg_index.indexrelid = command.objid
+        union all
+        select tracked.relation
+        from audit.tracked_table as tracked
+        join pg_catalog.pg_class on pg_class.oid = tracked.relation
+        where (
+                command.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                and pg_class.relnamespace = command.objid
+            )
+            -- A typed table follows its type.
+            or (command.object_type in ('type', 'composite type') and pg_class.reloftype <> 0)
+    ) as place (relation)
+    where audit.tracked_root(place.relation) is not null
+        or exists (select from audit.own_trigger where own_trigger.relation = place.relation)
+        or exists (
+            select
+            from pg_catalog.pg_class
+            where pg_class.oid = place.relation and pg_class.relnamespace = 'audit'::pg_catalog.regnamespace
+        )
 $$;
 
-comment on function audit.touched_tables() is 'The tables that this statement has made, altered, or given a trigger; inside an event trigger alone.';
-
-create or replace function audit.touches_tracked_tables()
-returns boolean
-language sql
-stable
-as $$
-    select exists (
-        select
-        from audit.touched_tables() as touched
-        join audit.tracked_table as tracked
-            on touched = tracked.relation
-            or touched in (select relid from pg_catalog.pg_partition_tree(tracked.relation))
-    )
-$$;
-
-comment on function audit.touches_tracked_tables() is 'Whether this statement is about a tracked table or one of its partitions; inside an event trigger alone.';
-
-create or replace function audit.touches_the_log()
-returns boolean
-language sql
-stable
-as $$
-    select exists (
-        select
-        from audit.touched_tables() as touched
-        join pg_catalog.pg_class on pg_class.oid = touched
-        where pg_class.relnamespace = 'audit'::pg_catalog.regnamespace
-    )
-$$;
-
-comment on function audit.touches_the_log() is 'Whether this statement is about a table of schema audit; inside an event trigger alone.';
+comment on function audit.touched_tables() is
+    'The tables that this statement has made or altered and that concern us: tracked ones, their partitions, the log''s own. Inside an event trigger alone.';
 
 create or replace function audit.follow_ddl()
 returns event_trigger
@@ -54,32 +69,34 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
+    touched regclass[] := array(select audit.touched_tables());
     altered regclass;
 begin
-    for altered in
-        select distinct tracked.relation
-        from pg_event_trigger_ddl_commands() as command
-        cross join audit.tracked_table as tracked
-        join pg_class on pg_class.oid = tracked.relation
-        where (command.classid, command.objid) in (
-            ('pg_class'::regclass, pg_class.oid),
-            ('pg_namespace'::regclass, pg_class.relnamespace)
-        )
-    loop
-        perform audit.compile_table(altered);
-    end loop;
-    -- What is being made is not whole before its last trigger is there.
-    if audit.touches_tracked_tables() then
-        perform audit.note_capture(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
+    if touched = '{}' then
+        return;
     end if;
-    if audit.touches_the_log() then
-        perform audit.note_protection(may_have_stopped => tg_tag not in ('CREATE TABLE', 'CREATE TRIGGER'));
+    if tg_tag = 'ALTER TABLE' then
+        perform audit.note_attached_partitions(touched);
     end if;
+    perform audit.follow_partitions(touched);
+    if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER') then
+        for altered in
+            select distinct root.relation
+            from (select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)) as root (relation)
+            where root.relation is not null
+        loop
+            perform audit.compile_table(altered);
+        end loop;
+    end if;
+    perform audit.watch_triggers();
+exception
+    when others then
+        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
 comment on function audit.follow_ddl() is
-    'Compiles the triggers of a tracked table anew when the table or its schema is altered, and records when a trigger is disabled or enabled.';
+    'Follows a tracked table''s new shape, name, schema and partitions, and records when one of pgtrail''s triggers no longer fires.';
 
 create or replace function audit.follow_drop()
 returns event_trigger
@@ -90,201 +107,293 @@ set jit = off
 as $$
 declare
     dropped record;
+    altered regclass;
 begin
     for dropped in
-        select tracked.relation, object.object_identity
+        select
+            object.objid::regclass as relation,
+            object.object_identity as name,
+            tracked.relation is not null as was_tracked,
+            known.root
         from pg_event_trigger_dropped_objects() as object
-        join audit.tracked_table as tracked on tracked.relation = object.objid
-        where object.classid = 'pg_class'::regclass and object.objsubid = 0
+        left join audit.tracked_table as tracked on tracked.relation = object.objid
+        left join (select distinct relation, root from audit.own_trigger) as known on known.relation = object.objid
+        where object.classid = 'pg_class'::regclass
+            and object.objsubid = 0
+            and (tracked.relation is not null or known.relation is not null)
     loop
-        perform audit.record(
-            'audit.table_dropped', 'tracked_table', dropped.object_identity, dropped.object_identity, null, null
-        );
-        delete from audit.tracked_table where relation = dropped.relation;
+        if dropped.was_tracked then
+            perform audit.record('audit.table_dropped', 'tracked_table', dropped.name, dropped.name, null, null);
+            delete from audit.tracked_table where relation = dropped.relation;
+        elsif exists (select from pg_class where oid = dropped.root) then
+            perform audit.record(
+                'audit.partition_dropped', 'partition', dropped.name, dropped.name,
+                jsonb_build_object('table', audit.qualified_name(dropped.root)), null
+            );
+        end if;
         perform audit.drop_orphaned_functions();
     end loop;
-    perform audit.note_capture();
-    perform audit.note_protection();
+
+    -- What an ALTER TABLE drops is seen at its end.
+    if tg_tag = 'ALTER TABLE' then
+        return;
+    end if;
+    for altered in
+        select distinct tracked.relation
+        from pg_event_trigger_dropped_objects() as object
+        cross join lateral (
+            select audit.tracked_root(
+                case object.object_type
+                    when 'table column' then object.objid::regclass
+                    -- (It has no table of its own any more.)
+                    when 'policy' then to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
+                end
+            )
+        ) as tracked (relation)
+        where tracked.relation is not null
+    loop
+        perform audit.compile_table(altered);
+    end loop;
+    if exists (
+        select
+        from pg_event_trigger_dropped_objects() as object
+        left join audit.own_trigger as known on known.relation = object.objid
+        where object.object_type = 'trigger' or known.relation is not null
+    ) then
+        perform audit.watch_triggers();
+    end if;
+exception
+    when others then
+        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
 comment on function audit.follow_drop() is
-    'Records that a tracked table, or one of pgtrail''s triggers, was dropped, and forgets what is gone.';
+    'Records that a tracked table, a partition or one of pgtrail''s triggers was dropped, forgets what is gone, and follows a column that went with its type.';
 
-create or replace function audit.note_capture(may_have_stopped boolean default true)
+create or replace function audit.fail_or_warn(p_statement text, p_sqlstate text, p_error text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if (select on_failure from audit.policy) = 'refuse' then
+        raise exception using
+            errcode = p_sqlstate,
+            message = format('pgtrail could not follow this %s: %s', p_statement, p_error),
+            hint = 'Nothing was changed. A superuser gets it through with audit.set_on_failure(''continue''), or with the event triggers pgtrail_follow_ddl and pgtrail_follow_drop disabled; audit.recompile() afterwards.';
+    end if;
+    raise warning 'pgtrail could not follow this %: %', p_statement, p_error
+        using hint = 'The statement is done. pgtrail doctor says what is out of date; audit.recompile() mends it.';
+end
+$$;
+
+comment on function audit.fail_or_warn(text, text, text) is
+    'What audit.policy wants where a schema change can''t be followed: that it fails too, or that it goes through with a warning.';
+
+create or replace function audit.note_attached_partitions(touched regclass[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    moved record;
+    attached record;
 begin
-    for moved in
-        select
-            tracked.relation,
-            audit.qualified_name(tracked.relation) as name,
-            present.capturing,
-            present.triggers
-        from audit.tracked_table as tracked
-        join (
-            select
-                relation,
-                bool_and(state = 'enabled') as capturing,
-                jsonb_object_agg(audit.qualified_name(target) || '.' || trigger_name, state)
-                    filter (where state <> 'enabled') as triggers
-            from audit.capture_triggers()
-            group by relation
-        ) as present on present.relation = tracked.relation
-        where present.capturing <> tracked.capturing
-            and (may_have_stopped or present.capturing)
+    for attached in
+        select distinct audit.qualified_name(present.root) as root, audit.qualified_name(present.relation) as name
+        from audit.own_triggers() as present
+        where present.kind = 'capture'
+            and present.root = any (array(select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)))
+            and not exists (select from audit.own_trigger as known where known.relation = present.relation)
+        order by 1, 2
     loop
-        update audit.tracked_table set capturing = moved.capturing where relation = moved.relation;
         perform audit.record(
-            case when moved.capturing then 'audit.capture_enabled' else 'audit.capture_disabled' end,
-            'tracked_table',
-            moved.name,
-            moved.name,
-            null,
-            jsonb_build_object('capturing', moved.capturing, 'triggers', moved.triggers)
+            'audit.partition_attached', 'partition', attached.name, attached.name, null,
+            jsonb_build_object('table', attached.root)
         );
     end loop;
 end
 $$;
 
-comment on function audit.note_capture(boolean) is
-    'Records for which tracked tables capture has stopped, wholly or in part, or goes on, since that was last looked at.';
+comment on function audit.note_attached_partitions(regclass[]) is
+    'Records that a table, with the rows that it has, became a partition of a tracked one.';
 
-create or replace function audit.is_protected()
-returns boolean
-language sql
-stable
-as $$
-    select not exists (
-        select
-        from (
-            select relid from pg_catalog.pg_partition_tree('audit.event') where isleaf
-            union all
-            values ('audit.seal'::regclass), ('audit.seal_leaves'::regclass)
-        ) as kept
-        cross join (values (1), (0)) as trigger_kind (by_row)
-        where not exists (
-            select
-            from pg_catalog.pg_trigger
-            where tgrelid = kept.relid
-                and tgfoid = 'audit.refuse_change()'::pg_catalog.regprocedure
-                and tgenabled not in ('D', 'R')
-                -- The first bit of tgtype: for each row. UPDATE and DELETE are refused by row, TRUNCATE by statement.
-                and (tgtype & 1) = trigger_kind.by_row
-        )
-    )
-$$;
-
-comment on function audit.is_protected() is 'Whether every trigger that refuses changes of the log is there and enabled.';
-
-create or replace function audit.note_protection(may_have_stopped boolean default true)
+create or replace function audit.follow_partitions(touched regclass[])
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    is_so boolean := audit.is_protected();
+    place record;
 begin
-    update audit.policy set protected = is_so where protected <> is_so and (may_have_stopped or is_so);
-    if found then
-        perform audit.record(
-            case when is_so then 'audit.protection_enabled' else 'audit.protection_disabled' end,
-            'log', null, null, null, jsonb_build_object('protected', is_so)
-        );
+    -- (Made below, by a superuser alone.)
+    if to_regprocedure('audit.extend_capture(regclass,text)') is null then
+        return;
     end if;
+    for place in
+        select distinct known.relation
+        from audit.own_trigger as known
+        where known.kind = 'capture'
+            and known.root = any (touched)
+            and audit.tracked_root(known.relation) is distinct from known.root
+            and exists (select from pg_class where pg_class.oid = known.relation)
+    loop
+        perform audit.release_partition(place.relation);
+    end loop;
+    for place in
+        select distinct root.relation
+        from (select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)) as root (relation)
+        where root.relation is not null
+    loop
+        perform audit.extend_capture(place.relation, audit.claim_capture_function(place.relation, 'TRUNCATE'));
+    end loop;
 end
 $$;
 
-comment on function audit.note_protection(boolean) is 'Records when a trigger that refuses changes of the log is disabled or dropped, or back.';
+comment on function audit.follow_partitions(regclass[]) is
+    'Lets capture reach where its table went: new partitions, another schema, row-level security; and leave a partition that left.';
 
 revoke execute on function
-    audit.touched_tables(), audit.touches_tracked_tables(), audit.touches_the_log(), audit.follow_ddl(), audit.follow_drop(), audit.note_capture(boolean), audit.is_protected(), audit.note_protection(boolean)
+    audit.tracked_root(regclass), audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.fail_or_warn(text, text, text),
+    audit.note_attached_partitions(regclass[]), audit.follow_partitions(regclass[])
     from public;
+
+-- As everything is before anybody touches it.
+select audit.watch_triggers();
 
 reset role;
 
--- It belongs to the superuser who installs it: a new partition's owner may not use our trigger functions, and audit_owner may not
--- create triggers on the partition.
-do $$
+do $superuser$
 begin
     if not (select rolsuper from pg_roles where rolname = current_user) then
         raise notice 'pgtrail: no superuser, so no event trigger: call audit.recompile() after you alter a tracked table';
         return;
     end if;
 
-    create or replace function pgtrail_meta.follow_partitions()
-    returns event_trigger
+    -- audit_owner owns no table of the application's, so these two run as the superuser. They call nothing that
+    -- audit_owner could replace, and hand on no more than what a table's owner let pgtrail have by tracking it.
+
+    create or replace function audit.extend_capture(root regclass, truncate_function text)
+    returns void
     language plpgsql
+    volatile
     security definer
     set search_path = pg_catalog, pg_temp
-    set jit = off
-    as $function$
+    as $$
     declare
-        root regclass;
-        left_behind record;
+        place record;
+        function_name name := (
+            select proname
+            from pg_proc
+            where proname = truncate_function and pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')
+        );
     begin
-        for left_behind in
-            select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
-            from pg_trigger
-            join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-            where pg_proc.pronamespace = 'audit'::regnamespace
-                and starts_with(pg_proc.proname, 'capture ')
-                and pg_trigger.tgrelid not in (
-                    select tree.relid
-                    from audit.tracked_table as tracked
-                    cross join pg_partition_tree(tracked.relation) as tree
-                    union all
-                    select relation from audit.tracked_table
-                )
-                -- While audit.untrack() drops them one by one, they are no partition's.
-                and tg_tag = 'ALTER TABLE'
+        -- Tracked by somebody who may: audit_owner could write what it likes into its own tables.
+        if not has_table_privilege('audit_owner', root, 'select')
+            or not exists (
+                select
+                from pg_trigger
+                join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+                where pg_trigger.tgrelid = root
+                    and pg_proc.pronamespace = 'audit'::regnamespace
+                    and starts_with(pg_proc.proname, 'capture ')
+            )
+        then
+            return;
+        end if;
+
+        for place in
+            select
+                pg_class.oid,
+                format('%I.%I', pg_namespace.nspname, pg_class.relname) as name,
+                pg_namespace.nspname as schema_name,
+                pg_class.relrowsecurity as filtered,
+                pg_class.oid <> root as is_partition
+            from pg_class
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            where pg_class.oid in (select relid from pg_partition_tree(root) where isleaf union select root)
+                and pg_class.relkind in ('r', 'p')
         loop
-            execute format('drop trigger %I on %s', left_behind.tgname, audit.qualified_name(left_behind.target));
-            perform audit.record(
-                'audit.partition_detached', 'tracked_table', audit.qualified_name(left_behind.target),
-                audit.qualified_name(left_behind.target), null, null
-            );
-        end loop;
-        for root in
-            select distinct tracked.relation
-            from pg_event_trigger_ddl_commands() as command
-            cross join audit.tracked_table as tracked
-            cross join pg_partition_tree(tracked.relation) as tree
-            where command.classid = 'pg_class'::regclass
-                and tree.relid <> tracked.relation
-                and command.objid in (tree.relid, tracked.relation, tree.parentrelid)
-                and exists (
-                    select
-                    from audit.capture_triggers() as capture
-                    where capture.relation = tracked.relation and capture.state = 'missing'
-                )
-        loop
-            perform audit.allow_truncate_to_read(root);
-            perform audit.create_triggers(root);
+            if not has_table_privilege('audit_owner', place.oid, 'select') then
+                execute format('grant select on %s to audit_owner', place.name);
+            end if;
+            if not has_schema_privilege('audit_owner', place.schema_name, 'usage') then
+                execute format('grant usage on schema %I to audit_owner', place.schema_name);
+            end if;
+            if place.filtered
+                and not exists (select from pg_policy where polrelid = place.oid and polname = 'pgtrail_truncate')
+            then
+                execute format('create policy pgtrail_truncate on %s for select to audit_owner using (true)', place.name);
+            end if;
+            if place.is_partition
+                and function_name is not null
+                and not exists (select from pg_trigger where tgrelid = place.oid and tgname = 'pgtrail_truncate')
+            then
+                execute format(
+                    'create trigger pgtrail_truncate before truncate on %s for each statement execute function audit.%I()',
+                    place.name, function_name
+                );
+            end if;
         end loop;
     end
-    $function$;
-    comment on function pgtrail_meta.follow_partitions() is
-        'Gives a new partition of a tracked table its trigger for TRUNCATE, and takes it from one that was detached.';
-    revoke execute on function pgtrail_meta.follow_partitions() from public;
+    $$;
 
-    -- In the order of their names: a partition gets its triggers before anybody looks whether they are there.
+    comment on function audit.extend_capture(regclass, text) is
+        'Gives audit_owner on a tracked table''s partitions, and on its schema, what its owner gave on the table; creates their triggers for TRUNCATE. Runs as the superuser who installed it.';
+
+    create or replace function audit.release_partition(partition regclass)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        name text := (
+            select format('%I.%I', pg_namespace.nspname, pg_class.relname)
+            from pg_class
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            where pg_class.oid = partition
+                and pg_class.relowner <> 'audit_owner'::regrole
+                and not exists (
+                    select
+                    from audit.tracked_table
+                    where relation = pg_class.oid or relation in (select relid from pg_partition_ancestors(pg_class.oid))
+                )
+        );
+    begin
+        if name is null then
+            return;
+        end if;
+        if exists (
+            select
+            from pg_trigger
+            join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+            where pg_trigger.tgrelid = partition
+                and pg_trigger.tgname = 'pgtrail_truncate'
+                and pg_proc.pronamespace = 'audit'::regnamespace
+        ) then
+            execute format('drop trigger pgtrail_truncate on %s', name);
+        end if;
+        if exists (select from pg_policy where polrelid = partition and polname = 'pgtrail_truncate') then
+            execute format('drop policy pgtrail_truncate on %s', name);
+        end if;
+        execute format('revoke select on %s from audit_owner', name);
+    end
+    $$;
+
+    comment on function audit.release_partition(regclass) is
+        'Takes from a table that is no partition of a tracked one any more what pgtrail put there. Runs as the superuser who installed it.';
+
+    revoke execute on function audit.extend_capture(regclass, text), audit.release_partition(regclass) from public;
+    grant execute on function audit.extend_capture(regclass, text), audit.release_partition(regclass) to audit_owner;
+
     drop event trigger if exists pgtrail_follow_ddl;
     drop event trigger if exists pgtrail_follow_drop;
-    drop event trigger if exists pgtrail_complete_partitions;
-    create event trigger pgtrail_complete_partitions on ddl_command_end
-        when tag in ('ALTER TABLE', 'CREATE TABLE')
-        execute function pgtrail_meta.follow_partitions();
-    create event trigger pgtrail_follow_ddl on ddl_command_end
-        when tag in ('ALTER TABLE', 'ALTER SCHEMA', 'CREATE TABLE', 'CREATE TRIGGER')
-        execute function audit.follow_ddl();
-    create event trigger pgtrail_follow_drop on sql_drop
-        execute function audit.follow_drop();
+    execute audit.event_trigger_text('pgtrail_follow_ddl');
+    execute audit.event_trigger_text('pgtrail_follow_drop');
 end
-$$;
+$superuser$;

@@ -9,6 +9,7 @@ import pytest
 from tests.forwarding.conftest import Sink
 
 LEASE = 4.0
+SETTLED = "select bool_and(events_behind = 0) from audit.destination_status"
 HOLDERS = "select lease_holder from audit.cursor where lease_until > clock_timestamp() order by id"
 
 
@@ -46,6 +47,8 @@ def test_three_workers_share_five_destinations_and_take_over_from_one_that_is_ki
     app = nemo.connect("app")
     create_teams(app, org, ["before"])
     wait_until(lambda: all(len(sink.accepted) == 1 for sink in sinks))
+    # (What is delivered and not settled when its worker is killed comes twice, as promised.)
+    wait_until(lambda: su.execute(SETTLED).fetchone() == (True,))
 
     busiest = max(shares(su).items(), key=lambda item: item[1])[0]
     killed = next(worker for worker in workers if worker.pid == process_id(busiest))

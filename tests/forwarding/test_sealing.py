@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-
 # What is decided in SQL is tested on each server by tests/sql/test_seals.py.
 pytestmark = pytest.mark.any_server
 

@@ -25,3 +25,36 @@ def thing(su, recorded):
     su.execute("create table public.thing (id int primary key, name text, hits int default 0)")
     su.execute("select audit.track('public.thing', 'thing', label => 'name', ignore => '{hits}')")
     return recorded
+
+
+@pytest.fixture
+def told(su):
+    """The events about capture and protection since the last look: action, resource id, before, after."""
+    last = su.execute("select coalesce(max(id), 0) from audit.event").fetchone()[0]
+
+    def look():
+        nonlocal last
+        rows = su.execute(
+            "select id, action, resource_id, before, after from audit.event where id > %s and category = 'audit' "
+            r"and action ~ '\.(capture|protection|partition|table)_' order by id",
+            [last],
+        ).fetchall()
+        last = max([last, *(row[0] for row in rows)])
+        return [row[1:] for row in rows]
+
+    return look
+
+
+def unwatch(su):
+    for statement in (
+        "drop event trigger pgtrail_follow_ddl",
+        "drop event trigger pgtrail_follow_drop",
+        "drop function audit.extend_capture(regclass, text), audit.release_partition(regclass)",
+    ):
+        su.execute(statement)
+
+
+@pytest.fixture
+def unwatched(su):
+    """As installed without a superuser: there are no event triggers."""
+    unwatch(su)

@@ -37,7 +37,7 @@ def mended(su, found):
 
     def mend(problem):
         ((_, _, _, statement),) = found(problem)
-        assert statement.startswith(("select", "alter table")), statement
+        assert statement.startswith(("select", "alter", "create event trigger")), statement
         su.execute(statement)
         assert found(problem) == []
 
@@ -117,14 +117,6 @@ def parts(su):
     su.execute("select audit.track('public.part')")
 
 
-@pytest.fixture
-def unwatched(su):
-    """Installed without a superuser, there are no event triggers."""
-    su.execute("drop event trigger pgtrail_follow_ddl")
-    su.execute("drop event trigger pgtrail_follow_drop")
-    su.execute("drop event trigger pgtrail_complete_partitions")
-
-
 def test_a_partition_that_came_later_lacks_what_records_a_truncate(su, found, mended, parts, unwatched):
     assert found() == []
     su.execute("create table public.part_2 partition of public.part for values from (10) to (20)")
@@ -156,8 +148,7 @@ def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, mended, parts
         """create or replace function audit."capture public.thing delete"() returns trigger language plpgsql as 'begin return null; end'""",
     ],
 )
-def test_what_was_compiled_is_out_of_date(su, found, mended, thing, change):
-    su.execute("alter event trigger pgtrail_follow_ddl disable")
+def test_what_was_compiled_is_out_of_date(su, found, mended, thing, unwatched, change):
     su.execute(change)
     ((problem, _, finding, _),) = found()
     assert problem == "compiled out of date"
@@ -177,6 +168,23 @@ def test_a_rule_that_a_schema_change_broke(su, found, thing):
     drop = mend[mend.index("select audit.drop_rule") :]
     su.execute(drop)
     assert found() == []
+
+
+@pytest.mark.parametrize(
+    "switched_off",
+    ["alter event trigger {} disable", "alter event trigger {} enable replica", "drop event trigger {}"],
+)
+@pytest.mark.parametrize("name", ["pgtrail_follow_ddl", "pgtrail_follow_drop"])
+def test_an_event_trigger_that_does_not_fire(su, found, mended, thing, told, name, switched_off):
+    su.execute(switched_off.format(name))
+    assert [row[:2] for row in found()] == [
+        ("event trigger missing" if "drop" in switched_off else "event trigger disabled", name)
+    ]
+    mended(found()[0][0])
+    assert found() == []
+    su.execute("drop trigger pgtrail_update on public.thing")
+    su.execute("alter table public.thing disable trigger pgtrail_delete")
+    assert "audit.capture_disabled" in [event[0] for event in told()]
 
 
 def test_a_table_that_was_dropped(su, found, mended, thing, unwatched):

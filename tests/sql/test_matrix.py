@@ -25,8 +25,8 @@ SELECT = {
         WHO_SEES_ALL,
     ),
     "destination_secret": FORWARDER,
-    # Salts, and what was erased, are for the definers alone; so is the place where the next seal begins.
-    **dict.fromkeys(["salt", "erased_part", "seal_head"], NOBODY),
+    # Salts, and what was erased, are for the definers alone; so is where the next seal begins, and how the triggers were last seen.
+    **dict.fromkeys(["salt", "erased_part", "seal_head", "own_trigger"], NOBODY),
 }  # fmt: skip
 """Who reads a table or a view. Partitions are read through audit.event alone."""
 WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
@@ -41,6 +41,7 @@ EXECUTE = {
             "render_sentinel", "render_ndjson", "render", "event_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
+
         ],
         READERS,
     ),
@@ -55,6 +56,7 @@ EXECUTE = {
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "drop_triggers",
             "drop_capture_functions", "drop_orphaned_functions", "allow_truncate_to_read", "capture_triggers", "enable_triggers",
+            "renew_triggers", "drop_renamed_triggers", "watch_triggers",
             "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "check_can_be_tracked", "check_columns",
             "check_is_tracked", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
             "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",
