@@ -122,10 +122,13 @@ create table audit.salt (
     type text not null,
     id text not null,
     salt bytea not null,
-    primary key (kind, type, id),
+    -- By hash: an application may claim an id that is longer than any entry of a B-tree.
+    constraint one_salt_each exclude using hash ((array[kind, type, id]) with =),
     constraint kind_is_known check (kind in ('actor', 'resource')),
     constraint salt_is_long_enough check (length(salt) = 32)
 );
+
+create index salt_id on audit.salt using hash (id);
 
 comment on table audit.salt is
     'What blinds the personal fields in the leaves: without it nobody can guess a name and see whether it fits. Nobody reads it; audit.erase_actor() destroys a person''s.';

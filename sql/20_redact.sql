@@ -1,5 +1,22 @@
 -- What must not be in the log.
 
+create or replace function audit.words_of(column_name text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select pg_catalog.lower(
+        pg_catalog.regexp_replace(
+            pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'), '[^[:alnum:]]+', '_', 'g'
+        )
+    )
+$$;
+
+comment on function audit.words_of(text) is
+    'A column''s name with its words in lower case and an underscore between them: `passwordHash`, "Password Hash" and `password_hash` are one.';
+
 create or replace function audit.looks_secret(column_name text)
 returns boolean
 language sql
@@ -7,8 +24,7 @@ immutable
 strict
 parallel safe
 as $$
-    -- camelCase is split first, so that `passwordHash` is seen like `password_hash`.
-    select pg_catalog.lower(pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'))
+    select audit.words_of(column_name)
         ~ '(^|_)(password|passwd|passphrase|pwd|secret|secrets|token|hash|salt|private_key|credential|credentials|otp|cvv)(_|$)'
 $$;
 
@@ -75,6 +91,22 @@ $$;
 comment on function audit.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
 
+create or replace function audit.column_of_path(path text, columns text[])
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    -- A column's own name may have dots.
+    select name
+    from pg_catalog.unnest(columns) as name
+    where path = name or pg_catalog.starts_with(path, name || '.')
+    order by pg_catalog.length(name) desc
+    limit 1
+$$;
+
+comment on function audit.column_of_path(text, text[]) is 'Which of the columns a path in audit.tracked_table.secret is, or leads into; null: none.';
+
 create or replace function audit.looks_personal(column_name text)
 returns boolean
 language sql
@@ -82,8 +114,7 @@ immutable
 strict
 parallel safe
 as $$
-    -- camelCase is split first, as in audit.looks_secret().
-    select pg_catalog.lower(pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'))
+    select audit.words_of(column_name)
         ~ '(^|_)(e_?mail|(full|first|last|given|family|middle|user|display)_?name|nick_?name|surname|phone|mobile|avatar|photo|picture|birth_?(day|date)|date_of_birth|street|postal_?code|zip_?code|home_address|ip_address)(_|$)|(^|_)ip$'
 $$;
 

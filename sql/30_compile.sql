@@ -136,6 +136,44 @@ $$;
 comment on function audit.compiled_value(regclass, text, text) is
     'SQL for a column''s value; as text, through its type''s output function alone, where the type belongs to no superuser.';
 
+create or replace function audit.compiled_org(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    select coalesce(
+        (
+            select pg_catalog.format(
+                case when type.typlen > 0 then '%s::text' else 'audit.short_org(%s::text)' end,
+                audit.compiled_value(tracked.relation, row_name, tracked.org)
+            )
+            from pg_catalog.pg_attribute as attribute
+            join pg_catalog.pg_type as type on type.oid = attribute.atttypid
+            where attribute.attrelid = tracked.relation and attribute.attname = tracked.org
+        ),
+        'null'
+    )
+$$;
+
+comment on function audit.compiled_org(audit.tracked_table, text) is 'SQL for the organization of a row.';
+
+create or replace function audit.short_org(org_id text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    -- An entry of a B-tree has room for a third of a page, 2,704 bytes; one that has not fails the write.
+    select case
+        when pg_catalog.octet_length(org_id) <= 1000 then org_id
+        else pg_catalog.left(org_id, 64) || '… sha256:'
+            || pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(org_id, 'UTF8')), 'hex')
+    end
+$$;
+
+comment on function audit.short_org(text) is
+    'An organization''s id as events have it: one longer than 1,000 bytes is cut and told apart by its digest.';
+
 create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
 returns text
 language plpgsql
@@ -462,7 +500,7 @@ begin
     where named.action is not null;$template$,
         event_operation,
         audit.qualified_name(tracked.relation),
-        coalesce(audit.compiled_value(tracked.relation, row_name, tracked.org) || '::text', 'null'),
+        audit.compiled_org(tracked, row_name),
         tracked.resource,
         audit.compiled_resource_id(tracked, row_name),
         coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
@@ -507,11 +545,12 @@ language sql
 stable
 as $$
     select case
-        when source ~ '{leaf}' then
+        when source = 'only {leaf} as old' then
             -- Each leaf has this trigger, and is truncated by itself or with its parent.
             pg_catalog.format(
-                E'execute replace(\n        %L,\n        ''{leaf}'',\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
-                recording
+                E'execute replace(\n        %L,\n        %L,\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
+                audit.compiled_insert(tracked, event_operation, pg_catalog.format('only %s as old', mark), with_rules),
+                mark
             )
         else recording
     end
@@ -519,6 +558,8 @@ as $$
     cross join lateral (
         select audit.compiled_insert(tracked, event_operation, source, with_rules)
     ) as compiled (recording)
+    -- No name in a text can have the digest of that text in it.
+    cross join lateral (select pg_catalog.format('{leaf %s}', pg_catalog.md5(recording))) as leaf (mark)
 $$;
 
 comment on function audit.compiled_recording(audit.tracked_table, text, boolean) is
@@ -576,7 +617,7 @@ as $$
         end
         || audit.compiled_ending(tracked, event_operation)
     from (
-        select coalesce(audit.compiled_source(tracked, event_operation) ~ '{leaf}', true) as by_rows
+        select coalesce(audit.compiled_source(tracked, event_operation) = 'only {leaf} as old', true) as by_rows
     ) as kind
 $$;
 
@@ -777,10 +818,12 @@ begin
             where renamed ? name or not known.column_numbers ? name
         );
         tracked.secret := array(
-            select coalesce(renamed ->> split_part(path, '.', 1), split_part(path, '.', 1))
-                || substr(path, length(split_part(path, '.', 1)) + 1)
+            select coalesce((renamed ->> part.name) || substr(path, length(part.name) + 1), path)
             from unnest(known.secret) as path
-            where renamed ? split_part(path, '.', 1) or not known.column_numbers ? split_part(path, '.', 1)
+            cross join lateral (
+                select audit.column_of_path(path, array(select jsonb_object_keys(known.column_numbers)))
+            ) as part (name)
+            where part.name is null or renamed ? part.name
         ) || array(
             -- A column that came since is judged by its name, as audit.track() would.
             select name

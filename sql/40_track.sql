@@ -24,10 +24,18 @@ declare
     redacted text[];
 begin
     perform audit.check_can_be_tracked(relation);
+    perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
     perform audit.check_columns(relation, array[org], 'org');
     perform audit.check_columns(relation, array[label], 'label');
     perform audit.check_columns(relation, ignore, 'ignore');
-    perform audit.check_columns(relation, array(select split_part(path, '.', 1) from unnest(secret) as path), 'secret');
+    perform audit.check_columns(
+        relation,
+        array(
+            select coalesce(audit.column_of_path(path, audit.column_names(relation)), split_part(path, '.', 1))
+            from unnest(secret) as path
+        ),
+        'secret'
+    );
     perform audit.check_columns(relation, reveal, 'reveal');
 
     redacted := secret || array(
@@ -89,7 +97,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -129,6 +137,8 @@ begin
     perform audit.check_is_tracked(tracked_relation);
     perform audit.check_category(category);
     operation := upper(operation);
+    perform audit.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
+    perform audit.check_name('action', action, '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
     error := audit.condition_error(tracked_relation, operation, condition);
     if error is not null then
         raise exception using
@@ -148,7 +158,7 @@ end
 $$;
 
 comment on function audit.rule(regclass, text, text, text, text) is
-    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006.';
+    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006, PT031.';
 
 create or replace function audit.drop_rule(tracked_relation regclass, action text, operation text default 'UPDATE')
 returns void
@@ -279,6 +289,21 @@ $$;
 
 comment on function audit.check_can_be_tracked(regclass) is 'Raises PT001 unless it is an ordinary or a partitioned table.';
 
+create or replace function audit.column_names(relation regclass)
+returns text[]
+language sql
+stable
+as $$
+    select array(
+        select attname::text
+        from pg_catalog.pg_attribute
+        where attrelid = relation and attnum > 0 and not attisdropped
+        order by attnum
+    )
+$$;
+
+comment on function audit.column_names(regclass) is 'A table''s columns, in their order.';
+
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void
 language plpgsql
@@ -289,21 +314,14 @@ declare
     unknown text := (
         select string_agg(format('"%s"', name), ', ')
         from unnest(names) as name
-        where name is not null
-            and not exists (
-                select from pg_attribute where attrelid = relation and attname = name and attnum > 0 and not attisdropped
-            )
+        where name <> all (audit.column_names(relation))
     );
 begin
     if unknown is not null then
         raise exception using
             errcode = 'PT002',
             message = format('%s has no column %s (named in %s)', relation, unknown, argument),
-            hint = 'Its columns are ' || (
-                select string_agg(attname, ', ' order by attnum)
-                from pg_attribute
-                where attrelid = relation and attnum > 0 and not attisdropped
-            ) || '.';
+            hint = format('Its columns are %s.', array_to_string(audit.column_names(relation), ', '));
     end if;
 end
 $$;
@@ -327,6 +345,25 @@ end
 $$;
 
 comment on function audit.check_is_tracked(regclass) is 'Raises PT003 unless the table is tracked.';
+
+create or replace function audit.check_name(kind text, name text, pattern text, description text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if name !~ pattern or name is null then
+        raise exception using
+            errcode = 'PT031',
+            message = format('"%s" is no %s', left(name, 100), kind),
+            hint = format('Give %s.', description);
+    end if;
+end
+$$;
+
+comment on function audit.check_name(text, text, text, text) is
+    'Raises PT031 unless the name has the form of its kind: a resource, an action or an operation.';
 
 create or replace function audit.check_category(category_name text)
 returns void

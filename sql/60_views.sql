@@ -196,6 +196,25 @@ $$;
 comment on function audit.glob(text[]) is
     'The regular expression that matches what any of the patterns does; in a pattern only `*` is special: `key.*`.';
 
+create or replace function audit.check_patterns(patterns text[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A regular expression of thousands of characters takes a gigabyte.
+    if length(array_to_string(patterns, ' ')) > 2000 then
+        raise exception using
+            errcode = 'PT032',
+            message = 'the patterns for actions or actors are longer than 2000 characters',
+            hint = 'Use * for what they have in common: key.*';
+    end if;
+end
+$$;
+
+comment on function audit.check_patterns(text[]) is 'Raises PT032 if patterns are too long, all together, to be searched with.';
+
 create or replace function audit.matches(
     event audit.event,
     categories text[],

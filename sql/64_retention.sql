@@ -50,10 +50,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(p_reason, '') !~ '\S' or coalesce(p_name, '') !~ '\S' then
+    if coalesce(p_reason, '') !~ '\S' or coalesce(p_name, '') !~ '\S' or length(p_name) > 200 then
         raise exception using
             errcode = 'PT022',
-            message = 'a legal hold has a name and a reason',
+            message = 'a legal hold has a name, of 200 characters at most, and a reason',
             hint = 'Give both: pgtrail retention hold NAME --reason …';
     elsif exists (select from audit.legal_hold where name = p_name) then
         raise exception using

@@ -63,6 +63,7 @@ begin
     loop
         perform audit.check_category(category_name);
     end loop;
+    perform audit.check_patterns(actions);
 
     insert into audit.destination (
         name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,

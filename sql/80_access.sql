@@ -102,7 +102,7 @@ grant execute on function
     audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
-    audit.record_export(jsonb, bigint)
+    audit.record_export(jsonb, bigint), audit.check_patterns(text[])
     to audit_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
@@ -146,9 +146,13 @@ grant execute on function
     audit.condition_error(regclass, text, text),
     audit.compiled_condition(text),
     audit.looks_secret(text),
+    audit.words_of(text),
+    audit.column_of_path(text, text[]),
+    audit.column_names(regclass),
     audit.check_can_be_tracked(regclass),
     audit.check_columns(regclass, text[], text),
     audit.check_is_tracked(regclass),
+    audit.check_name(text, text, text, text),
     audit.make_partitions(integer),
     audit.maintain(),
     audit.grant_org(name, text),

@@ -39,6 +39,8 @@ def resolve(connection: Connection, **options: Any) -> Filters:
     """The options as the queries take them: times made out, categories known, what is not given null."""
     for category in options["categories"]:
         connection.execute(QUERIES["check_category"], {"category": category})
+    for patterns in (options["actions"], options["actors"]):
+        connection.execute(QUERIES["check_patterns"], {"patterns": list(patterns)})
     row = connection.execute(QUERIES["moments"], {key: options[key] for key in ("since", "until")}).fetchone()
     since, until = row or (None, None)
     lists = {key: list(options[key]) or None for key in ("categories", "actions", "actors", "orgs")}

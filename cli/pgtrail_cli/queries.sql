@@ -6,6 +6,9 @@ select audit.moment(%(since)s), audit.moment(%(until)s)
 -- name: check_category
 select audit.check_category(%(category)s)
 
+-- name: check_patterns
+select audit.check_patterns(%(patterns)s::text[])
+
 -- name: newest
 select event.id, event.occurred_at
 from audit.event
