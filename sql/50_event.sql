@@ -161,6 +161,16 @@ $$;
 comment on function audit.record_export(jsonb, bigint) is
     'Records that somebody takes events out, before they do: which (the filters), and how many. The event''s id. PT029.';
 
+create or replace function audit.system_identifier()
+returns bigint
+language sql
+stable
+as $$
+    select system_identifier from pg_catalog.pg_control_system()
+$$;
+
+comment on function audit.system_identifier() is 'The identity of this cluster; a restored dump lives in another.';
+
 create or replace function audit.make_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql

@@ -195,12 +195,47 @@ create or replace trigger refuse_truncate
 
 -- Which events, and what they come to ------------------------------------------------------------------------------
 
+create or replace function audit.last_foreign_id()
+returns bigint
+language sql
+stable
+as $$
+    select coalesce(
+        (
+            -- Transactions that this cluster has not begun …
+            select max(event.id)
+            from audit.event
+            where event.id > head.epoch and event.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+        ),
+        (
+            -- … or new events with transaction ids that had ended when the last seal was made.
+            select min(event.id) - 1
+            from audit.event
+            where event.id > (select coalesce(max(last_id), 0) from audit.seal)
+                and event.xid < pg_catalog.pg_snapshot_xmax(head.from_snapshot)
+                and event.xid <> all (array(select pg_catalog.pg_snapshot_xip(head.from_snapshot)))
+        ),
+        -- … or neither yet, but that is what comes.
+        case
+            when pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) < pg_catalog.pg_snapshot_xmax(head.from_snapshot)
+                then (select coalesce(max(last_id), 0) from audit.seal)
+        end
+    )
+    from audit.seal_head as head
+    where head.system_identifier <> audit.system_identifier()
+$$;
+
+comment on function audit.last_foreign_id() is
+    'Where the database was restored into another cluster and no seal was made since: the last event of the old one; null: it was not, or transaction ids go on from where they were.';
+
 create or replace function audit.next_epoch(seal audit.seal)
 returns bigint
 language sql
 stable
 as $$
-    select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch
+    select coalesce(
+        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
+    )
 $$;
 
 comment on function audit.next_epoch(audit.seal) is
@@ -389,7 +424,7 @@ declare
     present pg_snapshot := pg_current_snapshot();
 begin
     if head.system_identifier <> audit.system_identifier() then
-        head := audit.follow_restore(head, present);
+        head := audit.follow_restore(head);
     end if;
     if head.to_snapshot is not null then
         return head;
@@ -415,27 +450,28 @@ $$;
 comment on function audit.begin_sealing(audit.seal_head) is
     'The head with the batch that is to be sealed next; to_snapshot null: nothing is to be sealed.';
 
-create or replace function audit.follow_restore(head audit.seal_head, present pg_snapshot)
+create or replace function audit.follow_restore(head audit.seal_head)
 returns audit.seal_head
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    last_foreign bigint;
+    last_foreign bigint := audit.last_foreign_id();
     highest_xid xid8;
 begin
-    -- Where transaction ids go on from where they were (pg_upgrade), so does the chain.
-    if pg_snapshot_xmax(present) < pg_snapshot_xmax(head.from_snapshot) then
-        select max(event.id), max(event.xid)
-        into last_foreign, highest_xid
+    -- Where transaction ids go on from where they were (pg_upgrade, a cluster that was further), so does the chain.
+    if last_foreign is not null then
+        select max(event.xid)
+        into highest_xid
         from audit.event
         where event.id > head.epoch
+            and event.id <= last_foreign
             and (
                 event.xid >= pg_snapshot_xmax(head.from_snapshot)
                 or event.xid = any (array(select pg_snapshot_xip(head.from_snapshot)))
             );
-        if last_foreign is not null then
+        if highest_xid is not null then
             -- What was recorded there and not sealed: one last batch by the transaction ids of that cluster.
             head.to_snapshot := format('%1$s:%1$s:', highest_xid::text::numeric + 1);
             head.to_time := clock_timestamp();
@@ -456,7 +492,7 @@ begin
 end
 $$;
 
-comment on function audit.follow_restore(audit.seal_head, pg_snapshot) is
+comment on function audit.follow_restore(audit.seal_head) is
     'The head in a cluster that the database was restored into: first with what was not sealed in the old one, then as a new epoch.';
 
 create or replace function audit.last_of_part(seal audit.seal, max_events integer)
@@ -512,13 +548,13 @@ as $$
     insert into audit.salt (kind, type, id, salt)
     select person.kind, person.type, person.id, audit.random_bytes()
     from (
-        select distinct 'actor' as kind, actor_type as type, actor_id as id
-        from audit.sealed_events(seal)
-        where actor_id is not null
-        union all
-        select distinct 'resource', resource_type, resource_id
-        from audit.sealed_events(seal)
-        where resource_type = any (seal.personal) and resource_id is not null
+        select distinct part.*
+        from audit.sealed_events(seal) as event
+        cross join lateral (values
+            ('actor', event.actor_type, event.actor_id),
+            ('resource', event.resource_type, event.resource_id)
+        ) as part (kind, type, id)
+        where part.id is not null and (part.kind = 'actor' or part.type = any (seal.personal))
     ) as person
     where not exists (
         select from audit.salt where (salt.kind, salt.type, salt.id) = (person.kind, person.type, person.id)

@@ -484,16 +484,6 @@ $$;
 
 comment on function audit.destination_id(text) is 'The id of a destination. PT012.';
 
-create or replace function audit.system_identifier()
-returns bigint
-language sql
-stable
-as $$
-    select system_identifier from pg_catalog.pg_control_system()
-$$;
-
-comment on function audit.system_identifier() is 'The identity of this cluster; a restored dump lives in another.';
-
 create or replace function audit.foreign_id()
 returns bigint
 language sql

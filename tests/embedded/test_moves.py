@@ -144,7 +144,20 @@ def test_a_restore_that_switches_triggers_off_says_so(server, db, folder):
     assert su.execute("select count(*) from shop.thing").fetchone() == (1,)
 
 
-def test_a_dump_restored_into_another_cluster_captures_and_sends_nothing_until_a_rebase(server, db, folder):
+def spend_transaction_ids(su, count):
+    for _ in range(count):
+        su.execute("select pg_current_xact_id()")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "at_last"),
+    [(5000, 0, 0), (0, 5000, 0), (2500, 0, 5000)],
+    ids=["whose ids are behind", "whose ids are ahead", "whose ids catch up before its first seal"],
+)
+def test_a_dump_restored_into_another_cluster_captures_and_sends_nothing_until_a_rebase(
+    server, db, folder, before, after, at_last
+):
+    spend_transaction_ids(db.connect(), before)
     fill(db.dsn())
     file = folder / "dump"
     run(server, "pg_dump", "--format=custom", f"--file={file}", db.dsn())
@@ -153,11 +166,15 @@ def test_a_dump_restored_into_another_cluster_captures_and_sends_nothing_until_a
         run(other, "psql", "-X", "-q", other.dsn(), input=roles, check=False)
         with psycopg.connect(other.dsn(), autocommit=True) as connection:
             connection.execute("create database moved")
+            spend_transaction_ids(connection, after)
         run(other, "pg_restore", "--exit-on-error", f"--dbname={other.dsn('moved')}", file)
         with psycopg.connect(other.dsn("moved"), autocommit=True) as su:
             assert su.execute(EVENTS).fetchone() == db.connect().execute(EVENTS).fetchone()
+            assert su.execute(FAULTS).fetchall() == []
             check_that_capture_works(su)
             check_that_destinations_wait_for_a_rebase(su)
+            assert su.execute(FAULTS).fetchall() == []
+            spend_transaction_ids(su, at_last)
             check_that_seals_hold_and_go_on(su)
         assert not migrate(other.dsn("moved")).anything
 
