@@ -1,23 +1,14 @@
 """Writes docs/commands.md out of the commands themselves: ``make docs``."""
 
 import inspect
-from collections.abc import Iterator
 
 import click
 
+from pgtrail_cli.lazy import every_command
 from pgtrail_cli.main import main
 
 COMMON = {"dsn", "help"}
 """Options that every command has, or nearly; said once."""
-
-
-def commands(command: click.Command, path: tuple[str, ...] = ("pgtrail",)) -> Iterator[tuple[str, click.Command]]:
-    """Every command that does something, by its full name."""
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            yield from commands(child, (*path, name))
-    else:
-        yield " ".join(path), command
 
 
 def synopsis(name: str, command: click.Command) -> str:
@@ -37,7 +28,10 @@ def described(option: click.Option) -> str:
 def reference() -> str:
     """The whole page below its heading."""
     parts = []
-    for name, command in commands(main):
+    for path, command in every_command(main):
+        if isinstance(command, click.Group):
+            continue
+        name = " ".join(path)
         text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
         parts.append(f"## {name}\n\n`{synopsis(name, command)}`\n\n{text.strip()}\n")
         options = [p for p in command.params if isinstance(p, click.Option) and p.name not in COMMON]

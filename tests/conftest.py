@@ -112,7 +112,7 @@ def nemo_template(server: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 def bare_db(server: EmbeddedPostgres) -> Iterator[Database]:
     """A database without pgtrail."""
-    yield from _clone(server, None)
+    yield from _clone(server, "template1")
 
 
 @pytest.fixture
@@ -145,19 +145,8 @@ def _roomy_folder() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-def _janitor(server: EmbeddedPostgres, name: str, template: str | None = None) -> DatabaseJanitor:
-    return DatabaseJanitor(
-        user="postgres",
-        host=str(server.socket_dir),
-        port=5432,
-        dbname=name,
-        template_dbname=template,
-        password=None,
-    )
-
-
 def _template(server: EmbeddedPostgres, name: str, prepare: Callable[[str], Any]) -> Iterator[str]:
-    with _janitor(server, name):
+    with DatabaseJanitor(user="postgres", host=str(server.socket_dir), port=5432, dbname=name, password=None):
         dsn = server.dsn(name)
         prepare(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
@@ -170,12 +159,20 @@ def _template(server: EmbeddedPostgres, name: str, prepare: Callable[[str], Any]
         yield name
 
 
-def _clone(server: EmbeddedPostgres, template: str | None) -> Iterator[Database]:
+def _clone(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
     name = f"test_{next(_numbers)}"
-    with _janitor(server, name, template):
-        database = Database(server, name)
-        yield database
-        database.close()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        # By copying files, which takes half the time of writing them to the WAL. (The janitor knows no other way.)
+        connection.execute(
+            sql.SQL("create database {} template {} strategy file_copy").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    database = Database(server, name)
+    yield database
+    database.close()
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
 
 
 @pytest.fixture

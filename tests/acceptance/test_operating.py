@@ -14,6 +14,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from pgtrail_cli.binaries import find_binaries
+from pgtrail_cli.lazy import every_command
 from pgtrail_cli.main import main
 
 
@@ -239,14 +240,9 @@ def test_status_says_what_is_there_and_fails_where_something_is_pending(nemo, pg
     assert "pgtrail migrate" in done.stderr
 
 
-def commands(command, path=("pgtrail",)):
-    yield path, command
-    if isinstance(command, click.Group):
-        for name, child in command.commands.items():
-            yield from commands(child, (*path, name))
-
-
-@pytest.mark.parametrize(("path", "command"), [pytest.param(*item, id=" ".join(item[0])) for item in commands(main)])
+@pytest.mark.parametrize(
+    ("path", "command"), [pytest.param(*item, id=" ".join(item[0])) for item in every_command(main)]
+)
 def test_every_command_says_what_it_does_with_an_example(path, command):
     context = click.Context(command, info_name=path[-1])
     text = command.get_help(context)

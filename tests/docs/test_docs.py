@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import click
 import pytest
 
 from pgtrail_cli.main import main
@@ -81,8 +82,8 @@ def test_every_command_that_a_document_shows_exists(document, pgtrail):
     for line in shown:
         words = line.split()[1:]
         command = main
-        while words and hasattr(command, "commands"):
-            command = command.commands[words.pop(0)]
+        while words and isinstance(command, click.Group):
+            command = command.get_command(click.Context(command), words.pop(0))
         known = {name for parameter in command.params for name in parameter.opts}
         used = {word for word in words if word.startswith("-") and word != "-"}
         assert used <= known, line

@@ -10,12 +10,22 @@ from rich.text import Text
 from pgtrail_cli.commands.add import token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.render import console, local_time, plain_table, printable, since_then
 
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
-@click.group()
+@click.group(
+    cls=LazyGroup,
+    places={
+        "add": "add:add",
+        "dead-letters": "resend:dead_letters",
+        "redrive": "resend:redrive",
+        "replay": "resend:replay",
+        "test": "ping:test",
+    },
+)
 def destination() -> None:
     """Where events are forwarded: add, list, show, test, pause, replay …
 
