@@ -112,19 +112,19 @@ def nemo_template(server: EmbeddedPostgres) -> Iterator[str]:
 @pytest.fixture
 def bare_db(server: EmbeddedPostgres) -> Iterator[Database]:
     """A database without pgtrail."""
-    yield from _clone(server, "template1")
+    yield from clone(server, "template1")
 
 
 @pytest.fixture
 def db(server: EmbeddedPostgres, empty_template: str) -> Iterator[Database]:
     """A database with pgtrail and nothing to track."""
-    yield from _clone(server, empty_template)
+    yield from clone(server, empty_template)
 
 
 @pytest.fixture
 def nemo(server: EmbeddedPostgres, nemo_template: str) -> Iterator[Database]:
     """A database with the reference application, which the role `app` may write to."""
-    yield from _clone(server, nemo_template)
+    yield from clone(server, nemo_template)
 
 
 @pytest.fixture
@@ -159,7 +159,8 @@ def _template(server: EmbeddedPostgres, name: str, prepare: Callable[[str], Any]
         yield name
 
 
-def _clone(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
+def clone(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
+    """A database of its own, copied from a template to which nobody may be connected; dropped at the end."""
     name = f"test_{next(_numbers)}"
     with psycopg.connect(server.dsn(), autocommit=True) as connection:
         # By copying files, which takes half the time of writing them to the WAL. (The janitor knows no other way.)

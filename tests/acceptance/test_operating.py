@@ -17,6 +17,9 @@ from pgtrail_cli.binaries import find_binaries
 from pgtrail_cli.lazy import every_command
 from pgtrail_cli.main import main
 
+# What the commands ask the database for is tested in SQL, on each server.
+pytestmark = pytest.mark.any_server
+
 
 def test_track_tables_untrack(db, pgtrail):
     su = db.connect()

@@ -13,7 +13,7 @@ from psycopg.types.json import Jsonb
 
 from pgtrail_cli.demo import scenario
 
-EXAMPLES = 100
+EXAMPLES = 50
 
 SELF_AUDIT = """
     select audit.add_destination('siem', 'https://siem.example/hook');

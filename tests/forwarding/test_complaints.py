@@ -174,6 +174,7 @@ def test_a_changed_setting_of_a_destination_is_an_event_and_no_secret_is_in_it(n
     assert not any(secret in text or "T0KEN" in text for _, text in events)
 
 
+@pytest.mark.any_server
 def test_metrics_and_health_are_served_and_show_a_destination_that_stands_still(
     nemo, org, sink, add_destination, start_worker, wait_until, tmp_path
 ):

@@ -8,6 +8,9 @@ from collections import Counter
 import pytest
 from tests.forwarding.conftest import Sink
 
+# It waits more than it asks the database; leases by themselves are tested on each server.
+pytestmark = pytest.mark.any_server
+
 LEASE = 4.0
 SETTLED = "select bool_and(events_behind = 0) from audit.destination_status"
 HOLDERS = "select lease_holder from audit.cursor where lease_until > clock_timestamp() order by id"

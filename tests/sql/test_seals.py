@@ -1,11 +1,13 @@
 """The chain of seals: every event is in it once, and whatever is changed afterwards is named."""
 
 import threading
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.conftest import clone
 
 from pgtrail_cli.proof import root_from_path
 
@@ -388,8 +390,8 @@ def test_every_leaf_has_a_path_to_the_root_and_to_no_other(tree, leaves):
 
 @pytest.fixture(scope="module")
 def tree(server, empty_template):
-    with psycopg.connect(server.dsn(empty_template), autocommit=True) as connection:
-        yield connection
+    with contextmanager(clone)(server, empty_template) as database:
+        yield database.connect()
 
 
 # RFC 6962 has no vectors of its own; these are of its reference implementation, google/certificate-transparency.
