@@ -88,7 +88,8 @@ comment on function audit.wake() is
     'Wakes the listeners of channel pgtrail: empty payload, a hint and no more. Setting pgtrail.notify: on, off, or auto (on unless max_prepared_transactions is above 0, since a transaction that has notified can''t be prepared).';
 
 create or replace function audit.record(
-    action text, resource_type text, resource_id text, resource_label text, before jsonb, after jsonb
+    action text, resource_type text, resource_id text, resource_label text, before jsonb, after jsonb,
+    org_id text default null
 )
 returns bigint
 language plpgsql
@@ -100,11 +101,11 @@ declare
     event_id bigint;
 begin
     insert into audit.event (
-        category, action, resource_type, resource_id, resource_label, before, after, actor_type, actor_id, actor_label,
+        org_id, category, action, resource_type, resource_id, resource_label, before, after, actor_type, actor_id, actor_label,
         actor_ip, user_agent, request_id, reason
     )
     values (
-        'audit', action, resource_type, resource_id, resource_label, before, after, actor.type, actor.id, actor.label,
+        org_id, 'audit', action, resource_type, resource_id, resource_label, before, after, actor.type, actor.id, actor.label,
         actor.ip, actor.user_agent, actor.request_id, actor.reason
     )
     returning id into event_id;
@@ -113,7 +114,7 @@ begin
 end
 $$;
 
-comment on function audit.record(text, text, text, text, jsonb, jsonb) is
+comment on function audit.record(text, text, text, text, jsonb, jsonb, text) is
     'Records an event of pgtrail''s own that is no change of a tracked table. Its id.';
 
 create or replace function audit.note_failure(p_table text, p_operation text, p_sqlstate text)
@@ -153,7 +154,9 @@ begin
     end if;
     return audit.record(
         'audit.exported', 'export', null, null, null,
-        jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events)
+        jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events),
+        -- Who is confined to one organization takes out that one's events, and its admins see it.
+        case when current_setting('role') = 'audit_org_reader' then nullif(current_setting('pgtrail.org', true), '') end
     );
 end
 $$;

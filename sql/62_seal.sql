@@ -903,6 +903,22 @@ $$;
 
 comment on function audit.seal_of(bigint) is 'The seal that an event is in; null: it is not sealed yet.';
 
+create or replace function audit.check_is_stored(event audit.event)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definers tell of an event to those alone who know the whole of it, and so may read it.
+    if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
+        raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_stored(audit.event) is 'Raises PT019 unless this is the event as it is recorded.';
+
 create or replace function audit.prove(p_event_id bigint)
 returns jsonb
 language plpgsql
@@ -944,10 +960,7 @@ declare
     );
     rows_salt bytea;
 begin
-    -- Salts are for those alone who know the whole event.
-    if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
-        raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
-    end if;
+    perform audit.check_is_stored(event);
     seal := audit.seal_of(event.id);
     if seal.number is null then
         raise exception using
@@ -985,3 +998,41 @@ end
 $$;
 
 comment on function audit.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
+
+create or replace function audit.sealed_in(event audit.event)
+returns table (number bigint, sealed_at timestamptz, hash text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal := audit.seal_of(event.id);
+begin
+    perform audit.check_is_stored(event);
+    if seal.number is not null then
+        return query values (seal.number, seal.sealed_at, encode(seal.hash, 'hex'));
+    end if;
+end
+$$;
+
+comment on function audit.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT019.';
+
+create or replace function audit.check_event(event audit.event)
+returns setof text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform audit.check_is_stored(event);
+    return query
+    select found.problem
+    from audit.check_seal((audit.seal_of(event.id)).number) as found
+    where found.event_id is null or found.event_id = event.id;
+end
+$$;
+
+comment on function audit.check_event(audit.event) is
+    'What does not match of an event that is sealed, or of its seal: computed anew. No rows: it holds. PT019.';

@@ -62,6 +62,11 @@ create policy granted_orgs on audit.event
     for select to audit_reader
     using (org_id in (select org_grant.org_id from audit.org_grant));
 
+drop policy if exists named_org on audit.event;
+create policy named_org on audit.event
+    for select to audit_org_reader
+    using (org_id = nullif(pg_catalog.current_setting('pgtrail.org', true), ''));
+
 drop policy if exists every_org on audit.event;
 create policy every_org on audit.event
     for select to audit_auditor, audit_admin, audit_forwarder
@@ -87,7 +92,7 @@ grant select on
     audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
     audit.settings, audit.data_policy, audit.profile, audit.password,
     audit.today, audit.last_7_days, audit.last_30_days
-    to audit_reader, audit_auditor, audit_admin, audit_forwarder;
+    to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
@@ -102,8 +107,13 @@ grant execute on function
     audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
-    audit.record_export(jsonb, bigint), audit.check_patterns(text[])
-    to audit_reader, audit_auditor, audit_admin, audit_forwarder;
+    audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
+    audit.visible_orgs(), audit.narrowed(audit.filter), audit.kinds(),
+    audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
+    audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
+    audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
+    audit.sealed_in(audit.event), audit.check_event(audit.event)
+    to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
 grant select on

@@ -1,0 +1,303 @@
+-- Searching: the newest events that pass a filter, without ever reading the whole log for a page of them.
+
+create or replace function audit.passes(event audit.event, wanted audit.filter)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- Without a subquery, so that the planner sees through it.
+    select audit.matches(
+            event, wanted.categories, wanted.actions, wanted.orgs, wanted.actors, wanted.since, wanted.until, null
+        )
+        and (
+            wanted.resources is null
+            or event.resource_id ~* audit.glob(wanted.resources)
+            or event.resource_label ~* audit.glob(wanted.resources)
+        )
+        and (wanted.actor_id is null or (event.actor_id = wanted.actor_id and event.actor_type = wanted.actor_type))
+        and (
+            wanted.resource_id is null
+            or (event.resource_id = wanted.resource_id and event.resource_type = wanted.resource_type)
+        )
+        and (
+            wanted.words is null
+            or pg_catalog.strpos(
+                pg_catalog.lower(
+                    event.action
+                    || pg_catalog.chr(10) || coalesce(event.actor_label, '')
+                    || pg_catalog.chr(10) || coalesce(event.actor_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.resource_label, '')
+                    || pg_catalog.chr(10) || coalesce(event.resource_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.reason, '')
+                    || pg_catalog.chr(10) || coalesce(event.request_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.before::text, '')
+                    || pg_catalog.chr(10) || coalesce(event.after::text, '')
+                ),
+                pg_catalog.lower(wanted.words)
+            ) > 0
+        )
+$$;
+
+comment on function audit.passes(audit.event, audit.filter) is
+    'Whether an event passes a filter. The text is looked for whatever its case in action, actor, resource, reason, request id and the rows before and after.';
+
+create or replace function audit.visible_orgs()
+returns text[]
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when pg_has_role('audit_auditor', 'usage') or pg_has_role('audit_admin', 'usage')
+            or pg_has_role('audit_forwarder', 'usage') then null
+        else array(
+            select org_grant.org_id
+            from audit.org_grant
+            union
+            select nullif(current_setting('pgtrail.org', true), '')
+            where pg_has_role('audit_org_reader', 'usage') and current_setting('pgtrail.org', true) <> ''
+        )
+    end
+$$;
+
+comment on function audit.visible_orgs() is 'The organizations whose events the present role may see; null: all.';
+
+create or replace function audit.narrowed(wanted audit.filter)
+returns audit.filter
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    visible text[] := audit.visible_orgs();
+begin
+    -- Row-level security decides; this lets the planner go by organization.
+    if visible is not null then
+        wanted.orgs := array(
+            select org from unnest(visible) as org where wanted.orgs is null or org = any (wanted.orgs)
+        );
+    end if;
+    return wanted;
+end
+$$;
+
+comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
+
+create or replace function audit.kinds()
+returns table (category text, action text)
+language sql
+stable
+as $$
+    -- From each pair to the next one in the index, however many events lie between them.
+    with recursive kind as (
+        (
+            select event.category, event.action
+            from audit.event
+            order by event.category, event.action
+            limit 1
+        )
+        union all
+        select following.category, following.action
+        from kind
+        cross join lateral (
+            select event.category, event.action
+            from audit.event
+            where (event.category, event.action) > (kind.category, kind.action)
+            order by event.category, event.action
+            limit 1
+        ) as following
+    )
+    select kind.category, kind.action
+    from kind
+$$;
+
+comment on function audit.kinds() is
+    'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads the whole index.';
+
+create or replace function audit.horizon(
+    wanted audit.filter, before_time timestamptz, before_id bigint, most integer,
+    out occurred_at timestamptz, out id bigint
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    if wanted.orgs is null then
+        select event.occurred_at, event.id
+        into occurred_at, id
+        from audit.event
+        where (wanted.since is null or event.occurred_at >= wanted.since)
+            and (wanted.until is null or event.occurred_at < wanted.until)
+            and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+        order by event.occurred_at desc, event.id desc
+        offset most
+        limit 1;
+    else
+        select reached.occurred_at, reached.id
+        into occurred_at, id
+        from unnest(wanted.orgs) as org
+        cross join lateral (
+            select event.occurred_at, event.id
+            from audit.event
+            where event.org_id = org
+                and (wanted.since is null or event.occurred_at >= wanted.since)
+                and (wanted.until is null or event.occurred_at < wanted.until)
+                and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+            order by event.occurred_at desc, event.id desc
+            offset most / cardinality(wanted.orgs)
+            limit 1
+        ) as reached
+        order by reached.occurred_at desc, reached.id desc
+        limit 1;
+    end if;
+end
+$$;
+
+comment on function audit.horizon(audit.filter, timestamptz, bigint, integer) is
+    'How far back a look at so many events reaches (before an event, or from the newest one), by time and organization alone; nulls: to the end.';
+
+create or replace function audit.has_index_of_its_own(wanted audit.filter)
+returns boolean
+language sql
+immutable
+as $$
+    select wanted.resource_id is not null
+        or wanted.actor_id is not null
+        or (
+            wanted.orgs is null and wanted.actors is null and wanted.resources is null and wanted.words is null
+        )
+        or (wanted.categories is null and wanted.actions is null and wanted.actors is null and wanted.resources is null
+            and wanted.words is null)
+$$;
+
+comment on function audit.has_index_of_its_own(audit.filter) is
+    'Whether an index leads to the newest events that pass, however rare they are: one actor, one resource, categories and actions over all organizations, or nothing but time and organizations.';
+
+create or replace function audit.newest(
+    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
+)
+returns table (id bigint, occurred_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    if wanted.orgs is not null and wanted.resource_id is null and wanted.actor_id is null then
+        return query
+        select found.id, found.occurred_at
+        from unnest(wanted.orgs) as org
+        cross join lateral (
+            select event.id, event.occurred_at
+            from audit.event
+            where event.org_id = org
+                and audit.passes(event, wanted)
+                and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+                and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
+            order by event.occurred_at desc, event.id desc
+            limit most
+        ) as found
+        order by found.occurred_at desc, found.id desc
+        limit most;
+    elsif audit.has_index_of_its_own(wanted) and (wanted.categories is not null or wanted.actions is not null)
+        and wanted.resource_id is null and wanted.actor_id is null
+    then
+        return query
+        select found.id, found.occurred_at
+        from audit.kinds() as kind
+        cross join lateral (
+            select event.id, event.occurred_at
+            from audit.event
+            where event.category = kind.category
+                and event.action = kind.action
+                and (wanted.since is null or event.occurred_at >= wanted.since)
+                and (wanted.until is null or event.occurred_at < wanted.until)
+                and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+            order by event.occurred_at desc, event.id desc
+            limit most
+        ) as found
+        where (wanted.categories is null or kind.category = any (wanted.categories))
+            and (wanted.actions is null or kind.action ~ audit.glob(wanted.actions))
+        order by found.occurred_at desc, found.id desc
+        limit most;
+    else
+        return query
+        select event.id, event.occurred_at
+        from audit.event
+        where audit.passes(event, wanted)
+            and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+            and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
+        order by event.occurred_at desc, event.id desc
+        limit most;
+    end if;
+end
+$$;
+
+comment on function audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
+    'The newest events that pass, newest first: before an event, and not beyond a horizon, where these are given. By the index that suits the filter.';
+
+create or replace function audit.counted(wanted audit.filter, unit text, most integer)
+returns table (begins date, category text, events bigint, counted_from timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    horizon record;
+begin
+    -- (One actor, one resource: from their own index, which bounds them by itself.)
+    if wanted.resource_id is null and wanted.actor_id is null then
+        horizon := audit.horizon(wanted, null, null, most);
+    else
+        select null::timestamptz as occurred_at, null::bigint as id into horizon;
+    end if;
+    return query
+    with considered as (
+        select event.occurred_at, event.category
+        from audit.event
+        where audit.passes(event, wanted)
+            and (horizon.occurred_at is null or (event.occurred_at, event.id) >= (horizon.occurred_at, horizon.id))
+        order by event.occurred_at desc, event.id desc
+        limit most
+    ),
+    reach as (
+        select coalesce(
+            horizon.occurred_at,
+            case when count(*) = most then min(considered.occurred_at) end
+        ) as reached
+        from considered
+    )
+    select date_trunc(unit, considered.occurred_at)::date, considered.category, count(*), reach.reached
+    from considered
+    cross join reach
+    group by 1, 2, 4
+    order by 1, 2;
+end
+$$;
+
+comment on function audit.counted(audit.filter, text, integer) is
+    'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back.';
+
+create or replace function audit.export_statement(wanted audit.filter)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when wanted is null then 'copy (select * from audit.export) to stdout with (format csv, header)'
+        -- The view is in this order by itself, but not what is left of it after a filter.
+        else format(
+            'copy (select * from audit.export where id in (select event.id from audit.event '
+            'where audit.passes(event, %L::audit.filter)) order by timestamp, id) to stdout with (format csv, header)',
+            wanted
+        )
+    end
+$$;
+
+comment on function audit.export_statement(audit.filter) is
+    'The COPY that writes the CSV of audit.export: of the events that pass, or (null) of all.';
