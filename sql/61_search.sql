@@ -288,16 +288,19 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case
-        when wanted is null then 'copy (select * from audit.export) to stdout with (format csv, header)'
-        -- The view is in this order by itself, but not what is left of it after a filter.
-        else format(
-            'copy (select * from audit.export where id in (select event.id from audit.event '
-            'where audit.passes(event, %L::audit.filter)) order by timestamp, id) to stdout with (format csv, header)',
-            wanted
-        )
-    end
+    -- The view's own text, with the filter before its order: so the index of time gives the rows, and nothing is sorted.
+    select format(
+        'copy (%s) to stdout with (format csv, header)',
+        case
+            when wanted is null then 'select * from audit.export'
+            else format(
+                E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
+                regexp_replace(pg_get_viewdef('audit.export'::regclass), '\s+ORDER BY (event\.)?occurred_at, (event\.)?id;$', ''),
+                wanted
+            )
+        end
+    )
 $$;
 
 comment on function audit.export_statement(audit.filter) is
-    'The COPY that writes the CSV of audit.export: of the events that pass, or (null) of all.';
+    'The COPY that writes the CSV of audit.export, oldest first: of the events that pass, or (null) of all.';

@@ -70,7 +70,7 @@ def test_pages_go_on_where_the_last_one_ended(full):
     ).fetchall():
         pages.append([row[0] for row in page])
         before = (page[-1][1], page[-1][0])
-    assert sum(pages, []) == newest(su, categories=["api_keys", "teams"])
+    assert [event for page in pages for event in page] == newest(su, categories=["api_keys", "teams"])
     assert len(pages) > 2
 
 
