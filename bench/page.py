@@ -1,0 +1,212 @@
+"""How long the server takes for the first page of each filter, and what an export needs of memory.
+
+A history of many events over 24 months and 500 organizations (a few of them large), a page as `pgtrail page` serves it,
+every filter asked for again and again in turns; then all of it as CSV, beside the same by psql's \\copy.
+
+Example:
+  python bench/page.py --events 10000000 --folder /var/tmp
+"""
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import psycopg
+from psycopg import sql
+
+from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import migrate
+
+MONTHS = 24
+PART = 200_000
+FILTERS = {
+    "nothing": "",
+    "all time": "?range=all",
+    "a frequent category": "?category=api_keys",
+    "a rare category": "?category=password&range=all",
+    "three categories": "?category=plan&category=teams&category=budgets&range=all",
+    "an action": "?action=key.rotated&range=all",
+    "a rare action": "?action=organization.deleted&range=all",
+    "actions by pattern": "?action=*.deleted&range=all",
+    "a large organization": "?org=org_1&range=all",
+    "a small organization": "?org=org_499&range=all",
+    "a small one's rare category": "?org=org_499&category=password&range=all",
+    "one resource": "?resource_type=key&resource_id=res_4711&range=all",
+    "one actor": "?actor_type=user&actor_id=usr_99&range=all",
+    "a busy actor": "?actor_type=user&actor_id=usr_1&range=all",
+    "an actor by pattern": "?actor=usr_7&range=all",
+    "a resource by name": "?resource=name+4711&range=all",
+    "a text that is nowhere": "?q=needle&range=all",
+    "a month": "?from=2026-03-01&to=2026-03-31",
+}
+
+
+def fill(connection: psycopg.Connection, dsn: str, events: int) -> None:
+    """Make the history: what the triggers would have written, in the order of time."""
+    connection.execute(
+        """
+        do $$
+        declare
+            month timestamptz;
+            name text;
+        begin
+            set local timezone = 'UTC';
+            for month in select generate_series(date_trunc('month', now()) - interval '24 months', date_trunc('month', now()) - interval '1 month', '1 month')
+            loop
+                name := 'event_' || to_char(month, 'YYYY_MM');
+                execute format('create table audit.%I (like audit.event including defaults including constraints)', name);
+                execute format('alter table audit.%I owner to audit_owner', name);
+                perform audit.attach_partition(name, month, month + interval '1 month');
+            end loop;
+        end $$
+        """
+    )
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        list(pool.map(lambda first: fill_part(dsn, first, events), range(0, events, PART)))
+    connection.execute("vacuum (analyze) audit.event")
+
+
+def fill_part(dsn: str, first: int, events: int) -> None:
+    """Make some of it."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            """
+            insert into audit.event (
+                occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
+                actor_type, actor_id, actor_label, before, after, changed
+            )
+            select
+                now() - interval '24 months' + (interval '24 months' - interval '1 minute') * (n::float8 / %(events)s),
+                'org_' || 1 + floor(500 * power(random(), 4))::int,
+                kind.category, kind.action, 'UPDATE', 'nemo.' || kind.resource, kind.resource,
+                'res_' || (hashint8(n) & 262143), 'name ' || (hashint8(n) & 262143),
+                'user', 'usr_' || 1 + floor(20000 * power(random(), 3))::int, 'person@acme.example',
+                jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 60, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200)),
+                jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 120, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200)),
+                '{rpm_limit}'
+            from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+            cross join lateral (
+                select case
+                    when n %% 500000 = 7 then 'organization' when n %% 50021 = 3 then 'password' when n %% 5003 = 3 then 'plan'
+                    when n %% 10 < 6 then 'api_keys' when n %% 10 < 8 then 'members' when n %% 10 = 8 then 'teams' else 'budgets'
+                end as category
+            ) as chosen
+            cross join lateral (
+                select chosen.category, case chosen.category
+                    when 'organization' then 'organization.deleted' when 'password' then 'password.changed' when 'plan' then 'plan.changed'
+                    when 'api_keys' then case when n %% 997 = 0 then 'key.rotated' else 'key.updated' end
+                    when 'members' then 'member.updated' when 'teams' then 'team.updated' else 'budget.updated'
+                end as action, case chosen.category when 'api_keys' then 'key' else chosen.category end as resource
+            ) as kind
+            """,
+            {"events": events, "first": first, "last": min(first + PART, events) - 1},
+        )
+
+
+@contextmanager
+def page(dsn: str) -> Iterator[tuple[httpx.Client, int]]:
+    """A client of the page that has come in, and the process's id."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", dsn], stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    try:
+        entrance = re.search(r"http\S+", process.stderr.readline())
+        assert entrance is not None
+        with httpx.Client(base_url=entrance[0].partition("?")[0], timeout=600, follow_redirects=True) as client:
+            client.get(entrance[0])
+            yield client, process.pid
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def memory(pid: int, field: str = "VmHWM") -> float:
+    """Megabytes that a process has, or (VmHWM) has had at most."""
+    found = re.search(rf"{field}:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) / 1024
+
+
+def first_pages(client: httpx.Client, rounds: int) -> None:
+    """Measure and print."""
+    taken: dict[str, list[float]] = {name: [] for name in FILTERS}
+    for _ in range(rounds + 1):
+        for name, query in FILTERS.items():
+            started = time.perf_counter()
+            answer = client.get(f"/{query}")
+            taken[name].append((time.perf_counter() - started) * 1000)
+            assert answer.status_code == 200, answer.text
+    print(f"{'first page of …':<32} {'median':>9} {'p95':>9}   of {rounds} (ms; the first is left out)")
+    everything = []
+    for name, values in taken.items():
+        everything += values[1:]
+        p95 = statistics.quantiles(values[1:], n=20, method="inclusive")[18]
+        print(f"{name:<32} {statistics.median(values[1:]):>9.1f} {p95:>9.1f}")
+    p95 = statistics.quantiles(everything, n=20, method="inclusive")[18]
+    print(f"{'all of them':<32} {statistics.median(everything):>9.1f} {p95:>9.1f}")
+
+
+def export(client: httpx.Client, pid: int, server: EmbeddedPostgres) -> None:
+    """Measure and print."""
+    token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
+    assert token is not None
+    before, size, lines = memory(pid, "VmRSS"), 0, 0
+    started = time.monotonic()
+    with client.stream(
+        "POST", "/export", data={"csrf": token[1], "format": "csv", "org": "org_1", "range": "all"}
+    ) as answer:
+        for chunk in answer.iter_bytes():
+            size, lines = size + len(chunk), lines + chunk.count(b"\n")
+    ours = time.monotonic() - started
+    started = time.monotonic()
+    copy = "\\copy (select * from audit.export where org_id = 'org_1') to '/dev/null' csv header"
+    subprocess.run([server.binaries.bin_dir / "psql", "-X", "-q", server.dsn(), "-c", copy], check=True)
+    theirs = time.monotonic() - started
+    print(
+        f"export of {lines - 1:,} events, {size / 1e6:,.0f} MB: {ours:.1f} s, \\copy {theirs:.1f} s ({ours / theirs:.2f} ×)"
+    )
+    print(f"memory of the page's process: {before:.0f} MB before, {memory(pid):.0f} MB at most")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, help="Where the database is made: 1.3 GB for a million events.")
+    options = parser.parse_args()
+    settings = {"fsync": "off", "max_wal_size": "8GB", "shared_buffers": "1GB", "autovacuum": "off"}
+    with tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=options.folder) as folder:
+        Path(folder).chmod(0o711)
+        with EmbeddedPostgres(Path(folder) / "data", best_binaries(), settings) as server:
+            migrate(server.dsn(), nemo=True)
+            with psycopg.connect(server.dsn(), autocommit=True) as connection:
+                started = time.monotonic()
+                fill(connection, server.dsn(), options.events)
+                (size,) = connection.execute(
+                    "select sum(pg_total_relation_size(partition))::float8 from audit.partition_bounds()"
+                ).fetchone() or (0,)
+                print(
+                    f"{options.events:,} events, {size / 1e9:.1f} GB, made in {time.monotonic() - started:.0f} s",
+                    flush=True,
+                )
+                # As an auditor, as the page should be run.
+                connection.execute(sql.SQL("create role page login in role audit_auditor"))
+            with page(server.dsn(user="page")) as (client, pid):
+                first_pages(client, options.rounds)
+                export(client, pid, server)
+
+
+if __name__ == "__main__":
+    main()
