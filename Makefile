@@ -6,15 +6,15 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs bench soak clean
+.PHONY: help demo test lint docs screenshots bench soak clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
 
 demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1: end by itself)
 	$(BIN)/pgtrail demo $(if $(ONCE),--once) $(ARGS)
 
-test: $(VENV)/dev.stamp ## Run the tests on every Postgres that is found
+test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## Run the tests on every Postgres that is found
 	$(BIN)/pytest --numprocesses 4 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
@@ -27,6 +27,9 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
 	$(BIN)/cog -r -I docs docs/commands.md
 
+screenshots: $(VENV)/dev.stamp $(VENV)/browser.stamp ## Take the pictures of the documents anew
+	$(BIN)/python docs/screenshots.py
+
 bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/forwarding.py
@@ -34,6 +37,7 @@ bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast ev
 	$(BIN)/python bench/notify.py
 	$(BIN)/python bench/backlog.py
 	$(BIN)/python bench/seals.py
+	$(BIN)/python bench/page.py
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
 	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)
@@ -46,6 +50,10 @@ $(BIN)/python:
 		|| { echo "pgtrail needs Python 3.11 or later: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "no venv could be made: install your system's python3-venv package" >&2; exit 2; }
+
+$(VENV)/browser.stamp: tests/web/install.sh $(VENV)/dev.stamp
+	@sh tests/web/install.sh $(VENV)
+	@touch $@
 
 $(VENV)/%.stamp: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV) …"

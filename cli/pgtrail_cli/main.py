@@ -21,6 +21,7 @@ COMMANDS = {
     "forward": "forward:forward",
     "log": "log:log",
     "migrate": "install:migrate",
+    "page": "page:page",
     "prove": "proof:prove",
     "retention": "retention:retention",
     "seal": "seal:seal",

@@ -426,3 +426,12 @@ from audit.seal
 join audit.seal_leaves using (number)
 where seal.first_id <= %(last)s and seal.last_id >= %(first)s
 order by number
+
+-- name: page_role
+select
+    set_config('role', 'audit_org_reader', true) as confined,
+    (select count(*) from audit.category) as categories
+where %(org)s::text is not null
+union all
+select null, (select count(*) from audit.category)
+where %(org)s::text is null

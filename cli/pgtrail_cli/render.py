@@ -1,18 +1,14 @@
 """How things look in a terminal. Everything that came out of the database is printed as text, never as markup."""
 
-import json
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-REDACTED = "[redacted]"
-LONGEST_VALUE = 60
-"""Characters of a value in a list; `show` prints it whole."""
-MOST_FIELDS = 4
-"""Fields of a created or deleted row that a list mentions."""
+from pgtrail_web.details import REDACTED, Details, printable, short_changes, value
+
+__all__ = ["console", "local_time", "plain_table", "printable", "short_details", "since_then", "value"]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -44,56 +40,22 @@ def since_then(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def value(value: Any, *, limit: int | None = None) -> str:
-    """A JSON value as people read it: a string bare, unless it would read as something else."""
-    shown = value if isinstance(value, str) and not _reads_as_json(value) else json.dumps(value, ensure_ascii=False)
-    shown = printable(shown)
-    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def printable(text: str) -> str:
-    """The text with its control characters escaped: what a database holds must not steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def _reads_as_json(text: str) -> bool:
-    """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return not text
-    return True
-
-
-def short_details(details: dict[str, dict[str, Any]] | None, operation: str | None) -> Text:
+def short_details(details: Details | None, operation: str | None) -> Text:
     """What changed, in one line: `rpm_limit 60 → 120`; of a row that came or went, its first fields."""
     text = Text()
-    fields = sorted((details or {}).items())
-    if operation != "UPDATE":
-        fields = [(field, change) for field, change in fields if _tells_something(field, change)]
-    for number, (field, change) in enumerate(fields):
-        if operation != "UPDATE" and number == MOST_FIELDS:
-            text.append(f", … {len(fields) - MOST_FIELDS} more", style="dim")
-            break
+    changes, more = short_changes(details, operation)
+    for number, change in enumerate(changes):
         text.append(", " if number else "")
-        _append_change(text, field, change, operation)
+        text.append(f"{change.field} ", style="bold")
+        if change.after is None:
+            text.append("changed ")
+            text.append(REDACTED, style="dim")
+        elif change.before is None:
+            text.append(change.after)
+        else:
+            text.append(change.before, style="red")
+            text.append(" → ")
+            text.append(change.after, style="green")
+    if more:
+        text.append(f", … {more} more", style="dim")
     return text
-
-
-def _tells_something(field: str, change: dict[str, Any]) -> bool:
-    """Of a row that came or went: keys, times and empty values say little, and `show` has them."""
-    return not field.endswith(("id", "_at")) and any(change[side] not in (None, "", [], {}, False) for side in change)
-
-
-def _append_change(text: Text, field: str, change: dict[str, Any], operation: str | None) -> None:
-    before, after = change["before"], change["after"]
-    text.append(f"{printable(field)} ", style="bold")
-    if operation != "UPDATE" and None in (before, after):
-        text.append(value(after if before is None else before, limit=LONGEST_VALUE))
-    elif REDACTED in (before, after):
-        text.append("changed ")
-        text.append(REDACTED, style="dim")
-    else:
-        text.append(value(before, limit=LONGEST_VALUE), style="red")
-        text.append(" → ")
-        text.append(value(after, limit=LONGEST_VALUE), style="green")

@@ -70,13 +70,23 @@ def demo(once: bool, data_dir: Path | None) -> None:
                 _show_arrival(screen, arrival, receiver)
                 _show_next(screen, auditor, once)
                 if not once and not arrival.missing:
-                    _wait_for_the_end(screen)
+                    with stage.running_page(make_conninfo(dsn, user="demo_admin")) as address:
+                        _show_page(screen, address)
+                        _wait_for_the_end(screen)
     if arrival.missing or receiver.rejected:
         raise Undelivered(
             f"{len(arrival.missing)} of {arrival.recorded} recorded events did not arrive, "
             f"{receiver.rejected} were rejected",
             f"the server's log is {server.log_file}",
         )
+
+
+def _show_page(screen: Console, address: str) -> None:
+    _section(screen, "the same in a browser: pgtrail page")
+    screen.print(address, soft_wrap=True)
+    # Where there is somebody to look at it.
+    if screen.is_terminal:
+        click.launch(address)
 
 
 def _wait_for_the_end(screen: Console) -> None:

@@ -15,6 +15,7 @@ from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import printable
+from pgtrail_web.errors import PageError
 from pgtrail_worker.answer import Answer, Cause
 from pgtrail_worker.channel import Channel
 from pgtrail_worker.database import Database
@@ -124,13 +125,39 @@ async def _show(destination: Destination, channel: Channel, message_id: str, bod
         click.echo(f"pgtrail: {len(body):,} bytes, {len(sent):,} as they are sent, compressed", err=True)
 
 
+async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
+    """A ping for the page: sent as the worker would, and what came back in one line.
+
+    :raises PageError: it was not taken, or can't be sent from here.
+    """
+    try:
+        with open_connection(dsn) as connection:
+            piece = _rendered(connection, name, None)
+        destination = await _destination(dsn, name)
+        body = destination.framing.prefix + piece + destination.framing.suffix
+        secrets = Secrets(secrets_dir, os.environ)
+        answer, verdict = await _with_channel(
+            destination, secrets, lambda channel: channel.send(f"ping_{uuid.uuid4().hex}", body, 1)
+        )
+        return _outcome(name, answer, verdict)
+    except (PgtrailError, WorkerError) as error:
+        raise PageError(f"{name} was not tested: {getattr(error, 'message', error)}.", error.hint) from error
+
+
 def _explain(name: str, answer: Answer, verdict: Verdict) -> None:
+    click.echo(f"pgtrail: {_outcome(name, answer, verdict)}", err=True)
+
+
+def _outcome(name: str, answer: Answer, verdict: Verdict) -> str:
+    """What came back, in one line.
+
+    :raises PgtrailError: it was not taken.
+    """
     milliseconds = round(answer.seconds * 1000)
     said = printable(" ".join(answer.body[: 4 * MOST_BODY].decode(errors="replace").split()))[:MOST_BODY]
     quoted = f': "{said}"' if said else ""
     if isinstance(verdict, Delivered):
-        click.echo(f"pgtrail: {name} took it: HTTP {answer.status} in {milliseconds} ms{quoted}", err=True)
-        return
+        return f"{name} took it: HTTP {answer.status} in {milliseconds} ms{quoted}"
     error = _error(verdict)
     raise PgtrailError(f"{name} did not take it: {error} after {milliseconds} ms{quoted}", _next_step(answer))
 

@@ -1,13 +1,15 @@
 """The demo's database: migrated, with an organization's application, a worker and readers of their own."""
 
+import re
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import psycopg
 from psycopg import sql
@@ -23,7 +25,12 @@ if TYPE_CHECKING:
 
 DATABASE = "pgtrail_demo"
 ARRIVAL_SECONDS = 30.0
-ROLES = {"gateway": None, "demo_forwarder": "audit_forwarder", "demo_auditor": "audit_auditor"}
+ROLES = {
+    "gateway": None,
+    "demo_forwarder": "audit_forwarder",
+    "demo_auditor": "audit_auditor",
+    "demo_admin": "audit_admin",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +98,39 @@ def running_worker(dsn: str) -> Iterator[None]:
         process.terminate()
         process.wait()
         guard.dismiss()
+
+
+@contextmanager
+def running_page(dsn: str) -> Iterator[str]:
+    """`pgtrail page` as a process of its own: the address that lets in once.
+
+    :raises Undelivered: it does not start.
+    """
+    guard = Guard()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", dsn],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    guard.watch(process.pid)
+    try:
+        found = re.search(r"http\S+", process.stderr.readline())
+        if found is None:
+            raise Undelivered("the page does not start", process.stderr.read().strip() or None)
+        # Each time somebody has come in it says how the next one does.
+        threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
+        yield found[0]
+    finally:
+        process.terminate()
+        process.wait()
+        guard.dismiss()
+
+
+def _pass_on(lines: IO[str]) -> None:
+    for line in lines:
+        sys.stderr.write(line)
 
 
 def wait_for_worker(dsn: str) -> None:

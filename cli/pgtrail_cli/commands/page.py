@@ -1,0 +1,171 @@
+"""``pgtrail page``: the Audit page."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+import click
+import psycopg
+import uvicorn
+from starlette.applications import Starlette
+from starlette.responses import RedirectResponse
+from starlette.routing import Mount, Route
+
+import pgtrail_web
+from pgtrail_cli.commands.forward import secrets_option
+from pgtrail_cli.commands.ping import tested
+from pgtrail_cli.connection import dsn_option, open_connection
+from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.filters import QUERIES
+from pgtrail_web.access import Access, Local, Proxied, Sessions, Token
+
+MOUNTED_AT = "/audit"
+
+
+@click.command()
+@click.option(
+    "--org", help="Show this organization alone; by its role and row-level security, nothing else can be seen."
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: any.")
+@click.option("--root-path", default="", help="What a proxy takes off the path before it passes it on: /tools.")
+@click.option("--trusted-header", help="Let in whom the proxy names in this header, without a token: X-Remote-User.")
+@click.option(
+    "--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
+    help="Where the proxy may come from; can be repeated. Default: this machine.",
+)  # fmt: skip
+@click.option(
+    "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A certificate, to serve https."
+)
+@click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key.")
+@click.option(
+    "--session-minutes", default=720.0, show_default=True, type=click.FloatRange(0.01, 43_200),
+    help="How long a session lasts.",
+)  # fmt: skip
+@secrets_option
+@dsn_option
+def page(
+    dsn: str,
+    org: str | None,
+    host: str,
+    port: int,
+    root_path: str,
+    trusted_header: str | None,
+    trusted_proxies: tuple[str, ...],
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    session_minutes: float,
+    secrets_dir: Path,
+) -> None:
+    """Serve the Audit page, for whoever opens the address that is printed: its token lets in once.
+
+    It shows what the role of --dsn may see: give it audit_auditor or audit_reader; with audit_admin destinations can
+    be paused, resumed and redriven.
+
+    \b
+    Example:
+      pgtrail page
+      pgtrail page --org acme --port 9000
+      pgtrail page --trusted-header X-Remote-User --root-path /tools
+    """
+    if trusted_proxies and not trusted_header:
+        raise click.UsageError("--trusted-proxy needs --trusted-header.")
+    if bool(tls_cert) != bool(tls_key):
+        raise click.UsageError("--tls-cert and --tls-key go together.")
+    if not (_is_loopback(host) or tls_cert or trusted_header):
+        raise click.UsageError(
+            f"on {host} tokens would travel in the clear. "
+            "Serve 127.0.0.1 behind a proxy, or give --tls-cert and --tls-key."
+        )
+    with open_connection(dsn) as connection:
+        try:
+            connection.execute(QUERIES["page_role"], {"org": org})
+        except psycopg.errors.InsufficientPrivilege as error:
+            if org is None:
+                raise
+            raise PgtrailError(
+                "--org needs the role audit_org_reader, which this one can't take on",
+                "grant audit_org_reader to it; a role in audit_reader sees what was granted to it without --org",
+            ) from error
+    listening = _listening(host, port)
+    scheme = "https" if tls_cert else "http"
+    shown_host = f"[{host}]" if ":" in host else host
+    address = f"{scheme}://{shown_host}:{listening.getsockname()[1]}{root_path}{MOUNTED_AT}/"
+    access: Access
+    if trusted_header:
+        access, token = Proxied(trusted_header, _networks(trusted_proxies), org), None
+        click.echo(f"pgtrail: the Audit page is at {address}, for whom the proxy names in {trusted_header}", err=True)
+    else:
+        access = Local(org)
+        token = Token(lambda text: click.echo(f"pgtrail: open once: {address}?token={text}", err=True))
+    audit = pgtrail_web.app(
+        dsn,
+        access=access,
+        sessions=Sessions(seconds=int(session_minutes * 60)),
+        token=token,
+        tester=lambda name: tested(dsn, name, secrets_dir),
+    )
+    _serve(audit, listening, root_path, tls_cert, tls_key)
+
+
+def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Path | None, key: Path | None) -> None:
+    async def to_audit(request: object) -> RedirectResponse:
+        return RedirectResponse(f"{root_path}{MOUNTED_AT}/")
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with audit.router.lifespan_context(audit):
+            yield
+
+    app = Starlette(
+        routes=[Route("/", to_audit), Mount(MOUNTED_AT, audit)],
+        lifespan=lifespan,
+    )
+    config = uvicorn.Config(
+        app,
+        root_path=root_path,
+        proxy_headers=False,
+        server_header=False,
+        log_level="warning",
+        ssl_certfile=cert,
+        ssl_keyfile=key,
+        # Pages that are open wait for events for ever.
+        timeout_graceful_shutdown=2,
+    )
+    try:
+        uvicorn.Server(config).run(sockets=[listening])
+    except ssl.SSLError as error:
+        raise PgtrailError(f"the certificate or its key can't be used: {error.reason}", "both are PEM files") from error
+    except KeyboardInterrupt:
+        pass
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise PgtrailError(
+            f"nothing can be served on {host}:{port}: {error.strerror or error}", "choose another --port or --host"
+        ) from error
+    # What is accepted inherits it (asyncio sets it only where a socket names its protocol): else an answer in two
+    # parts waits 40 ms for an acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listening
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _networks(texts: tuple[str, ...]) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text) for text in texts or ("127.0.0.0/8", "::1")]
+    except ValueError as error:
+        raise click.UsageError(f"--trusted-proxy: {error}. Write 10.0.0.5 or 10.0.0.0/24.") from error

@@ -1,0 +1,216 @@
+"""The page in a real Chromium: what a person does with it, by mouse, keyboard, ear, and without a script."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+from tests.web.conftest import HOSTILE, event_of, org_of
+
+pytestmark = pytest.mark.any_server
+
+
+def actions(page):
+    return page.locator("#events .action").all_inner_texts()
+
+
+def test_a_person_filters_and_shares_the_view_and_goes_back(visit, day):
+    page = visit()
+    everything = actions(page)
+    page.get_by_label("API Keys").check(force=True)
+    page.wait_for_url(re.compile("category=api_keys$"))
+    assert {text.split(".")[0] for text in actions(page)} == {"key"}
+    page.get_by_role("textbox", name="Actor").fill("bob")
+    page.keyboard.press("Enter")
+    page.wait_for_url(re.compile("actor=bob"))
+    filtered = actions(page)
+    assert 0 < len(filtered) < len(everything)
+    assert visit(page.url.partition("/audit")[2]).locator("#events tr").count() == len(filtered)
+    page.go_back()
+    page.go_back()
+    assert actions(page) == everything
+    page.go_forward()
+    assert page.get_by_label("API Keys").is_checked()
+
+
+def test_a_bar_of_the_chart_leads_to_its_day(visit, day):
+    page = visit()
+    bar = page.locator(".chart a").last
+    label = bar.locator("title").text_content()
+    bar.locator(".room").click(force=True)
+    page.wait_for_url(re.compile(r"from=\d{4}-\d\d-\d\d&to="))
+    assert page.locator("#counted b").inner_text() == re.search(r": ([\d,]+) event", label)[1]
+
+
+def test_older_events_come_page_by_page_each_once(visit, day):
+    (total,) = day.connect("auditor").execute("select count(*) from audit.event").fetchone()
+    page = visit("/?range=all")
+    seen = []
+    while True:
+        seen += [link.get_attribute("href") for link in page.locator("#events td.when a").all()]
+        older = page.get_by_role("link", name="Older")
+        if not older.count():
+            break
+        older.click()
+        page.wait_for_load_state()
+    assert len(seen) == len(set(seen)) == total > 50
+
+
+def test_an_event_shows_what_changed_and_who_really_wrote(visit, day):
+    page = visit("/?action=key.rotated")
+    page.locator("#events .action").first.click()
+    expect(page.get_by_role("heading", name="key.rotated")).to_be_visible()
+    changed = page.locator(".diff tr.changed")
+    assert {row.split("\n")[0].split()[0] for row in changed.all_inner_texts()} == {"key_hash", "key_prefix"}
+    assert "redacted" in page.locator(".diff tr", has_text="key_hash").inner_text()
+    assert page.locator(".diff tr.changed del", has_text="sk-1").count() == 1
+    assert page.locator(".diff tr.same").count() > 5
+    real = page.get_by_role("region", name="The connection that really wrote").inner_text()
+    assert "app" in real
+    assert "local socket" in real
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_role("status")).to_contain_text("as they were sealed")
+
+
+def test_nested_json_is_compared_field_by_field(visit, day):
+    event = day.connect().execute(
+        "select id from audit.event where action = 'guardrail.updated' and changed = '{config}'"
+    ).fetchone()[0]  # fmt: skip
+    page = visit(f"/events/{event}")
+    assert page.locator(".diff tr.changed").all_inner_texts()[1].split() == ["threshold", "changed", "0.8", "0.9"]
+    assert page.locator(".diff tr.same", has_text="api_key").count() == 1
+
+
+def test_names_lead_to_the_history_of_a_resource_and_the_activity_of_an_actor(visit, day):
+    page = visit("/?action=key.rotated")
+    page.locator("#events").get_by_role("link", name="prod").click()
+    expect(page.get_by_role("heading", name=re.compile("History of key .*prod"))).to_be_visible()
+    assert actions(page) == ["key.rotated", "key.updated", "key.created"]
+    page.locator("#events .action").nth(1).click()
+    page.get_by_role("link", name="Previous of this key").click()
+    expect(page.get_by_role("heading", name="key.created")).to_be_visible()
+    assert page.get_by_role("link", name="Previous of this key").count() == 0
+    page.get_by_role("link", name="bob@acme.example").first.click()
+    expect(page.get_by_role("heading", name=re.compile("Activity of .*bob@acme.example"))).to_be_visible()
+    assert set(page.locator("#events td:nth-child(3)").all_inner_texts()) == {"bob@acme.example"}
+
+
+def test_new_events_are_told_of_and_move_nothing(visit, day):
+    page = visit("/?category=teams")
+    before = page.locator("#events").inner_text()
+    with day.connect("app") as app:
+        org = org_of(day)
+        app.execute("insert into nemo.team (org_id, name) values (%s, 'live one'), (%s, 'live two')", [org, org])
+        app.execute(
+            "insert into nemo.budget (org_id, name, max_spend, duration) values (%s, 'not a team', 1, 'daily')", [org]
+        )
+    expect(page.locator("#arrived a")).to_have_text("2 new events")
+    assert page.locator("#events").inner_text() == before
+    page.locator("#arrived a").click()
+    expect(page.locator("#events")).to_contain_text("live two")
+    assert "category=teams" in page.url
+
+
+def test_times_are_those_of_the_browser_and_utc_stands_beside(visit, day):
+    page = visit("/?action=plan.changed", timezone_id="America/St_Johns")
+    expect(page.locator("#zone")).to_have_text("Times in America/St_Johns")
+    time = page.locator("#events time").first
+    ours = day.connect().execute(
+        "select to_char(max(occurred_at) at time zone 'America/St_Johns', 'YYYY-MM-DD HH24:MI:SS'), audit.rfc3339(max(occurred_at)) "
+        "from audit.event where action = 'plan.changed'"
+    ).fetchone()  # fmt: skip
+    assert (time.inner_text(), time.get_attribute("title")) == ours
+
+
+def test_an_export_tells_how_far_it_is(visit, day):
+    page = visit("/?category=teams")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export CSV").click()
+    assert download.value.suggested_filename.endswith(".csv")
+    expect(page.locator("#progress")).to_contain_text("done")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_axe_finds_nothing_and_nothing_sticks_out(visit, day, axe, scheme, width):
+    page = visit("/?range=all", color_scheme=scheme, viewport={"width": width, "height": 800})
+    event = event_of(day, "key.rotated")
+    for path in (
+        "/?range=all",
+        "/?q=nothing-like-this",
+        f"/events/{event}",
+        "/destinations",
+        "/destinations/siem",
+        "/events/0",
+        "/?from=x",
+    ):
+        page.goto(page.url.partition("/audit")[0] + "/audit" + path)
+        # (Not by add_script_tag: the page forbids scripts in it.)
+        page.evaluate(axe)
+        found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
+        assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found] == [], path
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
+
+
+def test_everything_is_reached_by_keyboard_alone(visit, day):
+    page = visit("/?category=api_keys")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        focused = page.evaluate(
+            "(() => { const e = document.activeElement, s = getComputedStyle(e.closest('.chip') ?? e); "
+            "return [e.name || (e instanceof SVGElement ? 'bar' : e.className || e.tagName), s.outlineStyle + s.boxShadow] })()"
+        )
+        reached.add(focused[0])
+        assert focused[1] != "nonenone", focused
+        if focused[0] == "action" and page.evaluate("document.activeElement.tagName") == "A":
+            page.keyboard.press("Enter")
+            break
+    assert {"category", "range", "from", "action", "actor", "resource", "q", "size", "primary", "format"} <= reached
+    expect(page.locator(".diff")).to_be_visible()
+
+
+def test_without_a_script_everything_works(visit, day):
+    page = visit(java_script_enabled=False)
+    page.get_by_label("Plan").check(force=True)
+    page.get_by_label("Time").select_option("7 days")
+    page.get_by_role("button", name="Apply").click()
+    assert set(actions(page)) == {"plan.changed"}
+    expect(page.locator("#zone")).to_have_text("Times in UTC")
+    with page.expect_download():
+        page.get_by_role("button", name="Export NDJSON").click()
+    page.locator("#events .action").first.click()
+    page.get_by_role("button", name="Verify").click()
+    expect(page.get_by_role("status")).to_contain_text("as they were sealed")
+
+
+def test_what_users_write_is_text_wherever_it_stands(visit, day):
+    page = visit("/?range=all&size=200&action=settings.*")
+    events = [link.get_attribute("href") for link in page.locator("#events td.when a").all()]
+    assert len(events) >= 2 * len(HOSTILE)
+    origin = page.url.partition("/audit")[0]
+    for path in (page.url, *(origin + event for event in events)):
+        page.goto(path)
+        assert page.title() not in ("pwned", "1")
+        assert page.locator("img, script:not([src]), [onmouseover], [onload], [onerror]").count() == 0
+        assert "\u202e" not in page.content()
+    names = visit("/?range=all&action=organization.created").locator("#events td:nth-child(4)").all_inner_texts()
+    assert {text for text in HOSTILE if text.isprintable()} <= set(names)
+
+
+def test_a_search_that_finds_little_goes_on_by_itself(visit, day):
+    with day.connect("app") as app:
+        org = org_of(day)
+        app.execute("insert into nemo.team (org_id, name) values (%s, 'needle')", [org])
+        app.execute(
+            "insert into nemo.team (org_id, name) select %s, 'hay ' || i from generate_series(1, 9000) as i", [org]
+        )
+    plain = visit("/?q=needle", java_script_enabled=False)
+    assert plain.get_by_role("link", name="Look further back").count() == 1
+    assert plain.locator("#events tr").count() == 0
+    page = visit("/?q=needle")
+    expect(page.locator("#pages")).to_contain_text("No older events match.")
+    assert page.locator("#events tr").count() == 1

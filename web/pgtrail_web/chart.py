@@ -1,0 +1,107 @@
+"""The chart of events by day and category: geometry alone, which the template draws."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+WIDTH, HEIGHT = 960, 88
+GAP = 0.25
+"""Of a bar's width."""
+MOST_BARS = 62
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """So many events of a category in the days from ``begins``."""
+
+    begins: date
+    category: str
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A category's share of a bar, in the chart's own units."""
+
+    category: str
+    events: int
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A day, a week or a month.
+
+    :param first, last: its days, both included.
+    """
+
+    first: date
+    last: date
+    x: float
+    width: float
+    events: int
+    parts: tuple[Part, ...]
+
+    @property
+    def label(self) -> str:
+        """Which days, and how many events."""
+        days = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{days}: {self.events:,} {'event' if self.events == 1 else 'events'}"
+
+
+def unit_for(days: int | None) -> str:
+    """What a bar stands for, so that not more of them come than can be told apart."""
+    if days is not None and days <= MOST_BARS:
+        return "day"
+    return "week" if days is not None and days <= 7 * MOST_BARS else "month"
+
+
+def bars(counts: Sequence[Count], unit: str, first: date | None, last: date, order: Sequence[str]) -> list[Bar]:
+    """Bars from the first day (or the first that has events) to the last, also where nothing happened."""
+    by_day: dict[date, Counter[str]] = {}
+    for count in counts:
+        by_day.setdefault(count.begins, Counter())[count.category] += count.events
+    if not by_day:
+        return []
+    # Of ages that are asked for, only those that have events.
+    first = min(by_day) if first is None or unit == "month" else min(first, *by_day)
+    beginnings = list(_beginnings(_begin(first, unit), max(last, *by_day), unit))
+    highest = max(day.total() for day in by_day.values())
+    step = WIDTH / len(beginnings)
+    return [
+        _bar(begins, unit, by_day.get(begins, Counter()), highest, place * step, step, order)
+        for place, begins in enumerate(beginnings)
+    ]
+
+
+def _bar(
+    begins: date, unit: str, events: Counter[str], highest: int, x: float, step: float, order: Sequence[str]
+) -> Bar:
+    parts, y = [], float(HEIGHT)
+    for category in sorted(events, key=lambda name: order.index(name) if name in order else len(order)):
+        height = max(1.0, events[category] / highest * (HEIGHT - 4))
+        y = max(0.0, y - height)
+        parts.append(Part(category, events[category], round(y, 2), round(height, 2)))
+    last = _next(begins, unit) - timedelta(days=1)
+    return Bar(begins, last, round(x + step * GAP / 2, 2), round(step * (1 - GAP), 2), events.total(), tuple(parts))
+
+
+def _beginnings(first: date, last: date, unit: str) -> Iterable[date]:
+    while first <= last:
+        yield first
+        first = _next(first, unit)
+
+
+def _begin(day: date, unit: str) -> date:
+    """The first day of its week (Monday) or month, as date_trunc() has it."""
+    if unit == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if unit == "month" else day
+
+
+def _next(begins: date, unit: str) -> date:
+    if unit == "month":
+        return (begins.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return begins + timedelta(days=7 if unit == "week" else 1)

@@ -1,0 +1,115 @@
+"""The edge to Postgres: each request in a transaction of its own, as the viewer that it is for."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import cache
+from importlib.resources import files
+from typing import Any, LiteralString, cast
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from pgtrail_web.errors import from_database
+from pgtrail_web.viewer import UTC, Viewer
+
+Connection = psycopg.AsyncConnection[DictRow]
+
+MOST_CONNECTIONS = 8
+WAIT_SECONDS = 4.0
+"""So long a request waits for a connection; then the page says that the database is away."""
+STATEMENT_MILLISECONDS = 15_000
+APPLICATION = "pgtrail page"
+
+
+@cache
+def query(name: str) -> LiteralString:
+    """A statement out of ``sql/``."""
+    # Ours as much as a literal in the code is.
+    text: Any = files("pgtrail_web").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
+    return cast(LiteralString, text)
+
+
+class Database:
+    """Connections to the log.
+
+    :param conninfo: as libpq takes it; what it leaves out libpq's own variables say.
+    :raises PageError: from each use.
+    """
+
+    def __init__(self, conninfo: str) -> None:
+        given = conninfo_to_dict(conninfo)
+        self.conninfo = make_conninfo(
+            conninfo,
+            **{"application_name": APPLICATION, "connect_timeout": "4"} | {k: v for k, v in given.items() if v},
+        )
+        self._pool = AsyncConnectionPool(
+            self.conninfo,
+            connection_class=Connection,
+            # Prepared statements are lost behind a transaction pooler.
+            kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
+            min_size=0,
+            max_size=MOST_CONNECTIONS,
+            timeout=WAIT_SECONDS,
+            # After a restart of Postgres: found here, and made anew, before a page fails.
+            check=AsyncConnectionPool.check_connection,
+            open=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections; the next use opens others."""
+        await self._pool.close()
+
+    @asynccontextmanager
+    async def session(
+        self, viewer: Viewer, *, writing: bool = False, milliseconds: int = STATEMENT_MILLISECONDS
+    ) -> AsyncIterator[Connection]:
+        """A transaction that sees what the viewer may see, in one snapshot, in their time zone.
+
+        :param milliseconds: after which a statement is given up; 0: never.
+        """
+        try:
+            # A part of another app hears nothing of that one's start.
+            await self._pool.open()
+            async with self._pool.connection() as connection, connection.transaction():
+                await connection.execute(query("read_only" if not writing else "read_committed"))
+                await self._become(connection, viewer, milliseconds)
+                yield connection
+        except psycopg.Error as error:
+            raise from_database(error) from error
+
+    @staticmethod
+    async def _become(connection: Connection, viewer: Viewer, milliseconds: int) -> None:
+        try:
+            async with connection.transaction():
+                await connection.execute(query("zone"), {"zone": viewer.zone})
+        except psycopg.errors.InvalidParameterValue:
+            await connection.execute(query("zone"), {"zone": UTC})
+        await connection.execute(
+            query("become"),
+            {
+                "milliseconds": str(milliseconds),
+                "org": viewer.org,
+                "actor": viewer.actor,
+                "ip": viewer.ip,
+                "user_agent": viewer.user_agent,
+            },
+        )
+
+
+async def rows(connection: Connection, name: str, /, **parameters: Any) -> list[DictRow]:
+    """What a statement gives."""
+    return await (await connection.execute(query(name), parameters)).fetchall()
+
+
+async def row(connection: Connection, name: str, /, **parameters: Any) -> DictRow | None:
+    """The first row of what a statement gives."""
+    return await (await connection.execute(query(name), parameters)).fetchone()
+
+
+async def read_frame(connection: Connection) -> DictRow:
+    """What stands round each page: categories, zone, what the viewer may do."""
+    frame = await row(connection, "frame")
+    assert frame is not None
+    return frame

@@ -1,0 +1,156 @@
+"""What changed, as people read it: a line for a table, and a comparison field by field."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import zip_longest
+from typing import Any
+
+REDACTED = "[redacted]"
+LONGEST_VALUE = 60
+"""Characters of a value in a list; the event itself has it whole."""
+MOST_FIELDS = 4
+"""Fields of a created or deleted row that a list mentions."""
+LONGEST_UNFOLDED = 240
+DEEPEST = 12
+"""Levels of JSON that are compared field by field; below, whole values are."""
+
+Details = Mapping[str, Mapping[str, Any]]
+_NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field in a line. Of a row that came or went there is only ``after``; redacted, neither."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+class State(StrEnum):
+    """What became of a field."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field of an event.
+
+    :param depth: how deep in a JSON value it lies.
+    :param before, after: None: it is not there; a value that has rows of its own has neither.
+    """
+
+    name: str
+    depth: int
+    state: State
+    before: str | None = None
+    after: str | None = None
+    has_children: bool = False
+
+
+def value(value: Any, *, limit: int | None = None) -> str:
+    """A JSON value as people read it: a string bare, unless it would read as something else."""
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else json.dumps(value, ensure_ascii=False)
+    shown = printable(shown)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable(text: str) -> str:
+    """The text with its control characters escaped: what a database holds must not steer who reads it."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def printable_json(text: str) -> str:
+    """A JSON document that says the same, with what can't be seen escaped as JSON does."""
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+
+
+def _reads_as_json(text: str) -> bool:
+    """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return not text
+    return True
+
+
+def short_changes(details: Details | None, operation: str | None) -> tuple[list[Change], int]:
+    """What changed, for one line; of a row that came or went its first fields, and how many more there are."""
+    fields = sorted((details or {}).items())
+    if operation == "UPDATE":
+        return [_change(field, change, operation) for field, change in fields], 0
+    telling = [(field, change) for field, change in fields if _tells_something(field, change)]
+    shown = [_change(field, change, operation) for field, change in telling[:MOST_FIELDS]]
+    return shown, len(telling) - len(shown)
+
+
+def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
+    """Of a row that came or went: keys, times and empty values say little, and the event itself has them."""
+    return not field.endswith(("id", "_at")) and any(change[side] not in (None, "", [], {}, False) for side in change)
+
+
+def _change(field: str, change: Mapping[str, Any], operation: str | None) -> Change:
+    before, after = change["before"], change["after"]
+    if operation != "UPDATE" and None in (before, after):
+        return Change(printable(field), None, value(after if before is None else before, limit=LONGEST_VALUE))
+    if REDACTED in (before, after):
+        return Change(printable(field), None, None)
+    return Change(printable(field), value(before, limit=LONGEST_VALUE), value(after, limit=LONGEST_VALUE))
+
+
+def compare(fields: Sequence[Mapping[str, Any]], operation: str | None) -> list[Row]:
+    """The fields of audit.diff as rows; JSON values that changed are compared field by field."""
+    rows: list[Row] = []
+    for field in fields:
+        before = _NOTHING if operation == "INSERT" else field["before"]
+        after = _NOTHING if operation in ("DELETE", "TRUNCATE") else field["after"]
+        rows.extend(_compared(field["field"], before, after, 0, changed=field["changed"]))
+    return rows
+
+
+def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
+    children = _children(before, after) if depth < DEEPEST else None
+    if children is None:
+        yield Row(printable(name), depth, _state(before, after, changed=changed), _side(before), _side(after))
+        return
+    yield Row(printable(name), depth, _state(before, after, changed=changed), has_children=True)
+    for key, one, other in children:
+        yield from _compared(key, one, other, depth + 1, changed=one != other)
+
+
+def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
+    """What lies in two values that are compared part by part; None: they are compared whole."""
+    present = [side for side in (before, after) if side is not _NOTHING]
+    if present and all(isinstance(side, dict) and side for side in present):
+        sides = [side if side is not _NOTHING else {} for side in (before, after)]
+        keys = sorted({*sides[0], *sides[1]})
+        return [(key, sides[0].get(key, _NOTHING), sides[1].get(key, _NOTHING)) for key in keys]
+    if present and all(isinstance(side, list) and any(isinstance(item, dict) for item in side) for side in present):
+        one, other = (side if side is not _NOTHING else [] for side in (before, after))
+        pairs = zip_longest(one, other, fillvalue=_NOTHING)
+        return [(f"[{place}]", *pair) for place, pair in enumerate(pairs)]
+    return None
+
+
+def _state(before: Any, after: Any, *, changed: bool) -> State:
+    if not changed:
+        return State.SAME
+    if before is _NOTHING:
+        return State.ADDED
+    return State.REMOVED if after is _NOTHING else State.CHANGED
+
+
+def _side(side: Any) -> str | None:
+    if side is _NOTHING:
+        return None
+    if isinstance(side, dict | list) and side:
+        text = json.dumps(side, ensure_ascii=False)
+        if len(text) > LONGEST_VALUE:
+            return "\n".join(map(printable, json.dumps(side, ensure_ascii=False, indent=2).split("\n")))
+    return value(side)

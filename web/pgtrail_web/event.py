@@ -1,0 +1,69 @@
+"""One event: what changed field by field, who really wrote it, its seal, its neighbours."""
+
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import DictRow
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pgtrail_web.database import Connection, read_frame, row, rows
+from pgtrail_web.details import LONGEST_UNFOLDED, compare, printable_json
+from pgtrail_web.errors import NotFound
+from pgtrail_web.viewer import Viewer
+
+if TYPE_CHECKING:
+    from pgtrail_web.page import Page
+
+
+async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
+    """The event's page."""
+    async with page.database.session(viewer) as connection:
+        return await _shown(page, request, viewer, connection, problems=None)
+
+
+async def verify(page: "Page", request: Request, viewer: Viewer) -> Response:
+    """The same, with its seal computed anew."""
+    async with page.database.session(viewer) as connection:
+        event = await _event(connection, request)
+        problems = [found["problem"] for found in await rows(connection, "check_event", id=event["id"])]
+        return await _shown(page, request, viewer, connection, problems=problems)
+
+
+async def as_json(page: "Page", request: Request, viewer: Viewer) -> Response:
+    """The event as other programs get it."""
+    async with page.database.session(viewer) as connection:
+        event = await _event(connection, request)
+        return Response(event["json"], media_type="application/json")
+
+
+async def _shown(page: "Page", request: Request, viewer: Viewer, connection: Connection, **values: Any) -> Response:
+    event = await _event(connection, request)
+    key = {name: event[name] for name in ("resource_id", "resource_type", "occurred_at", "id")}
+    fields = await rows(connection, "diff", id=event["id"])
+    return page.render(
+        request,
+        "event.html",
+        frame=await read_frame(connection),
+        viewer=viewer,
+        event=event,
+        json=printable_json(event["json"]),
+        neighbours=await row(connection, "neighbours", **key),
+        fields=compare(fields, event["operation"]),
+        longest_unfolded=LONGEST_UNFOLDED,
+        **values,
+    )
+
+
+async def _event(connection: Connection, request: Request) -> DictRow:
+    """The event of the URL.
+
+    :raises NotFound: there is none, or another organization's.
+    """
+    digits = request.path_params["id"].removeprefix("evt_")
+    if digits.isascii() and digits.isdigit() and len(digits) < 19:
+        found = await row(connection, "event", id=int(digits))
+        if found is not None:
+            return found
+    raise NotFound(
+        "There is no such event.", "It may belong to an organization that you don't see, or retention has dropped it."
+    )

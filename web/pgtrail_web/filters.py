@@ -1,0 +1,181 @@
+"""What a URL asks for: read, checked, and written again with one thing changed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from typing import Any
+from urllib.parse import urlencode
+
+from pgtrail_web.errors import NotUnderstood
+
+RANGES = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "all": ("All time", None)}
+"""The presets: label, and how many days, this one included."""
+DEFAULT_RANGE = "30d"
+CUSTOM = "custom"
+SIZES = (50, 200, 1000)
+LONGEST_TEXT = 500
+
+Parameters = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where the last page ended: events before this one come next.
+
+    :param microseconds: since 1970.
+    """
+
+    microseconds: int
+    event_id: int
+
+    def __str__(self) -> str:
+        return f"{self.microseconds}-{self.event_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """A URL's query, checked. All fields are as the URL has them.
+
+    :param first, last: days, both included; where neither is given ``range`` holds.
+    :param before: the page begins below this event.
+    """
+
+    categories: tuple[str, ...] = ()
+    range: str = DEFAULT_RANGE
+    first: date | None = None
+    last: date | None = None
+    action: str = ""
+    actor: str = ""
+    resource: str = ""
+    words: str = ""
+    org: str = ""
+    actor_type: str = ""
+    actor_id: str = ""
+    resource_type: str = ""
+    resource_id: str = ""
+    size: int = SIZES[0]
+    before: Cursor | None = None
+
+    @property
+    def days(self) -> int | None:
+        """How many days of the preset; None: all."""
+        return None if self.range == CUSTOM else RANGES[self.range][1]
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether it lets anything less through than the page as it is opened."""
+        return replace(self, size=SIZES[0], before=None) != Filters()
+
+    @property
+    def patterns(self) -> list[str]:
+        """Everything that is matched as a pattern."""
+        return [text for text in (self.action, self.actor, self.resource) if text]
+
+    def fields(self) -> dict[str, Any]:
+        """What is not a time, as the fields of audit.filter."""
+        fields: dict[str, Any] = {
+            "categories": list(self.categories),
+            "actions": [self.action] if self.action else [],
+            "actors": [_anywhere(self.actor)] if self.actor else [],
+            "resources": [_anywhere(self.resource)] if self.resource else [],
+            "orgs": [self.org] if self.org else [],
+            "words": self.words,
+            "actor_id": self.actor_id,
+            "actor_type": self.actor_type,
+            "resource_id": self.resource_id,
+            "resource_type": self.resource_type,
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """Its URL's query, without what is so by default."""
+        texts = {
+            "action": self.action,
+            "actor": self.actor,
+            "resource": self.resource,
+            "q": self.words,
+            "org": self.org,
+            "actor_type": self.actor_type,
+            "actor_id": self.actor_id,
+            "resource_type": self.resource_type,
+            "resource_id": self.resource_id,
+            "range": "" if self.range == DEFAULT_RANGE else self.range,
+            "from": self.first.isoformat() if self.first else "",
+            "to": self.last.isoformat() if self.last else "",
+            "size": "" if self.size == SIZES[0] else str(self.size),
+            "before": str(self.before or ""),
+        }
+        return [("category", name) for name in self.categories] + [(k, v) for k, v in texts.items() if v]
+
+    def url(self, **changes: Any) -> str:
+        """The query with something changed; from the newest event, unless ``before`` is given."""
+        query = urlencode(replace(self, **{"before": None} | changes).parameters())
+        return f"?{query}" if query else "?"
+
+
+def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
+    """Read a query or a form; what it does not know it leaves alone.
+
+    :raises NotUnderstood: a value makes no sense.
+    """
+    pairs = [(name, value.strip()) for name, value in parameters]
+    given = {name: value for name, value in pairs if value}
+    for name, value in given.items():
+        if len(value) > LONGEST_TEXT * (40 if name.endswith("_id") else 1) or "\x00" in value:
+            raise NotUnderstood(f"{name} is longer than {LONGEST_TEXT} characters, or no text.", "Write less.")
+    first, last = (_day(given, name) for name in ("from", "to"))
+    if first and last and first > last:
+        raise NotUnderstood(f"The time from {first} to {last} ends before it begins.", "Change the two days.")
+    return Filters(
+        categories=tuple(dict.fromkeys(value for name, value in pairs if name == "category" and value)),
+        range=CUSTOM if first or last else _one_of(given, "range", (*RANGES, CUSTOM), DEFAULT_RANGE),
+        first=first,
+        last=last,
+        action=given.get("action", ""),
+        actor=given.get("actor", ""),
+        resource=given.get("resource", ""),
+        words=given.get("q", ""),
+        org=given.get("org", ""),
+        actor_type=_with(given, "actor_type", "actor_id"),
+        actor_id=_with(given, "actor_id", "actor_type"),
+        resource_type=_with(given, "resource_type", "resource_id"),
+        resource_id=_with(given, "resource_id", "resource_type"),
+        size=int(_one_of(given, "size", [str(size) for size in SIZES], str(SIZES[0]))),
+        before=_cursor(given.get("before")),
+    )
+
+
+def _day(given: Mapping[str, str], name: str) -> date | None:
+    try:
+        return date.fromisoformat(given[name]) if name in given else None
+    except ValueError as error:
+        raise NotUnderstood(f'"{given[name]}" is no day.', "Write it as 2026-11-24.") from error
+
+
+def _one_of(given: Mapping[str, str], name: str, allowed: Sequence[str], default: str) -> str:
+    value = given.get(name, default)
+    if value not in allowed:
+        raise NotUnderstood(f'{name} can\'t be "{value}".', f"It is one of {', '.join(allowed)}.")
+    return value
+
+
+def _with(given: Mapping[str, str], name: str, other: str) -> str:
+    if name not in given:
+        return ""
+    if other not in given:
+        raise NotUnderstood(f"{name} needs {other} beside it.", "Follow a name in the table.")
+    return given[name]
+
+
+def _cursor(text: str | None) -> Cursor | None:
+    if text is None:
+        return None
+    parts = text.split("-")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 18 for part in parts):
+        raise NotUnderstood("This is no place in the log.", "Begin with the newest events.")
+    return Cursor(int(parts[0]), int(parts[1]))
+
+
+def _anywhere(text: str) -> str:
+    """A name as people type it stands for all that has it in it, unless they say where the rest may be."""
+    return text if "*" in text else f"*{text}*"

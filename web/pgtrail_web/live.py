@@ -1,0 +1,108 @@
+"""New events as they arrive: one LISTEN for the whole process, server-sent events for each page that is open."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import TYPE_CHECKING
+
+import psycopg
+from sse_starlette import EventSourceResponse, ServerSentEvent
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pgtrail_web.database import APPLICATION, row
+from pgtrail_web.errors import DatabaseAway, NotUnderstood
+from pgtrail_web.filters import Filters, parse
+from pgtrail_web.log import as_wanted
+from pgtrail_web.viewer import Viewer
+
+if TYPE_CHECKING:
+    from pgtrail_web.page import Page
+
+POLL_SECONDS = 2.0
+"""A notification is a hint: where none comes, a look is taken all the same."""
+IN_FLIGHT_SECONDS = 0.25
+"""What is in flight notifies nobody when it commits: look again soon."""
+SHORTEST_PAUSE_SECONDS = 0.2
+RECONNECT_SECONDS = 5.0
+PLACE = re.compile(r"(\d{1,20}:\d{1,20}:[\d,]{0,4000})/(\d{1,9})", re.ASCII)
+"""A snapshot, and how many events have come since the page was made."""
+
+
+class Listener:
+    """Wakes whoever waits when Postgres notifies. It begins with the first who waits."""
+
+    def __init__(self, conninfo: str) -> None:
+        self._conninfo = conninfo
+        self._waiting: set[asyncio.Event] = set()
+        self._task: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def heard(self) -> Iterator[asyncio.Event]:
+        """An event that is set at each notification."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen())
+        event = asyncio.Event()
+        self._waiting.add(event)
+        try:
+            yield event
+        finally:
+            self._waiting.discard(event)
+
+    async def close(self) -> None:
+        """Stop listening."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _listen(self) -> None:
+        while True:
+            with contextlib.suppress(psycopg.Error):
+                connection = await psycopg.AsyncConnection.connect(
+                    self._conninfo, autocommit=True, application_name=f"{APPLICATION} (listening)"
+                )
+                async with connection:
+                    await connection.execute("listen pgtrail")
+                    async for _ in connection.notifies():
+                        for event in self._waiting:
+                            event.set()
+            await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def arrivals(page: "Page", request: Request, viewer: Viewer) -> Response:
+    """How many events that pass the filters have come since a snapshot."""
+    given = request.headers.get("last-event-id") or f"{request.query_params.get('after', '')}/0"
+    place = PLACE.fullmatch(given)
+    if place is None:
+        raise NotUnderstood("This is no place in the log.", "Reload the page.")
+    filters = parse((name, value) for name, value in request.query_params.multi_items() if name != "after")
+    return EventSourceResponse(_arriving(page, viewer, filters, place[1], int(place[2])), ping=15)
+
+
+async def _arriving(
+    page: "Page", viewer: Viewer, filters: Filters, snapshot: str, total: int
+) -> AsyncIterator[ServerSentEvent]:
+    with page.listener.heard() as heard:
+        while True:
+            pause = POLL_SECONDS
+            try:
+                async with page.database.session(viewer) as connection:
+                    wanted = await as_wanted(connection, filters)
+                    found = await row(connection, "arrived", snapshot=snapshot, wanted=wanted)
+                assert found is not None
+                snapshot = found["snapshot"]
+                if found["events"]:
+                    total += found["events"]
+                    yield ServerSentEvent(str(total), event="arrived", id=f"{snapshot}/{total}")
+                if found["in_flight"]:
+                    pause = IN_FLIGHT_SECONDS
+            except DatabaseAway:
+                pause = RECONNECT_SECONDS
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await heard.wait()
+            # Many commits in a row are one look.
+            await asyncio.sleep(SHORTEST_PAUSE_SECONDS)
+            heard.clear()

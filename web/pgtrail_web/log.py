@@ -1,0 +1,141 @@
+"""The table: filters, chart, counts, one page of events."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from psycopg.rows import DictRow
+from starlette.requests import Request
+from starlette.responses import Response
+
+from pgtrail_web import chart
+from pgtrail_web.database import Connection, read_frame, row, rows
+from pgtrail_web.details import short_changes
+from pgtrail_web.filters import RANGES, SIZES, Cursor, Filters, parse
+from pgtrail_web.viewer import Viewer
+
+if TYPE_CHECKING:
+    from pgtrail_web.page import Page
+
+LOOK_AT = 20_000
+"""Events that a search without an index of its own looks at for one page."""
+LOOK_AT_TEXTS = 4_000
+"""The same where it reads whole rows."""
+COUNT = 50_000
+"""Events that are counted for the chart, at most."""
+COUNT_OF_ONE = 1_000
+"""The same of one resource or actor, whose events lie far apart."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
+    """The table, or one resource's history, or one actor's activity."""
+    filters = parse(request.query_params.multi_items())
+    async with page.database.session(viewer) as connection:
+        wanted = await as_wanted(connection, filters)
+        found = await _found(connection, filters, wanted)
+        frame = await read_frame(connection)
+        return page.render(
+            request,
+            "log.html",
+            frame=frame,
+            viewer=viewer,
+            filters=filters,
+            ranges=RANGES,
+            sizes=SIZES,
+            actions=[kind["action"] for kind in await rows(connection, "actions")],
+            drawn=await _drawn(connection, filters, frame),
+            export_id=page.exports.new_id(),
+            heading=_heading(filters, found["events"]),
+            **found,
+        )
+
+
+def _most_counted(filters: Filters) -> int:
+    if filters.actor_id or filters.resource_id:
+        return COUNT_OF_ONE
+    if filters.words:
+        return LOOK_AT_TEXTS
+    return LOOK_AT if filters.patterns else COUNT
+
+
+def _heading(filters: Filters, events: Sequence[DictRow]) -> str:
+    """What the one resource or actor is called now."""
+    event = events[0] if events else {}
+    if filters.resource_id:
+        return event.get("resource") or filters.resource_id
+    return event.get("actor") or filters.actor_id
+
+
+async def as_wanted(connection: Connection, filters: Filters) -> str:
+    """The filters as the statements take them: an audit.filter's text."""
+    found = await row(
+        connection,
+        "wanted",
+        fields=json.dumps(filters.fields()),
+        patterns=filters.patterns,
+        first=filters.first,
+        last=filters.last,
+        days=filters.days,
+    )
+    assert found is not None
+    return str(found["wanted"])
+
+
+async def _found(connection: Connection, filters: Filters, wanted: str) -> dict[str, Any]:
+    """One page of events, and where the next one begins."""
+    look = {
+        "wanted": wanted,
+        "before_time": EPOCH + timedelta(microseconds=filters.before.microseconds) if filters.before else None,
+        "before_id": filters.before.event_id if filters.before else None,
+        "look_at": LOOK_AT_TEXTS if filters.words else LOOK_AT,
+    }
+    events = await rows(connection, "search", **look, most=filters.size + 1)
+    more = len(events) > filters.size
+    events = events[: filters.size]
+    for event in events:
+        event["changes"], event["more_changes"] = short_changes(event["details"], event["operation"])
+    last = events[-1] if more else None
+    older = Cursor(last["microseconds"], last["id"]) if last else None
+    horizon = None if more else await row(connection, "horizon", **look)
+    return {
+        "events": events,
+        "older": older,
+        # Nothing more in what was looked at, and more to look at.
+        "horizon": horizon,
+        "further": Cursor(horizon["microseconds"], horizon["id"]) if horizon else None,
+    }
+
+
+async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> dict[str, Any]:
+    """The chart, and how many events there are of each category; those that are not chosen are counted too."""
+    last = min(filters.last or frame["today"], frame["today"])
+    days = (last - filters.first).days + 1 if filters.first else filters.days
+    first = filters.first or (frame["today"] - timedelta(days=days - 1) if days else None)
+    unit = chart.unit_for(days)
+    most = _most_counted(filters)
+    wanted = await as_wanted(connection, replace(filters, categories=()))
+    counted = await rows(connection, "counted", wanted=wanted, unit=unit, most=most)
+    totals = Counter[str]()
+    for each in counted:
+        totals[each["category"]] += each["events"]
+    chosen = set(filters.categories or totals)
+    counts = [chart.Count(each["begins"], each["category"], each["events"]) for each in counted]
+    return {
+        "bars": chart.bars(
+            [count for count in counts if count.category in chosen],
+            unit,
+            first,
+            last,
+            [category["name"] for category in frame["categories"]],
+        ),
+        "unit": unit,
+        "totals": totals,
+        "events": sum(totals[name] for name in chosen),
+        "counted_from": counted[0]["counted_from"] if counted else None,
+        "width": chart.WIDTH,
+        "height": chart.HEIGHT,
+    }

@@ -1,0 +1,1 @@
+select audit.export_statement(%(wanted)s::audit.filter) as statement

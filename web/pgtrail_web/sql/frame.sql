@@ -1,0 +1,13 @@
+-- What stands round each page.
+select
+    pg_has_role('audit_admin', 'usage') as is_admin,
+    pg_has_role('audit_auditor', 'usage') or pg_has_role('audit_admin', 'usage') as sees_destinations,
+    current_setting('TimeZone') as zone,
+    current_database() as database,
+    pg_current_snapshot()::text as snapshot,
+    current_date as today,
+    array(
+        select json_build_object('name', category.name, 'label', category.label)
+        from audit.category
+        order by category.position, category.name
+    ) as categories

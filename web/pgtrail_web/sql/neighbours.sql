@@ -1,0 +1,20 @@
+-- The events before and after one, of the same resource.
+select
+    (
+        select event.id
+        from audit.event
+        where event.resource_id = %(resource_id)s
+            and event.resource_type = %(resource_type)s
+            and (event.occurred_at, event.id) < (%(occurred_at)s::timestamptz, %(id)s::bigint)
+        order by event.occurred_at desc, event.id desc
+        limit 1
+    ) as previous,
+    (
+        select event.id
+        from audit.event
+        where event.resource_id = %(resource_id)s
+            and event.resource_type = %(resource_type)s
+            and (event.occurred_at, event.id) > (%(occurred_at)s::timestamptz, %(id)s::bigint)
+        order by event.occurred_at, event.id
+        limit 1
+    ) as following

@@ -1,0 +1,1 @@
+select audit.pause_destination(%(name)s, %(paused)s)

@@ -1,0 +1,1 @@
+select audit.redrive_dead_letters(%(name)s, %(reason)s)

@@ -1,0 +1,1 @@
+select set_config('TimeZone', %(zone)s, true)

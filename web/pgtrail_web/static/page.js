@@ -1,0 +1,95 @@
+// What is nicer with a script. Everything can be done without one.
+"use strict";
+
+const one = (selector) => document.querySelector(selector);
+
+// Times are written by the database in the viewer's zone, which only the browser knows.
+const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+const shown = one("#zone");
+if (shown && zone && !document.cookie.includes(`pgtrail_zone=${encodeURIComponent(zone)}`)) {
+  document.cookie = `pgtrail_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
+  // (Not again and again where cookies are refused.)
+  if (shown.dataset.zone !== zone && document.cookie.includes("pgtrail_zone=")) location.reload();
+}
+
+// Filters hold as they are chosen; what is typed holds with Enter.
+const filters = one("form.filters");
+if (filters) {
+  const send = () => {
+    // A URL with only what is asked for can be read, and shared.
+    for (const field of filters.elements) {
+      const byDefault = { range: "30d", size: "50" }[field.name];
+      if (field.name && (field.value === "" || field.value === byDefault)) field.disabled = true;
+    }
+    // Days say more than the preset does.
+    const days = [filters.elements.from, filters.elements.to];
+    if (days.some((day) => day.value)) filters.elements.range.disabled = true;
+  };
+  filters.addEventListener("submit", send);
+  window.addEventListener("pageshow", () => {
+    for (const field of filters.elements) field.disabled = false;
+  });
+  filters.addEventListener("change", (event) => {
+    const { name, value } = event.target;
+    if (name === "range") {
+      if (value === "custom") { filters.elements.from.focus(); return; }
+      filters.elements.from.value = filters.elements.to.value = "";
+    }
+    if (["category", "range", "size", "from", "to"].includes(name)) filters.requestSubmit();
+  });
+}
+
+// New events are told of, and nothing moves until somebody wants to see them.
+const arrived = one("#arrived");
+if (arrived && window.EventSource) {
+  const source = new EventSource(arrived.dataset.source);
+  source.addEventListener("arrived", (event) => {
+    const count = Number(event.data);
+    const link = arrived.firstElementChild;
+    link.textContent = `${count.toLocaleString("en")} new ${count === 1 ? "event" : "events"}`;
+    link.hidden = false;
+  });
+  window.addEventListener("pagehide", () => source.close());
+}
+
+// Where a search has looked at many events and found few, it goes on by itself for a while.
+const PAGES = 50;
+async function lookFurther() {
+  for (let page = 0; page < PAGES; page += 1) {
+    const link = one("#further");
+    if (!link || one("#events").rows.length >= 50) return;
+    link.textContent = "Looking further back …";
+    const answer = await fetch(link.href);
+    if (!answer.ok) return;
+    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const rows = next.querySelector("#events");
+    if (rows) one("#events").append(...rows.rows);
+    const pages = next.querySelector("#pages");
+    one("#pages").replaceChildren(...(pages ? pages.childNodes : [document.createTextNode("No older events match.")]));
+  }
+}
+lookFurther();
+
+// How far an export is, while the browser loads it.
+const exporting = one("form.export");
+if (exporting) {
+  exporting.addEventListener("submit", () => {
+    const output = one("#progress");
+    output.textContent = "Counting …";
+    const timer = setInterval(async () => {
+      const state = await (await fetch(output.dataset.source)).json();
+      if (!state.begun) return;
+      const sent = Math.min(state.sent, state.events).toLocaleString("en");
+      output.textContent = `${sent} of ${state.events.toLocaleString("en")} events`;
+      if (state.done) { clearInterval(timer); output.textContent += ", done"; }
+    }, 500);
+  });
+}
+
+for (const button of document.querySelectorAll("button.copy")) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+    button.textContent = "Copied";
+  });
+}
