@@ -14,11 +14,14 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from playwright.sync_api import Browser, Error, Page, sync_playwright
+from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from psycopg import sql
 from tests.conftest import clone
 
 from pgtrail_cli.demo import scenario
+
+# A busy machine is no failure.
+expect.set_options(timeout=20_000)
 
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = (
@@ -174,7 +177,7 @@ def visit(browser, served):
             **{"timezone_id": "Europe/Oslo", "viewport": {"width": 1280, "height": 900}} | options
         )
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(30_000)
         page = context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
