@@ -6,9 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgtrail_web.details import REDACTED, Details, printable, short_changes, value
+from pgtrail_web.details import REDACTED, Details, behind, printable, short_changes, value
 
-__all__ = ["console", "local_time", "plain_table", "printable", "short_details", "since_then", "value"]
+__all__ = ["behind", "console", "local_time", "plain_table", "printable", "short_details", "value"]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -30,14 +30,6 @@ def plain_table(*columns: str) -> Table:
 def local_time(moment: datetime | None) -> str:
     """A time in the zone of whoever reads it, to the second."""
     return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
-
-
-def since_then(seconds: float) -> str:
-    """How long something has lasted, in its largest unit."""
-    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit}"
-    return f"{int(seconds)} s"
 
 
 def short_details(details: Details | None, operation: str | None) -> Text:

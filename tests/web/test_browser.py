@@ -13,6 +13,11 @@ def actions(page):
     return page.locator("#events .action").all_inner_texts()
 
 
+def choose(page, label):
+    """Take one of the times. (The radio itself is drawn by its label.)"""
+    page.get_by_role("radio", name=label).check(force=True)
+
+
 def test_a_person_filters_and_shares_the_view_and_goes_back(visit, day):
     page = visit()
     everything = actions(page)
@@ -30,6 +35,33 @@ def test_a_person_filters_and_shares_the_view_and_goes_back(visit, day):
     assert actions(page) == everything
     page.go_forward()
     assert page.get_by_label("API Keys").is_checked()
+
+
+def test_a_preset_holds_at_once_and_days_once_both_are_there(visit, day):
+    page = visit("/?category=teams")
+    choose(page, "All time")
+    page.wait_for_url(re.compile(r"\?range=all&category=teams$"))
+    choose(page, "Custom")
+    page.get_by_label("From").fill("2026-01-01")
+    page.get_by_label("To", exact=True).fill("2026-01-02")
+    page.wait_for_url(re.compile(r"\?from=2026-01-01&to=2026-01-02&category=teams$"))
+    expect(page.get_by_role("heading", name="No events match")).to_be_visible()
+    choose(page, "30 days")
+    page.wait_for_url(re.compile(r"\?category=teams$"))
+    assert actions(page)
+
+
+def test_what_narrows_the_view_is_named_and_taken_away_one_by_one(visit, day):
+    page = visit("/?category=teams&category=budgets&actor=bob&range=all")
+    held = page.get_by_role("list", name="Filters that hold")
+    assert [" ".join(text.split()) for text in held.get_by_role("listitem").all_inner_texts()] == [
+        "Category Teams ×", "Category Budgets ×", "Actor bob ×", "Clear all",
+    ]  # fmt: skip
+    page.get_by_role("link", name="Remove the filter Category teams").click()
+    page.wait_for_url(re.compile(r"\?category=budgets&actor=bob&range=all$"))
+    page.get_by_role("link", name="Clear all").click()
+    page.wait_for_url(re.compile("/audit/$"))
+    assert held.count() == 0
 
 
 def test_a_bar_of_the_chart_leads_to_its_day(visit, day):
@@ -161,22 +193,22 @@ def test_everything_is_reached_by_keyboard_alone(visit, day):
     for _ in range(60):
         page.keyboard.press("Tab")
         focused = page.evaluate(
-            "(() => { const e = document.activeElement, s = getComputedStyle(e.closest('.chip') ?? e); "
-            "return [e.name || (e instanceof SVGElement ? 'bar' : e.className || e.tagName), s.outlineStyle + s.boxShadow] })()"
+            "(() => { const e = document.activeElement, s = getComputedStyle(e.closest('.chip, .range label') ?? e.querySelector('.room') ?? e); "
+            "return [e.name || (e instanceof SVGElement ? 'bar' : e.className || e.tagName), s.outlineStyle + s.boxShadow + s.stroke] })()"
         )
         reached.add(focused[0])
-        assert focused[1] != "nonenone", focused
+        assert focused[1] != "nonenonenone", focused
         if focused[0] == "action" and page.evaluate("document.activeElement.tagName") == "A":
             page.keyboard.press("Enter")
             break
-    assert {"category", "range", "from", "action", "actor", "resource", "q", "size", "primary", "format"} <= reached
+    assert {"category", "range", "q", "action", "actor", "resource", "org", "primary", "bar", "format"} <= reached
     expect(page.locator(".diff")).to_be_visible()
 
 
 def test_without_a_script_everything_works(visit, day):
     page = visit(java_script_enabled=False)
     page.get_by_label("Plan").check(force=True)
-    page.get_by_label("Time").select_option("7 days")
+    choose(page, "7 days")
     page.get_by_role("button", name="Apply").click()
     assert set(actions(page)) == {"plan.changed"}
     expect(page.locator("#zone")).to_have_text("Times in UTC")

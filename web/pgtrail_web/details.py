@@ -1,4 +1,4 @@
-"""What changed, as people read it: a line for a table, and a comparison field by field."""
+"""What people read: what changed as a line and field by field, how far something is behind."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -154,3 +154,22 @@ def _side(side: Any) -> str | None:
         if len(text) > LONGEST_VALUE:
             return "\n".join(map(printable, json.dumps(side, ensure_ascii=False, indent=2).split("\n")))
     return value(side)
+
+
+MOST_COUNTED = 100_000
+"""Events that audit.destination_status counts, at most."""
+
+
+def since_then(seconds: float) -> str:
+    """How long something has lasted, in its largest unit."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def behind(events: int, seconds: float) -> str:
+    """How many events a destination has still to get, and for how long the oldest has waited."""
+    if not events:
+        return "0"
+    return f"{events:,}{'+' if events == MOST_COUNTED else ''}, {since_then(seconds)}"

@@ -1,13 +1,13 @@
 """One event: what changed field by field, who really wrote it, its seal, its neighbours."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pgtrail_web.database import Connection, read_frame, row, rows
-from pgtrail_web.details import LONGEST_UNFOLDED, compare, printable_json
+from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, printable_json
 from pgtrail_web.errors import NotFound
 from pgtrail_web.viewer import Viewer
 
@@ -16,17 +16,26 @@ if TYPE_CHECKING:
 
 
 async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
-    """The event's page."""
-    async with page.database.session(viewer) as connection:
-        return await _shown(page, request, viewer, connection, problems=None)
-
-
-async def verify(page: "Page", request: Request, viewer: Viewer) -> Response:
-    """The same, with its seal computed anew."""
+    """The event's page; with ``verify`` in the query its seal is computed anew."""
     async with page.database.session(viewer) as connection:
         event = await _event(connection, request)
-        problems = [found["problem"] for found in await rows(connection, "check_event", id=event["id"])]
-        return await _shown(page, request, viewer, connection, problems=problems)
+        problems = await rows(connection, "check_event", id=event["id"]) if "verify" in request.query_params else None
+        key = {name: event[name] for name in ("resource_id", "resource_type", "occurred_at", "id")}
+        fields = compare(await rows(connection, "diff", id=event["id"]), event["operation"])
+        states = {field.state for field in fields}
+        return page.render(
+            request,
+            "event.html",
+            frame=await read_frame(connection),
+            viewer=viewer,
+            event=event,
+            problems=problems,
+            json=printable_json(event["json"]),
+            neighbours=await row(connection, "neighbours", **key),
+            fields=fields,
+            can_hide=State.SAME in states and len(states) > 1,
+            longest_unfolded=LONGEST_UNFOLDED,
+        )
 
 
 async def as_json(page: "Page", request: Request, viewer: Viewer) -> Response:
@@ -34,24 +43,6 @@ async def as_json(page: "Page", request: Request, viewer: Viewer) -> Response:
     async with page.database.session(viewer) as connection:
         event = await _event(connection, request)
         return Response(event["json"], media_type="application/json")
-
-
-async def _shown(page: "Page", request: Request, viewer: Viewer, connection: Connection, **values: Any) -> Response:
-    event = await _event(connection, request)
-    key = {name: event[name] for name in ("resource_id", "resource_type", "occurred_at", "id")}
-    fields = await rows(connection, "diff", id=event["id"])
-    return page.render(
-        request,
-        "event.html",
-        frame=await read_frame(connection),
-        viewer=viewer,
-        event=event,
-        json=printable_json(event["json"]),
-        neighbours=await row(connection, "neighbours", **key),
-        fields=compare(fields, event["operation"]),
-        longest_unfolded=LONGEST_UNFOLDED,
-        **values,
-    )
 
 
 async def _event(connection: Connection, request: Request) -> DictRow:

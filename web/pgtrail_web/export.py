@@ -4,7 +4,7 @@ import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
@@ -73,7 +73,7 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
     kind = dict(pairs).get("format", "csv")
     if kind not in TYPES:
         raise NotUnderstood(f'There is no format "{kind}".', "It is csv or ndjson.")
-    filters = replace(parse(pairs), before=None)
+    filters = parse(pairs).but(before=None)
     async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
         wanted = await as_wanted(connection, filters)
         counted = await row(connection, "count", wanted=wanted)

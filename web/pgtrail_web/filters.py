@@ -15,7 +15,8 @@ CUSTOM = "custom"
 SIZES = (50, 200, 1000)
 LONGEST_TEXT = 500
 
-Parameters = Sequence[tuple[str, str]]
+_WORDS = {"Text": "words", "Action": "action", "Actor": "actor", "Resource": "resource", "Organization": "org"}
+"""What can be typed, by its label."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class Filters:
     size: int = SIZES[0]
     before: Cursor | None = None
 
+    def but(self, **changes: Any) -> "Filters":
+        """The same with something changed."""
+        return replace(self, **changes)
+
     @property
     def days(self) -> int | None:
         """How many days of the preset; None: all."""
@@ -64,7 +69,39 @@ class Filters:
     @property
     def is_narrow(self) -> bool:
         """Whether it lets anything less through than the page as it is opened."""
-        return replace(self, size=SIZES[0], before=None) != Filters()
+        return self.but(size=SIZES[0], before=None) != Filters()
+
+    @property
+    def period(self) -> str:
+        """The time, as people say it."""
+        if self.range != CUSTOM:
+            return RANGES[self.range][0]
+        if self.first and self.last:
+            return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+        if self.first:
+            return f"from {self.first}"
+        return f"until {self.last}" if self.last else RANGES["all"][0]
+
+    @property
+    def applied(self) -> list[tuple[str, str, "Filters"]]:
+        """What narrows it beside the time: a word, its value, and the filters without it."""
+        found = [
+            ("Category", name, self.but(categories=tuple(each for each in self.categories if each != name)))
+            for name in self.categories
+        ]
+        for word, field in _WORDS.items():
+            if value := getattr(self, field):
+                found.append((word, value, self.but(**{field: ""})))
+        for word in ("actor", "resource"):
+            kind, key = f"{word}_type", f"{word}_id"
+            if getattr(self, key):
+                found.append((getattr(self, kind), getattr(self, key), self.but(**{kind: "", key: ""})))
+        return found
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether anything that is typed narrows it."""
+        return any(getattr(self, field) for field in _WORDS.values())
 
     @property
     def patterns(self) -> list[str]:
@@ -99,7 +136,7 @@ class Filters:
             "actor_id": self.actor_id,
             "resource_type": self.resource_type,
             "resource_id": self.resource_id,
-            "range": "" if self.range == DEFAULT_RANGE else self.range,
+            "range": "" if self.range == DEFAULT_RANGE or self.first or self.last else self.range,
             "from": self.first.isoformat() if self.first else "",
             "to": self.last.isoformat() if self.last else "",
             "size": "" if self.size == SIZES[0] else str(self.size),
@@ -109,7 +146,7 @@ class Filters:
 
     def url(self, **changes: Any) -> str:
         """The query with something changed; from the newest event, unless ``before`` is given."""
-        query = urlencode(replace(self, **{"before": None} | changes).parameters())
+        query = urlencode(self.but(**{"before": None} | changes).parameters())
         return f"?{query}" if query else "?"
 
 
@@ -123,12 +160,14 @@ def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
     for name, value in given.items():
         if len(value) > LONGEST_TEXT * (40 if name.endswith("_id") else 1) or "\x00" in value:
             raise NotUnderstood(f"{name} is longer than {LONGEST_TEXT} characters, or no text.", "Write less.")
-    first, last = (_day(given, name) for name in ("from", "to"))
+    preset = _one_of(given, "range", (*RANGES, CUSTOM), CUSTOM if given.keys() & {"from", "to"} else DEFAULT_RANGE)
+    # Without a script, a form sends its days with a preset too.
+    first, last = (_day(given, name) if preset == CUSTOM else None for name in ("from", "to"))
     if first and last and first > last:
         raise NotUnderstood(f"The time from {first} to {last} ends before it begins.", "Change the two days.")
     return Filters(
         categories=tuple(dict.fromkeys(value for name, value in pairs if name == "category" and value)),
-        range=CUSTOM if first or last else _one_of(given, "range", (*RANGES, CUSTOM), DEFAULT_RANGE),
+        range=preset,
         first=first,
         last=last,
         action=given.get("action", ""),

@@ -73,7 +73,7 @@ class Listener:
 
 async def arrivals(page: "Page", request: Request, viewer: Viewer) -> Response:
     """How many events that pass the filters have come since a snapshot."""
-    given = request.headers.get("last-event-id") or f"{request.query_params.get('after', '')}/0"
+    given = request.headers.get("last-event-id") or request.query_params.get("after", "")
     place = PLACE.fullmatch(given)
     if place is None:
         raise NotUnderstood("This is no place in the log.", "Reload the page.")

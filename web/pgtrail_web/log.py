@@ -3,7 +3,6 @@
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -117,22 +116,24 @@ async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> di
     first = filters.first or (frame["today"] - timedelta(days=days - 1) if days else None)
     unit = chart.unit_for(days)
     most = _most_counted(filters)
-    wanted = await as_wanted(connection, replace(filters, categories=()))
+    wanted = await as_wanted(connection, filters.but(categories=()))
     counted = await rows(connection, "counted", wanted=wanted, unit=unit, most=most)
     totals = Counter[str]()
     for each in counted:
         totals[each["category"]] += each["events"]
     chosen = set(filters.categories or totals)
     counts = [chart.Count(each["begins"], each["category"], each["events"]) for each in counted]
+    drawn = chart.bars(
+        [count for count in counts if count.category in chosen],
+        unit,
+        first,
+        last,
+        [category["name"] for category in frame["categories"]],
+    )
     return {
-        "bars": chart.bars(
-            [count for count in counts if count.category in chosen],
-            unit,
-            first,
-            last,
-            [category["name"] for category in frame["categories"]],
-        ),
+        "bars": drawn,
         "unit": unit,
+        "most": max((bar.events for bar in drawn), default=0),
         "totals": totals,
         "events": sum(totals[name] for name in chosen),
         "counted_from": counted[0]["counted_from"] if counted else None,

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from pgtrail_web import destinations, event, export, live, log
 from pgtrail_web.access import Access, Carried, Named, Sessions, Token, new_session
 from pgtrail_web.database import Database
-from pgtrail_web.details import printable
+from pgtrail_web.details import behind, printable
 from pgtrail_web.errors import DatabaseAway, NotAllowed, NotFound, PageError
 from pgtrail_web.filters import Filters
 from pgtrail_web.live import Listener
@@ -83,7 +83,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["shown"] = printable
-    made.globals["empty"] = Filters()
+    made.globals |= {"empty": Filters(), "behind": behind}
     return made
 
 
@@ -130,7 +130,6 @@ def app(
             route("/", log.show),
             route("/events/{id}", event.show),
             route("/events/{id}/json", event.as_json),
-            route("/events/{id}/verify", event.verify, "POST"),
             route("/export", export.export, "POST"),
             route("/exports/{id}", export.progress),
             route("/live", live.arrivals),

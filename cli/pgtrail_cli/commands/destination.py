@@ -11,7 +11,7 @@ from pgtrail_cli.commands.add import token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.lazy import LazyGroup
-from pgtrail_cli.render import console, local_time, plain_table, printable, since_then
+from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
@@ -56,7 +56,7 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
             row["name"],
             row["format"],
             Text(row["state"], style=STYLES.get(row["state"], "yellow")),
-            _behind(row),
+            behind(row["events_behind"], row["seconds_behind"]),
             str(row["dead_letters"] or ""),
             local_time(row["last_success_at"]),
             local_time(row["retry_at"]),
@@ -67,14 +67,6 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
         console().print(table)
     else:
         click.echo("pgtrail: no destinations yet (pgtrail destination add NAME --url https://…)", err=True)
-
-
-def _behind(row: dict[str, Any]) -> str:
-    """How many events, and for how long the oldest has waited."""
-    if not row["events_behind"]:
-        return "0"
-    many = "+" if row["events_behind"] == 100_000 else ""
-    return f"{row['events_behind']:,}{many}, {since_then(row['seconds_behind'])}"
 
 
 @destination.command()

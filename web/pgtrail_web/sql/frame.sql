@@ -6,6 +6,7 @@ select
     current_database() as database,
     pg_current_snapshot()::text as snapshot,
     current_date as today,
+    to_char(now(), 'YYYY-MM-DD HH24:MI') as now,
     array(
         select json_build_object('name', category.name, 'label', category.label)
         from audit.category

@@ -15,41 +15,52 @@ if (shown && zone && !document.cookie.includes(`pgtrail_zone=${encodeURIComponen
 // Filters hold as they are chosen; what is typed holds with Enter.
 const filters = one("form.filters");
 if (filters) {
-  const send = () => {
+  const days = [filters.elements.from, filters.elements.to];
+  filters.addEventListener("submit", () => {
+    const isCustom = filters.elements.range.value === "custom";
+    const hasDays = days.some((day) => day.value);
     // A URL with only what is asked for can be read, and shared.
     for (const field of filters.elements) {
-      const byDefault = { range: "30d", size: "50" }[field.name];
-      if (field.name && (field.value === "" || field.value === byDefault)) field.disabled = true;
+      const isSaidOtherwise = field.name === "range" && (isCustom ? hasDays : field.value === "30d");
+      if (field.value === "" || isSaidOtherwise || (days.includes(field) && !isCustom)) field.disabled = true;
     }
-    // Days say more than the preset does.
-    const days = [filters.elements.from, filters.elements.to];
-    if (days.some((day) => day.value)) filters.elements.range.disabled = true;
-  };
-  filters.addEventListener("submit", send);
+  });
   window.addEventListener("pageshow", () => {
     for (const field of filters.elements) field.disabled = false;
   });
-  filters.addEventListener("change", (event) => {
-    const { name, value } = event.target;
-    if (name === "range") {
-      if (value === "custom") { filters.elements.from.focus(); return; }
-      filters.elements.from.value = filters.elements.to.value = "";
+  filters.addEventListener("change", ({ target }) => {
+    if (target.name === "range" && target.value === "custom") days[0].focus();
+    else if (["category", "range"].includes(target.name) || (days.includes(target) && days.every((day) => day.value))) {
+      filters.requestSubmit();
     }
-    if (["category", "range", "size", "from", "to"].includes(name)) filters.requestSubmit();
   });
 }
 
 // New events are told of, and nothing moves until somebody wants to see them.
 const arrived = one("#arrived");
 if (arrived && window.EventSource) {
-  const source = new EventSource(arrived.dataset.source);
-  source.addEventListener("arrived", (event) => {
-    const count = Number(event.data);
-    const link = arrived.firstElementChild;
-    link.textContent = `${count.toLocaleString("en")} new ${count === 1 ? "event" : "events"}`;
-    link.hidden = false;
-  });
-  window.addEventListener("pagehide", () => source.close());
+  const title = document.title;
+  let source = null;
+  let after = arrived.dataset.after;
+  const listen = () => {
+    source?.close();
+    source = null;
+    // A page that nobody looks at holds no connection: a browser has six for a server, whatever is open.
+    if (document.hidden) return;
+    const separator = arrived.dataset.source.endsWith("?") ? "" : "&";
+    source = new EventSource(`${arrived.dataset.source}${separator}after=${encodeURIComponent(after)}`);
+    source.addEventListener("arrived", (event) => {
+      after = event.lastEventId;
+      const count = Number(event.data);
+      const link = arrived.firstElementChild;
+      link.textContent = `${count.toLocaleString("en")} new ${count === 1 ? "event" : "events"}`;
+      link.hidden = false;
+      document.title = `(${count.toLocaleString("en")}) ${title}`;
+    });
+  };
+  document.addEventListener("visibilitychange", listen);
+  window.addEventListener("pagehide", () => source?.close());
+  window.addEventListener("pageshow", listen);
 }
 
 // Where a search has looked at many events and found few, it goes on by itself for a while.
@@ -57,7 +68,7 @@ const PAGES = 50;
 async function lookFurther() {
   for (let page = 0; page < PAGES; page += 1) {
     const link = one("#further");
-    if (!link || one("#events").rows.length >= 50) return;
+    if (!link || one("#events").rows.length >= Number(one("#pages").dataset.size)) return;
     link.textContent = "Looking further back …";
     const answer = await fetch(link.href);
     if (!answer.ok) return;
@@ -89,7 +100,10 @@ if (exporting) {
 for (const button of document.querySelectorAll("button.copy")) {
   button.hidden = !navigator.clipboard;
   button.addEventListener("click", async () => {
-    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).textContent);
+    const copied = document.getElementById(button.dataset.copies);
+    await navigator.clipboard.writeText(copied.href ?? copied.textContent);
+    const label = button.textContent;
     button.textContent = "Copied";
+    setTimeout(() => { button.textContent = label; }, 2000);
   });
 }
