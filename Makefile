@@ -14,7 +14,7 @@ help: ## Show this list
 demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1: end by itself)
 	$(BIN)/pgtrail demo $(if $(ONCE),--once) $(ARGS)
 
-test: $(VENV)/dev.stamp $(VENV)/browser.stamp ## Run the tests on every Postgres that is found
+test: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Run the tests on every Postgres that is found
 	$(BIN)/pytest --numprocesses 4 $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
@@ -27,7 +27,7 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
 	$(BIN)/cog -r -I docs docs/commands.md
 
-screenshots: $(VENV)/dev.stamp $(VENV)/browser.stamp ## Take the pictures of the documents anew
+screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of the documents anew
 	$(BIN)/python docs/screenshots.py
 
 bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
@@ -51,9 +51,8 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "no venv could be made: install your system's python3-venv package" >&2; exit 2; }
 
-$(VENV)/browser.stamp: tests/web/install.sh $(VENV)/dev.stamp
-	@sh tests/web/install.sh $(VENV)
-	@touch $@
+$(VENV)/programs.stamp: tests/install.sh $(VENV)/dev.stamp
+	@if sh tests/install.sh $(VENV); then touch $@; fi
 
 $(VENV)/%.stamp: pyproject.toml | $(BIN)/python
 	@echo "installing into $(VENV) …"

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psycopg
 import pytest
@@ -62,6 +62,13 @@ class Database:
     def close(self) -> None:
         for connection in self._open:
             connection.close()
+
+
+def required(reason: str) -> NoReturn:
+    """Without it the test is not run, and says so; where all have to be, it fails."""
+    if os.environ.get("PGTRAIL_TEST_ALL"):
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

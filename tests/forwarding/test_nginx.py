@@ -1,92 +1,17 @@
 """A real nginx in front of the receiver, as in most companies: TLS, client certificates, limits, restarts."""
 
+import contextlib
 import gzip
 import json
-import os
-import random
-import shutil
-import socket
-import subprocess
 import time
 
 import pytest
 import trustme
+from tests.nginx import Nginx
 
 pytestmark = pytest.mark.any_server
 
-PROGRAM = shutil.which("nginx", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"]))
-START_SECONDS = 10
 HOLDS_STILL_SECONDS = 0.5
-
-CONFIGURATION = """
-daemon off;
-# One process, which stays whoever it is.
-master_process off;
-pid nginx.pid;
-error_log stderr;
-events {{ worker_connections 256; }}
-http {{
-    log_format statuses $status;
-    access_log statuses.log statuses;
-    client_body_temp_path body;
-    proxy_temp_path proxy;
-    fastcgi_temp_path fastcgi;
-    uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    limit_req_zone $binary_remote_addr zone=events:64k rate=10r/s;
-    limit_req_status 429;
-    server {{
-        listen 127.0.0.1:{port} ssl;
-        ssl_certificate server.pem;
-        ssl_certificate_key server.pem;
-        {directives}
-        location / {{ proxy_pass {sink}; }}
-    }}
-}}
-"""
-
-
-class Nginx:
-    """nginx with a prefix folder of its own, in front of a sink."""
-
-    def __init__(self, prefix, directives, sink):
-        self.prefix = prefix
-        self.port = free_port()
-        self.url = f"https://127.0.0.1:{self.port}/hook"
-        root = sink.url.removesuffix("/hook")
-        text = CONFIGURATION.format(port=self.port, directives=directives, sink=root)
-        (prefix / "nginx.conf").write_text(text)
-        self.start()
-
-    def start(self):
-        log = self.prefix / "error.log"
-        with log.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [PROGRAM, "-p", f"{self.prefix}/", "-c", "nginx.conf", "-e", "stderr"], stderr=errors
-            )
-        deadline = time.monotonic() + START_SECONDS
-        while not is_open(self.port):
-            assert self.process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.02)
-
-    def stop(self):
-        self.process.terminate()
-        self.process.wait(START_SECONDS)
-
-    @property
-    def statuses(self):
-        return (self.prefix / "statuses.log").read_text().split()
-
-
-def free_port():
-    """One that the system does not give to clients, so that it is free after a restart too."""
-    return next(port for port in iter(lambda: random.randint(20_000, 29_999), None) if not is_open(port))
-
-
-def is_open(port):
-    with socket.socket() as connection:
-        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
@@ -105,18 +30,14 @@ def authority(folder):
 @pytest.fixture
 def start_nginx(folder, authority, sink):
     """Start nginx with directives for its server."""
-    if PROGRAM is None:
-        pytest.skip("nginx is not installed")
-    started = []
+    with contextlib.ExitStack() as stack:
 
-    def start(directives=""):
-        started.append(Nginx(folder / "nginx", directives, sink))
-        return started[-1]
+        def start(directives=""):
+            root = sink.url.removesuffix("/hook")
+            nginx = Nginx(folder / "nginx", f"{directives} location / {{ proxy_pass {root}; }}")
+            return stack.enter_context(nginx)
 
-    yield start
-    for nginx in started:
-        nginx.process.kill()
-        nginx.process.wait()
+        yield start
 
 
 @pytest.fixture
@@ -129,7 +50,7 @@ def forward(nemo, org, sink, folder, start_worker):
         named = "".join(f", {key} => %({key})s" for key in settings)
         row = su.execute(
             f"select audit.add_destination('siem', %(url)s, allowed_networks => '{{127.0.0.0/8}}'{named})",
-            {"url": nginx.url, **settings},
+            {"url": f"{nginx.url}/hook", **settings},
         )
         sink.secret = row.fetchone()[0]
         create_teams(su, org, teams)

@@ -16,7 +16,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from psycopg import sql
-from tests.conftest import clone
+from tests.conftest import clone, required
 
 from pgtrail_cli.demo import scenario
 
@@ -137,13 +137,6 @@ def served(day) -> Iterator[Served]:
         yield running
 
 
-def required(reason: str) -> None:
-    """Without it the tests are not run, and say so; where all have to be, they fail."""
-    if os.environ.get("PGTRAIL_TEST_ALL"):
-        pytest.fail(reason)
-    pytest.skip(reason)
-
-
 # (Of a module: while Playwright's loop runs, no other test of this process can have one.)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
@@ -153,7 +146,6 @@ def browser() -> Iterator[Browser]:
             launched = playwright.chromium.launch(executable_path=system, args=list(FLAGS))
         except Error as error:
             required(f"there is no Chromium: {str(error).splitlines()[0]}")
-            raise
         yield launched
         launched.close()
 

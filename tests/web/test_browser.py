@@ -1,10 +1,12 @@
 """The page in a real Chromium: what a person does with it, by mouse, keyboard, ear, and without a script."""
 
+import json
 import re
+import subprocess
 
 import pytest
 from playwright.sync_api import expect
-from tests.web.conftest import HOSTILE, event_of, org_of
+from tests.web.conftest import HOSTILE, event_of, org_of, serving
 
 pytestmark = pytest.mark.any_server
 
@@ -153,12 +155,105 @@ def test_times_are_those_of_the_browser_and_utc_stands_beside(visit, day):
     assert (time.inner_text(), time.get_attribute("title")) == ours
 
 
-def test_an_export_tells_how_far_it_is(visit, day):
-    page = visit("/?category=teams")
+def test_an_export_tells_how_far_it_is_and_is_what_psql_copies(visit, day, server):
+    page = visit("/?category=teams&actor=bob")
     with page.expect_download() as download:
         page.get_by_role("button", name="Export CSV").click()
     assert download.value.suggested_filename.endswith(".csv")
     expect(page.locator("#progress")).to_contain_text("done")
+    where = "category = 'teams' and actor like '%bob%'"
+    copied = subprocess.run(
+        [server.binaries.bin_dir / "psql", "-X", "-q", day.dsn("auditor"), "-c",
+         f"\\copy (select * from audit.export where {where}) to stdout csv header"],
+        capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    assert download.value.path().read_bytes() == copied
+    assert copied.count(b"\n") == 1 + len(actions(page)) > 1
+
+
+def test_a_page_that_nobody_looks_at_hears_what_has_come_when_it_is_looked_at_again(visit, day):
+    page = visit("/?category=members")
+    look = """isHidden => {
+        Object.defineProperty(document, "hidden", { configurable: true, value: isHidden });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+    with page.expect_event("requestfailed", lambda request: "/live" in request.url):
+        page.evaluate(look, True)
+    with day.connect("app") as app:
+        app.execute(
+            "insert into nemo.member (org_id, email, role) values (%s, 'new@acme.example', 'viewer')", [org_of(day)]
+        )
+    assert page.locator("#arrived a").is_hidden()
+    page.evaluate(look, False)
+    expect(page.locator("#arrived a")).to_have_text("1 new event")
+    assert page.title().startswith("(1) ")
+
+
+def test_on_paper_stand_the_filters_that_hold_and_nothing_to_click(visit, day):
+    page = visit("/?category=teams")
+    page.emulate_media(media="print")
+    assert page.locator("form:visible, button:visible, nav:visible").count() == 0
+    for text in ("Category Teams", "30 days", "Database", "Times in Europe/Oslo", "Printed 2"):
+        expect(page.locator("body")).to_contain_text(text)
+    assert page.locator(".printed").is_visible()
+    page.goto(page.url.partition("/audit")[0] + f"/audit/events/{event_of(day, 'key.rotated')}")
+    assert page.locator("form:visible, button:visible, nav:visible").count() == 0
+    assert page.get_by_text("The connection that really wrote").is_visible()
+
+
+def test_the_fields_that_did_not_change_can_be_put_aside(visit, day):
+    page = visit(f"/events/{event_of(day, 'key.rotated')}", java_script_enabled=False)
+    assert page.locator(".diff tbody tr:visible").count() > 5
+    page.get_by_label("Only what changed").check()
+    assert page.locator(".diff tbody tr:visible").count() == 2
+
+
+def test_an_event_is_copied_and_its_link_leads_to_it(visit, day):
+    event = event_of(day, "key.rotated")
+    page = visit(f"/events/{event}?verify=now", permissions=["clipboard-read", "clipboard-write"])
+    page.get_by_role("button", name="Copy JSON").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    (stored,) = (
+        day.connect().execute("select audit.event_json(event) from audit.event where id = %s", [event]).fetchone()
+    )
+    assert json.loads(page.evaluate("navigator.clipboard.readText()")) == stored
+    page.get_by_role("button", name="Copy link").click()
+    page.goto(page.evaluate("navigator.clipboard.readText()"))
+    assert page.url.endswith(f"/audit/events/{event}")
+    expect(page.get_by_role("heading", name="key.rotated")).to_be_visible()
+
+
+def test_a_wrong_token_and_an_ended_session_lead_to_where_a_token_is_entered(browser, served):
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(served.url() + "?token=wrong")
+    expect(page.get_by_role("heading", name="This token is wrong, or has been used.")).to_be_visible()
+    page.get_by_label("Token").fill(served.entrance().partition("token=")[2])
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#events")).to_be_visible()
+    (session,) = [cookie for cookie in context.cookies() if "session" in cookie["name"]]
+    context.add_cookies([{**session, "value": session["value"][:-1]}])
+    page.reload()
+    expect(page.get_by_role("heading", name="You are not signed in, or your session has ended.")).to_be_visible()
+    context.close()
+
+
+def test_another_organizations_event_is_not_there_and_a_form_of_another_session_is_refused(visit, day):
+    acme = org_of(day)
+    (theirs,) = (
+        day.connect().execute("select max(id) from audit.event where action = 'organization.deleted'").fetchone()
+    )
+    with serving(day, "--org", acme, user="admin") as confined:
+        page = visit(by=confined)
+        origin = page.url.partition("/audit")[0]
+        assert page.goto(f"{origin}/audit/events/{theirs}").status == 404
+        expect(page.get_by_role("heading", name="There is no such event.")).to_be_visible()
+        page.goto(f"{origin}/audit/")
+        page.locator(".export [name=csrf]").evaluate("field => { field.value = 'another' }")
+        with page.expect_response(re.compile("/export$")) as answer:
+            page.get_by_role("button", name="Export CSV").click()
+        assert answer.value.status == 403
+        expect(page.get_by_role("heading", name="This form is not of your session, or it is too old.")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -152,7 +152,7 @@ async def _answer(page: Page, handler: Handler, request: Request) -> Response:
     try:
         response = await _admitted(page, handler, request, session)
     except PageError as error:
-        response = _error_page(page, request, error)
+        return _error_page(page, request, error)
     if begun:
         page.sessions.begin(request, response, request.state.session)
     return response
