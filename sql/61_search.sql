@@ -15,10 +15,22 @@ as $$
             or event.resource_id ~* audit.glob(wanted.resources)
             or event.resource_label ~* audit.glob(wanted.resources)
         )
-        and (wanted.actor_id is null or (event.actor_id = wanted.actor_id and event.actor_type = wanted.actor_type))
+        and (
+            wanted.actor_id is null
+            or (
+                -- (What the index has.)
+                pg_catalog.hashtextextended(event.actor_id, 0) = pg_catalog.hashtextextended(wanted.actor_id, 0)
+                and event.actor_id = wanted.actor_id
+                and event.actor_type = wanted.actor_type
+            )
+        )
         and (
             wanted.resource_id is null
-            or (event.resource_id = wanted.resource_id and event.resource_type = wanted.resource_type)
+            or (
+                pg_catalog.hashtextextended(event.resource_id, 0) = pg_catalog.hashtextextended(wanted.resource_id, 0)
+                and event.resource_id = wanted.resource_id
+                and event.resource_type = wanted.resource_type
+            )
         )
         and (
             wanted.words is null
@@ -125,6 +137,9 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 begin
+    if most is null then
+        return;
+    end if;
     if wanted.orgs is null then
         select event.occurred_at, event.id
         into occurred_at, id
@@ -157,7 +172,7 @@ end
 $$;
 
 comment on function audit.horizon(audit.filter, timestamptz, bigint, integer) is
-    'How far back a look at so many events reaches (before an event, or from the newest one), by time and organization alone; nulls: to the end.';
+    'How far back a look at so many events reaches (null: at all) before an event, or from the newest one, by time and organization alone; nulls: to the end.';
 
 create or replace function audit.has_index_of_its_own(wanted audit.filter)
 returns boolean
@@ -185,8 +200,12 @@ stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
+declare
+    within_org audit.filter := wanted;
 begin
     if wanted.orgs is not null and wanted.resource_id is null and wanted.actor_id is null then
+        -- Said twice, the planner would take the organization for a small one, and read and sort all of it.
+        within_org.orgs := null;
         return query
         select found.id, found.occurred_at
         from unnest(wanted.orgs) as org
@@ -194,7 +213,7 @@ begin
             select event.id, event.occurred_at
             from audit.event
             where event.org_id = org
-                and audit.passes(event, wanted)
+                and audit.passes(event, within_org)
                 and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
                 and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
             order by event.occurred_at desc, event.id desc

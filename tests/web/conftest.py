@@ -201,3 +201,8 @@ def terminate_pages(su, database) -> None:
             "select pg_terminate_backend(pid) from pg_stat_activity where datname = {} and application_name like 'pgtrail page%'"
         ).format(sql.Literal(database.name))
     )
+
+
+def memory(pid: int) -> int:
+    """The most bytes that a process has had."""
+    return 1024 * int(re.findall(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[0])

@@ -4,7 +4,9 @@ select
     (extract(epoch from reached.occurred_at) * 1000000)::bigint as microseconds,
     reached.id
 from audit.horizon(
-    %(wanted)s::audit.filter, %(before_time)s::timestamptz, %(before_id)s::bigint, %(look_at)s::integer
+    %(wanted)s::audit.filter,
+    %(before_time)s::timestamptz,
+    %(before_id)s::bigint,
+    case when not audit.has_index_of_its_own(%(wanted)s::audit.filter) then %(look_at)s::integer end
 ) as reached
-where not audit.has_index_of_its_own(%(wanted)s::audit.filter)
-    and reached.id is not null
+where reached.id is not null

@@ -3,7 +3,8 @@ select
     (
         select event.id
         from audit.event
-        where event.resource_id = %(resource_id)s
+        where hashtextextended(event.resource_id, 0) = hashtextextended(%(resource_id)s, 0)
+            and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
             and (event.occurred_at, event.id) < (%(occurred_at)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at desc, event.id desc
@@ -12,7 +13,8 @@ select
     (
         select event.id
         from audit.event
-        where event.resource_id = %(resource_id)s
+        where hashtextextended(event.resource_id, 0) = hashtextextended(%(resource_id)s, 0)
+            and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
             and (event.occurred_at, event.id) > (%(occurred_at)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at, event.id

@@ -5,9 +5,12 @@ with wanted as materialized (
 horizon as materialized (
     select reached.occurred_at, reached.id
     from wanted
-    left join lateral audit.horizon(
-        wanted.filter, %(before_time)s::timestamptz, %(before_id)s::bigint, %(look_at)s::integer
-    ) as reached on not audit.has_index_of_its_own(wanted.filter)
+    cross join lateral audit.horizon(
+        wanted.filter,
+        %(before_time)s::timestamptz,
+        %(before_id)s::bigint,
+        case when not audit.has_index_of_its_own(wanted.filter) then %(look_at)s::integer end
+    ) as reached
 ),
 found as materialized (
     select newest.id, newest.occurred_at

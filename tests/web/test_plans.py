@@ -1,0 +1,181 @@
+"""The page's own statements on a log that is large enough for the planner to have a choice."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+from tests.conftest import clone
+from tests.web.conftest import memory, serving
+
+from pgtrail_web.database import query
+
+EVENTS = 60_000
+PAGE = 51
+LOOK_AT = 2000
+FEW = 5 * PAGE
+"""Of each index, and of the view that shows what they found."""
+MANY = 2 * LOOK_AT + FEW
+"""Where the look ends, and all that lies before."""
+BEGIN = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+"""There are partitions from this month on."""
+MIDDLE = BEGIN + timedelta(days=40)
+
+FILTERS = {
+    "nothing": ({}, FEW),
+    "a rare category": ({"categories": ["plan"]}, FEW),
+    "a rare action": ({"actions": ["plan.changed"]}, FEW),
+    "actions by pattern": ({"actions": ["*.changed"]}, FEW),
+    "an organization": ({"orgs": ["org_7"]}, FEW),
+    "one resource": ({"resource_type": "key", "resource_id": "res_77"}, FEW),
+    "a resource of one event": ({"resource_type": "key", "resource_id": "once"}, FEW),
+    "a resource of many events": ({"resource_type": "key", "resource_id": "often"}, FEW),
+    "one actor": ({"actor_type": "user", "actor_id": "usr_77"}, FEW),
+    "days": ({"since": str(BEGIN + timedelta(days=2)), "until": str(BEGIN + timedelta(days=3))}, FEW),
+    "a name that is nowhere": ({"resources": ["*nobody*"]}, MANY),
+    "a text that is nowhere": ({"words": "needle"}, MANY),
+}
+"""Filters, and how many events the first page of each may touch."""
+
+
+@pytest.fixture(scope="module")
+def large(server, nemo_template):
+    """Events of 50 organizations in three months, with two rare kinds among them."""
+    for database in clone(server, nemo_template):
+        su = database.connect()
+        su.execute(
+            """
+            insert into audit.event (
+                occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
+                actor_type, actor_id, before, after, changed, xid
+            )
+            select
+                %(begin)s + n * interval '2 minutes', 'org_' || n %% 50,
+                case when n %% 5000 = 3 then 'plan' else 'api_keys' end,
+                case when n %% 5000 = 3 then 'plan.changed' else 'key.updated' end,
+                'UPDATE', 'nemo.api_key', 'key',
+                case when n = 30000 then 'once' when n %% 3 = 0 then 'often' else 'res_' || n %% 997 end, 'name ' || n %% 997, 'user', 'usr_' || n %% 499,
+                jsonb_build_object('n', n), jsonb_build_object('n', n + 1), '{n}',
+                (3 + n %% 700)::text::xid8
+            from generate_series(1, %(events)s) as n
+            """,
+            {"begin": BEGIN, "events": EVENTS},
+        )
+        su.execute("vacuum analyze audit.event")
+        yield database
+
+
+class Explained:
+    """A superuser's connection that goes on as an auditor, and knows the plan of each statement, also inside functions."""
+
+    def __init__(self, database):
+        self.connection = database.connect()
+        self.plans = []
+        self.connection.add_notice_handler(self._hear)
+        self.connection.execute(
+            """
+            load 'auto_explain';
+            set auto_explain.log_min_duration = 0;
+            set auto_explain.log_nested_statements = on;
+            set auto_explain.log_analyze = on;
+            set auto_explain.log_timing = off;
+            set auto_explain.log_format = 'json';
+            set client_min_messages = log;
+            set role auditor
+            """
+        )
+
+    def _hear(self, notice):
+        _, found, plan = (notice.message_primary or "").partition("plan:\n")
+        if found:
+            self.plans.append(json.loads(plan)["Plan"])
+
+    def touched(self, name, **parameters):
+        """How many events a statement of the page has touched, by the nodes that touched them; and its rows."""
+        self.plans.clear()
+        rows = self.connection.execute(query(name), parameters).fetchall()
+        nodes = [node for plan in self.plans for node in walk(plan) if is_of_events(node)]
+        assert [node["Node Type"] for node in nodes if "Seq Scan" in node["Node Type"] and rows_of(node) > 0] == [], (
+            name
+        )
+        return sum(map(rows_of, nodes)), rows
+
+
+def walk(node):
+    yield node
+    for child in node.get("Plans", []):
+        yield from walk(child)
+
+
+def is_of_events(node):
+    return node.get("Relation Name", "").startswith("event")
+
+
+def rows_of(node):
+    """Also those that were looked at and thrown away."""
+    thrown_away = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
+    return (node["Actual Rows"] + thrown_away) * node["Actual Loops"]
+
+
+def as_text(connection, fields):
+    (text,) = connection.execute(
+        "select jsonb_populate_record(null::audit.filter, %s)::text", [psycopg.types.json.Jsonb(fields)]
+    ).fetchone()
+    return text
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_the_first_page_of_a_filter_and_the_ones_after_it_touch_few_events(large, name):
+    fields, most = FILTERS[name]
+    explained = Explained(large)
+    look = {"wanted": as_text(explained.connection, fields), "look_at": LOOK_AT, "most": PAGE}
+    touched, rows = explained.touched("search", **look, before_time=None, before_id=None)
+    assert touched <= most
+    assert (len(rows) > 0) == ("nowhere" not in name)
+    touched, _ = explained.touched("search", **look, before_time=MIDDLE, before_id=1)
+    assert touched <= most
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_what_is_counted_is_bounded(large, name):
+    explained = Explained(large)
+    wanted = as_text(explained.connection, FILTERS[name][0])
+    touched, _ = explained.touched("counted", wanted=wanted, unit="day", most=LOOK_AT)
+    # (Of a resource that every third event is of, the planner may look at all three.)
+    assert touched <= 2 * MANY
+
+
+def test_an_event_and_its_neighbours_are_found_by_indexes(large):
+    explained = Explained(large)
+    (middle,) = (
+        large.connect().execute("select percentile_disc(0.5) within group (order by id) from audit.event").fetchone()
+    )
+    touched, _ = explained.touched("event", id=middle)
+    assert touched <= 5
+    for resource in ("res_77", "once", "often"):
+        touched, (neighbours,) = explained.touched(
+            "neighbours", id=middle, resource_id=resource, resource_type="key", occurred_at=MIDDLE
+        )
+        assert touched <= 100
+        assert all(neighbours) == (resource != "once")
+
+
+def test_what_has_arrived_is_found_by_transaction(large):
+    su = large.connect()
+    (snapshot,) = su.execute("select pg_current_snapshot()::text").fetchone()
+    su.execute("insert into nemo.organization (name, slug) values ('new', 'new')")
+    explained = Explained(large)
+    touched, ((_, _, events),) = explained.touched("arrived", snapshot=snapshot, wanted=as_text(su, {}))
+    assert 0 < events <= touched <= 10
+
+
+def test_an_export_takes_no_memory_however_large_it_is(large):
+    with serving(large) as running, running.client() as client:
+        token = client.get("/").text.partition('name="csrf" value="')[2].partition('"')[0]
+        client.get("/?range=all")
+        before, size = memory(running.process.pid), 0
+        for kind in ("csv", "ndjson"):
+            with client.stream("POST", "/export", data={"csrf": token, "format": kind, "range": "all"}) as answer:
+                size += sum(map(len, answer.iter_bytes()))
+        assert size > 30_000_000
+        assert memory(running.process.pid) - before < 12_000_000
