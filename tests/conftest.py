@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,6 +40,8 @@ LOGINS = {
     "admin": "audit_admin",
 }
 """Login roles, and the group that each is in."""
+
+PATIENCE_SECONDS = 60.0
 
 _numbers = itertools.count()
 
@@ -95,6 +98,20 @@ def server(binaries: Binaries) -> Iterator[EmbeddedPostgres]:
             for login in LOGINS:
                 connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
         yield running
+
+
+@pytest.fixture
+def wait_until() -> Callable[[Callable[[], Any]], Any]:
+    """Wait for a condition; its value. Fails when it does not come."""
+
+    def wait(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+        deadline = time.monotonic() + seconds
+        while not (value := condition()):
+            assert time.monotonic() < deadline, "it did not come about in time"
+            time.sleep(0.02)
+        return value
+
+    return wait
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,8 +14,6 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
-
-PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
@@ -151,20 +148,6 @@ def start_worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[byte
     for process in started:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-def wait_until() -> Callable[[Callable[[], Any]], Any]:
-    """Wait for a condition; its value. Fails when it does not come."""
-
-    def wait(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "it did not come about in time"
-            time.sleep(0.02)
-        return value
-
-    return wait
 
 
 @pytest.fixture

@@ -60,7 +60,7 @@ class Served:
         self._listening.join()
         assert self.process.stderr is not None
         self.process.stderr.close()
-        assert not [line for line in self.said if "Traceback" in line], self.said
+        assert not [line for line in self.said if "Traceback" in line], "".join(self.said)
 
     def url(self) -> str:
         """The address that lets in once: the one that was printed last."""

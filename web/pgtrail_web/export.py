@@ -1,20 +1,23 @@
 """CSV and JSON lines of exactly what is filtered, as a stream; recorded before the first byte leaves."""
 
+import asyncio
 import secrets
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
-import psycopg
+import anyio
+from sse_starlette.sse import AppStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Message, Receive, Scope, Send
 
-from pgtrail_web.database import Connection, query, row
-from pgtrail_web.errors import NotUnderstood, from_database
-from pgtrail_web.filters import parse
+from pgtrail_web.database import MOST_CONNECTIONS, Connection, query, row
+from pgtrail_web.errors import Busy, NotUnderstood, PageError
+from pgtrail_web.filters import Filters, parse
 from pgtrail_web.log import as_wanted
 from pgtrail_web.viewer import Viewer
 
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 PIECE_BYTES = 1 << 16
 MOST_REMEMBERED = 100
+MOST_AT_ONCE = MOST_CONNECTIONS // 2
+STALLED_SECONDS = 60.0
+"""So long a reader may take nothing."""
 
 
 @dataclass
@@ -40,11 +46,26 @@ class Running:
 
     def __init__(self) -> None:
         self._progress: OrderedDict[str, Progress] = OrderedDict()
+        self._under_way = 0
 
     @staticmethod
     def new_id() -> str:
         """What a form gives its export to be asked for."""
         return secrets.token_urlsafe(12)
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """Room for one more.
+
+        :raises Busy: as many are under way as there may be: the others leave no connection to those who read.
+        """
+        if self._under_way >= MOST_AT_ONCE:
+            raise Busy(f"{MOST_AT_ONCE} exports are under way.", "Wait until one has ended, and try again.")
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
 
     def begin(self, export_id: str, events: int) -> Progress:
         """An export that has begun."""
@@ -70,48 +91,91 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
     """A file of what the form's filters let through."""
     form = await request.form()
     pairs = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
-    kind = dict(pairs).get("format", "csv")
+    given = dict(pairs)
+    kind = given.get("format", "csv")
     if kind not in TYPES:
         raise NotUnderstood(f'There is no format "{kind}".', "It is csv or ndjson.")
-    filters = parse(pairs).but(before=None)
-    async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
-        wanted = await as_wanted(connection, filters)
-        counted = await row(connection, "count", wanted=wanted)
-        events: int = counted["events"] if counted else 0
-        await connection.execute(query("record_export"), {"wanted": wanted, "events": events})
-    running = page.exports.begin(str(dict(pairs).get("export_id", ""))[:40], events)
-    pieces = _pieces(page, viewer, wanted, kind, running)
+    pieces = _pieces(page, viewer, parse(pairs).but(before=None), kind, given.get("export_id", "")[:40])
     # What goes wrong before the first byte is a page, not half a file.
     first = await anext(pieces, b"")
-    return StreamingResponse(
-        _chained(first, pieces),
+    return Download(
+        first,
+        pieces,
         media_type=TYPES[kind],
         headers={"content-disposition": f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"'},
     )
 
 
-async def _chained(first: bytes, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+class Download(StreamingResponse):
+    """Pieces of a file, until all are sent, or the reader has gone or takes nothing more.
+
+    They hold a connection and a snapshot of the database. What ends early is not ended as HTTP would have it, so that
+    nobody takes it for the whole file.
+    """
+
+    def __init__(
+        self, first: bytes, pieces: AsyncGenerator[bytes], *, stalled_seconds: float = STALLED_SECONDS, **options: Any
+    ) -> None:
+        super().__init__(_chained(first, pieces), **options)
+        self._pieces = pieces
+        self._stalled_seconds = stalled_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send them, or what there was time for."""
+        try:
+            await super().__call__(scope, receive, send)
+        except asyncio.CancelledError:
+            # A server that ends would report this as an error.
+            if not AppStatus.should_exit:
+                raise
+
+    async def stream_response(self, send: Send) -> None:
+        """Send them."""
+
+        async def in_time(message: Message) -> None:
+            async with asyncio.timeout(self._stalled_seconds):
+                await send(message)
+
+        try:
+            await super().stream_response(in_time)
+        except (TimeoutError, PageError):
+            return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._pieces.aclose()
+
+
+async def _chained(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     yield first
     async for piece in pieces:
         yield piece
 
 
-async def _pieces(page: "Page", viewer: Viewer, wanted: str, kind: str, running: Progress) -> AsyncIterator[bytes]:
+async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, export_id: str) -> AsyncGenerator[bytes]:
     """The file in pieces of some size: the server sends one row at a time."""
-    async with AsyncExitStack() as stack:
-        connection = await stack.enter_async_context(page.database.session(viewer, milliseconds=0))
-        piece = bytearray()
-        try:
+    with page.exports.place():
+        wanted, events = await _recorded(page, viewer, filters)
+        progress = page.exports.begin(export_id, events)
+        async with page.database.session(viewer, milliseconds=0) as connection:
+            piece = bytearray()
             async for line in (_csv if kind == "csv" else _ndjson)(connection, wanted):
                 piece += line
-                running.sent += 1
+                progress.sent += 1
                 if len(piece) >= PIECE_BYTES:
                     yield bytes(piece)
                     piece.clear()
-        except psycopg.Error as error:
-            raise from_database(error) from error
-        running.done = True
-        yield bytes(piece)
+            yield bytes(piece)
+            progress.done = True
+
+
+async def _recorded(page: "Page", viewer: Viewer, filters: Filters) -> tuple[str, int]:
+    """The filter as the statements take it, and how many events pass; the log says so from now on."""
+    async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
+        wanted = await as_wanted(connection, filters)
+        counted = await row(connection, "count", wanted=wanted)
+        assert counted is not None
+        await connection.execute(query("record_export"), {"wanted": wanted, "events": counted["events"]})
+    return wanted, counted["events"]
 
 
 async def _csv(connection: Connection, wanted: str) -> AsyncIterator[bytes]:

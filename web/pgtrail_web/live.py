@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgtrail_web.database import APPLICATION, row
-from pgtrail_web.errors import DatabaseAway, NotUnderstood
+from pgtrail_web.errors import NotUnderstood, PageError
 from pgtrail_web.filters import Filters, parse
 from pgtrail_web.log import as_wanted
 from pgtrail_web.viewer import Viewer
@@ -78,14 +78,19 @@ async def arrivals(page: "Page", request: Request, viewer: Viewer) -> Response:
     if place is None:
         raise NotUnderstood("This is no place in the log.", "Reload the page.")
     filters = parse((name, value) for name, value in request.query_params.multi_items() if name != "after")
-    return EventSourceResponse(_arriving(page, viewer, filters, place[1], int(place[2])), ping=15)
+
+    def may_listen() -> bool:
+        return not page.access.needs_session or page.sessions.current(request) is not None
+
+    return EventSourceResponse(_arriving(page, viewer, filters, place[1], int(place[2]), may_listen), ping=15)
 
 
 async def _arriving(
-    page: "Page", viewer: Viewer, filters: Filters, snapshot: str, total: int
+    page: "Page", viewer: Viewer, filters: Filters, snapshot: str, total: int, may_listen: Callable[[], bool]
 ) -> AsyncIterator[ServerSentEvent]:
     with page.listener.heard() as heard:
-        while True:
+        # A session ends under a page that stays open, too.
+        while may_listen():
             pause = POLL_SECONDS
             try:
                 async with page.database.session(viewer) as connection:
@@ -98,7 +103,8 @@ async def _arriving(
                     yield ServerSentEvent(str(total), event="arrived", id=f"{snapshot}/{total}")
                 if found["in_flight"]:
                     pause = IN_FLIGHT_SECONDS
-            except DatabaseAway:
+            except PageError:
+                # Whatever it is, the page itself says it to whoever reloads.
                 pause = RECONNECT_SECONDS
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause):

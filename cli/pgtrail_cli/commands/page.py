@@ -1,5 +1,7 @@
 """``pgtrail page``: the Audit page."""
 
+import logging
+import signal
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -135,6 +137,11 @@ def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Pat
         # Pages that are open wait for events for ever.
         timeout_graceful_shutdown=2,
     )
+    # What an export that is cut off leaves is rolled back by the server.
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
+    # uvicorn ends by itself, and then raises the signal once more.
+    signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         uvicorn.Server(config).run(sockets=[listening])
     except ssl.SSLError as error:

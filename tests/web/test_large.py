@@ -1,14 +1,19 @@
-"""The page's own statements on a log that is large enough for the planner to have a choice."""
+"""The page on a log that is large enough for the planner to have a choice, and for an export to take a while."""
 
+import contextlib
 import json
+import signal
+import socket
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import psycopg
 import pytest
 from tests.conftest import clone
-from tests.web.conftest import memory, serving
+from tests.web.conftest import memory, serving, terminate_pages
 
 from pgtrail_web.database import query
+from pgtrail_web.export import MOST_AT_ONCE
 
 EVENTS = 60_000
 PAGE = 51
@@ -169,13 +174,79 @@ def test_what_has_arrived_is_found_by_transaction(large):
     assert 0 < events <= touched <= 10
 
 
+def for_everything(client):
+    """A form that asks for all events as CSV."""
+    token = client.get("/").text.partition('name="csrf" value="')[2].partition('"')[0]
+    return {"csrf": token, "format": "csv", "range": "all"}
+
+
+@contextlib.contextmanager
+def asking(client, *request, **options):
+    """A connection on which a request is sent, and no more read than that it was understood or not."""
+    built = client.build_request(*request, **options)
+    head = "".join(f"{name}: {value}\r\n" for name, value in built.headers.items())
+    with socket.create_connection((client.base_url.host, client.base_url.port)) as reader:
+        reader.sendall(f"{built.method} {built.url.raw_path.decode()} HTTP/1.1\r\n{head}\r\n".encode() + built.read())
+        yield reader.recv(12).decode().removeprefix("HTTP/1.1 ")
+
+
+def under_way(su):
+    """Connections of the page that are in a transaction."""
+    return su.execute(
+        "select count(*) from pg_stat_activity where application_name = 'pgtrail page' and state <> 'idle' and datname = current_database()"
+    ).fetchone()[0]
+
+
+@pytest.mark.any_server
+def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_their_readers(large, wait_until):
+    su = large.connect()
+    with serving(large) as running, running.client() as client:
+        form = for_everything(client)
+        with contextlib.ExitStack() as stack:
+            for _ in range(MOST_AT_ONCE):
+                assert stack.enter_context(asking(client, "POST", "/export", data=form)) == "200"
+            wait_until(lambda: under_way(su) == MOST_AT_ONCE)
+            assert client.get("/").status_code == 200
+            refused = client.post("/export", data=form)
+            assert (refused.status_code, "exports are under way" in refused.text) == (503, True)
+        wait_until(lambda: under_way(su) == 0)
+        assert client.post("/export", data=form).text.count("\n") > EVENTS
+
+
+@pytest.mark.any_server
+def test_an_export_whose_database_goes_away_is_no_whole_file(large, wait_until):
+    su = large.connect()
+    with serving(large) as running, running.client() as client:
+        with client.stream("POST", "/export", data=for_everything(client)) as answer:
+            chunks = answer.iter_bytes()
+            next(chunks)
+            wait_until(lambda: under_way(su) == 1)
+            terminate_pages(su, large)
+            with pytest.raises(httpx.RemoteProtocolError):
+                list(chunks)
+        assert client.get("/").status_code == 200
+
+
+@pytest.mark.any_server
+def test_the_page_ends_at_once_though_streams_are_open(large):
+    with (
+        serving(large) as running,
+        running.client() as client,
+        asking(client, "POST", "/export", data=for_everything(client)) as export,
+        asking(client, "GET", "/live", params={"after": "1:1:/0"}) as live,
+    ):
+        assert (export, live) == ("200", "200")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(10) == 0
+
+
+@pytest.mark.any_server
 def test_an_export_takes_no_memory_however_large_it_is(large):
     with serving(large) as running, running.client() as client:
-        token = client.get("/").text.partition('name="csrf" value="')[2].partition('"')[0]
-        client.get("/?range=all")
+        form = for_everything(client)
         before, size = memory(running.process.pid), 0
         for kind in ("csv", "ndjson"):
-            with client.stream("POST", "/export", data={"csrf": token, "format": kind, "range": "all"}) as answer:
+            with client.stream("POST", "/export", data={**form, "format": kind}) as answer:
                 size += sum(map(len, answer.iter_bytes()))
         assert size > 30_000_000
         assert memory(running.process.pid) - before < 12_000_000
