@@ -79,7 +79,7 @@ begin
         when 'string' then
             -- Where a path expects something to descend into, a string may be JSON text: the safe side.
             return case
-                when at_any_depth and value #>> '{}' !~ '^\s*[\[{"]' then value
+                when at_any_depth and value #>> '{}' !~ '^[[:space:]]*[[{"]' then value
                 else '"[redacted]"'
             end;
         else

@@ -1,5 +1,22 @@
 -- Reading. Every view runs as its reader, over the row-level security of audit.event.
 
+create or replace function audit.told_fields(before jsonb, after jsonb, changed text[])
+returns setof text
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.unnest(changed)
+    union all
+    -- A row that came or went: every field that had a value.
+    select present.key
+    from pg_catalog.jsonb_each(coalesce(before, after)) as present
+    where changed is null and present.value <> 'null'
+$$;
+
+comment on function audit.told_fields(jsonb, jsonb, text[]) is
+    'The names of the fields that changed or, of a row that came or went, that had a value.';
+
 create or replace function audit.details(before jsonb, after jsonb, changed text[])
 returns jsonb
 language sql
@@ -7,21 +24,49 @@ immutable
 parallel safe
 as $$
     select pg_catalog.jsonb_object_agg(
-        field.name,
-        pg_catalog.jsonb_build_object('before', before -> field.name, 'after', after -> field.name)
+        name, pg_catalog.jsonb_build_object('before', before -> name, 'after', after -> name)
     )
-    from (
-        select pg_catalog.unnest(changed) as name
-        union all
-        -- A row that came or went: every field that had a value.
-        select present.key
-        from pg_catalog.jsonb_each(coalesce(before, after)) as present
-        where changed is null and present.value <> 'null'
-    ) as field
+    from audit.told_fields(before, after, changed) as name
 $$;
 
 comment on function audit.details(jsonb, jsonb, text[]) is
     'The changed fields alone: `{"rpm_limit": {"before": 60, "after": 120}}`.';
+
+create or replace function audit.cut_value(value jsonb, longest integer)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when pg_catalog.length(read.text) > longest then pg_catalog.to_jsonb(pg_catalog.left(read.text, longest))
+        else value
+    end
+    from (
+        select case pg_catalog.jsonb_typeof(value) when 'string' then value #>> '{}' else value::text end as text
+    ) as read
+$$;
+
+comment on function audit.cut_value(jsonb, integer) is
+    'The value, or if it is longer than so many characters the beginning of its text.';
+
+create or replace function audit.short_details(before jsonb, after jsonb, changed text[], longest integer)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select pg_catalog.jsonb_object_agg(
+        name,
+        pg_catalog.jsonb_build_object(
+            'before', audit.cut_value(before -> name, longest), 'after', audit.cut_value(after -> name, longest)
+        )
+    )
+    from audit.told_fields(before, after, changed) as name
+$$;
+
+comment on function audit.short_details(jsonb, jsonb, text[], integer) is
+    'audit.details() for a list: no value is longer than so many characters.';
 
 create or replace view audit.log
 with (security_invoker = true) as
@@ -183,7 +228,7 @@ as $$
                 pg_catalog.regexp_replace(
                     pg_catalog.array_to_string(patterns, pg_catalog.chr(1)),
                     '([^[:alnum:]_*' || pg_catalog.chr(1) || '])',
-                    '\\\1',
+                    E'\\\\\\1',
                     'g'
                 ),
                 '*', '.*'

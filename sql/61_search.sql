@@ -162,7 +162,7 @@ begin
                 and (wanted.until is null or event.occurred_at < wanted.until)
                 and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
             order by event.occurred_at desc, event.id desc
-            offset most / cardinality(wanted.orgs)
+            offset most / greatest(cardinality(wanted.orgs), 1)
             limit 1
         ) as reached
         order by reached.occurred_at desc, reached.id desc
@@ -314,7 +314,9 @@ as $$
             when wanted is null then 'select * from audit.export'
             else format(
                 E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
-                regexp_replace(pg_get_viewdef('audit.export'::regclass), '\s+ORDER BY (event\.)?occurred_at, (event\.)?id;$', ''),
+                regexp_replace(
+                    pg_get_viewdef('audit.export'::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''
+                ),
                 wanted
             )
         end

@@ -94,7 +94,8 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.details(jsonb, jsonb, text[]), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
+    audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
+    audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
     audit.moment(text), audit.check_category(text),
     audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),

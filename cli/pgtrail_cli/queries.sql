@@ -32,10 +32,17 @@ order by event.id
 select pg_current_snapshot()::text
 
 -- name: log_rows
-select log.id, log.occurred_at, log.action, log.actor, log.resource, log.details, log.operation
-from audit.log
-where log.id = any (%(ids)s)
-    and log.occurred_at between %(first)s and %(last)s
+select
+    event.id,
+    event.occurred_at,
+    event.action,
+    coalesce(event.actor_label, event.actor_id) as actor,
+    coalesce(event.resource_label, event.resource_id) as resource,
+    audit.short_details(event.before, event.after, event.changed, %(longest)s)::text as details,
+    event.operation
+from audit.event
+where event.id = any (%(ids)s)
+    and event.occurred_at between %(first)s and %(last)s
 
 -- name: json_rows
 select event.id, audit.event_json(event)::text
@@ -75,7 +82,7 @@ from audit.event
 where event.id = %(id)s
 
 -- name: diff
-select field, before, after, changed
+select field, before::text, after::text, changed
 from audit.diff
 where event_id = %(id)s
 order by changed desc, field

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrail_web import chart
-from pgtrail_web.details import State, compare, printable, printable_json, short_changes
+from pgtrail_web.details import State, compare, parse_json, printable, printable_json, short_changes
 from pgtrail_web.errors import NotUnderstood
 from pgtrail_web.filters import Cursor, Filters, parse
 
@@ -61,12 +61,17 @@ def test_whatever_a_url_says_it_is_read_or_refused_in_a_sentence(pairs):
 
 @given(VALUES, VALUES, st.sampled_from(["INSERT", "UPDATE", "DELETE", "TRUNCATE"]))
 def test_a_comparison_has_every_value_of_both_sides(before, after, operation):
-    rows = compare([{"field": "config", "before": before, "after": after, "changed": before != after}], operation)
+    rows = list(compared(before, after, operation, changed=before != after))
     shown = "\n".join(text for row in rows for text in (row.name, row.before, row.after) if text is not None)
     for side, there in ((before, operation != "INSERT"), (after, operation in ("INSERT", "UPDATE"))):
         for text in strings_of(side) if there else ():
             assert printable(text) in shown or printable(json.dumps(text, ensure_ascii=False)) in shown or text == ""
     assert shown.replace("\n", "").isprintable()
+
+
+def compared(before, after, operation="UPDATE", *, changed=True):
+    texts = {"before": json.dumps(before, ensure_ascii=False), "after": json.dumps(after, ensure_ascii=False)}
+    return compare([{"field": "config", "changed": changed} | texts], operation)
 
 
 def strings_of(value):
@@ -79,7 +84,7 @@ def strings_of(value):
 def test_unequal_parts_of_json_are_marked_and_equal_ones_are_not():
     before = {"limits": {"rpm": 60, "tpm": 1}, "rules": [{"id": 1}], "gone": 1}
     after = {"limits": {"rpm": 120, "tpm": 1}, "rules": [{"id": 1}, {"id": 2}], "new": "x"}
-    rows = compare([{"field": "config", "before": before, "after": after, "changed": True}], "UPDATE")
+    rows = compared(before, after)
     assert [(row.name, row.depth, row.state) for row in rows] == [
         ("config", 0, State.CHANGED), ("gone", 1, State.REMOVED), ("limits", 1, State.CHANGED), ("rpm", 2, State.CHANGED),
         ("tpm", 2, State.SAME), ("new", 1, State.ADDED), ("rules", 1, State.CHANGED), ("[0]", 2, State.SAME), ("id", 3, State.SAME),
@@ -91,9 +96,30 @@ def test_json_that_is_deeper_than_anybody_reads_is_shown_whole():
     deep = "end"
     for _ in range(50):
         deep = {"k": deep}
-    rows = compare([{"field": "f", "before": deep, "after": None, "changed": True}], "DELETE")
+    rows = list(compared(deep, None, "DELETE"))
     assert len(rows) < 20
     assert "end" in rows[-1].before
+
+
+NUMBERS = st.from_regex(r"-?(0|[1-9][0-9]{0,400})(\.[0-9]{1,400})?", fullmatch=True)
+
+
+@given(NUMBERS, NUMBERS | st.sampled_from(["true", "false", '"1"', '"0"']))
+def test_numbers_are_shown_and_compared_as_they_are_written(before, after):
+    fields = [{"field": "f", "before": f'{{"n": {before}}}', "after": f'{{"n": {after}}}', "changed": True}]
+    _, number = compare(fields, "UPDATE")
+    assert number.before == before
+    assert (number.state is State.SAME) == (before == after)
+
+
+@pytest.mark.parametrize(
+    "text", ["1" * 5000, f"1e{'9' * 5}", "[" * 5000 + "]" * 5000, '{"a":' * 3000 + "1" + "}" * 3000]
+)
+def test_json_that_python_can_not_read_is_shown_as_it_is_written(text):
+    (row,) = compare([{"field": "f", "before": "1", "after": text, "changed": True}], "UPDATE")
+    assert row.after == text
+    ((change,), _) = short_changes({"f": {"before": None, "after": parse_json(text)}}, "UPDATE")
+    assert change.after.startswith(text[:50])
 
 
 @given(st.text(max_size=200))

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pgtrail_web.access import ALL_ORGANIZATIONS
     from pgtrail_web.page import app
 
-__all__ = ["app"]
+__all__ = ["ALL_ORGANIZATIONS", "app"]
 
 
 def __getattr__(name: str) -> Any:
@@ -14,4 +15,8 @@ def __getattr__(name: str) -> Any:
         from pgtrail_web.page import app
 
         return app
+    if name == "ALL_ORGANIZATIONS":
+        from pgtrail_web.access import ALL_ORGANIZATIONS
+
+        return ALL_ORGANIZATIONS
     raise AttributeError(name)

@@ -4,9 +4,10 @@ import hmac
 import inspect
 import secrets
 from collections.abc import Awaitable, Callable, Collection
+from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
 from typing import Protocol
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from itsdangerous import BadSignature, Signer, TimestampSigner
 from starlette.requests import Request
@@ -18,8 +19,18 @@ from pgtrail_web.viewer import UTC, Viewer
 SESSION_SECONDS = 12 * 3600
 ZONE_COOKIE = "pgtrail_zone"
 
-Named = Callable[[Request], str | None] | Callable[[Request], Awaitable[str | None]]
-"""What an app that carries the page says of a request."""
+Named = Callable[[Request], object] | Callable[[Request], Awaitable[object]]
+"""What an app that carries the page says of a request: an id, as text or as anything that becomes one; None: nobody."""
+
+
+class Every(Enum):
+    """More than one."""
+
+    ORGANIZATION = "every organization"
+
+
+ALL_ORGANIZATIONS = Every.ORGANIZATION
+"""What an app says of a request that may see all that the database role may see."""
 
 
 class Access(Protocol):
@@ -39,7 +50,8 @@ class Access(Protocol):
 class Carried:
     """As a part of an app that has let the viewer in itself.
 
-    :param org: the organization that is shown to a request; None: all that the database role may see.
+    :param org: the organization that is shown to a request, or ALL_ORGANIZATIONS; nothing is shown where it gives None.
+        Not given at all: all that the database role may see.
     :param actor: who it is, for the log.
     """
 
@@ -51,10 +63,16 @@ class Carried:
 
     async def viewer(self, request: Request) -> Viewer:
         """What the app says, which may itself refuse by an exception of its own."""
-        org = await _named(self._org, request)
-        if self._org is not None and org == "":
+        org = ALL_ORGANIZATIONS if self._org is None else await _said(self._org, request)
+        if org in (None, ""):
             raise NotAllowed("No organization is named for you.")
-        return Viewer(org, await _named(self._actor, request), peer(request), agent(request), zone(request))
+        actor = await _said(self._actor, request) if self._actor else None
+        return Viewer(
+            # (An id may well be a UUID.)
+            None if org is ALL_ORGANIZATIONS else _text(str(org)),
+            None if actor is None else _text(str(actor)),
+            peer(request), agent(request), zone(request),
+        )  # fmt: skip
 
 
 class Local:
@@ -96,15 +114,33 @@ class Proxied:
         # Two: one of them is not the proxy's.
         if len(names) != 1 or not names[0].strip():
             raise NotAllowed("The proxy does not say who you are.", f"It has to set {self._header}, once.")
-        forwarded = request.headers.get("x-forwarded-for", "").rsplit(",", 1)[-1].strip()
-        return Viewer(self._org, names[0].strip()[:500], _address(forwarded) or address, agent(request), zone(request))
+        # The last one of the last line is what the proxy itself has added.
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rsplit(",", 1)[-1].strip()
+        actor = _text(_decoded(names[0].strip())[:500])
+        return Viewer(self._org, actor, _address(forwarded) or address, agent(request), zone(request))
 
 
-async def _named(name: Named | None, request: Request) -> str | None:
-    if name is None:
-        return None
+async def _said(name: Named, request: Request) -> object:
     said = name(request)
     return await said if inspect.isawaitable(said) else said
+
+
+def _text(text: str) -> str:
+    """What Postgres takes as a text.
+
+    :raises NotAllowed: it is none.
+    """
+    if "\x00" in text or text.encode(errors="replace") != text.encode(errors="ignore"):
+        raise NotAllowed("Your name or your organization's is no text.")
+    return text
+
+
+def _decoded(header: str) -> str:
+    """A header as it was meant: UTF-8, where it is."""
+    try:
+        return header.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return header
 
 
 def peer(request: Request) -> str | None:
@@ -114,7 +150,8 @@ def peer(request: Request) -> str | None:
 
 def _address(text: str) -> str | None:
     try:
-        return str(ip_address(text))
+        # (Without the zone of a link-local one, which Postgres doesn't know.)
+        return str(ip_address(text.partition("%")[0]))
     except ValueError:
         return None
 
@@ -143,7 +180,7 @@ class Token:
 
     def redeem(self, candidate: str) -> bool:
         """Whether it is the one; then it is used up."""
-        if not hmac.compare_digest(candidate.encode(), self._token.encode()):
+        if not hmac.compare_digest(candidate.encode(errors="replace"), self._token.encode()):
             return False
         self._renew()
         return True
@@ -179,12 +216,16 @@ class Sessions:
             _cookie_name(request),
             self._cookies.sign(session or new_session()).decode(),
             max_age=self._seconds,
-            path=request.scope.get("root_path") or "/",
+            path=base_of(request) or "/",
             secure=is_https(request),
             httponly=True,
             # A link in a mail or a chat leads here; a form from elsewhere does not.
             samesite="lax",
         )
+
+    def end(self, request: Request, response: Response) -> None:
+        """Take it from the browser."""
+        response.delete_cookie(_cookie_name(request), path=base_of(request) or "/")
 
     def form_token(self, session: str) -> str:
         """What a form of this session carries."""
@@ -206,6 +247,11 @@ class Sessions:
 def new_session() -> str:
     """An id that nobody guesses."""
     return secrets.token_urlsafe(16)
+
+
+def base_of(request: Request) -> str:
+    """The path that the page is mounted at, as it stands in a URL; without a slash at its end."""
+    return quote(request.scope.get("root_path", "").rstrip("/"))
 
 
 def is_https(request: Request) -> bool:

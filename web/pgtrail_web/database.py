@@ -44,7 +44,17 @@ class Database:
             conninfo,
             **{"application_name": APPLICATION, "connect_timeout": "4"} | {k: v for k, v in given.items() if v},
         )
-        self._pool = AsyncConnectionPool(
+        self._pool: AsyncConnectionPool[Connection] | None = None
+
+    async def _opened(self) -> AsyncConnectionPool[Connection]:
+        # (At the first use: a part of another app hears nothing of that one's start.)
+        if self._pool is None:
+            self._pool = self._made()
+        await self._pool.open()
+        return self._pool
+
+    def _made(self) -> AsyncConnectionPool[Connection]:
+        return AsyncConnectionPool(
             self.conninfo,
             connection_class=Connection,
             # Prepared statements are lost behind a transaction pooler.
@@ -59,7 +69,9 @@ class Database:
 
     async def close(self) -> None:
         """Close all connections; the next use opens others."""
-        await self._pool.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     @asynccontextmanager
     async def session(
@@ -70,9 +82,8 @@ class Database:
         :param milliseconds: after which a statement is given up; 0: never.
         """
         try:
-            # A part of another app hears nothing of that one's start.
-            await self._pool.open()
-            async with self._pool.connection() as connection, connection.transaction():
+            pool = await self._opened()
+            async with pool.connection() as connection, connection.transaction():
                 await connection.execute(query("read_only" if not writing else "read_committed"))
                 await self._become(connection, viewer, milliseconds)
                 yield connection

@@ -1,10 +1,12 @@
 """Where events go: how each destination fares, and what an admin can do about it. No secret is read here."""
 
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from pgtrail_web.access import base_of
 from pgtrail_web.database import query, read_frame, rows
 from pgtrail_web.errors import NotAllowed, NotFound, PageError
 from pgtrail_web.viewer import Viewer
@@ -46,7 +48,7 @@ async def act(page: "Page", request: Request, viewer: Viewer) -> Response:
             await connection.execute(query("redrive"), {"name": name, "reason": str(form.get("reason", "")).strip()})
     if verb == "test":
         return await _tested(page, request, viewer, name)
-    return RedirectResponse(f"{request.scope.get('root_path', '')}/destinations/{name}", 303)
+    return RedirectResponse(f"{base_of(request)}/destinations/{quote(name, safe='')}", 303)
 
 
 async def _tested(page: "Page", request: Request, viewer: Viewer, name: str) -> Response:

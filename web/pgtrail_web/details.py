@@ -1,17 +1,20 @@
 """What people read: what changed as a line and field by field, how far something is behind."""
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import zip_longest
 from typing import Any
+
+import simplejson
 
 REDACTED = "[redacted]"
 LONGEST_VALUE = 60
 """Characters of a value in a list; the event itself has it whole."""
 MOST_FIELDS = 4
 """Fields of a created or deleted row that a list mentions."""
+MOST_CHANGED = 12
+"""The same of a row that changed."""
 LONGEST_UNFOLDED = 240
 DEEPEST = 12
 """Levels of JSON that are compared field by field; below, whole values are."""
@@ -54,40 +57,71 @@ class Row:
     has_children: bool = False
 
 
+class Literal(simplejson.RawJSON):  # type: ignore[misc]
+    """A part of JSON that stays as it is written: a number, which as a float would be another one."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and other.encoded_json == self.encoded_json
+
+    def __hash__(self) -> int:
+        return hash(self.encoded_json)
+
+
+def parse_json(text: str | None) -> Any:
+    """A JSON document that Postgres has written; None: SQL's null. What is nested too deep stays a literal."""
+    if text is None:
+        return None
+    try:
+        return simplejson.loads(text, parse_int=Literal, parse_float=Literal)
+    except RecursionError:
+        return Literal(text)
+
+
+def _written(value: Any, **options: Any) -> str:
+    return str(simplejson.dumps(value, ensure_ascii=False, **options))
+
+
 def value(value: Any, *, limit: int | None = None) -> str:
     """A JSON value as people read it: a string bare, unless it would read as something else."""
-    shown = value if isinstance(value, str) and not _reads_as_json(value) else json.dumps(value, ensure_ascii=False)
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else _written(value)
     shown = printable(shown)
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def printable(text: str) -> str:
     """The text with its control characters escaped: what a database holds must not steer who reads it."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def printable_json(text: str) -> str:
     """A JSON document that says the same, with what can't be seen escaped as JSON does."""
-    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
+    return "\n".join(
+        line if line.isprintable() else "".join(c if c.isprintable() else simplejson.dumps(c)[1:-1] for c in line)
+        for line in text.split("\n")
+    )
 
 
 def _reads_as_json(text: str) -> bool:
     """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
+        simplejson.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
         return not text
+    except RecursionError:
+        pass
     return True
 
 
 def short_changes(details: Details | None, operation: str | None) -> tuple[list[Change], int]:
     """What changed, for one line; of a row that came or went its first fields, and how many more there are."""
     fields = sorted((details or {}).items())
-    if operation == "UPDATE":
-        return [_change(field, change, operation) for field, change in fields], 0
-    telling = [(field, change) for field, change in fields if _tells_something(field, change)]
-    shown = [_change(field, change, operation) for field, change in telling[:MOST_FIELDS]]
-    return shown, len(telling) - len(shown)
+    most = MOST_CHANGED
+    if operation != "UPDATE":
+        fields, most = [(field, change) for field, change in fields if _tells_something(field, change)], MOST_FIELDS
+    shown = [_change(field, change, operation) for field, change in fields[:most]]
+    return shown, len(fields) - len(shown)
 
 
 def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
@@ -104,14 +138,12 @@ def _change(field: str, change: Mapping[str, Any], operation: str | None) -> Cha
     return Change(printable(field), value(before, limit=LONGEST_VALUE), value(after, limit=LONGEST_VALUE))
 
 
-def compare(fields: Sequence[Mapping[str, Any]], operation: str | None) -> list[Row]:
-    """The fields of audit.diff as rows; JSON values that changed are compared field by field."""
-    rows: list[Row] = []
+def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Iterator[Row]:
+    """The fields of audit.diff, their values as JSON texts, as rows; JSON values are compared field by field."""
     for field in fields:
-        before = _NOTHING if operation == "INSERT" else field["before"]
-        after = _NOTHING if operation in ("DELETE", "TRUNCATE") else field["after"]
-        rows.extend(_compared(field["field"], before, after, 0, changed=field["changed"]))
-    return rows
+        before = _NOTHING if operation == "INSERT" else parse_json(field["before"])
+        after = _NOTHING if operation in ("DELETE", "TRUNCATE") else parse_json(field["after"])
+        yield from _compared(field["field"], before, after, 0, changed=field["changed"])
 
 
 def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
@@ -150,9 +182,9 @@ def _side(side: Any) -> str | None:
     if side is _NOTHING:
         return None
     if isinstance(side, dict | list) and side:
-        text = json.dumps(side, ensure_ascii=False)
+        text = _written(side)
         if len(text) > LONGEST_VALUE:
-            return "\n".join(map(printable, json.dumps(side, ensure_ascii=False, indent=2).split("\n")))
+            return "\n".join(map(printable, _written(side, indent=2).split("\n")))
     return value(side)
 
 

@@ -65,12 +65,16 @@ MISSING_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
 """SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
 
 
+UNREADABLE_STATES = {"22003", "22007", "22008", "22021", "2201B", "22023", "22P02", "22P05"}
+"""SQLSTATEs of texts that are no number, no time, no regular expression, no text."""
+
+
 def from_database(error: psycopg.Error) -> PageError:
     """A foreign error as one of ours, without anything that could be a secret of the connection."""
     state = error.sqlstate or ""
     message = error.diag.message_primary or ""
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return TooSlow(hint="Choose a shorter time or fewer filters.")
+        return TooSlow(hint="Choose a shorter time, or one resource or actor.")
     if isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         return NotAllowed(
             "This server is read-only.", "An export and a change are recorded: open the page of the primary."
@@ -83,7 +87,7 @@ def from_database(error: psycopg.Error) -> PageError:
     if state in MISSING_STATES:
         return PageError("This database has no pgtrail, or another version of it.", "Run: pgtrail migrate")
     # What a person entered: a rule of ours, or a value that Postgres can't read.
-    if state.startswith(("PT", "22")):
+    if state.startswith("PT") or state in UNREADABLE_STATES or (isinstance(error, psycopg.DataError) and not state):
         return NotUnderstood(f"{message[:1].upper()}{message[1:]}.", error.diag.message_hint)
     if not state or state.startswith(("08", "53", "57")) or isinstance(error, PoolTimeout | PoolClosed):
         return DatabaseAway(

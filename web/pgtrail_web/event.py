@@ -1,5 +1,6 @@
 """One event: what changed field by field, who really wrote it, its seal, its neighbours."""
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from psycopg.rows import DictRow
@@ -14,6 +15,11 @@ from pgtrail_web.viewer import Viewer
 if TYPE_CHECKING:
     from pgtrail_web.page import Page
 
+MOST_FIELDS = 2_000
+"""Rows of the comparison; what is cut off the file has."""
+LONGEST_JSON = 200_000
+"""Characters of JSON that stand in the page itself."""
+
 
 async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
     """The event's page; with ``verify`` in the query its seal is computed anew."""
@@ -21,7 +27,8 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
         event = await _event(connection, request)
         problems = await rows(connection, "check_event", id=event["id"]) if "verify" in request.query_params else None
         key = {name: event[name] for name in ("resource_id", "resource_type", "occurred_at", "id")}
-        fields = compare(await rows(connection, "diff", id=event["id"]), event["operation"])
+        found = compare(await rows(connection, "diff", id=event["id"]), event["operation"])
+        fields = list(islice(found, MOST_FIELDS))
         states = {field.state for field in fields}
         return page.render(
             request,
@@ -30,9 +37,10 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             viewer=viewer,
             event=event,
             problems=problems,
-            json=printable_json(event["json"]),
+            json=printable_json(event["json"]) if len(event["json"]) <= LONGEST_JSON else None,
             neighbours=await row(connection, "neighbours", **key),
             fields=fields,
+            has_more=next(found, None) is not None,
             can_hide=State.SAME in states and len(states) > 1,
             longest_unfolded=LONGEST_UNFOLDED,
         )

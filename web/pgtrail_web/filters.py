@@ -14,7 +14,9 @@ DEFAULT_RANGE = "30d"
 CUSTOM = "custom"
 SIZES = (50, 200, 1000)
 LONGEST_TEXT = 500
+LONGEST_ID = 20_000
 
+_EXACT = {"actor_type", "actor_id", "resource_type", "resource_id"}
 _WORDS = {"Text": "words", "Action": "action", "Actor": "actor", "Resource": "resource", "Organization": "org"}
 """What can be typed, by its label."""
 
@@ -155,11 +157,13 @@ def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
 
     :raises NotUnderstood: a value makes no sense.
     """
-    pairs = [(name, value.strip()) for name, value in parameters]
+    # (An id or a type is what it is; what a person types may have a space at an end.)
+    pairs = [(name, value if name in _EXACT else value.strip()) for name, value in parameters]
     given = {name: value for name, value in pairs if value}
     for name, value in given.items():
-        if len(value) > LONGEST_TEXT * (40 if name.endswith("_id") else 1) or "\x00" in value:
-            raise NotUnderstood(f"{name} is longer than {LONGEST_TEXT} characters, or no text.", "Write less.")
+        longest = LONGEST_ID if name in _EXACT else LONGEST_TEXT
+        if len(value) > longest or "\x00" in value:
+            raise NotUnderstood(f"{name} is longer than {longest:,} characters, or no text.", "Write less.")
     preset = _one_of(given, "range", (*RANGES, CUSTOM), CUSTOM if given.keys() & {"from", "to"} else DEFAULT_RANGE)
     # Without a script, a form sends its days with a preset too.
     first, last = (_day(given, name) if preset == CUSTOM else None for name in ("from", "to"))

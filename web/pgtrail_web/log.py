@@ -12,7 +12,7 @@ from starlette.responses import Response
 
 from pgtrail_web import chart
 from pgtrail_web.database import Connection, read_frame, row, rows
-from pgtrail_web.details import short_changes
+from pgtrail_web.details import LONGEST_VALUE, parse_json, short_changes
 from pgtrail_web.filters import RANGES, SIZES, Cursor, Filters, parse
 from pgtrail_web.viewer import Viewer
 
@@ -92,11 +92,11 @@ async def _found(connection: Connection, filters: Filters, wanted: str) -> dict[
         "before_id": filters.before.event_id if filters.before else None,
         "look_at": LOOK_AT_TEXTS if filters.words else LOOK_AT,
     }
-    events = await rows(connection, "search", **look, most=filters.size + 1)
+    events = await rows(connection, "search", **look, most=filters.size + 1, longest=LONGEST_VALUE + 1)
     more = len(events) > filters.size
     events = events[: filters.size]
     for event in events:
-        event["changes"], event["more_changes"] = short_changes(event["details"], event["operation"])
+        event["changes"], event["more_changes"] = short_changes(parse_json(event["details"]), event["operation"])
     last = events[-1] if more else None
     older = Cursor(last["microseconds"], last["id"]) if last else None
     horizon = None if more else await row(connection, "horizon", **look)

@@ -7,7 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
+from starlette.datastructures import FormData, MutableHeaders
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -16,10 +16,10 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgtrail_web import destinations, event, export, live, log
-from pgtrail_web.access import Access, Carried, Named, Sessions, Token, new_session
+from pgtrail_web.access import Access, Carried, Named, Sessions, Token, base_of, new_session
 from pgtrail_web.database import Database
 from pgtrail_web.details import behind, printable
-from pgtrail_web.errors import DatabaseAway, NotAllowed, NotFound, PageError
+from pgtrail_web.errors import DatabaseAway, NotAllowed, NotFound, NotUnderstood, PageError
 from pgtrail_web.filters import Filters
 from pgtrail_web.live import Listener
 from pgtrail_web.viewer import Viewer
@@ -50,20 +50,23 @@ class Page:
     database: Database
     access: Access
     sessions: Sessions
-    listener: Listener
     token: Token | None = None
     tester: Tester | None = None
     exports: export.Running = field(default_factory=export.Running)
     templates: Environment = field(default_factory=lambda: _templates())
+
+    def __post_init__(self) -> None:
+        self.listener = Listener(self.database.conninfo)
 
     def render(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page out of a template."""
         session = request.state.session
         categories = values["frame"]["categories"] if "frame" in values else []
         text = self.templates.get_template(template).render(
-            base=request.scope.get("root_path", "").rstrip("/"),
+            base=base_of(request),
             path=request.url.path,
             form_token=self.sessions.form_token(session) if session else "",
+            can_sign_out=self.access.needs_session,
             colours={category["name"]: (1 + place) % COLOURS for place, category in enumerate(categories)},
             **values,
         )
@@ -104,14 +107,19 @@ def app(
     audit_reader), confined to the organization of ``org`` by row-level security.
 
     :param dsn: as libpq takes it; what it leaves out libpq's own variables say.
-    :param org: gives a request's organization, or None: all of them. Plain or async; an exception of its own refuses.
+    :param org: gives a request's organization, or ALL_ORGANIZATIONS. Plain or async; None, or an exception of its own,
+        refuses.
     :param actor: gives who it is, as the log has it when they export; None: the database role.
     :param secret: signs the session's cookie and forms. Give one where several processes serve the page.
     :param access, sessions, token, tester: what ``pgtrail page`` puts in their place.
     """
-    page = Page(
-        Database(dsn), access or Carried(org, actor), sessions or Sessions(secret), Listener(dsn), token, tester
-    )
+    page = Page(Database(dsn), access or Carried(org, actor), sessions or Sessions(secret), token, tester)
+
+    async def broken(request: Request, _: Exception) -> Response:
+        request.state.session = None
+        response = _error_page(page, request, PageError(hint="Whoever runs it finds the reason in its log."))
+        response.headers.update(HEADERS)
+        return response
 
     def route(path: str, handler: Handler, *methods: str) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -137,11 +145,13 @@ def app(
             route("/destinations/{name}", destinations.show),
             route("/destinations/{name}/{verb}", destinations.act, "POST"),
             route("/sign-in", _sign_in, "POST"),
+            route("/sign-out", _sign_out, "POST"),
             Mount("/static", StaticFiles(packages=[("pgtrail_web", "static")])),
             route("/{path:path}", _nothing),
         ],
         middleware=[Middleware(Guarded)],
         lifespan=lifespan,
+        exception_handlers={Exception: broken},
     )
 
 
@@ -180,14 +190,13 @@ class Guarded:
 
 
 async def _admitted(page: Page, handler: Handler, request: Request, session: str | None) -> Response:
-    if page.token is not None and "token" in request.query_params:
+    if page.token is not None and request.method == "GET" and "token" in request.query_params:
         return _redeemed(page, request, request.query_params["token"], session)
     if page.access.needs_session and session is None and handler is not _sign_in:
         raise NotSignedIn
     viewer = await page.access.viewer(request)
     if request.method == "POST" and handler is not _sign_in:
-        form = await request.form(max_files=0, max_fields=100)
-        page.sessions.check_form(session, form.get("csrf"))
+        page.sessions.check_form(session, (await _form(request)).get("csrf"))
     return await handler(page, request, viewer)
 
 
@@ -196,24 +205,41 @@ class NotSignedIn(NotAllowed):
 
 
 def _redeemed(page: Page, request: Request, token: str, session: str | None) -> Response:
-    # Whoever is in already may follow the old address again.
-    if session is None and not (page.token and page.token.redeem(token)):
+    fits = page.token is not None and page.token.redeem(token)
+    # Whoever is in already may follow the old address again; that makes their session no longer.
+    if session is None and not fits:
         raise NotSignedIn("This token is wrong, or has been used.")
     response = RedirectResponse(str(request.url.remove_query_params("token").replace(scheme="", netloc="")), 303)
-    page.sessions.begin(request, response, session)
+    if session is None:
+        page.sessions.begin(request, response)
     return response
 
 
 async def _sign_in(page: Page, request: Request, _viewer: Viewer) -> Response:
     """A token that was typed in."""
-    form = await request.form(max_files=0, max_fields=10)
+    form = await _form(request)
     if page.token is None:
         raise NotFound
     if not page.token.redeem(str(form.get("token", "")).strip()):
         raise NotSignedIn("This token is wrong, or has been used.")
-    response = RedirectResponse(f"{request.scope.get('root_path', '')}/", 303)
+    response = RedirectResponse(f"{base_of(request)}/", 303)
     page.sessions.begin(request, response)
     return response
+
+
+async def _sign_out(page: Page, request: Request, _viewer: Viewer) -> Response:
+    if page.token is None:
+        raise NotFound
+    response = page.render(request, "sign_in.html", error="You have signed out.")
+    page.sessions.end(request, response)
+    return response
+
+
+async def _form(request: Request) -> FormData:
+    try:
+        return await request.form(max_files=0, max_fields=100)
+    except UnicodeError as error:
+        raise NotUnderstood("This form is no text.", "Send it as UTF-8.") from error
 
 
 async def _nothing(_page: Page, _request: Request, _viewer: Viewer) -> Response:

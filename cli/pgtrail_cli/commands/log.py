@@ -17,6 +17,7 @@ from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
 from pgtrail_cli.render import console, local_time, plain_table, printable, short_details, value
+from pgtrail_web.details import LONGEST_VALUE, parse_json
 
 FOLLOW_SECONDS = 1.0
 """The longest time without a look: a notification is a hint, not a promise."""
@@ -98,7 +99,9 @@ def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, .
         return []
     times = [moment for _, moment in found]
     ids = [event_id for event_id, _ in found]
-    rows = connection.execute(QUERIES[query], {"ids": ids, "first": min(times), "last": max(times)})
+    rows = connection.execute(
+        QUERIES[query], {"ids": ids, "first": min(times), "last": max(times), "longest": LONGEST_VALUE + 1}
+    )
     by_id = {row[0]: row for row in rows}
     return [by_id[event_id] for event_id in ids if event_id in by_id]
 
@@ -117,11 +120,12 @@ def _print_table(connection: Connection, found: Found) -> None:
             Text(printable(actor or "")),
             Text(printable(resource or "")),
         )
+        told = short_details(parse_json(details), operation)
         if narrow:
             screen.print(Text("  ").join(cells))
-            screen.print(Padding(short_details(details, operation), (0, 0, 0, 4)))
+            screen.print(Padding(told, (0, 0, 0, 4)))
         else:
-            table.add_row(*cells, short_details(details, operation))
+            table.add_row(*cells, told)
     if table.row_count:
         screen.print(table)
 
@@ -213,6 +217,6 @@ def _diff(fields: Sequence[tuple[Any, ...]], operation: str | None) -> Table:
         table.add_row(
             Text("●" if changed else " ", style="yellow"),
             Text(printable(field), style="bold" if changed else "dim"),
-            *(Text(value(values[name]), style=style if changed else "dim") for name, style in shown),
+            *(Text(value(parse_json(values[name])), style=style if changed else "dim") for name, style in shown),
         )
     return table

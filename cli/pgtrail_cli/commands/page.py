@@ -82,6 +82,9 @@ def page(
             f"on {host} tokens would travel in the clear. "
             "Serve 127.0.0.1 behind a proxy, or give --tls-cert and --tls-key."
         )
+    if root_path and not root_path.startswith("/"):
+        raise click.UsageError(f"--root-path begins with a slash: /{root_path}")
+    root_path = root_path.rstrip("/")
     with open_connection(dsn) as connection:
         try:
             connection.execute(QUERIES["page_role"], {"org": org})
@@ -123,7 +126,7 @@ def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Pat
             yield
 
     app = Starlette(
-        routes=[Route("/", to_audit), Mount(MOUNTED_AT, audit)],
+        routes=[Route("/", to_audit), Route(MOUNTED_AT, to_audit), Mount(MOUNTED_AT, audit)],
         lifespan=lifespan,
     )
     config = uvicorn.Config(

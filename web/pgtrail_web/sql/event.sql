@@ -2,7 +2,7 @@ select
     event.id,
     to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
     audit.rfc3339(event.occurred_at) as utc_time,
-    event.occurred_at,
+    event.occurred_at::text as occurred_at,
     event.action,
     event.category,
     coalesce(category.label, event.category) as category_label,

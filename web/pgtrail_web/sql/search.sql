@@ -21,22 +21,22 @@ found as materialized (
     ) as newest
 )
 select
-    log.id,
-    to_char(log.occurred_at, 'YYYY-MM-DD HH24:MI:SS') as local_time,
-    audit.rfc3339(log.occurred_at) as utc_time,
-    log.action,
-    log.category,
-    log.actor,
-    log.actor_type,
-    log.actor_id,
-    log.resource,
-    log.resource_type,
-    log.resource_id,
-    log.details,
-    log.operation,
-    (extract(epoch from log.occurred_at) * 1000000)::bigint as microseconds
-from audit.log
-where log.id = any (array(select found.id from found))
-    and log.occurred_at >= (select min(found.occurred_at) from found)
-    and log.occurred_at <= (select max(found.occurred_at) from found)
-order by log.occurred_at desc, log.id desc
+    event.id,
+    to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS') as local_time,
+    audit.rfc3339(event.occurred_at) as utc_time,
+    event.action,
+    event.category,
+    coalesce(event.actor_label, event.actor_id) as actor,
+    event.actor_type,
+    event.actor_id,
+    coalesce(event.resource_label, event.resource_id) as resource,
+    event.resource_type,
+    event.resource_id,
+    audit.short_details(event.before, event.after, event.changed, %(longest)s::integer)::text as details,
+    event.operation,
+    (extract(epoch from event.occurred_at) * 1000000)::bigint as microseconds
+from audit.event
+where event.id = any (array(select found.id from found))
+    and event.occurred_at >= (select min(found.occurred_at) from found)
+    and event.occurred_at <= (select max(found.occurred_at) from found)
+order by event.occurred_at desc, event.id desc
