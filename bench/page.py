@@ -64,7 +64,7 @@ def fill(connection: psycopg.Connection, dsn: str, events: int) -> None:
             for month in select generate_series(date_trunc('month', now()) - interval '24 months', date_trunc('month', now()) - interval '1 month', '1 month')
             loop
                 name := 'event_' || to_char(month, 'YYYY_MM');
-                execute format('create table audit.%I (like audit.event including defaults including constraints)', name);
+                execute format('create table audit.%I (like audit.event including defaults including constraints including generated)', name);
                 execute format('alter table audit.%I owner to audit_owner', name);
                 perform audit.attach_partition(name, month, month + interval '1 month');
             end loop;

@@ -35,6 +35,9 @@ begin
     then
         return false;
     end if;
+    -- (What is generated is not there yet.)
+    becomes.actor_hash := was.actor_hash;
+    becomes.resource_hash := was.resource_hash;
     becomes.actor_id := was.actor_id;
     becomes.actor_label := was.actor_label;
     becomes.actor_ip := was.actor_ip;
@@ -198,7 +201,7 @@ begin
     loop
         continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month');
         execute format(
-            'create table audit.%1$I (like audit.event including defaults including constraints)',
+            'create table audit.%1$I (like audit.event including defaults including constraints including generated)',
             'event_' || to_char(month_begins, 'YYYY_MM')
         );
         perform audit.attach_partition(

@@ -50,6 +50,39 @@ $$;
 comment on function audit.cut_value(jsonb, integer) is
     'The value, or if it is longer than so many characters the beginning of its text.';
 
+create or replace function audit.changed_parts(field text, before jsonb, after jsonb)
+returns table (name text, was jsonb, becomes jsonb)
+language sql
+immutable
+parallel safe
+as $$
+    with recursive part as (
+        select field as name, before as was, after as becomes, 0 as depth
+        union all
+        select part.name || '.' || member.key, part.was -> member.key, part.becomes -> member.key, part.depth + 1
+        from part
+        cross join lateral (
+            select pg_catalog.jsonb_object_keys(case pg_catalog.jsonb_typeof(part.was) when 'object' then part.was end)
+            union
+            select pg_catalog.jsonb_object_keys(case pg_catalog.jsonb_typeof(part.becomes) when 'object' then part.becomes end)
+        ) as member (key)
+        where pg_catalog.jsonb_typeof(part.was) = 'object'
+            and pg_catalog.jsonb_typeof(part.becomes) = 'object'
+            and part.depth < 12
+            and part.was -> member.key is distinct from part.becomes -> member.key
+    )
+    select part.name, part.was, part.becomes
+    from part
+    where pg_catalog.jsonb_typeof(part.was) is distinct from 'object'
+        or pg_catalog.jsonb_typeof(part.becomes) is distinct from 'object'
+        -- What differs in it is redacted, or too deep.
+        or part.was is not distinct from part.becomes
+        or part.depth = 12
+$$;
+
+comment on function audit.changed_parts(text, jsonb, jsonb) is
+    'What differs between two values: within objects only the members that do, to a depth of 12, named `config.limits.rpm`.';
+
 create or replace function audit.short_details(before jsonb, after jsonb, changed text[], longest integer)
 returns jsonb
 language sql
@@ -57,16 +90,17 @@ immutable
 parallel safe
 as $$
     select pg_catalog.jsonb_object_agg(
-        name,
+        part.name,
         pg_catalog.jsonb_build_object(
-            'before', audit.cut_value(before -> name, longest), 'after', audit.cut_value(after -> name, longest)
+            'before', audit.cut_value(part.was, longest), 'after', audit.cut_value(part.becomes, longest)
         )
     )
-    from audit.told_fields(before, after, changed) as name
+    from audit.told_fields(before, after, changed) as field
+    cross join lateral audit.changed_parts(field, before -> field, after -> field) as part
 $$;
 
 comment on function audit.short_details(jsonb, jsonb, text[], integer) is
-    'audit.details() for a list: no value is longer than so many characters.';
+    'audit.details() for a list: of objects only the members that changed, and no value longer than so many characters.';
 
 create or replace view audit.log
 with (security_invoker = true) as

@@ -18,8 +18,7 @@ as $$
         and (
             wanted.actor_id is null
             or (
-                -- (What the index has.)
-                pg_catalog.hashtextextended(event.actor_id, 0) = pg_catalog.hashtextextended(wanted.actor_id, 0)
+                event.actor_hash = pg_catalog.hashtextextended(wanted.actor_id, 0)
                 and event.actor_id = wanted.actor_id
                 and event.actor_type = wanted.actor_type
             )
@@ -27,7 +26,7 @@ as $$
         and (
             wanted.resource_id is null
             or (
-                pg_catalog.hashtextextended(event.resource_id, 0) = pg_catalog.hashtextextended(wanted.resource_id, 0)
+                event.resource_hash = pg_catalog.hashtextextended(wanted.resource_id, 0)
                 and event.resource_id = wanted.resource_id
                 and event.resource_type = wanted.resource_type
             )
@@ -84,8 +83,9 @@ as $$
 declare
     visible text[] := audit.visible_orgs();
 begin
-    -- Row-level security decides; this lets the planner go by organization.
-    if visible is not null then
+    -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
+    -- actor: an organization that is named twice is taken for a small one.)
+    if visible is not null and wanted.resource_id is null and wanted.actor_id is null then
         wanted.orgs := array(
             select org from unnest(visible) as org where wanted.orgs is null or org = any (wanted.orgs)
         );
@@ -140,7 +140,20 @@ begin
     if most is null then
         return;
     end if;
-    if wanted.orgs is null then
+    if wanted.resource_id is not null or wanted.actor_id is not null then
+        select event.occurred_at, event.id
+        into occurred_at, id
+        from audit.event
+        where (wanted.resource_id is null or event.resource_hash = hashtextextended(wanted.resource_id, 0))
+            -- (Of both, the one that has fewer events in general.)
+            and (wanted.resource_id is not null or event.actor_hash = hashtextextended(wanted.actor_id, 0))
+            and (wanted.since is null or event.occurred_at >= wanted.since)
+            and (wanted.until is null or event.occurred_at < wanted.until)
+            and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
+        order by event.occurred_at desc, event.id desc
+        offset most
+        limit 1;
+    elsif wanted.orgs is null then
         select event.occurred_at, event.id
         into occurred_at, id
         from audit.event
@@ -172,24 +185,30 @@ end
 $$;
 
 comment on function audit.horizon(audit.filter, timestamptz, bigint, integer) is
-    'How far back a look at so many events reaches (null: at all) before an event, or from the newest one, by time and organization alone; nulls: to the end.';
+    'How far back a look at so many events reaches (null: at all) before an event, or from the newest one: at those of one resource or actor, or else by time and organization alone; nulls: to the end.';
 
 create or replace function audit.has_index_of_its_own(wanted audit.filter)
 returns boolean
 language sql
 immutable
 as $$
-    select wanted.resource_id is not null
-        or wanted.actor_id is not null
-        or (
-            wanted.orgs is null and wanted.actors is null and wanted.resources is null and wanted.words is null
+    select wanted.actors is null
+        and wanted.resources is null
+        and wanted.words is null
+        and (
+            case
+                when wanted.resource_id is not null or wanted.actor_id is not null then
+                    (wanted.resource_id is null or wanted.actor_id is null)
+                    and wanted.orgs is null
+                    and wanted.categories is null
+                    and wanted.actions is null
+                else wanted.orgs is null or (wanted.categories is null and wanted.actions is null)
+            end
         )
-        or (wanted.categories is null and wanted.actions is null and wanted.actors is null and wanted.resources is null
-            and wanted.words is null)
 $$;
 
 comment on function audit.has_index_of_its_own(audit.filter) is
-    'Whether an index leads to the newest events that pass, however rare they are: one actor, one resource, categories and actions over all organizations, or nothing but time and organizations.';
+    'Whether an index leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
 
 create or replace function audit.newest(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
@@ -266,14 +285,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    horizon record;
+    horizon record := audit.horizon(wanted, null, null, most);
 begin
-    -- (One actor, one resource: from their own index, which bounds them by itself.)
-    if wanted.resource_id is null and wanted.actor_id is null then
-        horizon := audit.horizon(wanted, null, null, most);
-    else
-        select null::timestamptz as occurred_at, null::bigint as id into horizon;
-    end if;
     return query
     with considered as (
         select event.occurred_at, event.category

@@ -95,6 +95,7 @@ grant select on
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
+    audit.changed_parts(text, jsonb, jsonb),
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
     audit.moment(text), audit.check_category(text),

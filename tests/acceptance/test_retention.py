@@ -16,7 +16,7 @@ def aged(nemo):
     su.execute("set role audit_owner")
     for month in (1, 2):
         su.execute(
-            f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)"
+            f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints including generated)"
         )
         su.execute(
             f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"

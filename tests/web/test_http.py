@@ -13,6 +13,8 @@ import pytest
 from itsdangerous import TimestampSigner
 from tests.web.conftest import event_of, org_of, serving, terminate_pages
 
+from pgtrail_cli.demo.receiver import Receiver
+
 pytestmark = pytest.mark.any_server
 
 
@@ -205,6 +207,8 @@ def test_nothing_that_is_asked_breaks_it(client):
     for zone in ("Europe/Oslo", "nowhere", "'; select 1 --", "x" * 500, "../../etc/passwd"):
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
         assert client.get("/", headers={"cookie": f"{cookies}; pgtrail_zone={zone}"}).status_code == 200, zone
+    assert client.get("/live?after=5:1:/0").status_code == 400
+    assert client.get("/destinations/%00").status_code == 400
     for event in ("0", "-1", "x", "9" * 30, "evt_1 or 1=1", "%00"):
         assert client.get(f"/events/{event}").status_code == 404, event
     assert client.get("/live?after=nonsense").status_code == 400
@@ -257,12 +261,125 @@ def test_an_admin_pauses_resumes_and_tests_a_destination_and_it_is_recorded(day)
     )
 
 
+def test_a_test_is_sent_by_who_may_sign_as_the_worker_and_says_what_came_back(day):
+    su = day.connect()
+    su.execute(
+        "do $$ begin create role operator login in role audit_admin, audit_forwarder; exception when duplicate_object then null; end $$"
+    )
+    with Receiver() as receiver:
+        (receiver.secret,) = su.execute(
+            "select audit.add_destination('near', %s, allow_http => true, allowed_networks => '{127.0.0.0/8}')",
+            [receiver.url],
+        ).fetchone()
+        with serving(day, user="operator") as running, running.client() as client:
+            page = client.get("/destinations/near").text
+            assert "Send a test" in page
+            assert receiver.url not in page
+            token = form_token(client)
+            assert "near took it: HTTP 2" in client.post("/destinations/near/test", data={"csrf": token}).text
+            receiver.secret = "whsec_" + "A" * 32
+            refused = client.post("/destinations/near/test", data={"csrf": token})
+            assert "near did not take it: " in refused.text
+    with serving(day, user="admin") as running, running.client() as client:
+        assert "Send a test" not in client.get("/destinations/near").text
+    su.execute("select audit.remove_destination('near', true)")
+
+
+def test_dead_letters_are_shown_and_sent_again_with_a_reason(day):
+    su = day.connect()
+    su.execute("select audit.add_destination('picky', 'https://picky.example/hooks')")
+    event = event_of(day, "key.rotated")
+    su.execute(
+        "insert into audit.dead_letter (destination_id, event_id, status, error, attempts) "
+        "values (audit.destination_id('picky'), %s, 422, '<b>no such field</b>', 3)",
+        [event],
+    )
+    with serving(day, user="admin") as running, running.client() as client:
+        page = client.get("/destinations/picky").text
+        assert f"/events/{event}" in page
+        assert "&lt;b&gt;no such field" in page
+        answer = client.post("/destinations/picky/redrive", data={"csrf": form_token(client), "reason": "mended"})
+        assert answer.status_code == 200
+        assert su.execute(
+            "select after ->> 'reason' from audit.event where action = 'audit.dead_letters_redriven' order by id desc limit 1"
+        ).fetchone() == ("mended",)
+    su.execute("select audit.remove_destination('picky', true)")
+
+
+def test_an_ended_session_ends_its_streams_and_a_live_one_is_not_made_longer(day):
+    with serving(day, "--session-minutes", "0.05") as running, running.client() as client:
+        begun = time.monotonic()
+        assert "set-cookie" not in client.get("/?token=wrong", follow_redirects=False).headers
+        with client.stream("GET", "/live", params={"after": "1:1:/0"}) as stream:
+            assert any("arrived" in line for line in list(stream.iter_lines()))
+        assert time.monotonic() - begun < 15
+
+
+def test_who_signs_out_is_out(day):
+    with serving(day) as running, running.client() as client:
+        answer = client.post("/sign-out", data={"csrf": form_token(client)})
+        assert "You have signed out." in answer.text
+        assert client.get("/").status_code == 403
+
+
+def test_a_token_is_not_used_up_by_a_preview_but_by_whoever_follows_it(day):
+    with serving(day) as running, running.client() as client:
+        entrance = running.entrance()
+        assert httpx.head(entrance).status_code in (403, 405)
+        assert client.get(entrance).status_code == 200
+        assert httpx.get(entrance).status_code == 403
+
+
+def test_values_that_python_can_not_hold_are_shown_as_they_are(day):
+    org = org_of(day)
+    with day.connect("app") as app:
+        app.execute("insert into nemo.setting (org_id, name, value) values (%s, 'large', '{}')", [org])
+        app.execute(
+            "update nemo.setting set value = jsonb_build_object('n', 1e5000, 'm', 12345678901234567890.123, 't', true) where name = 'large' and org_id = %s",
+            [org],
+        )
+        app.execute("update nemo.setting set value = value || '{\"t\": 1}' where name = 'large' and org_id = %s", [org])
+        app.execute(
+            "insert into nemo.setting (org_id, name, value) values (%s, 'wide', (select jsonb_object_agg('k' || i, i) from generate_series(1, 20000) as i))",
+            [org],
+        )
+    with serving(day) as running, running.client() as client:
+        page = client.get("/?category=settings")
+        assert page.status_code == 200
+        assert "value.t" in page.text
+        large, wide = (
+            event
+            for (event,) in day.connect().execute(
+                "select max(id) from audit.event where resource_label in ('large', 'wide') group by resource_label order by resource_label"
+            )
+        )
+        event = client.get(f"/events/{large}").text
+        assert "12345678901234567890.123" in event
+        assert event.count('class="changed"') == 2
+        event = client.get(f"/events/{wide}").text
+        assert "There are more than 2,000 fields" in event
+        assert len(event) < 2_000_000
+
+
+def test_who_was_granted_nothing_is_told_so(day):
+    day.connect().execute(
+        "do $$ begin create role newcomer login in role audit_reader; exception when duplicate_object then null; end $$"
+    )
+    with serving(day, user="newcomer") as running, running.client() as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "No organization is granted to you" in page.text
+    with serving(day, "--org", org_of(day)) as running, running.client() as client:
+        assert client.get("/?org=another&range=all").status_code == 200
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (("--org", "acme"), "grant audit_org_reader"),
         (("--host", "203.0.113.9"), "--tls-cert"),
         (("--trusted-proxy", "10.0.0.1"), "--trusted-header"),
+        (("--root-path", "tools"), "/tools"),
         (("--trusted-header", "x", "--trusted-proxy", "ten"), "10.0.0.0/24"),
         (("--host", "203.0.113.9", "--trusted-header", "x"), "choose another"),
     ],
@@ -293,11 +410,17 @@ def test_behind_a_proxy_the_header_is_who_it_is_and_only_from_there(day):
             token = re.search(r'name="csrf" value="([^"]+)"', answer.text)[1]
             # (To a browser it is all below /tools, and so is the cookie.)
             cookie = answer.headers["set-cookie"].partition(";")[0]
-            headers = {"x-forwarded-for": "6.6.6.6, 203.0.113.9", "cookie": cookie}
+            headers = [
+                ("x-forwarded-for", "6.6.6.6"),
+                ("x-forwarded-for", "7.7.7.7, 203.0.113.9"),
+                ("cookie", cookie),
+                ("x-remote-user", "Jörg@acme.example".encode()),
+            ]
+            del client.headers["x-remote-user"]
             assert client.post("/export", data={"csrf": token}, headers=headers).status_code == 200
     (actor,) = day.connect().execute(
         "select (actor_id, host(actor_ip)) from audit.event where action = 'audit.exported' order by id desc limit 1"
     ).fetchone()  # fmt: skip
-    assert actor == ("ann@acme.example", "203.0.113.9")
+    assert actor == ("Jörg@acme.example", "203.0.113.9")
     with serving(day, "--trusted-header", "X-Remote-User", "--trusted-proxy", "10.0.0.0/8") as running:
         assert httpx.get(running.url(), headers={"x-remote-user": "ann"}).status_code == 403

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 WIDTH, HEIGHT = 960, 88
@@ -45,10 +45,14 @@ class Bar:
     parts: tuple[Part, ...]
 
     @property
+    def days(self) -> str:
+        """Which."""
+        return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
+
+    @property
     def label(self) -> str:
         """Which days, and how many events."""
-        days = str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
-        return f"{days}: {self.events:,} {'event' if self.events == 1 else 'events'}"
+        return f"{self.days}: {self.events:,} {'event' if self.events == 1 else 'events'}"
 
 
 def unit_for(days: int | None) -> str:
@@ -65,14 +69,21 @@ def bars(counts: Sequence[Count], unit: str, first: date | None, last: date, ord
         by_day.setdefault(count.begins, Counter())[count.category] += count.events
     if not by_day:
         return []
+    asked = first
     # Of ages that are asked for, only those that have events.
     first = min(by_day) if first is None or unit == "month" else min(first, *by_day)
-    beginnings = list(_beginnings(_begin(first, unit), max(last, *by_day), unit))
+    last = max(last, *by_day)
+    beginnings = list(_beginnings(_begin(first, unit), last, unit))
     highest = max(day.total() for day in by_day.values())
     step = WIDTH / len(beginnings)
-    return [
+    drawn = [
         _bar(begins, unit, by_day.get(begins, Counter()), highest, place * step, step, order)
         for place, begins in enumerate(beginnings)
+    ]
+    # A week or a month that begins before what is asked for, or ends after it, stands for what of it is asked for.
+    return [
+        replace(bar, first=max(bar.first, asked or bar.first), last=max(min(bar.last, last), bar.first))
+        for bar in drawn
     ]
 
 

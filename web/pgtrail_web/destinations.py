@@ -75,6 +75,6 @@ async def _shown(
                 raise NotFound("There is no such destination.")
             values["attempts"] = await rows(connection, "attempts", name=name)
             values["dead_letters"] = await rows(connection, "dead_letters", name=name)
-            values["can_test"] = page.tester is not None
+            values["can_test"] = page.tester is not None and frame["can_send"]
         values = {"said": None, "taken": None} | values
         return page.render(request, template, frame=frame, viewer=viewer, destinations=found, **values)

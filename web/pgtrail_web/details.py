@@ -39,6 +39,8 @@ class State(StrEnum):
     CHANGED = "changed"
     ADDED = "added"
     REMOVED = "removed"
+    UNKNOWN = "may have changed"
+    """Redacted before and after, within a value that changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +128,18 @@ def short_changes(details: Details | None, operation: str | None) -> tuple[list[
 
 def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
     """Of a row that came or went: keys, times and empty values say little, and the event itself has them."""
-    return not field.endswith(("id", "_at")) and any(change[side] not in (None, "", [], {}, False) for side in change)
+    return (
+        field != "id"
+        and not field.endswith(("_id", "_at"))
+        and any(change[side] not in (None, "", [], {}, False) for side in change)
+    )
 
 
 def _change(field: str, change: Mapping[str, Any], operation: str | None) -> Change:
     before, after = change["before"], change["after"]
     if operation != "UPDATE" and None in (before, after):
         return Change(printable(field), None, value(after if before is None else before, limit=LONGEST_VALUE))
-    if REDACTED in (before, after):
+    if REDACTED in (before, after) or before == after:
         return Change(printable(field), None, None)
     return Change(printable(field), value(before, limit=LONGEST_VALUE), value(after, limit=LONGEST_VALUE))
 
@@ -149,11 +155,12 @@ def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Itera
 def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
     children = _children(before, after) if depth < DEEPEST else None
     if children is None:
-        yield Row(printable(name), depth, _state(before, after, changed=changed), _side(before), _side(after))
+        yield Row(printable(name), depth, _state(before, after, depth, changed=changed), _side(before), _side(after))
         return
-    yield Row(printable(name), depth, _state(before, after, changed=changed), has_children=True)
+    yield Row(printable(name), depth, _state(before, after, depth, changed=changed), has_children=True)
     for key, one, other in children:
-        yield from _compared(key, one, other, depth + 1, changed=one != other)
+        may_have = changed and REDACTED in (one, other)
+        yield from _compared(key, one, other, depth + 1, changed=one != other or may_have)
 
 
 def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
@@ -170,11 +177,13 @@ def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
     return None
 
 
-def _state(before: Any, after: Any, *, changed: bool) -> State:
+def _state(before: Any, after: Any, depth: int, *, changed: bool) -> State:
     if not changed:
         return State.SAME
     if before is _NOTHING:
         return State.ADDED
+    if depth and before == after:
+        return State.UNKNOWN
     return State.REMOVED if after is _NOTHING else State.CHANGED
 
 

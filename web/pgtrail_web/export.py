@@ -1,11 +1,10 @@
 """CSV and JSON lines of exactly what is filtered, as a stream; recorded before the first byte leaves."""
 
 import asyncio
-import secrets
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, LiteralString, cast
 
@@ -39,6 +38,7 @@ class Progress:
     events: int
     sent: int = 0
     done: bool = False
+    ended: bool = False
 
 
 class Running:
@@ -47,11 +47,6 @@ class Running:
     def __init__(self) -> None:
         self._progress: OrderedDict[str, Progress] = OrderedDict()
         self._under_way = 0
-
-    @staticmethod
-    def new_id() -> str:
-        """What a form gives its export to be asked for."""
-        return secrets.token_urlsafe(12)
 
     @contextmanager
     def place(self) -> Iterator[None]:
@@ -67,12 +62,16 @@ class Running:
         finally:
             self._under_way -= 1
 
-    def begin(self, export_id: str, events: int) -> Progress:
-        """An export that has begun."""
+    @contextmanager
+    def watched(self, export_id: str, events: int) -> Iterator[Progress]:
+        """An export that has begun, until it ends."""
         progress = self._progress[export_id] = Progress(events)
         while len(self._progress) > MOST_REMEMBERED:
             self._progress.popitem(last=False)
-        return progress
+        try:
+            yield progress
+        finally:
+            progress.ended = True
 
     def get(self, export_id: str) -> Progress | None:
         """How far it is; None: it has not begun, or was long ago."""
@@ -84,7 +83,7 @@ async def progress(page: "Page", request: Request, _viewer: Viewer) -> Response:
     found = page.exports.get(request.path_params["id"])
     if found is None:
         return JSONResponse({"begun": False})
-    return JSONResponse({"begun": True, "events": found.events, "sent": found.sent, "done": found.done})
+    return JSONResponse({"begun": True} | asdict(found))
 
 
 async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
@@ -155,17 +154,17 @@ async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, exp
     """The file in pieces of some size: the server sends one row at a time."""
     with page.exports.place():
         wanted, events = await _recorded(page, viewer, filters)
-        progress = page.exports.begin(export_id, events)
-        async with page.database.session(viewer, milliseconds=0) as connection:
-            piece = bytearray()
-            async for line in (_csv if kind == "csv" else _ndjson)(connection, wanted):
-                piece += line
-                progress.sent += 1
-                if len(piece) >= PIECE_BYTES:
-                    yield bytes(piece)
-                    piece.clear()
-            yield bytes(piece)
-            progress.done = True
+        with page.exports.watched(export_id, events) as progress:
+            async with page.database.session(viewer, milliseconds=0) as connection:
+                piece = bytearray()
+                async for line in (_csv if kind == "csv" else _ndjson)(connection, wanted):
+                    piece += line
+                    progress.sent += 1
+                    if len(piece) >= PIECE_BYTES:
+                        yield bytes(piece)
+                        piece.clear()
+                yield bytes(piece)
+                progress.done = True
 
 
 async def _recorded(page: "Page", viewer: Viewer, filters: Filters) -> tuple[str, int]:

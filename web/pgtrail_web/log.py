@@ -47,7 +47,6 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             sizes=SIZES,
             actions=[kind["action"] for kind in await rows(connection, "actions")],
             drawn=await _drawn(connection, filters, frame),
-            export_id=page.exports.new_id(),
             heading=_heading(filters, found["events"]),
             **found,
         )
@@ -137,6 +136,10 @@ async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> di
         "totals": totals,
         "events": sum(totals[name] for name in chosen),
         "counted_from": counted[0]["counted_from"] if counted else None,
+        # Left of this the chart knows nothing.
+        "uncounted": max((bar.x for bar in drawn if bar.last < counted[0]["counted_from_day"]), default=0)
+        if counted and counted[0]["counted_from"]
+        else 0,
         "width": chart.WIDTH,
         "height": chart.HEIGHT,
     }

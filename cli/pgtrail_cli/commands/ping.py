@@ -139,9 +139,12 @@ async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
         answer, verdict = await _with_channel(
             destination, secrets, lambda channel: channel.send(f"ping_{uuid.uuid4().hex}", body, 1)
         )
-        return _outcome(name, answer, verdict)
     except (PgtrailError, WorkerError) as error:
         raise PageError(f"{name} was not tested: {getattr(error, 'message', error)}.", error.hint) from error
+    try:
+        return _outcome(name, answer, verdict)
+    except PgtrailError as error:
+        raise PageError(f"{error.message}.", error.hint) from error
 
 
 def _explain(name: str, answer: Answer, verdict: Verdict) -> None:

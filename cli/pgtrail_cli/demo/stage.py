@@ -29,7 +29,7 @@ ROLES = {
     "gateway": None,
     "demo_forwarder": "audit_forwarder",
     "demo_auditor": "audit_auditor",
-    "demo_admin": "audit_admin",
+    "demo_admin": "audit_admin, audit_forwarder",
 }
 
 
@@ -65,7 +65,7 @@ def build(server_dsn: str) -> str:
                 )
             )
             if group:
-                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(role)))
+                connection.execute(sql.SQL("grant {} to {}").format(sql.SQL(group), sql.Identifier(role)))
         connection.execute("grant usage on schema nemo to gateway")
         connection.execute("grant select, insert, update, delete on all tables in schema nemo to gateway")
     return dsn

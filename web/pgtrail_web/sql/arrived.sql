@@ -1,7 +1,7 @@
 -- How many have become visible since a snapshot; it counts no further than it is shown.
 select
     pg_current_snapshot()::text as snapshot,
-    pg_snapshot_xmin(pg_current_snapshot()) < pg_snapshot_xmax(pg_current_snapshot()) as in_flight,
+    exists (select from pg_snapshot_xip(pg_current_snapshot())) as in_flight,
     (
         select count(*)
         from (

@@ -2,7 +2,8 @@ select
     name,
     format,
     state,
-    url,
+    -- (The rest of some URLs is a secret.)
+    substring(url from '^https?://[^/?#]*') as host,
     events_behind,
     seconds_behind::float8 as seconds_behind,
     coalesce(lease_until > clock_timestamp(), false) as is_served,

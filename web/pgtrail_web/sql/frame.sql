@@ -2,6 +2,9 @@
 select
     pg_has_role('audit_admin', 'usage') as is_admin,
     pg_has_role('audit_auditor', 'usage') or pg_has_role('audit_admin', 'usage') as sees_destinations,
+    -- A test is signed as the worker would.
+    pg_has_role('audit_admin', 'usage') and pg_has_role('audit_forwarder', 'usage') as can_send,
+    audit.visible_orgs() = '{}' as sees_nothing,
     current_setting('TimeZone') as zone,
     current_database() as database,
     pg_current_snapshot()::text as snapshot,

@@ -3,7 +3,7 @@ select
     (
         select event.id
         from audit.event
-        where hashtextextended(event.resource_id, 0) = hashtextextended(%(resource_id)s, 0)
+        where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
             and (event.occurred_at, event.id) < (%(occurred_at)s::timestamptz, %(id)s::bigint)
@@ -13,7 +13,7 @@ select
     (
         select event.id
         from audit.event
-        where hashtextextended(event.resource_id, 0) = hashtextextended(%(resource_id)s, 0)
+        where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
             and (event.occurred_at, event.id) > (%(occurred_at)s::timestamptz, %(id)s::bigint)

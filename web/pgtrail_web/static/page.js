@@ -6,7 +6,7 @@ const one = (selector) => document.querySelector(selector);
 // Times are written by the database in the viewer's zone, which only the browser knows.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const shown = one("#zone");
-if (shown && zone && !document.cookie.includes(`pgtrail_zone=${encodeURIComponent(zone)}`)) {
+if (shown && zone && !document.cookie.split("; ").includes(`pgtrail_zone=${encodeURIComponent(zone)}`)) {
   document.cookie = `pgtrail_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
   // (Not again and again where cookies are refused.)
   if (shown.dataset.zone !== zone && document.cookie.includes("pgtrail_zone=")) location.reload();
@@ -53,9 +53,10 @@ if (arrived && window.EventSource) {
       after = event.lastEventId;
       const count = Number(event.data);
       const link = arrived.firstElementChild;
-      link.textContent = `${count.toLocaleString("en")} new ${count === 1 ? "event" : "events"}`;
+      const many = `${count.toLocaleString("en")}${count < 1000 ? "" : "+"}`;
+      link.textContent = `${many} new ${count === 1 ? "event" : "events"}`;
       link.hidden = false;
-      document.title = `(${count.toLocaleString("en")}) ${title}`;
+      document.title = `(${many}) ${title}`;
     });
   };
   document.addEventListener("visibilitychange", listen);
@@ -71,7 +72,7 @@ async function lookFurther() {
     if (!link || one("#events").rows.length >= Number(one("#pages").dataset.size)) return;
     link.textContent = "Looking further back …";
     const answer = await fetch(link.href);
-    if (!answer.ok) return;
+    if (!answer.ok) { link.textContent = "Look further back"; return; }
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const rows = next.querySelector("#events");
     if (rows) one("#events").append(...rows.rows);
@@ -86,13 +87,16 @@ const exporting = one("form.export");
 if (exporting) {
   exporting.addEventListener("submit", () => {
     const output = one("#progress");
+    const id = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
+    exporting.elements.export_id.value = id;
     output.textContent = "Counting …";
     const timer = setInterval(async () => {
-      const state = await (await fetch(output.dataset.source)).json();
-      if (!state.begun) return;
+      const answer = await fetch(output.dataset.source + id);
+      const state = answer.ok ? await answer.json() : { ended: true };
+      if (state.ended) clearInterval(timer);
+      if (!state.begun) { if (state.ended) output.textContent = ""; return; }
       const sent = Math.min(state.sent, state.events).toLocaleString("en");
-      output.textContent = `${sent} of ${state.events.toLocaleString("en")} events`;
-      if (state.done) { clearInterval(timer); output.textContent += ", done"; }
+      output.textContent = `${sent} of ${state.events.toLocaleString("en")} events${state.done ? ", done" : state.ended ? ": it was cut off" : ""}`;
     }, 500);
   });
 }
