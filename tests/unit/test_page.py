@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgtrail_web import chart
-from pgtrail_web.details import State, compare, parse_json, printable, printable_json, short_changes
+from pgtrail_web.details import State, compare, indented, parse_json, printable, printable_json, short_changes
 from pgtrail_web.errors import NotUnderstood
 from pgtrail_web.filters import Cursor, Filters, parse
 
@@ -127,6 +127,16 @@ def test_json_says_the_same_when_what_can_not_be_seen_is_escaped(text):
     shown = printable_json(json.dumps({"text": text}, ensure_ascii=False, indent=1))
     assert json.loads(shown) == {"text": text}
     assert shown.replace("\n", "").isprintable()
+
+
+@given(VALUES)
+def test_json_is_indented_unless_it_is_too_deep(value):
+    assert json.loads(indented(json.dumps(value))) == value
+
+
+def test_json_that_is_too_deep_is_not_indented():
+    deep = "[" * 5000 + "]" * 5000
+    assert indented(deep) == deep
 
 
 def test_a_line_mentions_what_tells_something_and_says_how_much_more_there_is():

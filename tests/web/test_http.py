@@ -204,7 +204,15 @@ def test_nothing_that_is_asked_breaks_it(client):
                   "actor_type=%27&actor_id=%22", "resource_type=a&resource_id=" + "x" * 9000, "from=0001-01-01", "to=9999-12-31", "unknown=1"):  # fmt: skip
         answer = client.get(f"/?{query}")
         assert answer.status_code == 200, (query, answer.text[:2000])
-    for zone in ("Europe/Oslo", "nowhere", "'; select 1 --", "x" * 500, "../../etc/passwd"):
+    for zone in (
+        "Europe/Oslo",
+        "ABC-167",
+        "nowhere/at-all",
+        "nowhere",
+        "'; select 1 --",
+        "x" * 500,
+        "../../etc/passwd",
+    ):
         cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
         assert client.get("/", headers={"cookie": f"{cookies}; pgtrail_zone={zone}"}).status_code == 200, zone
     assert client.get("/live?after=5:1:/0").status_code == 400
@@ -317,9 +325,12 @@ def test_an_ended_session_ends_its_streams_and_a_live_one_is_not_made_longer(day
 
 def test_who_signs_out_is_out(day):
     with serving(day) as running, running.client() as client:
+        ((name, kept),) = client.cookies.items()
         answer = client.post("/sign-out", data={"csrf": form_token(client)})
         assert "You have signed out." in answer.text
         assert client.get("/").status_code == 403
+        # Whoever has copied the cookie, too.
+        assert httpx.get(running.url(), headers={"cookie": f"{name}={kept}"}).status_code == 403
 
 
 def test_a_token_is_not_used_up_by_a_preview_but_by_whoever_follows_it(day):
@@ -407,7 +418,12 @@ def test_behind_a_proxy_the_header_is_who_it_is_and_only_from_there(day):
             assert answer.status_code == 200
             assert 'href="/tools/audit/static/page.css"' in answer.text
             assert client.get("/", headers=[("x-remote-user", "eve"), ("x-remote-user", "ann")]).status_code == 403
-            token = re.search(r'name="csrf" value="([^"]+)"', answer.text)[1]
+            # (Whoever plants their own cookie at somebody else has not that one's form.)
+            token = re.search(
+                r'name="csrf" value="([^"]+)"', client.get("/", headers={"x-remote-user": "mallory"}).text
+            )[1]
+            assert client.post("/export", data={"csrf": token}).status_code == 403
+            del client.headers["x-remote-user"]
             # (To a browser it is all below /tools, and so is the cookie.)
             cookie = answer.headers["set-cookie"].partition(";")[0]
             headers = [
@@ -416,7 +432,7 @@ def test_behind_a_proxy_the_header_is_who_it_is_and_only_from_there(day):
                 ("cookie", cookie),
                 ("x-remote-user", "Jörg@acme.example".encode()),
             ]
-            del client.headers["x-remote-user"]
+            token = re.search(r'name="csrf" value="([^"]+)"', client.get("/", headers=headers).text)[1]
             assert client.post("/export", data={"csrf": token}, headers=headers).status_code == 200
     (actor,) = day.connect().execute(
         "select (actor_id, host(actor_ip)) from audit.event where action = 'audit.exported' order by id desc limit 1"

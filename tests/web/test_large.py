@@ -12,7 +12,7 @@ import pytest
 from tests.conftest import clone
 from tests.web.conftest import memory, serving, terminate_pages
 
-from pgtrail_web.database import query
+from pgtrail_web.database import MOST_CONNECTIONS, query
 from pgtrail_web.export import MOST_AT_ONCE
 
 EVENTS = 60_000
@@ -172,7 +172,7 @@ def test_an_event_and_its_neighbours_are_found_by_indexes(large, role):
     assert touched <= 5
     for resource in ("res_77", "once", "often"):
         touched, (neighbours,) = explained.touched(
-            "neighbours", id=middle, resource_id=resource, resource_type="key", occurred_at=MIDDLE
+            "neighbours", id=middle, resource_id=resource, resource_type="key", utc_time=MIDDLE
         )
         assert touched <= 100
         if role == "audit_auditor":
@@ -195,12 +195,19 @@ def for_everything(client):
 
 
 @contextlib.contextmanager
-def asking(client, *request, **options):
-    """A connection on which a request is sent, and no more read than that it was understood or not."""
-    built = client.build_request(*request, **options)
+def leaving(client, *request, **options):
+    """A connection on which a request is sent, until its reader leaves."""
+    built = client.build_request(*(("GET", *request) if len(request) == 1 else request), **options)
     head = "".join(f"{name}: {value}\r\n" for name, value in built.headers.items())
     with socket.create_connection((client.base_url.host, client.base_url.port)) as reader:
         reader.sendall(f"{built.method} {built.url.raw_path.decode()} HTTP/1.1\r\n{head}\r\n".encode() + built.read())
+        yield reader
+
+
+@contextlib.contextmanager
+def asking(client, *request, **options):
+    """The same, with the status of the answer; no more of it is read."""
+    with leaving(client, *request, **options) as reader:
         yield reader.recv(12).decode().removeprefix("HTTP/1.1 ")
 
 
@@ -225,6 +232,20 @@ def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_the
             assert (refused.status_code, "exports are under way" in refused.text) == (503, True)
         wait_until(lambda: under_way(su) == 0)
         assert client.post("/export", data=form).text.count("\n") > EVENTS
+
+
+@pytest.mark.any_server
+def test_pages_that_nobody_waits_for_any_more_hold_nothing(large, wait_until):
+    su, locking = large.connect(), large.connect()
+    with serving(large) as running, running.client() as client:
+        with locking.transaction():
+            locking.execute("lock table audit.event")
+            with contextlib.ExitStack() as stack:
+                for _ in range(MOST_CONNECTIONS):
+                    stack.enter_context(leaving(client, "/"))
+                wait_until(lambda: under_way(su) == MOST_CONNECTIONS)
+            wait_until(lambda: under_way(su) == 0)
+        assert client.get("/").status_code == 200
 
 
 @pytest.mark.any_server

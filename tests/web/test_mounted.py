@@ -75,7 +75,12 @@ async def test_a_session_holds_in_every_process_that_has_the_secret(dashboard, d
     headers = {"x-user": "ann@acme.example", "x-org": org_of(day)}
     text = (await dashboard.get("/team/audit/", headers=headers)).text
     token = re.search(r'name="csrf" value="([^"]+)"', text)[1]
-    other = pgtrail_web.app(day.dsn("dashboard"), org=lambda _: org_of(day), secret="two processes, one secret")
+    other = pgtrail_web.app(
+        day.dsn("dashboard"),
+        org=lambda _: org_of(day),
+        actor=lambda _: "ann@acme.example",
+        secret="two processes, one secret",
+    )
     app = Starlette(routes=[Mount("/team/audit", other)])
     async with (
         other.router.lifespan_context(other),

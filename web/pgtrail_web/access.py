@@ -3,6 +3,7 @@
 import hmac
 import inspect
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Collection
 from enum import Enum
 from ipaddress import IPv4Network, IPv6Network, ip_address
@@ -164,8 +165,9 @@ def agent(request: Request) -> str | None:
 def zone(request: Request) -> str:
     """The browser's time zone, which the page's script has left in a cookie."""
     name = unquote(request.cookies.get(ZONE_COOKIE, UTC))
-    known = name.isascii() and len(name) <= 64 and all(c.isalnum() or c in "/_+-" for c in name) and name
-    return name if known else UTC
+    # Names of places alone: `ABC+25` would be a zone too, of Postgres' own.
+    is_place = name.isascii() and len(name) <= 64 and "/" in name and all(c.isalnum() or c in "/_+-" for c in name)
+    return name if is_place else UTC
 
 
 class Token:
@@ -202,13 +204,17 @@ class Sessions:
         self._cookies = TimestampSigner(key, salt="pgtrail session")
         self._forms = Signer(key, salt="pgtrail form")
         self._seconds = seconds
+        self._ended: dict[str, float] = {}
 
     def current(self, request: Request) -> str | None:
         """The session of a request; None: there is none, or it has ended."""
         try:
-            return self._cookies.unsign(request.cookies.get(_cookie_name(request), ""), max_age=self._seconds).decode()
+            session = self._cookies.unsign(
+                request.cookies.get(_cookie_name(request), ""), max_age=self._seconds
+            ).decode()
         except BadSignature:
             return None
+        return None if session in self._ended else session
 
     def begin(self, request: Request, response: Response, session: str | None = None) -> None:
         """Leave a session in the browser, a new one unless one is given."""
@@ -223,24 +229,26 @@ class Sessions:
             samesite="lax",
         )
 
-    def end(self, request: Request, response: Response) -> None:
-        """Take it from the browser."""
+    def end(self, request: Request, response: Response, session: str) -> None:
+        """End it, whoever else has its cookie (in this process, the only one that `pgtrail page` has)."""
+        now = time.monotonic()
+        self._ended = {ended: at for ended, at in self._ended.items() if at > now - self._seconds} | {session: now}
         response.delete_cookie(_cookie_name(request), path=base_of(request) or "/")
 
-    def form_token(self, session: str) -> str:
-        """What a form of this session carries."""
-        return self._forms.sign(session).decode()
+    def form_token(self, session: str, viewer: Viewer) -> str:
+        """What a form of this session carries, as long as it is the same viewer's."""
+        # (Not before what it signs: that would be told too.)
+        return self._forms.get_signature("\0".join((session, viewer.actor or "", viewer.org or ""))).decode()
 
-    def check_form(self, session: str | None, token: object) -> None:
-        """Refuse what does not come from a form of this session.
+    def check_form(self, session: str | None, viewer: Viewer, token: object) -> None:
+        """Refuse what does not come from a form of this session and viewer.
 
         :raises NotAllowed: it does not.
         """
-        try:
-            if session is not None and isinstance(token, str) and self._forms.unsign(token).decode() == session:
+        if session is not None and isinstance(token, str):
+            expected = self.form_token(session, viewer)
+            if hmac.compare_digest(token.encode(errors="replace"), expected.encode()):
                 return
-        except BadSignature:
-            pass
         raise NotAllowed("This form is not of your session, or it is too old.", "Reload the page and send it again.")
 
 

@@ -16,6 +16,8 @@ MOST_FIELDS = 4
 MOST_CHANGED = 12
 """The same of a row that changed."""
 LONGEST_UNFOLDED = 240
+MOST_INDENTED = 500_000
+"""Parts of a JSON document times its depth, at most."""
 DEEPEST = 12
 """Levels of JSON that are compared field by field; below, whole values are."""
 
@@ -77,6 +79,12 @@ def parse_json(text: str | None) -> Any:
         return simplejson.loads(text, parse_int=Literal, parse_float=Literal)
     except RecursionError:
         return Literal(text)
+
+
+def indented(text: str) -> str:
+    """A JSON document with a line for each of its parts, unless the indentation would be most of it."""
+    brackets, commas = text.count("{") + text.count("["), text.count(",")
+    return _written(parse_json(text), indent=4) if brackets * (brackets + commas) <= MOST_INDENTED else text
 
 
 def _written(value: Any, **options: Any) -> str:

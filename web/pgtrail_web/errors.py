@@ -88,7 +88,7 @@ def from_database(error: psycopg.Error) -> PageError:
         return PageError("This database has no pgtrail, or another version of it.", "Run: pgtrail migrate")
     # What a person entered: a rule of ours, or a value that Postgres can't read.
     if state.startswith("PT") or state in UNREADABLE_STATES or (isinstance(error, psycopg.DataError) and not state):
-        return NotUnderstood(f"{message[:1].upper()}{message[1:]}.", error.diag.message_hint)
+        return NotUnderstood(f"{message[:1].upper()}{message[1:]}." if message else None, error.diag.message_hint)
     if not state or state.startswith(("08", "53", "57")) or isinstance(error, PoolTimeout | PoolClosed):
         return DatabaseAway(
             hint="This page looks again every few seconds. Nothing is lost: the log is kept by the database itself."

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgtrail_web.database import Connection, read_frame, row, rows
-from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, printable_json
+from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, indented, printable_json
 from pgtrail_web.errors import NotFound
 from pgtrail_web.viewer import Viewer
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MOST_FIELDS = 2_000
 """Rows of the comparison; what is cut off the file has."""
-LONGEST_JSON = 200_000
+LONGEST_JSON = 100_000
 """Characters of JSON that stand in the page itself."""
 
 
@@ -26,7 +26,7 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
     async with page.database.session(viewer) as connection:
         event = await _event(connection, request)
         problems = await rows(connection, "check_event", id=event["id"]) if "verify" in request.query_params else None
-        key = {name: event[name] for name in ("resource_id", "resource_type", "occurred_at", "id")}
+        key = {name: event[name] for name in ("resource_id", "resource_type", "utc_time", "id")}
         found = compare(await rows(connection, "diff", id=event["id"]), event["operation"])
         fields = list(islice(found, MOST_FIELDS))
         states = {field.state for field in fields}
@@ -37,7 +37,7 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             viewer=viewer,
             event=event,
             problems=problems,
-            json=printable_json(event["json"]) if len(event["json"]) <= LONGEST_JSON else None,
+            json=printable_json(indented(event["json"])) if len(event["json"]) <= LONGEST_JSON else None,
             neighbours=await row(connection, "neighbours", **key),
             fields=fields,
             has_more=next(found, None) is not None,

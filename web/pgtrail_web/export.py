@@ -29,6 +29,8 @@ MOST_REMEMBERED = 100
 MOST_AT_ONCE = MOST_CONNECTIONS // 2
 STALLED_SECONDS = 60.0
 """So long a reader may take nothing."""
+LONGEST_SECONDS = 3600.0
+"""So long an export may last: all the while vacuum leaves what has died in the application's tables."""
 
 
 @dataclass
@@ -136,7 +138,8 @@ class Download(StreamingResponse):
                 await send(message)
 
         try:
-            await super().stream_response(in_time)
+            async with asyncio.timeout(LONGEST_SECONDS):
+                await super().stream_response(in_time)
         except (TimeoutError, PageError):
             return
         finally:

@@ -160,7 +160,7 @@ def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
     # (An id or a type is what it is; what a person types may have a space at an end.)
     pairs = [(name, value if name in _EXACT else value.strip()) for name, value in parameters]
     given = {name: value for name, value in pairs if value}
-    for name, value in given.items():
+    for name, value in pairs:
         longest = LONGEST_ID if name in _EXACT else LONGEST_TEXT
         if len(value) > longest or "\x00" in value:
             raise NotUnderstood(f"{name} is longer than {longest:,} characters, or no text.", "Write less.")

@@ -1,6 +1,7 @@
 """The app: routes, and what is the same for each of them: who looks, errors as pages, headers."""
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -60,12 +61,12 @@ class Page:
 
     def render(self, request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
         """A page out of a template."""
-        session = request.state.session
+        session, viewer = request.state.session, getattr(request.state, "viewer", None)
         categories = values["frame"]["categories"] if "frame" in values else []
         text = self.templates.get_template(template).render(
             base=base_of(request),
             path=request.url.path,
-            form_token=self.sessions.form_token(session) if session else "",
+            form_token=self.sessions.form_token(session, viewer) if session and viewer else "",
             can_sign_out=self.access.needs_session,
             colours={category["name"]: (1 + place) % COLOURS for place, category in enumerate(categories)},
             **values,
@@ -123,7 +124,11 @@ def app(
 
     def route(path: str, handler: Handler, *methods: str) -> Route:
         async def endpoint(request: Request) -> Response:
-            return await _answer(page, handler, request)
+            answer = _answer(page, handler, request)
+            # (A stream and a form listen for themselves.)
+            if request.method == "POST" or handler is live.arrivals:
+                return await answer
+            return await _while_somebody_waits(request, answer)
 
         return Route(path, endpoint, methods=list(methods or ("GET",)))
 
@@ -153,6 +158,26 @@ def app(
         lifespan=lifespan,
         exception_handlers={Exception: broken},
     )
+
+
+async def _while_somebody_waits(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
+    """The answer, given up with its statement when the browser has gone: reloading a slow page makes no second one."""
+    answering = asyncio.create_task(answer)
+    leaving = asyncio.create_task(_leaves(request))
+    try:
+        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not answering.done():
+            return Response(status_code=499)
+        return answering.result()
+    finally:
+        for task in (answering, leaving):
+            task.cancel()
+        await asyncio.gather(answering, leaving, return_exceptions=True)
+
+
+async def _leaves(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _answer(page: Page, handler: Handler, request: Request) -> Response:
@@ -194,9 +219,9 @@ async def _admitted(page: Page, handler: Handler, request: Request, session: str
         return _redeemed(page, request, request.query_params["token"], session)
     if page.access.needs_session and session is None and handler is not _sign_in:
         raise NotSignedIn
-    viewer = await page.access.viewer(request)
+    viewer = request.state.viewer = await page.access.viewer(request)
     if request.method == "POST" and handler is not _sign_in:
-        page.sessions.check_form(session, (await _form(request)).get("csrf"))
+        page.sessions.check_form(session, viewer, (await _form(request)).get("csrf"))
     return await handler(page, request, viewer)
 
 
@@ -231,7 +256,7 @@ async def _sign_out(page: Page, request: Request, _viewer: Viewer) -> Response:
     if page.token is None:
         raise NotFound
     response = page.render(request, "sign_in.html", error="You have signed out.")
-    page.sessions.end(request, response)
+    page.sessions.end(request, response, request.state.session)
     return response
 
 

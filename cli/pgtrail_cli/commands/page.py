@@ -142,7 +142,6 @@ def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Pat
     )
     # What an export that is cut off leaves is rolled back by the server.
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    logging.getLogger("psycopg.pool").setLevel(logging.WARNING)
     # uvicorn ends by itself, and then raises the signal once more.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:

@@ -2,7 +2,6 @@ select
     event.id,
     to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
     audit.rfc3339(event.occurred_at) as utc_time,
-    event.occurred_at::text as occurred_at,
     event.action,
     event.category,
     coalesce(category.label, event.category) as category_label,
@@ -22,7 +21,7 @@ select
     event.db_role,
     host(event.client_addr) as client_addr,
     event.application_name,
-    jsonb_pretty(audit.event_json(event)) as json,
+    audit.event_json(event)::text as json,
     sealed.number as seal_number,
     to_char(sealed.sealed_at, 'YYYY-MM-DD HH24:MI:SS') as sealed_at,
     sealed.hash as seal_hash

@@ -6,7 +6,7 @@ select
         where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
-            and (event.occurred_at, event.id) < (%(occurred_at)s::timestamptz, %(id)s::bigint)
+            and (event.occurred_at, event.id) < (%(utc_time)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at desc, event.id desc
         limit 1
     ) as previous,
@@ -16,7 +16,7 @@ select
         where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
-            and (event.occurred_at, event.id) > (%(occurred_at)s::timestamptz, %(id)s::bigint)
+            and (event.occurred_at, event.id) > (%(utc_time)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at, event.id
         limit 1
     ) as following
