@@ -40,26 +40,30 @@ def main() -> None:
 
 
 def _take(address: str) -> None:
+    origin = address.partition("?")[0]
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(FLAGS))
+        entering = browser.new_context()
+        entering.new_page().goto(address)
         for scheme, suffix in (("light", ""), ("dark", "-dark")):
             context = browser.new_context(
                 viewport={"width": 1280, "height": 860},
                 color_scheme="dark" if scheme == "dark" else "light",
                 timezone_id="Europe/Oslo",
-                storage_state=IMAGES.parent / "state.json" if suffix else None,
+                storage_state=entering.storage_state(),
             )
             page = context.new_page()
-            if not suffix:
-                page.goto(address)
-                context.storage_state(path=IMAGES.parent / "state.json")
-            page.goto(address.partition("?")[0])
-            page.wait_for_timeout(500)
+            page.goto(origin)
+            # (With the zone in its cookie it loads once more.)
+            page.wait_for_load_state("networkidle")
+            page.goto(origin)
             page.screenshot(path=IMAGES / f"log{suffix}.png")
-            page.goto(address.partition("?")[0] + "?action=guardrail.updated")
+            page.goto(f"{origin}?action=guardrail.updated")
             page.locator("#events .action").last.click()
             page.screenshot(path=IMAGES / f"event{suffix}.png")
-        (IMAGES.parent / "state.json").unlink()
+            page.set_viewport_size({"width": 360, "height": 720})
+            page.goto(f"{origin}?category=api_keys")
+            page.screenshot(path=IMAGES / f"narrow{suffix}.png")
         browser.close()
 
 

@@ -38,20 +38,24 @@ language sql
 immutable
 parallel safe
 as $$
+    -- Without a subquery, so that the planner sees through it.
     select case
-        when pg_catalog.length(read.text) > longest then pg_catalog.to_jsonb(pg_catalog.left(read.text, longest))
+        when pg_catalog.jsonb_typeof(value) = 'string' then
+            case
+                when pg_catalog.length(value #>> '{}') > longest then
+                    pg_catalog.to_jsonb(pg_catalog.left(value #>> '{}', longest))
+                else value
+            end
+        when pg_catalog.length(value::text) > longest then pg_catalog.to_jsonb(pg_catalog.left(value::text, longest))
         else value
     end
-    from (
-        select case pg_catalog.jsonb_typeof(value) when 'string' then value #>> '{}' else value::text end as text
-    ) as read
 $$;
 
 comment on function audit.cut_value(jsonb, integer) is
     'The value, or if it is longer than so many characters the beginning of its text.';
 
-create or replace function audit.changed_parts(field text, before jsonb, after jsonb)
-returns table (name text, was jsonb, becomes jsonb)
+create or replace function audit.changed_members(field text, before jsonb, after jsonb, longest integer)
+returns jsonb
 language sql
 immutable
 parallel safe
@@ -71,7 +75,12 @@ as $$
             and part.depth < 12
             and part.was -> member.key is distinct from part.becomes -> member.key
     )
-    select part.name, part.was, part.becomes
+    select pg_catalog.jsonb_object_agg(
+        part.name,
+        pg_catalog.jsonb_build_object(
+            'before', audit.cut_value(part.was, longest), 'after', audit.cut_value(part.becomes, longest)
+        )
+    )
     from part
     where pg_catalog.jsonb_typeof(part.was) is distinct from 'object'
         or pg_catalog.jsonb_typeof(part.becomes) is distinct from 'object'
@@ -80,23 +89,31 @@ as $$
         or part.depth = 12
 $$;
 
-comment on function audit.changed_parts(text, jsonb, jsonb) is
-    'What differs between two values: within objects only the members that do, to a depth of 12, named `config.limits.rpm`.';
+comment on function audit.changed_members(text, jsonb, jsonb, integer) is
+    'What differs between two objects: the members that do, to a depth of 12, named `config.limits.rpm`, as audit.short_details() has them.';
 
 create or replace function audit.short_details(before jsonb, after jsonb, changed text[], longest integer)
-returns jsonb
+-- (One row; but as a set, which the planner sees through in a FROM clause.)
+returns setof jsonb
 language sql
 immutable
 parallel safe
 as $$
-    select pg_catalog.jsonb_object_agg(
-        part.name,
-        pg_catalog.jsonb_build_object(
-            'before', audit.cut_value(part.was, longest), 'after', audit.cut_value(part.becomes, longest)
-        )
-    )
+    select pg_catalog.jsonb_object_agg(part.key, part.value)
     from audit.told_fields(before, after, changed) as field
-    cross join lateral audit.changed_parts(field, before -> field, after -> field) as part
+    cross join lateral pg_catalog.jsonb_each(
+        -- (Most fields are no objects, and a recursion costs more than all else.)
+        case
+            when pg_catalog.jsonb_typeof(before -> field) = 'object' and pg_catalog.jsonb_typeof(after -> field) = 'object' then
+                audit.changed_members(field, before -> field, after -> field, longest)
+            else pg_catalog.jsonb_build_object(
+                field,
+                pg_catalog.jsonb_build_object(
+                    'before', audit.cut_value(before -> field, longest), 'after', audit.cut_value(after -> field, longest)
+                )
+            )
+        end
+    ) as part
 $$;
 
 comment on function audit.short_details(jsonb, jsonb, text[], integer) is

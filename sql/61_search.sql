@@ -74,6 +74,17 @@ $$;
 
 comment on function audit.visible_orgs() is 'The organizations whose events the present role may see; null: all.';
 
+create or replace function audit.goes_by_org(wanted audit.filter)
+returns boolean
+language sql
+immutable
+as $$
+    select wanted.resource_id is null and (wanted.actor_id is null or wanted.actor_type = 'database')
+$$;
+
+comment on function audit.goes_by_org(audit.filter) is
+    'Whether organizations lead to the events that pass, where they are known: a resource is of one, and an actor of few, unless it is a database role.';
+
 create or replace function audit.narrowed(wanted audit.filter)
 returns audit.filter
 language plpgsql
@@ -85,7 +96,7 @@ declare
 begin
     -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
     -- actor: an organization that is named twice is taken for a small one.)
-    if visible is not null and wanted.resource_id is null and wanted.actor_id is null then
+    if visible is not null and audit.goes_by_org(wanted) then
         wanted.orgs := array(
             select org from unnest(visible) as org where wanted.orgs is null or org = any (wanted.orgs)
         );
@@ -140,7 +151,9 @@ begin
     if most is null then
         return;
     end if;
-    if wanted.resource_id is not null or wanted.actor_id is not null then
+    if (wanted.resource_id is not null or wanted.actor_id is not null)
+        and not (wanted.orgs is not null and audit.goes_by_org(wanted))
+    then
         select event.occurred_at, event.id
         into occurred_at, id
         from audit.event
@@ -222,7 +235,7 @@ as $$
 declare
     within_org audit.filter := wanted;
 begin
-    if wanted.orgs is not null and wanted.resource_id is null and wanted.actor_id is null then
+    if wanted.orgs is not null and audit.goes_by_org(wanted) then
         -- Said twice, the planner would take the organization for a small one, and read and sort all of it.
         within_org.orgs := null;
         return query
@@ -296,23 +309,31 @@ begin
         order by event.occurred_at desc, event.id desc
         limit most
     ),
-    reach as (
-        select coalesce(
-            horizon.occurred_at,
-            case when count(*) = most then min(considered.occurred_at) end
-        ) as reached
+    days as (
+        -- (By day first: a cast to date costs a third of date_trunc(), for each event.)
+        select considered.occurred_at::date as day, considered.category, count(*) as events, min(considered.occurred_at) as first
         from considered
+        group by 1, 2
+    ),
+    counts as (
+        select date_trunc(unit, days.day)::date as begins, days.category, sum(days.events)::bigint as events, min(days.first) as first
+        from days
+        group by 1, 2
+    ),
+    reach as (
+        select coalesce(horizon.occurred_at, case when sum(counts.events) = most then min(counts.first) end) as reached
+        from counts
     )
-    select date_trunc(unit, considered.occurred_at)::date, considered.category, count(*), reach.reached
-    from considered
-    cross join reach
-    group by 1, 2, 4
+    select counts.begins, counts.category, counts.events, reach.reached
+    from reach
+    left join counts on true
+    where counts.category is not null or reach.reached is not null
     order by 1, 2;
 end
 $$;
 
 comment on function audit.counted(audit.filter, text, integer) is
-    'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back.';
+    'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back, if need be in a row of no category.';
 
 create or replace function audit.export_statement(wanted audit.filter)
 returns text

@@ -95,7 +95,7 @@ grant select on
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
-    audit.changed_parts(text, jsonb, jsonb),
+    audit.changed_members(text, jsonb, jsonb, integer),
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
     audit.moment(text), audit.check_category(text),
@@ -110,7 +110,7 @@ grant execute on function
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
-    audit.visible_orgs(), audit.narrowed(audit.filter), audit.kinds(),
+    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),

@@ -38,9 +38,10 @@ select
     event.action,
     coalesce(event.actor_label, event.actor_id) as actor,
     coalesce(event.resource_label, event.resource_id) as resource,
-    audit.short_details(event.before, event.after, event.changed, %(longest)s)::text as details,
+    shown.details::text as details,
     event.operation
 from audit.event
+cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s) as shown (details)
 where event.id = any (%(ids)s)
     and event.occurred_at between %(first)s and %(last)s
 

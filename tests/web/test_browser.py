@@ -17,13 +17,13 @@ def actions(page):
 
 def choose(page, label):
     """Take one of the times. (The radio itself is drawn by its label.)"""
-    page.get_by_role("radio", name=label).check(force=True)
+    page.locator(".range label", has_text=label).click()
 
 
 def test_a_person_filters_and_shares_the_view_and_goes_back(visit, day):
     page = visit()
     everything = actions(page)
-    page.get_by_label("API Keys").check(force=True)
+    page.locator(".chip", has_text="API Keys").click()
     page.wait_for_url(re.compile("category=api_keys$"))
     assert {text.split(".")[0] for text in actions(page)} == {"key"}
     page.get_by_role("textbox", name="Actor").fill("bob")
@@ -35,6 +35,7 @@ def test_a_person_filters_and_shares_the_view_and_goes_back(visit, day):
     page.go_back()
     page.go_back()
     assert actions(page) == everything
+    assert not page.get_by_label("API Keys").is_checked()
     page.go_forward()
     assert page.get_by_label("API Keys").is_checked()
 
@@ -207,7 +208,8 @@ def test_on_paper_stand_the_filters_that_hold_and_nothing_to_click(visit, day):
     assert page.locator("form:visible, button:visible, nav:visible").count() == 0
     for text in ("Category Teams", "30 days", "Database", "Times in Europe/Oslo", "Printed 2"):
         expect(page.locator("body")).to_contain_text(text)
-    assert page.locator(".printed").is_visible()
+    assert page.locator("span.printed").is_visible()
+    expect(page.locator("p.printed")).to_contain_text("of them stand here, newest first.")
     page.goto(page.url.partition("/audit")[0] + f"/audit/events/{event_of(day, 'key.rotated')}")
     assert page.locator("form:visible, button:visible, nav:visible").count() == 0
     assert page.get_by_text("The connection that really wrote").is_visible()
@@ -276,7 +278,9 @@ def test_axe_finds_nothing_and_nothing_sticks_out(visit, day, axe, scheme, width
     for path in (
         "/?range=all",
         "/?q=nothing-like-this",
-        f"/events/{event}",
+        "/?category=teams&actor=bob&from=2026-01-01",
+        "/?range=all&actor_type=user&actor_id=usr_bob",
+        f"/events/{event}?verify=now",
         "/destinations",
         "/destinations/siem",
         "/events/0",
@@ -288,6 +292,11 @@ def test_axe_finds_nothing_and_nothing_sticks_out(visit, day, axe, scheme, width
         found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
         assert [(each["id"], [node["html"] for node in each["nodes"]][:3]) for each in found] == [], path
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.goto(page.url.partition("/audit")[0] + "/audit/")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="You have signed out.")).to_be_visible()
+    page.evaluate(axe)
+    assert page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"] == []
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, re.findall(r"\d+", ground)[:3])) < 200) == (scheme == "dark")
 
@@ -310,6 +319,19 @@ def test_everything_is_reached_by_keyboard_alone(visit, day):
             break
     assert {"category", "range", "q", "action", "actor", "resource", "org", "primary", "bar", "format"} <= reached
     expect(page.locator(".diff")).to_be_visible()
+
+
+def test_by_keyboard_one_chooses_first_and_then_applies(visit, day):
+    page = visit()
+    url = page.url
+    page.get_by_role("radio", name="30 days").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.get_by_role("radio", name="All time").is_checked()
+    page.get_by_label("Teams").focus()
+    page.keyboard.press("Space")
+    assert page.url == url
+    page.get_by_role("button", name="Apply").press("Enter")
+    page.wait_for_url(re.compile(r"\?range=all&category=teams$"))
 
 
 def test_without_a_script_everything_works(visit, day):
@@ -350,6 +372,9 @@ def test_a_search_that_finds_little_goes_on_by_itself(visit, day):
     plain = visit("/?q=needle", java_script_enabled=False)
     assert plain.get_by_role("link", name="Look further back").count() == 1
     assert plain.locator("#events tr").count() == 0
+    assert "or more" in plain.locator("#counted").inner_text()
+    nowhere = visit("/?q=needle-that-is-nowhere")
+    expect(nowhere.get_by_role("heading", name="No events match")).to_be_visible()
     page = visit("/?q=needle")
     expect(page.locator("#pages")).to_contain_text("No older events match.")
     assert page.locator("#events tr").count() == 1

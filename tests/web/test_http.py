@@ -207,6 +207,7 @@ def test_nothing_that_is_asked_breaks_it(client):
     for zone in (
         "Europe/Oslo",
         "ABC-167",
+        "A/B-167",
         "nowhere/at-all",
         "nowhere",
         "'; select 1 --",

@@ -22,6 +22,6 @@ async def test_a_notification_wakes_all_who_wait_and_nobody_else_holds_a_connect
                 break
         assert one.is_set()
         assert other.is_set()
-        listening = "select count(*) from pg_stat_activity where application_name = 'pgtrail page (listening)'"
+        listening = "select count(*) from pg_stat_activity where application_name = 'pgtrail page (listening)' and datname = current_database()"
         assert su.execute(listening).fetchone() == (1,)
     await listener.close()

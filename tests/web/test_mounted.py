@@ -93,10 +93,15 @@ async def test_a_session_holds_in_every_process_that_has_the_secret(dashboard, d
 
 
 async def test_it_can_be_ended_and_begun_again(day):
-    audit = pgtrail_web.app(day.dsn("auditor"))
+    audit = pgtrail_web.app(day.dsn("auditor"), org=lambda _: pgtrail_web.ALL_ORGANIZATIONS)
     for _ in range(2):
         async with (
             audit.router.lifespan_context(audit),
             httpx.AsyncClient(transport=httpx.ASGITransport(audit), base_url="https://app.example") as client,
         ):
             assert (await client.get("/")).status_code == 200
+    open_to_nobody = pgtrail_web.app(day.dsn("auditor"))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(open_to_nobody), base_url="https://app.example"
+    ) as client:
+        assert (await client.get("/")).status_code == 403

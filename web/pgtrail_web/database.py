@@ -9,9 +9,9 @@ from typing import Any, LiteralString, cast
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from pgtrail_web.errors import from_database
+from pgtrail_web.errors import Busy, from_database
 from pgtrail_web.viewer import UTC, Viewer
 
 Connection = psycopg.AsyncConnection[DictRow]
@@ -87,8 +87,14 @@ class Database:
                 await connection.execute(query("read_only" if not writing else "read_committed"))
                 await self._become(connection, viewer, milliseconds)
                 yield connection
+        except PoolTimeout as error:
+            # Connections there are, and all in use: that is not the database.
+            raise (Busy(hint="Try again.") if self._is_connected() else from_database(error)) from error
         except psycopg.Error as error:
             raise from_database(error) from error
+
+    def _is_connected(self) -> bool:
+        return self._pool is not None and self._pool.get_stats().get("pool_size", 0) == MOST_CONNECTIONS
 
     @staticmethod
     async def _become(connection: Connection, viewer: Viewer, milliseconds: int) -> None:

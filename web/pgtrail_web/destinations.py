@@ -6,9 +6,9 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from pgtrail_web.access import base_of
 from pgtrail_web.database import query, read_frame, rows
 from pgtrail_web.errors import NotAllowed, NotFound, PageError
+from pgtrail_web.session import base_of
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:

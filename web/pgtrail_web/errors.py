@@ -7,6 +7,7 @@
     ├── NotUnderstood       400: a filter or a form that makes no sense
     ├── NotAllowed          403: not signed in, a wrong token, a form from elsewhere, a role without rights
     ├── TooSlow             503: the search takes too long
+    ├── Gone                499: nobody waits for it any more
     ├── Busy                503: as much is under way as may be
     └── DatabaseAway        503: it comes back by itself
 """
@@ -47,6 +48,12 @@ class TooSlow(PageError):
     """This search takes too long."""
 
     status = 503
+
+
+class Gone(PageError):
+    """Nobody waits for this any more."""
+
+    status = 499
 
 
 class Busy(PageError):

@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 from pgtrail_web.database import MOST_CONNECTIONS, Connection, query, row
 from pgtrail_web.errors import Busy, NotUnderstood, PageError
 from pgtrail_web.filters import Filters, parse
+from pgtrail_web.http import while_somebody_waits
 from pgtrail_web.log import as_wanted
 from pgtrail_web.viewer import Viewer
 
@@ -98,13 +99,17 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
         raise NotUnderstood(f'There is no format "{kind}".', "It is csv or ndjson.")
     pieces = _pieces(page, viewer, parse(pairs).but(before=None), kind, given.get("export_id", "")[:40])
     # What goes wrong before the first byte is a page, not half a file.
-    first = await anext(pieces, b"")
+    first = await while_somebody_waits(request, _next(pieces))
     return Download(
         first,
         pieces,
         media_type=TYPES[kind],
         headers={"content-disposition": f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"'},
     )
+
+
+async def _next(pieces: AsyncGenerator[bytes]) -> bytes:
+    return await anext(pieces, b"")
 
 
 class Download(StreamingResponse):

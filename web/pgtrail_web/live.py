@@ -125,6 +125,8 @@ class Arrivals:
                 except PageError:
                     # The page itself says what it is to whoever reloads.
                     return
+        # Whoever asks again begins here, and not where they began.
+        yield ServerSentEvent("", event="looked", id=str(self))
 
 
 async def arrivals(page: "Page", request: Request, viewer: Viewer) -> Response:

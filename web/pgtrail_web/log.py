@@ -19,11 +19,11 @@ from pgtrail_web.viewer import Viewer
 if TYPE_CHECKING:
     from pgtrail_web.page import Page
 
-LOOK_AT = 20_000
+LOOK_AT = 5_000
 """Events that a search without an index of its own looks at for one page."""
-LOOK_AT_TEXTS = 4_000
+LOOK_AT_TEXTS = 2_000
 """The same where it reads whole rows."""
-COUNT = 50_000
+COUNT = 20_000
 """Events that are counted for the chart, at most."""
 COUNT_OF_ONE = 1_000
 """The same of one resource or actor, whose events lie far apart."""
@@ -118,10 +118,11 @@ async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> di
     wanted = await as_wanted(connection, filters.but(categories=()))
     counted = await rows(connection, "counted", wanted=wanted, unit=unit, most=most)
     totals = Counter[str]()
-    for each in counted:
+    kept = [each for each in counted if each["category"] is not None]
+    for each in kept:
         totals[each["category"]] += each["events"]
     chosen = set(filters.categories or totals)
-    counts = [chart.Count(each["begins"], each["category"], each["events"]) for each in counted]
+    counts = [chart.Count(each["begins"], each["category"], each["events"]) for each in kept]
     drawn = chart.bars(
         [count for count in counts if count.category in chosen],
         unit,

@@ -1,40 +1,29 @@
 """The app: routes, and what is the same for each of them: who looks, errors as pages, headers."""
 
-import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.applications import Starlette
-from starlette.datastructures import FormData, MutableHeaders
+from starlette.datastructures import FormData
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from pgtrail_web import destinations, event, export, live, log
-from pgtrail_web.access import Access, Carried, Named, Sessions, Token, base_of, new_session
+from pgtrail_web.access import Access, Carried, Named
 from pgtrail_web.database import Database
 from pgtrail_web.details import behind, printable
-from pgtrail_web.errors import DatabaseAway, NotAllowed, NotFound, NotUnderstood, PageError
+from pgtrail_web.errors import DatabaseAway, Gone, NotAllowed, NotFound, NotUnderstood, PageError
 from pgtrail_web.filters import Filters
+from pgtrail_web.http import HEADERS, Guarded, while_somebody_waits
 from pgtrail_web.live import Listener
+from pgtrail_web.session import Sessions, Token, base_of, new_session
 from pgtrail_web.viewer import Viewer
-
-HEADERS = {
-    # Nothing from elsewhere, nothing inline, in nobody's frame.
-    "content-security-policy": "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), geolocation=(), microphone=()",
-}
 
 Handler = Callable[["Page", Request, Viewer], Awaitable[Response]]
 Tester = Callable[[str], Awaitable[str]]
@@ -65,7 +54,6 @@ class Page:
         categories = values["frame"]["categories"] if "frame" in values else []
         text = self.templates.get_template(template).render(
             base=base_of(request),
-            path=request.url.path,
             form_token=self.sessions.form_token(session, viewer) if session and viewer else "",
             can_sign_out=self.access.needs_session,
             colours={category["name"]: (1 + place) % COLOURS for place, category in enumerate(categories)},
@@ -128,7 +116,10 @@ def app(
             # (A stream and a form listen for themselves.)
             if request.method == "POST" or handler is live.arrivals:
                 return await answer
-            return await _while_somebody_waits(request, answer)
+            try:
+                return await while_somebody_waits(request, answer)
+            except Gone as gone:
+                return Response(status_code=gone.status)
 
         return Route(path, endpoint, methods=list(methods or ("GET",)))
 
@@ -160,26 +151,6 @@ def app(
     )
 
 
-async def _while_somebody_waits(request: Request, answer: Coroutine[Any, Any, Response]) -> Response:
-    """The answer, given up with its statement when the browser has gone: reloading a slow page makes no second one."""
-    answering = asyncio.create_task(answer)
-    leaving = asyncio.create_task(_leaves(request))
-    try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not answering.done():
-            return Response(status_code=499)
-        return answering.result()
-    finally:
-        for task in (answering, leaving):
-            task.cancel()
-        await asyncio.gather(answering, leaving, return_exceptions=True)
-
-
-async def _leaves(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
 async def _answer(page: Page, handler: Handler, request: Request) -> Response:
     session = page.sessions.current(request)
     begun = session is None and not page.access.needs_session
@@ -191,27 +162,6 @@ async def _answer(page: Page, handler: Handler, request: Request) -> Response:
     if begun:
         page.sessions.begin(request, response, request.state.session)
     return response
-
-
-class Guarded:
-    """Every answer with the headers that forbid what the page does not need."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and add them."""
-
-        async def guarded(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, text in HEADERS.items():
-                    headers.setdefault(name, text)
-                # (Files of ours have a tag by which they are asked for anew.)
-                headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
-            await send(message)
-
-        await self._app(scope, receive, guarded)
 
 
 async def _admitted(page: Page, handler: Handler, request: Request, session: str | None) -> Response:

@@ -13,6 +13,7 @@ import click
 import psycopg
 import uvicorn
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
@@ -22,7 +23,9 @@ from pgtrail_cli.commands.ping import tested
 from pgtrail_cli.connection import dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
-from pgtrail_web.access import Access, Local, Proxied, Sessions, Token
+from pgtrail_web.access import Access, Local, Proxied
+from pgtrail_web.http import HEADERS
+from pgtrail_web.session import Sessions, Token
 
 MOUNTED_AT = "/audit"
 
@@ -44,7 +47,7 @@ MOUNTED_AT = "/audit"
 )
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key.")
 @click.option(
-    "--session-minutes", default=720.0, show_default=True, type=click.FloatRange(0.01, 43_200),
+    "--session-minutes", default=720.0, show_default=True, type=click.FloatRange(0.02, 43_200),
     help="How long a session lasts.",
 )  # fmt: skip
 @secrets_option
@@ -117,8 +120,9 @@ def page(
 
 
 def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Path | None, key: Path | None) -> None:
-    async def to_audit(request: object) -> RedirectResponse:
-        return RedirectResponse(f"{root_path}{MOUNTED_AT}/")
+    async def to_audit(request: Request) -> RedirectResponse:
+        query = f"?{request.url.query}" if request.url.query else ""
+        return RedirectResponse(f"{root_path}{MOUNTED_AT}/{query}", headers=HEADERS)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -32,10 +32,11 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     event.resource_type,
     event.resource_id,
-    audit.short_details(event.before, event.after, event.changed, %(longest)s::integer)::text as details,
+    shown.details::text as details,
     event.operation,
     (extract(epoch from event.occurred_at) * 1000000)::bigint as microseconds
 from audit.event
+cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s::integer) as shown (details)
 where event.id = any (array(select found.id from found))
     and event.occurred_at >= (select min(found.occurred_at) from found)
     and event.occurred_at <= (select max(found.occurred_at) from found)

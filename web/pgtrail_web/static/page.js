@@ -27,8 +27,15 @@ if (filters) {
   });
   window.addEventListener("pageshow", () => {
     for (const field of filters.elements) field.disabled = false;
+    // What stands in the form is what the URL says, also after going back.
+    filters.reset();
   });
+  // By keyboard one chooses on the way to what one wants: then Apply applies.
+  let byPointer = false;
+  filters.addEventListener("pointerdown", () => { byPointer = true; });
+  filters.addEventListener("keydown", () => { byPointer = false; });
   filters.addEventListener("change", ({ target }) => {
+    if (!byPointer) return;
     if (target.name === "range" && target.value === "custom") days[0].focus();
     else if (["category", "range"].includes(target.name) || (days.includes(target) && days.every((day) => day.value))) {
       filters.requestSubmit();
@@ -65,18 +72,24 @@ if (arrived && window.EventSource) {
 }
 
 // Where a search has looked at many events and found few, it goes on by itself for a while.
-const PAGES = 50;
+const PAGES = 150;
 async function lookFurther() {
   for (let page = 0; page < PAGES; page += 1) {
     const link = one("#further");
     if (!link || one("#events").rows.length >= Number(one("#pages").dataset.size)) return;
     link.textContent = "Looking further back …";
-    const answer = await fetch(link.href);
+    const answer = await fetch(link.href).catch(() => ({ ok: false }));
     if (!answer.ok) { link.textContent = "Look further back"; return; }
     const next = new DOMParser().parseFromString(await answer.text(), "text/html");
     const rows = next.querySelector("#events");
     if (rows) one("#events").append(...rows.rows);
     const pages = next.querySelector("#pages");
+    const nothing = next.querySelector(".empty");
+    if (nothing && !one("#events").rows.length) {
+      one("table.log").remove();
+      one("#pages").replaceWith(nothing);
+      return;
+    }
     one("#pages").replaceChildren(...(pages ? pages.childNodes : [document.createTextNode("No older events match.")]));
   }
 }
@@ -89,11 +102,12 @@ if (exporting) {
     const output = one("#progress");
     const id = `${Date.now()}-${Math.random().toString(36).slice(2)}`;
     exporting.elements.export_id.value = id;
+    output.setAttribute("aria-live", "off");
     output.textContent = "Counting …";
     const timer = setInterval(async () => {
-      const answer = await fetch(output.dataset.source + id);
+      const answer = await fetch(output.dataset.source + id).catch(() => ({ ok: false }));
       const state = answer.ok ? await answer.json() : { ended: true };
-      if (state.ended) clearInterval(timer);
+      if (state.ended) { clearInterval(timer); output.setAttribute("aria-live", "polite"); }
       if (!state.begun) { if (state.ended) output.textContent = ""; return; }
       const sent = Math.min(state.sent, state.events).toLocaleString("en");
       output.textContent = `${sent} of ${state.events.toLocaleString("en")} events${state.done ? ", done" : state.ended ? ": it was cut off" : ""}`;
