@@ -160,7 +160,8 @@ def test_twelve_concurrent_writers_lose_nothing_where_an_id_cursor_would(
         writer.start()
     for writer in writers:
         writer.join()
-    held_before = len(sink.accepted)
+    # (However long the worker takes to start: while the transaction is open.)
+    held_before = wait_until(lambda: len(sink.accepted))
     holder.commit()
     wanted = {
         row[0]
