@@ -1,6 +1,7 @@
 """A real Postgres for every test: each server that is found, a template database on each, a clone for each test."""
 
 import contextlib
+import functools
 import itertools
 import os
 import shutil
@@ -202,20 +203,21 @@ def clone(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
 
 @pytest.fixture
 def pgtrail(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """`run_pgtrail` with a home of the test's own."""
+    return functools.partial(run_pgtrail, tmp_path)
+
+
+def run_pgtrail(
+    home: Path, *arguments: str, dsn: str | None = None, input: str = "", **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run the command as a person would: arguments, and whose database; its output and exit status."""
-
-    def run(
-        *arguments: str, dsn: str | None = None, input: str = "", **environment: str
-    ) -> subprocess.CompletedProcess[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG"))}
-        return subprocess.run(
-            [sys.executable, "-m", "pgtrail_cli", *arguments],
-            env=inherited | {"HOME": str(tmp_path), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment},
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-
-    return run
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG"))}
+    return subprocess.run(
+        [sys.executable, "-m", "pgtrail_cli", *arguments],
+        env=inherited | {"HOME": str(home), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment},
+        input=input,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+from tests.conftest import clone, run_pgtrail
 
 # What is decided in SQL is tested on each server by tests/sql/test_seals.py.
 pytestmark = pytest.mark.any_server
@@ -14,21 +15,33 @@ pytestmark = pytest.mark.any_server
 A_PROOF_OF_ITS_OWN = ("event", "seal", "seal_hash", "leaf_index", "path", "actor", "rows")
 
 
-@pytest.fixture
-def sealed(nemo, pgtrail, tmp_path):
-    """Three seals, and what `seal --json` wrote of them."""
-    su, app = nemo.connect(), nemo.connect("app")
-    org = su.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme') returning id").fetchone()[0]
-    anchor = tmp_path / "seals.jsonl"
-    with anchor.open("w") as kept:
+@pytest.fixture(scope="module")
+def history(server, nemo_template, tmp_path_factory):
+    """The name of a database with three seals, and what `seal --json` wrote of them."""
+    for database in clone(server, nemo_template):
+        su, app = database.connect(), database.connect("app")
+        (org,) = su.execute(
+            "insert into nemo.organization (name, slug) values ('Acme', 'acme') returning id"
+        ).fetchone()
+        written = ""
         for number in range(3):
             with app.transaction():
                 app.execute("select audit.set_actor('ann@x.example', 'Ann')")
                 app.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, f"team {number}"])
-            done = pgtrail("seal", "--json", dsn=nemo.dsn("admin"))
+            done = run_pgtrail(tmp_path_factory.mktemp("home"), "seal", "--json", dsn=database.dsn("admin"))
             assert done.returncode == 0, done.stderr
-            kept.write(done.stdout)
-    return nemo, anchor
+            written += done.stdout
+        database.close()
+        yield database.name, written
+
+
+@pytest.fixture
+def sealed(server, history, tmp_path):
+    """A database with three seals, and the file that has what `seal --json` wrote of them."""
+    name, written = history
+    anchor = tmp_path / "seals.jsonl"
+    anchor.write_text(written)
+    yield from ((database, anchor) for database in clone(server, name))
 
 
 def meddle(database, statement):

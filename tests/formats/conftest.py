@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 from psycopg.types.json import Jsonb
+from tests.conftest import Database, clone
 
 from pgtrail_cli.demo import scenario
 
@@ -98,10 +99,14 @@ def _function(name: str) -> sql.Identifier:
     return sql.Identifier("audit", f"render_{name}")
 
 
-@pytest.fixture
-def rendered(nemo):
-    """Plays an organization's day and an operator's; gives every event of it, and a ping, in a format."""
-    app, operator = nemo.connect("app"), nemo.connect()
+@pytest.fixture(scope="session")
+def rendered(server, nemo_template):
+    """Plays an organization's day and an operator's, once; gives every event of it, and a ping, in a format."""
+    yield from (renderer(played) for played in clone(server, nemo_template))
+
+
+def renderer(database: Database) -> Callable[[str], list[Rendered]]:
+    app, operator = database.connect("app"), database.connect()
     operator.add_notice_handler(lambda _: None)
     scenario.play(app)
     operator.execute(SELF_AUDIT)

@@ -59,21 +59,21 @@ def test_three_workers_share_five_destinations_and_take_over_from_one_that_is_ki
     killed_at = time.monotonic()
     create_teams(app, org, ["after"])
     wait_until(lambda: sum(shares(su).values()) == 5 and busiest not in shares(su))
-    # A lease, half of one until others count it as gone, and a poll.
-    assert time.monotonic() - killed_at < 2 * LEASE + 2
+    # A lease, half of one until others count it as gone, and a poll; the rest is for a machine that has other things to do.
+    assert time.monotonic() - killed_at < 2 * LEASE + 15
     wait_until(lambda: all(len(sink.accepted) == 2 for sink in sinks))
     assert all(len(sink.ids) == len(set(sink.ids)) for sink in sinks)
 
 
 def test_a_worker_that_leaves_gives_its_share_back_at_once(nemo, five, start_worker, wait_until):
     su, _ = five
-    workers = [start_worker(nemo.dsn("forwarder"), "--lease", "10") for _ in range(2)]
+    workers = [start_worker(nemo.dsn("forwarder"), "--lease", "60") for _ in range(2)]
     wait_until(lambda: len(shares(su)) == 2 and sum(shares(su).values()) == 5, seconds=90)
     workers[0].send_signal(signal.SIGTERM)
     assert workers[0].wait(20) == 0
     left_at = time.monotonic()
     wait_until(lambda: sum(shares(su).values()) == 5 and len(shares(su)) == 1)
-    assert time.monotonic() - left_at < 5, "and not when the lease ends"
+    assert time.monotonic() - left_at < 30, "and not when the lease ends"
     assert process_id(next(iter(shares(su)))) == workers[1].pid
     assert su.execute("select count(*) from audit.worker").fetchone() == (1,)
 

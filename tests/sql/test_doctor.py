@@ -1,5 +1,7 @@
 """audit.doctor(): each thing that can be wrong is provoked, found, mended as it says, and found no more."""
 
+import re
+
 import psycopg
 import pytest
 
@@ -252,7 +254,7 @@ def test_no_worker(su, found, siem):
     assert found() == []
     su.execute("update audit.worker set seen_at = now() - interval '61 seconds'")
     ((_, _, finding, _),) = found("no worker")
-    assert "00:01:01" in finding
+    assert re.search(r"for 00:0\d:\d\d", finding), "as long as it is by the time of the question"
     su.execute(HEARD)
     assert found() == []
 
@@ -337,7 +339,7 @@ def test_events_that_nobody_tries_to_send(su, found, thing, siem):
     ((_, subject, finding, mend),) = found("standstill")
     assert subject == "siem"
     assert "events that wait: " in finding
-    assert "the oldest for 00:01:01" in finding
+    assert re.search(r"the oldest for 00:0\d:\d\d", finding), "as long as it is by the time of the question"
     assert "pgtrail forward" in mend
     settle(su, siem)
     assert found("standstill") == []

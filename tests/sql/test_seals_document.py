@@ -187,7 +187,7 @@ def test_another_program_finds_the_same_digests(nemo):
 ANYTHING = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=30)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=40)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=20)
 @given(values=st.lists(st.tuples(ANYTHING, ANYTHING, ANYTHING), min_size=1, max_size=9), most=st.integers(1, 5))
 def test_whatever_the_texts_and_however_many_leaves(su, values, most):
     su.execute("create table if not exists public.thing (id serial primary key, name text, email text)")

