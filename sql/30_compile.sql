@@ -15,6 +15,21 @@ $$;
 comment on function audit.qualified_name(regclass) is
     'The table''s name with its schema, quoted where need be, whatever the search_path.';
 
+create or replace function audit.column_names(relation regclass)
+returns text[]
+language sql
+stable
+as $$
+    select array(
+        select attname::text
+        from pg_catalog.pg_attribute
+        where attrelid = relation and attnum > 0 and not attisdropped
+        order by attnum
+    )
+$$;
+
+comment on function audit.column_names(regclass) is 'A table''s columns, in their order.';
+
 create or replace function audit.audited_columns(tracked audit.tracked_table)
 returns table (name text, number smallint, redacted boolean, secret_paths text[])
 language sql
@@ -135,44 +150,6 @@ $$;
 
 comment on function audit.compiled_value(regclass, text, text) is
     'SQL for a column''s value; as text, through its type''s output function alone, where the type belongs to no superuser.';
-
-create or replace function audit.compiled_org(tracked audit.tracked_table, row_name text)
-returns text
-language sql
-stable
-as $$
-    select coalesce(
-        (
-            select pg_catalog.format(
-                case when type.typlen > 0 then '%s::text' else 'audit.short_org(%s::text)' end,
-                audit.compiled_value(tracked.relation, row_name, tracked.org)
-            )
-            from pg_catalog.pg_attribute as attribute
-            join pg_catalog.pg_type as type on type.oid = attribute.atttypid
-            where attribute.attrelid = tracked.relation and attribute.attname = tracked.org
-        ),
-        'null'
-    )
-$$;
-
-comment on function audit.compiled_org(audit.tracked_table, text) is 'SQL for the organization of a row.';
-
-create or replace function audit.short_org(org_id text)
-returns text
-language sql
-immutable
-parallel safe
-as $$
-    -- An entry of a B-tree has room for a third of a page, 2,704 bytes; one that has not fails the write.
-    select case
-        when pg_catalog.octet_length(org_id) <= 1000 then org_id
-        else pg_catalog.left(org_id, 64) || '… sha256:'
-            || pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(org_id, 'UTF8')), 'hex')
-    end
-$$;
-
-comment on function audit.short_org(text) is
-    'An organization''s id as events have it: one longer than 1,000 bytes is cut and told apart by its digest.';
 
 create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
 returns text
@@ -500,7 +477,7 @@ begin
     where named.action is not null;$template$,
         event_operation,
         audit.qualified_name(tracked.relation),
-        audit.compiled_org(tracked, row_name),
+        audit.compiled_org(tracked, row_name, row_operation),
         tracked.resource,
         audit.compiled_resource_id(tracked, row_name),
         coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
@@ -672,26 +649,33 @@ $$;
 comment on function audit.claim_capture_function(regclass, text) is
     'The name of a tracked table''s trigger function, which follows the table''s.';
 
-create or replace function audit.reads_by_policy(relation regclass)
+create or replace function audit.reads_by_policy(relations regclass[])
 returns boolean
 language sql
 stable
 as $$
     -- Row-level security is on somewhere, and our own policy shows everything and no restrictive one takes it back.
-    select pg_catalog.bool_or(pg_class.relrowsecurity) and pg_catalog.bool_and(
-        not pg_class.relrowsecurity
-        or (
-            exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
-            and not exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and not polpermissive)
-        )
+    select coalesce(
+        pg_catalog.bool_or(pg_class.relrowsecurity) and pg_catalog.bool_and(
+            not pg_class.relrowsecurity
+            or (
+                exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+                and not exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and not polpermissive)
+            )
+        ),
+        false
     )
-    from pg_catalog.pg_class
-    where pg_class.oid in (select relid from pg_catalog.pg_partition_tree(relation) union select relation)
+    from pg_catalog.unnest(relations) as named (relation)
+    cross join lateral (
+        select relid from pg_catalog.pg_partition_tree(named.relation) union select named.relation
+    ) as tree
+    join pg_catalog.pg_class on pg_class.oid = tree.relid
 $$;
 
-comment on function audit.reads_by_policy(regclass) is
-    'Whether audit_owner reads every row of a table (and of its partitions) by a policy of pgtrail''s. Where it does not, reading fails should row-level security ever hide a row.';
+comment on function audit.reads_by_policy(regclass[]) is
+    'Whether audit_owner reads every row of tables (and of their partitions) by a policy of pgtrail''s.';
 
+drop function if exists audit.reads_by_policy(regclass);
 drop function if exists audit.sees_every_row(regclass);
 
 create or replace function audit.partition_makers(relation regclass)
@@ -744,6 +728,24 @@ $$;
 comment on function audit.allow_trigger_makers(regclass, text) is
     'Who creates a trigger, or a partition that gets a copy of it, must be allowed to execute its function: audit_admin and the table''s owners, nobody else.';
 
+create or replace function audit.refuses_what_is_hidden(tracked_relation regclass, event_operation text)
+returns boolean
+language sql
+stable
+as $$
+    select pg_catalog.cardinality(read.relations) > 0 and not audit.reads_by_policy(read.relations)
+    from (
+        select array(
+            select place from audit.org_step where relation = tracked_relation and position > 0
+            union
+            select tracked_relation where event_operation = 'TRUNCATE'
+        )
+    ) as read (relations)
+$$;
+
+comment on function audit.refuses_what_is_hidden(regclass, text) is
+    'Whether a trigger function that reads tables is to fail should row-level security ever hide a row of theirs: it must see every row.';
+
 create or replace function audit.compile_table(relation regclass)
 returns void
 language plpgsql
@@ -765,8 +767,7 @@ begin
             'set search_path = pg_catalog, pg_temp%s as %L',
             function_name,
             case
-                -- Reading for a TRUNCATE must see every row or fail.
-                when event_operation = 'TRUNCATE' and not audit.reads_by_policy(relation) then ' set row_security = off'
+                when audit.refuses_what_is_hidden(relation, event_operation) then ' set row_security = off'
                 else ''
             end,
             audit.compiled_body(tracked, event_operation)
@@ -810,7 +811,10 @@ begin
     join jsonb_each(present) as now on now.value = was.value;
 
     if known.column_numbers <> '{}' then
-        tracked.org := renamed ->> known.org;
+        tracked.org := case
+            when audit.takes_a_way(moved_relation) then audit.settle_org(moved_relation)
+            else renamed ->> known.org
+        end;
         tracked.label := renamed ->> known.label;
         tracked.ignore := array(
             select coalesce(renamed ->> name, name)
@@ -832,8 +836,8 @@ begin
                 and present -> name not in (select value from jsonb_each(known.column_numbers))
         );
         if known.org is not null and tracked.org is null then
-            raise warning 'pgtrail: % has lost its organization column "%"', moved_relation, known.org
-                using hint = 'Its events belong to no organization until you call audit.track() with org => another column.';
+            raise warning 'pgtrail: % has lost its organization "%"', moved_relation, known.org
+                using hint = 'Its events belong to no organization until you call audit.track() with another org.';
         end if;
     end if;
     tracked.column_numbers := present;

@@ -22,10 +22,17 @@ declare
     resource_name text := coalesce(resource, (select relname from pg_class where oid = relation));
     category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name), '[^a-z0-9]+', '_', 'g')));
     redacted text[];
+    places_before regclass[] := array(
+        select place from audit.org_step as step where step.relation = track.relation and position > 0
+    );
 begin
     perform audit.check_can_be_tracked(relation);
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
-    perform audit.check_columns(relation, array[org], 'org');
+    if audit.is_way(relation, org) then
+        org := audit.written_way(relation, org);
+    else
+        perform audit.check_columns(relation, array[org], 'org');
+    end if;
     perform audit.check_columns(relation, array[label], 'label');
     perform audit.check_columns(relation, ignore, 'ignore');
     perform audit.check_columns(
@@ -81,7 +88,9 @@ begin
             excluded.personal
         );
 
-    perform audit.allow_truncate_to_read(relation);
+    perform audit.take_way(relation, org);
+    perform audit.leave_unread(place) from unnest(places_before) as place;
+    perform audit.allow_owner_to_read(relation);
     perform audit.compile_table(relation);
     perform audit.renew_triggers(relation);
 
@@ -97,7 +106,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org and label are columns; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -105,11 +114,14 @@ language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    places regclass[] := array(select place from audit.org_step where relation = tracked_relation and position > 0);
 begin
     perform audit.check_is_tracked(tracked_relation);
     -- First, so that what follows is no loss of capture.
     delete from audit.tracked_table where relation = tracked_relation;
     perform audit.drop_triggers(tracked_relation);
+    perform audit.leave_unread(place) from unnest(places || tracked_relation) as place;
     perform audit.drop_capture_functions(tracked_relation);
     perform audit.watch_triggers();
 end
@@ -208,7 +220,7 @@ begin
         where only_relation is null or relation = only_relation
         order by relation
     loop
-        perform audit.allow_truncate_to_read(tracked_relation);
+        perform audit.allow_owner_to_read(tracked_relation);
         perform audit.compile_table(tracked_relation);
         perform audit.renew_triggers(tracked_relation);
         compiled := compiled + 1;
@@ -289,21 +301,6 @@ $$;
 
 comment on function audit.check_can_be_tracked(regclass) is 'Raises PT001 unless it is an ordinary or a partitioned table.';
 
-create or replace function audit.column_names(relation regclass)
-returns text[]
-language sql
-stable
-as $$
-    select array(
-        select attname::text
-        from pg_catalog.pg_attribute
-        where attrelid = relation and attnum > 0 and not attisdropped
-        order by attnum
-    )
-$$;
-
-comment on function audit.column_names(regclass) is 'A table''s columns, in their order.';
-
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void
 language plpgsql
@@ -327,6 +324,20 @@ end
 $$;
 
 comment on function audit.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
+
+create or replace function audit.tracked_root(relation regclass)
+returns regclass
+language sql
+stable
+as $$
+    select tracked.relation
+    from audit.tracked_table as tracked
+    where tracked.relation = tracked_root.relation
+        or tracked.relation in (select relid from pg_catalog.pg_partition_ancestors(tracked_root.relation))
+    limit 1
+$$;
+
+comment on function audit.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
 
 create or replace function audit.check_is_tracked(tracked_relation regclass)
 returns void
@@ -384,6 +395,55 @@ $$;
 
 comment on function audit.check_category(text) is 'Raises PT005, with the list, unless the category exists.';
 
+create or replace function audit.lock_briefly(relation regclass, lock_mode text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Whoever waits for a lock makes all that come after wait behind: so briefly, and then lets them by.
+    turn constant interval := interval '50 ms';
+    patience constant interval := interval '30 s';
+    began constant timestamptz := clock_timestamp();
+    waits_before text := current_setting('lock_timeout');
+    turn_ends timestamptz;
+    target regclass;
+begin
+    loop
+        begin
+            turn_ends := clock_timestamp() + turn;
+            for target in select relid from pg_partition_tree(relation) union select relation order by 1 loop
+                perform set_config(
+                    'lock_timeout',
+                    greatest(1, extract(milliseconds from turn_ends - clock_timestamp())::integer)::text,
+                    true
+                );
+                execute format('lock table only %s in %s mode', audit.qualified_name(target), lock_mode);
+            end loop;
+            perform set_config('lock_timeout', waits_before, true);
+            return;
+        exception
+            when insufficient_privilege then
+                -- Who has TRIGGER on the table and no more may not lock it, and waits as long as it takes.
+                return;
+            when lock_not_available then
+                if clock_timestamp() > began + patience then
+                    raise exception using
+                        errcode = 'PT034',
+                        message = format('%s is in use: no moment was found in %s s to lock it', relation, extract(seconds from patience)::integer),
+                        hint = 'Try again, or end the transaction that holds it: select pid, query from pg_stat_activity join pg_locks using (pid) where relation = '
+                            || format('%L::regclass', audit.qualified_name(relation));
+                end if;
+        end;
+        perform pg_sleep(0.05 + random() * 0.1);
+    end loop;
+end
+$$;
+
+comment on function audit.lock_briefly(regclass, text) is
+    'Takes the lock that adding or dropping triggers needs, on a table and its partitions, in turns of at most 50 ms between which writers go on. PT034 after 30 s.';
+
 create or replace function audit.renew_triggers(relation regclass)
 returns void
 language plpgsql
@@ -423,6 +483,7 @@ begin
             and pg_proc.pronamespace = 'audit'::regnamespace
             and starts_with(pg_proc.proname, 'capture ')
     loop
+        perform audit.lock_briefly(renamed.target, 'access exclusive');
         execute format('drop trigger %I on %s', renamed.tgname, audit.qualified_name(renamed.target));
     end loop;
 end
@@ -473,6 +534,7 @@ begin
                 and pg_proc.proname = planned.function_name
                 and pg_proc.pronamespace = 'audit'::regnamespace
         );
+        perform audit.lock_briefly(planned.target, 'share row exclusive');
         execute format(
             'create or replace trigger %I %s on %s %s execute function audit.%I()',
             planned.trigger_name,
@@ -503,6 +565,7 @@ begin
         where relation = tracked_relation and state in ('disabled', 'replica')
         group by target
     loop
+        perform audit.lock_briefly(silent.target, 'share row exclusive');
         execute format('alter table %s %s', audit.qualified_name(silent.target), silent.changes);
     end loop;
 end
@@ -510,7 +573,7 @@ $$;
 
 comment on function audit.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
 
-create or replace function audit.allow_truncate_to_read(relation regclass)
+create or replace function audit.allow_owner_to_read(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -524,6 +587,8 @@ begin
         select relid from pg_partition_tree(relation) where isleaf
         union
         select relation
+        union
+        select place from audit.org_step as step where step.relation = allow_owner_to_read.relation
     loop
         if not has_table_privilege('audit_owner', target, 'select') then
             execute format('grant select on %s to audit_owner', audit.qualified_name(target));
@@ -539,6 +604,7 @@ begin
         end if;
         continue when not (select relrowsecurity from pg_class where oid = target)
             or exists (select from pg_policy where polrelid = target and polname = 'pgtrail_truncate');
+        perform audit.lock_briefly(target, 'access exclusive');
         execute format(
             'create policy pgtrail_truncate on %s for select to audit_owner using (true)', audit.qualified_name(target)
         );
@@ -546,8 +612,44 @@ begin
 end
 $$;
 
-comment on function audit.allow_truncate_to_read(regclass) is
-    'Lets audit_owner read a tracked table, which recording a TRUNCATE needs, through row-level security too.';
+comment on function audit.allow_owner_to_read(regclass) is
+    'Lets audit_owner read a tracked table, which recording a TRUNCATE needs, and what leads to its organization, through row-level security too.';
+
+drop function if exists audit.allow_truncate_to_read(regclass);
+
+create or replace function audit.leave_unread(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    filtered regclass;
+begin
+    if audit.tracked_root(relation) is not null
+        or exists (select from audit.passed_through(relation))
+        or not exists (select from pg_class where oid = relation)
+    then
+        return;
+    end if;
+    for filtered in
+        select polrelid
+        from pg_policy
+        where polname = 'pgtrail_truncate'
+            and polrelid in (select relid from pg_partition_tree(relation) union select relation)
+    loop
+        perform audit.lock_briefly(filtered, 'access exclusive');
+        execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(filtered));
+    end loop;
+    -- (Its own tables it goes on reading.)
+    if (select relowner <> 'audit_owner'::regrole from pg_class where oid = relation) then
+        execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
+    end if;
+end
+$$;
+
+comment on function audit.leave_unread(regclass) is
+    'Takes back what audit.allow_owner_to_read() gave on a table, once it is neither tracked nor passed through on the way to an organization.';
 
 create or replace function audit.drop_triggers(relation regclass)
 returns void
@@ -571,20 +673,9 @@ begin
             and pg_proc.pronamespace = 'audit'::regnamespace
             and starts_with(pg_proc.proname, 'capture ')
     loop
+        perform audit.lock_briefly(installed.target, 'access exclusive');
         execute format('drop trigger %I on %s', installed.tgname, audit.qualified_name(installed.target));
     end loop;
-    for installed in
-        select polrelid::regclass as target
-        from pg_policy
-        where polname = 'pgtrail_truncate'
-            and polrelid in (select relid from pg_partition_tree(relation) union select relation)
-    loop
-        execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(installed.target));
-    end loop;
-    -- (Its own tables it goes on reading.)
-    if (select relowner <> 'audit_owner'::regrole from pg_class where oid = relation) then
-        execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
-    end if;
 end
 $$;
 

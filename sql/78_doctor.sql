@@ -123,10 +123,8 @@ as $$
                 and (
                     -- (The body names the table.)
                     installed.source <> audit.compiled_body(compiled.settings, installed.operation)
-                    or (
-                        installed.operation = 'TRUNCATE'
-                        and installed.refuses_what_is_hidden = audit.reads_by_policy(compiled.relation)
-                    )
+                    or installed.refuses_what_is_hidden
+                        <> audit.refuses_what_is_hidden(compiled.relation, installed.operation)
                 )
         )
 $$;

@@ -119,7 +119,7 @@ grant execute on function
 
 -- Who sees every organization sees the configuration too, but no secret.
 grant select on
-    audit.installation, audit.tracked_table, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
+    audit.installation, audit.tracked_table, audit.org_step, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
@@ -150,7 +150,14 @@ grant execute on function
     audit.drop_triggers(regclass),
     audit.drop_capture_functions(regclass),
     audit.drop_orphaned_functions(),
-    audit.allow_truncate_to_read(regclass),
+    audit.allow_owner_to_read(regclass),
+    audit.leave_unread(regclass),
+    audit.is_way(regclass, text),
+    audit.written_way(regclass, text),
+    audit.take_way(regclass, text),
+    audit.tracked_root(regclass),
+    audit.passed_through(regclass),
+    audit.lock_briefly(regclass, text),
     audit.capture_triggers(),
     audit.enable_triggers(regclass),
     audit.watch_triggers(),

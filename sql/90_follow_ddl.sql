@@ -1,20 +1,6 @@
 -- What happens to tracked tables, and to the log's own protection, is followed and recorded in the transaction that does it.
 -- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change does the same, later.
 
-create or replace function audit.tracked_root(relation regclass)
-returns regclass
-language sql
-stable
-as $$
-    select tracked.relation
-    from audit.tracked_table as tracked
-    where tracked.relation = tracked_root.relation
-        or tracked.relation in (select relid from pg_catalog.pg_partition_ancestors(tracked_root.relation))
-    limit 1
-$$;
-
-comment on function audit.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
-
 create or replace function audit.touched_tables()
 returns setof regclass
 language sql
@@ -49,6 +35,7 @@ as $$
             or (command.object_type in ('type', 'composite type') and pg_class.reloftype <> 0)
     ) as place (relation)
     where audit.tracked_root(place.relation) is not null
+        or exists (select from audit.passed_through(place.relation))
         or exists (select from audit.own_trigger where own_trigger.relation = place.relation)
         or exists (
             select
@@ -81,9 +68,14 @@ begin
     perform audit.follow_partitions(touched);
     if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER') then
         for altered in
-            select distinct root.relation
-            from (select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)) as root (relation)
-            where root.relation is not null
+            select distinct concerned.relation
+            from unnest(touched) as touched_table (relation)
+            cross join lateral (
+                select audit.tracked_root(touched_table.relation)
+                union all
+                select audit.passed_through(touched_table.relation)
+            ) as concerned (relation)
+            where concerned.relation is not null
         loop
             perform audit.compile_table(altered);
         end loop;
@@ -139,18 +131,24 @@ begin
         return;
     end if;
     for altered in
-        select distinct tracked.relation
+        select distinct concerned.relation
         from pg_event_trigger_dropped_objects() as object
         cross join lateral (
-            select audit.tracked_root(
-                case object.object_type
-                    when 'table column' then object.objid::regclass
+            select
+                case
+                    when object.object_type in ('table', 'table column') then object.objid::regclass
                     -- (It has no table of its own any more.)
-                    when 'policy' then to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
+                    when object.object_type = 'policy'
+                        then to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
                 end
-            )
-        ) as tracked (relation)
-        where tracked.relation is not null
+        ) as place (relation)
+        cross join lateral (
+            select audit.tracked_root(place.relation)
+            union all
+            select audit.passed_through(place.relation)
+        ) as concerned (relation)
+        join audit.tracked_table as tracked on tracked.relation = concerned.relation
+        join pg_class on pg_class.oid = concerned.relation
     loop
         perform audit.compile_table(altered);
     end loop;
@@ -250,6 +248,13 @@ begin
     loop
         perform audit.extend_capture(place.relation, audit.claim_capture_function(place.relation, 'TRUNCATE'));
     end loop;
+    for place in
+        select touched_table.relation
+        from unnest(touched) as touched_table (relation)
+        where exists (select from audit.passed_through(touched_table.relation))
+    loop
+        perform audit.extend_reading(place.relation);
+    end loop;
 end
 $$;
 
@@ -257,7 +262,7 @@ comment on function audit.follow_partitions(regclass[]) is
     'Lets capture reach where its table went: new partitions, another schema, row-level security; and leave a partition that left.';
 
 revoke execute on function
-    audit.tracked_root(regclass), audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.fail_or_warn(text, text, text),
+    audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.fail_or_warn(text, text, text),
     audit.note_attached_partitions(regclass[]), audit.follow_partitions(regclass[])
     from public;
 
@@ -344,6 +349,42 @@ begin
     comment on function audit.extend_capture(regclass, text) is
         'Gives audit_owner on a tracked table''s partitions, and on its schema, what its owner gave on the table; creates their triggers for TRUNCATE. Runs as the superuser who installed it.';
 
+    create or replace function audit.extend_reading(place regclass)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        found_place record;
+    begin
+        for found_place in
+            select
+                format('%I.%I', pg_namespace.nspname, pg_class.relname) as name,
+                pg_namespace.nspname as schema_name,
+                pg_class.relrowsecurity
+                    and not exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+                    as filtered
+            from pg_class
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            where pg_class.oid = place
+                and has_table_privilege('audit_owner', pg_class.oid, 'select')
+                and exists (select from audit.org_step where org_step.place = pg_class.oid)
+        loop
+            if not has_schema_privilege('audit_owner', found_place.schema_name, 'usage') then
+                execute format('grant usage on schema %I to audit_owner', found_place.schema_name);
+            end if;
+            if found_place.filtered then
+                execute format('create policy pgtrail_truncate on %s for select to audit_owner using (true)', found_place.name);
+            end if;
+        end loop;
+    end
+    $$;
+
+    comment on function audit.extend_reading(regclass) is
+        'Lets audit_owner go on reading a table that it may read and that leads to organizations: in another schema, and every row should row-level security come to it. Runs as the superuser who installed it.';
+
     create or replace function audit.release_partition(partition regclass)
     returns void
     language plpgsql
@@ -388,8 +429,10 @@ begin
     comment on function audit.release_partition(regclass) is
         'Takes from a table that is no partition of a tracked one any more what pgtrail put there. Runs as the superuser who installed it.';
 
-    revoke execute on function audit.extend_capture(regclass, text), audit.release_partition(regclass) from public;
-    grant execute on function audit.extend_capture(regclass, text), audit.release_partition(regclass) to audit_owner;
+    revoke execute on function audit.extend_capture(regclass, text), audit.extend_reading(regclass), audit.release_partition(regclass)
+        from public;
+    grant execute on function audit.extend_capture(regclass, text), audit.extend_reading(regclass), audit.release_partition(regclass)
+        to audit_owner;
 
     drop event trigger if exists pgtrail_follow_ddl;
     drop event trigger if exists pgtrail_follow_drop;
