@@ -27,6 +27,7 @@ declare
     );
 begin
     perform audit.check_can_be_tracked(relation);
+    perform audit.check_children(relation);
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
     if audit.is_way(relation, org) then
         org := audit.written_way(relation, org);
@@ -106,7 +107,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -120,10 +121,10 @@ begin
     perform audit.check_is_tracked(tracked_relation);
     -- First, so that what follows is no loss of capture.
     delete from audit.tracked_table where relation = tracked_relation;
+    perform audit.watch_triggers();
     perform audit.drop_triggers(tracked_relation);
     perform audit.leave_unread(place) from unnest(places || tracked_relation) as place;
     perform audit.drop_capture_functions(tracked_relation);
-    perform audit.watch_triggers();
 end
 $$;
 
@@ -300,6 +301,44 @@ end
 $$;
 
 comment on function audit.check_can_be_tracked(regclass) is 'Raises PT001 unless it is an ordinary or a partitioned table.';
+
+create or replace function audit.untracked_children(tracked_relation regclass)
+returns setof regclass
+language sql
+stable
+as $$
+    select pg_inherits.inhrelid::pg_catalog.regclass
+    from pg_catalog.pg_inherits
+    join pg_catalog.pg_class as parent on parent.oid = pg_inherits.inhparent and parent.relkind = 'r'
+    where pg_inherits.inhparent = tracked_relation
+        and pg_inherits.inhrelid not in (select relation from audit.tracked_table)
+    order by pg_inherits.inhrelid
+$$;
+
+comment on function audit.untracked_children(regclass) is
+    'The tables that inherit from a table and are not tracked: an update of their rows through it fires only triggers of their own.';
+
+create or replace function audit.check_children(relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    children text := (
+        select string_agg(child::text, ', ' order by child) from audit.untracked_children(relation) as child
+    );
+begin
+    if children is not null then
+        raise exception using
+            errcode = 'PT036',
+            message = format('%s can''t be tracked yet: what inherits from it is not (%s)', relation, children),
+            hint = 'Track that first: an update of its rows through the parent fires only triggers of its own.';
+    end if;
+end
+$$;
+
+comment on function audit.check_children(regclass) is 'Raises PT036 unless every table that inherits from a table is tracked.';
 
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void

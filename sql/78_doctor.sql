@@ -132,6 +132,22 @@ $$;
 comment on function audit.find_stale_tables() is
     'Tracked tables whose trigger functions are not what audit.recompile() would write: they were altered where no event trigger follows, or somebody edited the functions.';
 
+create or replace function audit.find_untracked_children()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'child untracked',
+        audit.qualified_name(child),
+        pg_catalog.format('it inherits from %s: an update of its rows through that is lost', audit.qualified_name(tracked.relation)),
+        pg_catalog.format('select audit.track(%L, …)', audit.qualified_name(child))
+    from audit.tracked_table as tracked
+    cross join lateral audit.untracked_children(tracked.relation) as child
+$$;
+
+comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves.';
+
 create or replace function audit.find_broken_rules()
 returns table (problem text, subject text, finding text, mend text)
 language sql
@@ -468,33 +484,35 @@ as $$
         union all
         select 3, * from audit.find_absent_event_triggers()
         union all
-        select 4, * from audit.find_stale_tables()
+        select 4, * from audit.find_untracked_children()
         union all
-        select 5, * from audit.find_foreign_cursors()
+        select 5, * from audit.find_stale_tables()
         union all
-        select 6, * from audit.find_absent_workers()
+        select 6, * from audit.find_foreign_cursors()
         union all
-        select 7, * from audit.find_held_destinations()
+        select 7, * from audit.find_absent_workers()
         union all
-        select 8, * from audit.find_closed_receivers()
+        select 8, * from audit.find_held_destinations()
         union all
-        select 9, * from audit.find_standstills()
+        select 9, * from audit.find_closed_receivers()
         union all
-        select 10, * from audit.find_stale_cursors()
+        select 10, * from audit.find_standstills()
         union all
-        select 11, * from audit.find_dead_letters()
+        select 11, * from audit.find_stale_cursors()
         union all
-        select 12, * from audit.find_missing_partitions()
+        select 12, * from audit.find_dead_letters()
         union all
-        select 13, * from audit.find_spilled_events()
+        select 13, * from audit.find_missing_partitions()
         union all
-        select 14, * from audit.find_broken_rules()
+        select 14, * from audit.find_spilled_events()
         union all
-        select 15, * from audit.find_long_pauses()
+        select 15, * from audit.find_broken_rules()
         union all
-        select 16, * from audit.find_gone_tables()
+        select 16, * from audit.find_long_pauses()
         union all
-        select 17, * from audit.find_silenced_wakeups()
+        select 17, * from audit.find_gone_tables()
+        union all
+        select 18, * from audit.find_silenced_wakeups()
     ) as found
     order by found.problem = 'information', found.place, found.subject, found.finding
 $$;

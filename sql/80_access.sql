@@ -134,6 +134,8 @@ grant select on
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
+revoke execute on procedure audit.snapshot(regclass, bigint) from public;
+grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;
 
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
@@ -158,6 +160,9 @@ grant execute on function
     audit.tracked_root(regclass),
     audit.passed_through(regclass),
     audit.lock_briefly(regclass, text),
+    audit.observe(regclass, regclass, bigint, bigint),
+    audit.observed_all(regclass, bigint),
+    audit.snapshot_batches(regclass),
     audit.capture_triggers(),
     audit.enable_triggers(regclass),
     audit.watch_triggers(),

@@ -59,7 +59,10 @@ declare
     touched regclass[] := array(select audit.touched_tables());
     altered regclass;
 begin
-    if touched = '{}' then
+    -- A table whose triggers are being made is watched once they are all there.
+    if touched = '{}'
+        or (tg_tag = 'CREATE TRIGGER' and not exists (select from audit.own_trigger where relation = any (touched)))
+    then
         return;
     end if;
     if tg_tag = 'ALTER TABLE' then
@@ -101,6 +104,10 @@ declare
     dropped record;
     altered regclass;
 begin
+    -- Writers wait while a table is untracked, and what is dropped then is functions for the most part.
+    if not exists (select from pg_event_trigger_dropped_objects() where classid <> 'pg_proc'::regclass) then
+        return;
+    end if;
     for dropped in
         select
             object.objid::regclass as relation,
@@ -156,7 +163,12 @@ begin
         select
         from pg_event_trigger_dropped_objects() as object
         left join audit.own_trigger as known on known.relation = object.objid
-        where object.object_type = 'trigger' or known.relation is not null
+        where known.relation is not null
+            or (
+                object.object_type = 'trigger'
+                and to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
+                    in (select relation from audit.own_trigger)
+            )
     ) then
         perform audit.watch_triggers();
     end if;

@@ -27,6 +27,7 @@ COMMANDS = {
     "seal": "seal:seal",
     "shell": "shell:shell",
     "show": "log:show",
+    "snapshot": "tracking:snapshot",
     "status": "install:status",
     "tables": "tracking:tables",
     "track": "tracking:track",

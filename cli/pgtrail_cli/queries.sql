@@ -113,6 +113,9 @@ select audit.track(
     reveal => %(reveal)s
 )
 
+-- name: snapshot_table
+call audit.snapshot(%(table)s::regclass)
+
 -- name: untrack
 select audit.untrack(%(table)s::regclass)
 

@@ -1,4 +1,4 @@
-"""``pgtrail track``, ``untrack`` and ``tables``."""
+"""``pgtrail track``, ``untrack``, ``snapshot`` and ``tables``."""
 
 import json
 
@@ -13,7 +13,7 @@ from pgtrail_cli.render import console, plain_table
 @click.argument("table")
 @click.option("--resource", help="What its events call a row: `key` gives key.created. Default: the table's name.")
 @click.option("--category", help="The category of its events. Default: one named as the resource.")
-@click.option("--org", metavar="COLUMN", help="The column that holds the organization.")
+@click.option("--org", metavar="COLUMN", help="What holds the organization: org_id, 'team_id -> public.team.org_id'.")
 @click.option("--label", metavar="COLUMN", help="The column that people know a row by.")
 @click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
 @click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]; can be repeated.")
@@ -67,6 +67,25 @@ def untrack(connection: Connection, table: str) -> None:
     with connection.transaction():
         connection.execute(QUERIES["untrack"], {"table": table})
     click.echo(f"pgtrail: no longer tracking {table}; its events stay", err=True)
+
+
+@click.command()
+@click.argument("tables", metavar="TABLE...", nargs=-1, required=True)
+@with_connection
+def snapshot(connection: Connection, tables: tuple[str, ...]) -> None:
+    """Record the rows of tracked TABLEs as they are, so that the first change of each has a before.
+
+    Each row of which the log has no event gives one, such as team.observed. In batches; no writer waits. What is
+    interrupted can be started again and goes on where it ended.
+
+    \b
+    Example:
+      pgtrail snapshot public.api_key public.team
+    """
+    for table in tables:
+        row = connection.execute(QUERIES["snapshot_table"], {"table": table}).fetchone()
+        assert row is not None
+        click.echo(f"pgtrail: observed {row[0]:,} rows of {table}", err=True)
 
 
 @click.command()

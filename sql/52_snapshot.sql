@@ -1,0 +1,221 @@
+-- The rows of a tracked table as they are, as *.observed events, so that the first change of each has a before.
+--
+-- No writer waits for it, and the order of a resource's events holds: a batch takes the time and its ids first, then waits
+-- for those who are writing to the table, and only then reads. Whoever was writing has an event by then, and its rows are
+-- passed over; whoever comes later gets a later id.
+
+create or replace function audit.compiled_unknown(tracked audit.tracked_table, leaf regclass)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format(
+        $template$from only %1$s as seen
+        where seen.ctid >= $1 and seen.ctid < $2
+            and not exists (
+                select
+                from audit.event
+                where event.resource_hash = hashtextextended(%2$s, 0)
+                    and event.resource_id = %2$s
+                    and event.resource_type = %3$L
+            )$template$,
+        audit.qualified_name(leaf),
+        audit.compiled_resource_id(tracked, 'seen'),
+        tracked.resource
+    )
+$$;
+
+comment on function audit.compiled_unknown(audit.tracked_table, regclass) is
+    'SQL for the rows of a table, between the row addresses $1 and $2, of which the log has no event.';
+
+create or replace function audit.compiled_observation(tracked audit.tracked_table, leaf regclass)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format(
+        $template$insert into audit.event (
+        id, occurred_at, category, action, table_name, org_id, resource_type, resource_id, resource_label,
+        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason, after
+    )
+    select
+        taken.id, $4, %1$L, %2$L, %3$L, %4$s, %5$L,
+        %6$s,
+        %7$s,
+        actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason,
+        %8$s
+    from (
+        select seen, row_number() over () as number
+        %9$s
+    ) as unknown
+    join unnest($3) with ordinality as taken (id, number) on taken.number = unknown.number
+    cross join lateral (select (unknown.seen).*) as new
+    cross join audit.current_actor() as actor$template$,
+        tracked.category,
+        tracked.resource || '.observed',
+        audit.qualified_name(tracked.relation),
+        audit.compiled_org(tracked, 'new', 'INSERT'),
+        tracked.resource,
+        audit.compiled_resource_id(tracked, 'new'),
+        coalesce(audit.compiled_value(tracked.relation, 'new', tracked.label) || '::text', 'null'),
+        audit.compiled_row(tracked, 'new'),
+        audit.compiled_unknown(tracked, leaf)
+    )
+$$;
+
+comment on function audit.compiled_observation(audit.tracked_table, regclass) is
+    'SQL that records those rows as they are, with the ids $3 and the time $4.';
+
+create or replace function audit.wait_for_writers(written_relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    patience constant interval := interval '30 s';
+    began constant timestamptz := clock_timestamp();
+    writers text[] := array(select writer from audit.writers(written_relation) as writer);
+begin
+    while exists (select from audit.writers(written_relation) as writer where writer = any (writers)) loop
+        if clock_timestamp() > began + patience then
+            raise exception using
+                errcode = 'PT034',
+                message = format('%s is in use: a transaction that has written to it stays open', written_relation),
+                hint = 'End it (pg_stat_activity says whose it is) and start the snapshot again: what it has recorded stays.';
+        end if;
+        perform pg_sleep(0.005);
+    end loop;
+end
+$$;
+
+comment on function audit.wait_for_writers(regclass) is
+    'Waits until every transaction that is writing to a table now has ended, and keeps nobody waiting. PT034 after 30 s.';
+
+create or replace function audit.writers(written_relation regclass)
+returns setof text
+language sql
+volatile
+as $$
+    select pg_locks.virtualtransaction
+    from pg_catalog.pg_locks
+    where pg_locks.locktype = 'relation'
+        and pg_locks.database = (select oid from pg_catalog.pg_database where datname = current_database())
+        and pg_locks.relation = written_relation
+        and pg_locks.granted
+        and pg_locks.pid is distinct from pg_catalog.pg_backend_pid()
+        and pg_locks.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+$$;
+
+comment on function audit.writers(regclass) is 'The transactions, prepared ones too, that hold a lock under which a table is written to.';
+
+create or replace function audit.observe(tracked_relation regclass, leaf regclass, first_block bigint, end_block bigint)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    tracked audit.tracked_table;
+    first_row tid := format('(%s,0)', first_block);
+    end_row tid := format('(%s,0)', end_block);
+    observed_at timestamptz;
+    ids bigint[];
+    expected bigint;
+    observed bigint := 0;
+    row_security_before text := current_setting('row_security');
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception using
+            errcode = 'PT035',
+            message = format('a snapshot can''t be taken in a transaction that is %s', current_setting('transaction_isolation')),
+            hint = 'First: set default_transaction_isolation to ''read committed''';
+    end if;
+    perform audit.check_is_tracked(tracked_relation);
+    if leaf not in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation) then
+        perform audit.check_is_tracked(leaf);
+    end if;
+    select * into tracked from audit.tracked_table where relation = tracked_relation;
+    if audit.refuses_what_is_hidden(tracked_relation, 'TRUNCATE') then
+        perform set_config('row_security', 'off', true);
+    end if;
+
+    execute 'select count(*) ' || audit.compiled_unknown(tracked, leaf) into expected using first_row, end_row;
+    if expected > 0 then
+        observed_at := clock_timestamp();
+        ids := array(select nextval('audit.event_id_seq') from generate_series(1, expected));
+        perform audit.wait_for_writers(leaf);
+        execute audit.compiled_observation(tracked, leaf) using first_row, end_row, ids, observed_at;
+        get diagnostics observed = row_count;
+        perform audit.wake();
+    end if;
+    perform set_config('row_security', row_security_before, true);
+    return observed;
+end
+$$;
+
+comment on function audit.observe(regclass, regclass, bigint, bigint) is
+    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT003, PT034.';
+
+create or replace function audit.observed_all(tracked_relation regclass, observed bigint)
+returns bigint
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select audit.record(
+        'audit.snapshot_taken', 'tracked_table', audit.qualified_name(tracked_relation),
+        audit.qualified_name(tracked_relation), null, pg_catalog.jsonb_build_object('observed', observed)
+    )
+$$;
+
+comment on function audit.observed_all(regclass, bigint) is 'Records that a snapshot of a table is complete. The event''s id.';
+
+create or replace function audit.snapshot_batches(tracked_relation regclass)
+returns table (leaf regclass, first_block bigint, end_block bigint)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        place.relation,
+        block,
+        block + place.step
+    from (
+        select
+            class.oid::regclass as relation,
+            -- Of the size that it has now: what comes later has an event.
+            pg_relation_size(class.oid) / current_setting('block_size')::bigint as blocks,
+            greatest(1, (1000 * greatest(1, class.relpages) / greatest(1, class.reltuples))::bigint) as step
+        from (
+            select relid from pg_partition_tree(tracked_relation) where isleaf union select tracked_relation
+        ) as tree
+        join pg_class as class on class.oid = tree.relid and class.relkind = 'r'
+    ) as place
+    cross join lateral generate_series(0, place.blocks - 1, place.step) as block
+    order by place.relation, block
+$$;
+
+comment on function audit.snapshot_batches(regclass) is
+    'The blocks of a table and its partitions in batches of about 1,000 rows, by the planner''s statistics.';
+
+-- Without SET clauses, so that it may commit between batches.
+create or replace procedure audit.snapshot(relation regclass, inout observed bigint default 0)
+language plpgsql
+as $$
+declare
+    batch record;
+begin
+    perform audit.check_is_tracked(relation);
+    for batch in select * from audit.snapshot_batches(relation) loop
+        observed := observed operator(pg_catalog.+) audit.observe(relation, batch.leaf, batch.first_block, batch.end_block);
+        commit;
+    end loop;
+    perform audit.observed_all(relation, observed);
+end
+$$;
+
+comment on procedure audit.snapshot(regclass, bigint) is
+    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT003, PT034, PT035.';

@@ -1,0 +1,107 @@
+"""Tables as other people make them: right, or a clear error."""
+
+import psycopg
+import pytest
+
+pytestmark = pytest.mark.any_server
+
+
+def events(su, category):
+    return su.execute(
+        "select table_name, operation, resource_id from audit.event where category = %s order by id", [category]
+    ).fetchall()
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        ("create view public.odd as select 1 as id", "is a view: track the tables that it reads"),
+        ("create materialized view public.odd as select 1 as id", "is a view: track the tables that it reads"),
+        ("create foreign table public.odd (id int) server elsewhere", "is a foreign table: track it in the database"),
+        ("create temporary table odd (id int)", "is temporary"),
+        ("create sequence public.odd", "is not a table"),
+        ("create type public.odd as (id int)", "is not a table"),
+        ("create table public.t (id int primary key); create index odd on public.t (id)", "is not a table"),
+    ],
+)
+def test_what_is_no_table_is_refused_with_the_reason(su, made, says):
+    su.execute("create foreign data wrapper nowhere; create server elsewhere foreign data wrapper nowhere")
+    su.execute(made)
+    with pytest.raises(psycopg.errors.Error, match=says) as refused:
+        su.execute("select audit.track('odd')")
+    assert refused.value.sqlstate == "PT001"
+
+
+def test_a_key_of_several_columns_identifies_a_row(su):
+    su.execute('create table public.odd (a text, "B c" text, n int, primary key ("B c", a))')
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values ('x,y', '(\"z\")', 1), ('', 'null', 2)")
+    su.execute("update public.odd set n = 3 where a = ''")
+    names = [row[2] for row in events(su, "odd")]
+    assert names[2] in names[:2]
+    assert len(set(names)) == 2
+    # Two keys that look alike stay two.
+    su.execute("""insert into public.odd values ('a,b', 'c', 1), ('b', 'c,a', 1)""")
+    assert len({row[2] for row in events(su, "odd")}) == 4
+
+
+def test_tables_of_one_name_in_several_schemas_are_told_apart(su):
+    for schema in ("one", "two"):
+        su.execute(f"create schema {schema}; create table {schema}.odd (id int primary key)")
+        su.execute(f"select audit.track('{schema}.odd')")
+    su.execute("insert into one.odd values (1); insert into two.odd values (1); delete from one.odd")
+    assert events(su, "odd") == [("one.odd", "INSERT", "1"), ("two.odd", "INSERT", "1"), ("one.odd", "DELETE", "1")]
+    su.execute("drop schema one cascade")
+    su.execute("insert into two.odd values (2)")
+    assert events(su, "odd")[-1] == ("two.odd", "INSERT", "2")
+
+
+def test_a_table_with_children_waits_for_them_to_be_tracked(su):
+    su.execute("create table public.odd (id int primary key, name text)")
+    su.execute("create table public.child (note text) inherits (public.odd)")
+    with pytest.raises(psycopg.errors.Error, match=r"what inherits from it is not \(public.child\)") as refused:
+        su.execute("select audit.track('public.odd')")
+    assert refused.value.sqlstate == "PT036"
+    su.execute("select audit.track('public.child', 'odd')")
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1, 'a'); insert into public.child values (2, 'b', 'n')")
+    su.execute("update public.odd set name = 'c'")
+    su.execute("delete from public.odd")
+    su.execute("insert into public.child values (3, 'b', 'n'); truncate public.odd")
+    found = sorted(
+        (operation, name, resource.split("-")[0][:3] if len(resource) > 30 else resource)
+        for name, operation, resource in events(su, "odd")
+    )
+    assert [operation for operation, *_ in found] == ["DELETE"] * 2 + ["INSERT"] * 3 + ["TRUNCATE"] + ["UPDATE"] * 2
+
+
+def test_a_child_that_comes_later_is_named_by_the_doctor(su):
+    su.execute("create table public.odd (id int primary key)")
+    su.execute("select audit.track('public.odd')")
+    su.execute("create table public.child () inherits (public.odd)")
+    assert su.execute("select problem, subject, mend from audit.doctor()").fetchall() == [
+        ("child untracked", "public.child", "select audit.track('public.child', …)")
+    ]
+
+
+def test_a_composite_an_enum_a_range_and_an_array_come_through(su):
+    su.execute("create type public.mood as enum ('good', 'bad'); create type public.pair as (a int, b text)")
+    su.execute("create table public.odd (id int primary key, m public.mood, p public.pair, r int4range, l text[][])")
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1, 'good', (1, 'x'), '[1,3)', '{{a,b},{c,d}}')")
+    assert su.execute("select after from audit.event where category = 'odd'").fetchone()[0] == {
+        "id": 1, "m": "good", "p": {"a": 1, "b": "x"}, "r": "[1,3)", "l": [["a", "b"], ["c", "d"]],
+    }  # fmt: skip
+
+
+def test_a_row_that_the_tables_own_triggers_refuse_or_change_back_gives_no_event(su):
+    su.execute("create table public.odd (id int primary key, name text)")
+    su.execute(
+        "create function public.refuse() returns trigger language plpgsql as "
+        "$$ begin if new.name = 'no' then return null; end if; new.name := old.name; return new; end $$"
+    )
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1, 'a')")
+    su.execute("create trigger refuse before update on public.odd for each row execute function public.refuse()")
+    su.execute("update public.odd set name = 'no'; update public.odd set name = 'b'")
+    assert [operation for _, operation, _ in events(su, "odd")] == ["INSERT"]
