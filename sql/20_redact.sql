@@ -91,6 +91,24 @@ $$;
 comment on function audit.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
 
+create or replace function audit.redacted(value jsonb, path text[])
+returns jsonb
+language plpgsql
+immutable
+strict
+as $$
+begin
+    return audit.redact(value, path);
+exception
+    -- Nested deeper than the stack is: the write goes on, and what can't be looked through is hidden.
+    when statement_too_complex then
+        return '"[redacted]"';
+end
+$$;
+
+comment on function audit.redacted(jsonb, text[]) is
+    'audit.redact() for a whole column: a value that is nested too deep for it, some hundreds of levels, is redacted as a whole.';
+
 create or replace function audit.column_of_path(path text, columns text[])
 returns text
 language sql

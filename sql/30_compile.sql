@@ -163,7 +163,7 @@ begin
     foreach secret_path in array secret_paths
     loop
         redaction := pg_catalog.format(
-            'audit.redact(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.')
+            'audit.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.')
         );
     end loop;
     return redaction;

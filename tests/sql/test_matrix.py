@@ -56,7 +56,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "drop_triggers",
-            "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
+            "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers",
             "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "words_of", "column_of_path", "column_names", "check_can_be_tracked", "check_columns",
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",

@@ -55,6 +55,18 @@ def test_a_secret_column_stays_secret_when_it_is_renamed(su, recorded):
     assert recorded()[0][3] == {"id": 1, "open_text": "[redacted]"}
 
 
+def test_what_is_nested_too_deep_to_be_looked_through_is_hidden_and_costs_no_write(su, recorded):
+    su.execute("create table public.thing (id int primary key, config jsonb)")
+    su.execute("select audit.track('public.thing', 'thing', secret => '{config.**.token,config.**.key}')")
+    depth = 3000
+    su.execute("insert into public.thing values (1, %s)", ['{"a":' * depth + '{"token": "S3CRET"}' + "}" * depth])
+    su.execute("insert into public.thing values (2, %s)", ['{"a":' * 20 + '{"token": "S3CRET"}' + "}" * 20])
+    deep, shallow = recorded()
+    assert deep[3] == {"id": 1, "config": "[redacted]"}
+    assert "[redacted]" in str(shallow[3])
+    assert "S3CRET" not in str(shallow[3])
+
+
 def test_a_path_with_two_stars_finds_a_member_however_deep(su, recorded):
     su.execute("create table public.thing (id int primary key, config jsonb)")
     su.execute("select audit.track('public.thing', 'thing', secret => '{config.**.api_key}')")
