@@ -31,6 +31,7 @@ COMMANDS = {
     "status": "install:status",
     "tables": "tracking:tables",
     "track": "tracking:track",
+    "uninstall": "uninstall:uninstall",
     "untrack": "tracking:untrack",
     "verify": "seal:verify",
     "verify-archive": "retention:verify_archive",

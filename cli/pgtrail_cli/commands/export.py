@@ -48,21 +48,21 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     filters = resolve(connection, **options)
     where = _matching(filters) if any(value is not None for value in filters.values()) else None
     if str(file) == "-":
-        _record(connection, where, filters)
+        record(connection, where, filters)
         output = sys.stdout.buffer
         for chunk in copy_csv(connection, where):
             output.write(chunk)
         return
     with appearing(file) as output:
-        _record(connection, where, filters)
+        record(connection, where, filters)
         # One snapshot for the count and the copy.
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
-            events = _write(connection, where, output)
+            events = write_csv(connection, where, output)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 
-def _record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> None:
+def record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> None:
     """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends."""
     row = connection.execute(_select(sql.SQL("count(*)"), where)).fetchone()
     given = json.dumps({name: value for name, value in filters.items() if value is not None}, default=str)
@@ -101,7 +101,8 @@ def _select(what: sql.Composable, where: sql.Composable | None) -> sql.Composed:
     return sql.SQL("select {} from audit.export").format(what) + condition
 
 
-def _write(connection: Connection, where: sql.Composable | None, output: IO[bytes]) -> int:
+def write_csv(connection: Connection, where: sql.Composable | None, output: IO[bytes]) -> int:
+    """Copy to a file, in the caller's transaction, with a notice of how far it is; how many events."""
     row = connection.execute(_select(sql.SQL("count(*)"), where)).fetchone()
     total: int = row[0] if row else 0
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

@@ -1,0 +1,154 @@
+"""``pgtrail uninstall``: says what goes, offers the export, asks, and leaves the application's tables as they were."""
+
+import contextlib
+import sys
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail_cli.removal.plan import Plan, Role, look
+from pgtrail_cli.removal.steps import Export, release_tables, remove_rest
+from pgtrail_cli.render import console, local_time, plain_table, printable
+
+NAMES_SHOWN = 12
+
+
+@click.command()
+@click.option(
+    "--export",
+    "file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write the whole log to this CSV first, as `pgtrail export` does.",
+)
+@click.option("--no-export", is_flag=True, help="Keep no copy of the log, and do not ask about one.")
+@click.option("--yes", is_flag=True, help="Do not ask for the database's name.")
+@click.option("--despite-holds", is_flag=True, help="Also while a legal hold is in force.")
+@click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got.")
+@click.option(
+    "--cascade", is_flag=True, help="Also drop what else depends on pgtrail's schema: views, functions, foreign keys."
+)
+@click.option(
+    "--dry-run", is_flag=True, help="Say what would go and what stands in the way; exit status 1 if anything."
+)
+@with_connection
+def uninstall(
+    connection: Connection,
+    file: Path | None,
+    no_export: bool,
+    yes: bool,
+    dry_run: bool,
+    **allowed: bool,
+) -> None:
+    """Remove pgtrail from a database: triggers, policies, grants, event triggers, roles, and the log with its schema.
+
+    Your own tables and rows stay as they were before. It says what goes, offers to export the log, and asks for the
+    database's name. Each table is locked for a moment only, and writers go on. If it is interrupted, run it again:
+    the log stays whole until the very end.
+
+    \b
+    Example:
+      pgtrail uninstall
+      pgtrail uninstall --export audit.csv --yes
+    """
+    if file and no_export:
+        raise NotUnderstood("--export and --no-export exclude each other", "give one of them")
+    asked = sys.stdin.isatty()
+    if not (asked or dry_run or (yes and (file or no_export))):
+        raise NotUnderstood(
+            "nobody is there to be asked", "give --yes, and --export FILE or --no-export; or look with --dry-run"
+        )
+    plan = look(connection)
+    _show(plan)
+    obstacles = list(plan.obstacles(**allowed))
+    for obstacle in obstacles:
+        obstacle.show()
+    if obstacles:
+        raise SystemExit(1)
+    if dry_run:
+        return
+    if asked:
+        file = _ask(plan, file, no_export, yes)
+    _remove(connection, plan, file, allowed["cascade"])
+
+
+def _show(plan: Plan) -> None:
+    table = plain_table("", "")
+    table.show_header = False
+    times = f", {local_time(plan.first)} to {local_time(plan.last)}" if plan.first else ""
+    for name, value in (
+        ("tracked tables", _listed(plan.tracked)),
+        ("events", f"{plan.events:,}{times}, in {plan.partitions} partitions"),
+        ("seals", f"{plan.seals:,}"),
+        ("legal holds", _listed(plan.holds)),
+        ("destinations", _listed(map(str, plan.deliveries))),
+        ("event triggers", _listed(plan.event_triggers)),
+        ("schemas", "audit, pgtrail_meta, and all that is in them"),
+        ("roles", "\n".join(_roles(plan.roles))),
+        ("depends on it", _listed([*plan.dependents, *(f"{name} names it" for name in plan.callers)])),
+        ("still running", _listed(plan.sessions or plan.workers)),
+    ):
+        table.add_row(Text(name, style="bold"), Text(value))
+    click.echo(f"pgtrail: this would go from the database {printable(plan.database)}:", err=True)
+    console().print(table)
+    _say("your own tables stay; events, seals and destinations are gone for good")
+    _say("the export has the log as CSV; pg_dump --schema audit keeps everything")
+    _say("what calls audit.set_actor() fails from then on: take it out of the application first")
+    if plan.sessions or plan.workers:
+        _say(f"stop what is still running, it finds no log any more: {_listed(plan.sessions or plan.workers)}")
+
+
+def _listed(given: Iterable[str]) -> str:
+    known = [printable(name) for name in given]
+    more = f" and {len(known) - NAMES_SHOWN} more" if len(known) > NAMES_SHOWN else ""
+    return (", ".join(known[:NAMES_SHOWN]) or "none") + more
+
+
+def _roles(known: Iterable[Role]) -> Iterator[str]:
+    known = list(known)
+    yield _listed(role.name for role in known if not role.used)
+    for role in known:
+        if role.used:
+            yield f"({role.name} stays: {_listed(role.used)})"
+
+
+def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | None:
+    """The file to export to, once it is sure that it is meant."""
+    if not (file or no_export) and click.confirm("Export the log first?", default=True, err=True):
+        file = click.prompt(
+            "File",
+            default=Path(f"audit-{datetime.now(UTC):%Y-%m-%d}.csv"),
+            type=click.Path(dir_okay=False, path_type=Path),
+            err=True,
+        )
+    if not yes:
+        typed = click.prompt(f"Type the database's name ({plan.database}) to remove pgtrail from it", err=True)
+        if typed != plan.database:
+            raise PgtrailError(f"{typed} is not its name: nothing was removed", "run it again if you mean it")
+    return file
+
+
+def _remove(connection: Connection, plan: Plan, file: Path | None, cascade: bool) -> None:
+    with Export(connection, file) if file else contextlib.nullcontext() as export:
+        if export:
+            export.write()
+        connection.execute("set client_min_messages = warning")
+        release_tables(connection, _say)
+        left = remove_rest(connection, export, cascade=cascade, said=_say)
+    if export:
+        _say(f"{export.events:,} events in {file}")
+    _say(f"removed from {plan.database}")
+    for role in left:
+        _say_stays(role)
+
+
+def _say_stays(role: Role) -> None:
+    _say(f"the role {role.name} stays: {'; '.join([*role.used, *role.rights])}")
+
+
+def _say(message: str) -> None:
+    click.echo(f"pgtrail: {printable(message)}", err=True)

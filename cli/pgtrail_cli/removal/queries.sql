@@ -1,0 +1,312 @@
+-- What `pgtrail uninstall` looks at, and the statements that it makes of what it finds. All but the contents of the log
+-- come from the catalogue: what somebody renamed, disabled or left over is found too.
+
+-- name: migrations_wait
+select pg_try_advisory_lock(%(key)s)
+
+-- name: standing
+select
+    current_database()::text,
+    current_user::text,
+    to_regclass('audit.installation') is not null,
+    current_role_is.superuser,
+    current_role_is.superuser
+        or coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = 'audit_owner'), false)
+from (select rolsuper from pg_roles where rolname = current_user) as current_role_is (superuser)
+
+-- name: contents
+select
+    count(*),
+    min(occurred_at),
+    max(occurred_at),
+    (select count(*) from audit.partition_bounds()),
+    (select count(*) from audit.seal),
+    array(
+        select format('%I.%I', nspname, relname)
+        from pg_class
+        join pg_namespace on pg_namespace.oid = relnamespace
+        where pg_class.oid in (select relation from audit.tracked_table) and nspname <> 'audit'
+        order by 1
+    ),
+    array(select name from audit.legal_hold order by name),
+    array(
+        select name
+        from audit.worker
+        where seen_at > clock_timestamp() - interval '1 minute'
+        order by name
+    )
+from audit.event
+
+-- name: deliveries
+select name, events_behind, dead_letters, replays
+from audit.destination_status
+order by name
+
+-- name: sessions
+select application_name, pid
+from pg_stat_activity
+where datname = current_database()
+    and application_name like 'pgtrail%'
+    and pid <> pg_backend_pid()
+order by application_name, pid
+
+-- name: event_triggers
+select evtname::text
+from pg_event_trigger
+join pg_proc on pg_proc.oid = evtfoid
+where pronamespace = to_regnamespace('audit') and proname in ('follow_ddl', 'follow_drop')
+order by evtname
+
+-- name: drop_event_triggers
+select format('drop event trigger %I', evtname)
+from pg_event_trigger
+join pg_proc on pg_proc.oid = evtfoid
+where pronamespace = to_regnamespace('audit') and proname in ('follow_ddl', 'follow_drop')
+
+-- name: marked_tables
+with step (relation, before, after, locks) as (
+    select tgrelid, format('drop trigger %I on ', tgname), '', true
+    from pg_trigger
+    join pg_proc on pg_proc.oid = tgfoid
+    where tgparentid = 0
+        and pg_proc.pronamespace = to_regnamespace('audit')
+        and starts_with(proname, 'capture ')
+    union all
+    select polrelid, format('drop policy %I on ', polname), '', true
+    from pg_policy
+    where polname = 'pgtrail_truncate' or polroles = array[to_regrole('audit_owner')::oid]
+    union all
+    -- (What is revoked on a table is revoked on its columns too.)
+    select pg_class.oid, 'revoke all on ', ' from audit_owner', false
+    from pg_class
+    where relkind in ('r', 'p', 'v', 'm', 'f')
+        and relowner <> to_regrole('audit_owner')
+        and exists (
+            select
+            from (select relacl union all select attacl from pg_attribute where attrelid = pg_class.oid) as granted (rights)
+            cross join lateral aclexplode(granted.rights) as one
+            where one.grantee = to_regrole('audit_owner')
+        )
+)
+select
+    pg_class.oid,
+    known.name,
+    pg_has_role(pg_class.relowner, 'usage'),
+    case
+        when bool_or(step.locks) then (
+            select format(
+                'lock table %s in access exclusive mode',
+                string_agg(format('only %I.%I', branch_schema.nspname, branch.relname), ', ' order by branch.oid)
+            )
+            from (select relid from pg_partition_tree(pg_class.oid) union select pg_class.oid) as tree
+            join pg_class as branch on branch.oid = tree.relid
+            join pg_namespace as branch_schema on branch_schema.oid = branch.relnamespace
+        )
+    end,
+    string_agg(step.before || known.name || step.after, '; ' order by step.before)
+from step
+join pg_class on pg_class.oid = step.relation
+join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+cross join lateral (select format('%I.%I', nspname, relname) as name) as known
+where nspname not in ('audit', 'pgtrail_meta')
+group by pg_class.oid, known.name
+-- A parent before its partitions, whose own triggers are left when it is done.
+order by pg_class.relispartition, known.name
+
+-- name: forget_table
+delete from audit.tracked_table where relation = %(relation)s
+
+-- name: lock_log
+select format('lock table %I.%I in access exclusive mode', nspname, relname)
+from pg_class
+join pg_namespace on pg_namespace.oid = relnamespace
+where nspname in ('audit', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
+order by pg_class.oid
+
+-- name: dependents
+with recursive
+reached as (
+    -- What stands in our schemas, and what hangs on it. From a foreign thing it is not followed any further.
+    select classid, objid, objsubid, false as strange
+    from pg_depend
+    where refclassid = 'pg_namespace'::regclass
+        and refobjid in (select oid from pg_namespace where nspname in ('audit', 'pgtrail_meta'))
+    union
+    select
+        hanging.classid,
+        hanging.objid,
+        hanging.objsubid,
+        hanging.deptype in ('n', 'a', 'x')
+            and not coalesce(place.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'pgtrail_meta')), false)
+    from reached
+    join pg_depend as hanging on hanging.refclassid = reached.classid and hanging.refobjid = reached.objid
+    cross join lateral (
+        select coalesce(
+            (select relnamespace from pg_class where hanging.classid = 'pg_class'::regclass and oid = hanging.objid),
+            (select pronamespace from pg_proc where hanging.classid = 'pg_proc'::regclass and oid = hanging.objid),
+            (select typnamespace from pg_type where hanging.classid = 'pg_type'::regclass and oid = hanging.objid),
+            (select connamespace from pg_constraint where hanging.classid = 'pg_constraint'::regclass and oid = hanging.objid),
+            (
+                select relnamespace
+                from pg_class
+                where oid = coalesce(
+                    (select ev_class from pg_rewrite where hanging.classid = 'pg_rewrite'::regclass and oid = hanging.objid),
+                    (select adrelid from pg_attrdef where hanging.classid = 'pg_attrdef'::regclass and oid = hanging.objid),
+                    (select tgrelid from pg_trigger where hanging.classid = 'pg_trigger'::regclass and oid = hanging.objid),
+                    (select polrelid from pg_policy where hanging.classid = 'pg_policy'::regclass and oid = hanging.objid)
+                )
+            )
+        )
+    ) as place (schema_oid)
+    where not reached.strange
+),
+found as (
+    select classid, objid, objsubid from reached where strange
+    union
+    -- Somebody else's, put into our schema.
+    select 'pg_class'::regclass, pg_class.oid, 0
+    from pg_class
+    where relnamespace = to_regnamespace('audit')
+        and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
+        and relowner <> to_regrole('audit_owner')
+    union
+    select 'pg_proc'::regclass, pg_proc.oid, 0
+    from pg_proc
+    where pronamespace = to_regnamespace('audit')
+        and proowner <> to_regrole('audit_owner')
+        and proname not in ('extend_capture', 'release_partition')
+    union
+    -- A role's own things, elsewhere.
+    select classid, objid, objsubid
+    from pg_shdepend
+    where dbid = (select oid from pg_database where datname = current_database())
+        and deptype = 'o'
+        and refobjid in (
+            select oid
+            from pg_roles
+            where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader')
+        )
+        and (
+            (classid = 'pg_class'::regclass
+                and (select relnamespace from pg_class where oid = objid) is distinct from to_regnamespace('audit'))
+            or (classid = 'pg_proc'::regclass
+                and (select pronamespace from pg_proc where oid = objid) is distinct from to_regnamespace('audit'))
+            or (classid = 'pg_namespace'::regclass and objid is distinct from to_regnamespace('audit'))
+        )
+)
+select distinct case
+    when classid = 'pg_rewrite'::regclass
+        then pg_describe_object('pg_class'::regclass, (select ev_class from pg_rewrite where oid = objid), 0)
+    else pg_describe_object(classid, objid, objsubid)
+end
+from found
+where not (
+        classid = 'pg_trigger'::regclass
+        and exists (
+            select
+            from pg_trigger
+            join pg_proc on pg_proc.oid = tgfoid
+            where pg_trigger.oid = objid
+                and pg_proc.pronamespace = to_regnamespace('audit')
+                and starts_with(proname, 'capture ')
+        )
+    )
+    and not (
+        classid = 'pg_event_trigger'::regclass
+        and exists (
+            select
+            from pg_event_trigger
+            join pg_proc on pg_proc.oid = evtfoid
+            where pg_event_trigger.oid = objid and proname in ('follow_ddl', 'follow_drop')
+        )
+    )
+    -- (A table's toast, and the like.)
+    and not (classid = 'pg_class'::regclass and (select relnamespace from pg_class where oid = objid) = 'pg_toast'::regnamespace)
+order by 1
+
+-- name: callers
+select format('%I.%I', nspname, proname)
+from pg_proc
+join pg_namespace on pg_namespace.oid = pronamespace
+where prosrc ~ '\maudit\.[a-z_]'
+    and nspname not in ('audit', 'pgtrail_meta', 'pg_catalog', 'information_schema')
+order by 1
+
+-- name: drop_schemas
+select statement
+from (
+    select 1, format('drop schema %I cascade', nspname)
+    from pg_namespace
+    where nspname in ('audit', 'pgtrail_meta')
+    union all
+    -- It is the default again, so nothing is left of it.
+    select 2, 'alter default privileges for role audit_owner grant execute on functions to public'
+    where exists (
+        select from pg_default_acl where defaclrole = to_regrole('audit_owner') and defaclnamespace = 0 and defaclobjtype = 'f'
+    )
+    union all
+    select 3, format('revoke all on schema %I from audit_owner', nspname)
+    from pg_namespace
+    cross join lateral aclexplode(nspacl) as granted
+    where granted.grantee = to_regrole('audit_owner') and nspname not in ('audit', 'pgtrail_meta')
+    union all
+    select 4, format('alter database %I reset %s', datname, split_part(setting, '=', 1))
+    from pg_db_role_setting
+    join pg_database on pg_database.oid = setdatabase
+    cross join lateral unnest(setconfig) as setting
+    where datname = current_database()
+        and setrole = 0
+        and setting like 'pgtrail.%'
+        and pg_has_role(datdba, 'usage')
+) as step (place, statement)
+order by place
+
+-- name: roles
+with own_role as (
+    select oid, rolname
+    from pg_roles
+    where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader')
+)
+select
+    own_role.rolname::text,
+    array(
+        select distinct format('database %I uses it', datname)
+        from pg_shdepend
+        join pg_database on pg_database.oid = dbid
+        where refclassid = 'pg_authid'::regclass and refobjid = own_role.oid and datname <> current_database()
+        order by 1
+    ) || array(
+        select format('%I is a member', member.rolname)
+        from pg_auth_members
+        join pg_roles as member on member.oid = pg_auth_members.member
+        where roleid = own_role.oid
+            and member.rolname <> current_user
+            and member.oid not in (select oid from own_role)
+            -- (Who creates a role may hand it on, since 16, and is no member by that.)
+            and not (admin_option and to_jsonb(pg_auth_members) ->> 'set_option' = 'false')
+        order by 1
+    ),
+    array(
+        select distinct format('it has rights on %s', pg_describe_object(classid, objid, objsubid))
+        from pg_shdepend
+        where pg_shdepend.refclassid = 'pg_authid'::regclass
+            and pg_shdepend.refobjid = own_role.oid
+            and pg_shdepend.dbid in (0, (select oid from pg_database where datname = current_database()))
+            and classid <> 'pg_auth_members'::regclass
+        order by 1
+    )
+from own_role
+order by own_role.rolname
+
+-- name: seen
+-- (An earlier cluster's transaction ids say nothing in this one: events to the second number are seen, whatever theirs is.)
+select
+    pg_current_snapshot()::text,
+    coalesce(
+        (
+            select max(id)
+            from audit.event
+            where xid >= pg_snapshot_xmin(pg_current_snapshot()) and not pg_visible_in_snapshot(xid, pg_current_snapshot())
+        ),
+        0
+    )
