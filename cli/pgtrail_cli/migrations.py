@@ -25,6 +25,8 @@ from pgtrail_cli.connection import Connection, added_options, open_connection
 from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
 
 OLDEST_SERVER = 15
+CREATORS_ARE_NO_MEMBERS = 160000
+"""Since 16 who creates a role without being a superuser may not become it, unless it was asked for before."""
 BOOKKEEPING_SCHEMA = "pgtrail_meta"
 MIGRATION_LOCK = int.from_bytes(b"pgtrmigr", "big")
 """Advisory lock: two migrations of one database wait for each other."""
@@ -125,6 +127,9 @@ def _migrate(
 ) -> Migrated:
     step = "the bookkeeping of migrations"
     try:
+        if backend.connection.info.server_version >= CREATORS_ARE_NO_MEMBERS:
+            backend.connection.execute("set createrole_self_grant = 'set, inherit'")
+            backend.connection.commit()
         backend.ensure_internal_schema_updated()
         with backend.transaction():
             applied = backend.get_applied_migration_hashes()

@@ -117,11 +117,20 @@ order by pg_class.relispartition, known.name
 delete from audit.tracked_table where relation = %(relation)s
 
 -- name: lock_log
-select format('lock table %I.%I in access exclusive mode', nspname, relname)
-from pg_class
-join pg_namespace on pg_namespace.oid = relnamespace
-where nspname in ('audit', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
-order by pg_class.oid
+select statement
+from (
+    -- (Its owner may change nothing in the log, and so not lock it either. This is rolled back, or goes with the table.)
+    select 1, pg_class.oid, format('grant truncate on %I.%I to audit_owner', nspname, relname)
+    from pg_class
+    join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname = 'audit' and relkind in ('r', 'p') and not has_table_privilege(pg_class.oid, 'truncate')
+    union all
+    select 2, pg_class.oid, format('lock table %I.%I in access exclusive mode', nspname, relname)
+    from pg_class
+    join pg_namespace on pg_namespace.oid = relnamespace
+    where nspname in ('audit', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
+) as step (place, relation, statement)
+order by place, relation
 
 -- name: dependents
 with recursive

@@ -32,6 +32,10 @@ Done = TypeVar("Done")
 Said = Callable[[str], None]
 
 
+class _TrackedAgain(Exception):
+    """A table has been tracked while we were at it."""
+
+
 class Export:
     """The log as CSV, in two parts: what there is before anything is taken away, and what was recorded since.
 
@@ -97,18 +101,16 @@ def remove_rest(connection: Connection, export: Export | None, *, cascade: bool,
     :raises PgtrailError: the log is in use, or somebody has come to depend on it: it is there still, and whole.
     """
     while True:
-        left = _briefly(connection, "the log", partial(_remove_rest, connection, export, cascade))
-        if left is not None:
-            return left
-        # Tracked once more, while we were at it.
-        release_tables(connection, said)
+        try:
+            return _briefly(connection, "the log", partial(_remove_rest, connection, export, cascade))
+        except _TrackedAgain:
+            release_tables(connection, said)
 
 
-def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -> list[Role] | None:
-    """Roles that stay; None: nothing was done, since a table is tracked."""
+def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -> list[Role]:
     _lock(connection, "; ".join(names(connection, "lock_log")))
     if any(table.lock for table in marked_tables(connection)):
-        return None
+        raise _TrackedAgain
     dependents = names(connection, "dependents")
     if dependents and not cascade:
         raise PgtrailError(
