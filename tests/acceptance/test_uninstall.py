@@ -184,7 +184,7 @@ def test_who_installed_it_without_a_superuser_removes_it_too(shop, pgtrail):
         builder.execute("insert into shop.item values (2)")
     assert mentions(su) == []
     assert su.execute("select rolname from pg_roles order by 1").fetchall() == roles, done.stderr
-    assert " stays" not in done.stderr
+    assert "roles stay" not in done.stderr
     su.close()
 
 
@@ -202,8 +202,7 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
     assert looked.returncode == 1
     refusals = looked.stderr.splitlines()[-4:]
     assert "legal holds are in force: case-17" in refusals[0]
-    assert "siem (" in refusals[1]
-    assert "events not sent)" in refusals[1]
+    assert "siem (has not got 3 events)" in refusals[1]
     for name in (
         "view nemo.recent",
         "constraint review_category_fkey",
@@ -217,7 +216,7 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
         "uninstall", "--no-export", "--yes", "--despite-holds", "--even-undelivered", "--cascade", dsn=nemo.dsn()
     )
     assert done.returncode == 0, done.stderr
-    assert "the role audit_owner stays: database template_" in done.stderr
+    assert "these roles stay: audit_org_reader, audit_owner (database template_" in done.stderr
     assert mentions(su) == []
     assert su.execute("select to_regclass('nemo.recent'), to_regproc('nemo.sign_in')::text").fetchone() == (
         None,
@@ -237,8 +236,7 @@ def test_nobody_who_may_not_takes_it_away(nemo, pgtrail):
             look(connection)
         assert reason in refused.value.format_message()
     with open_connection(nemo.dsn()) as connection:
-        connection.execute("set session authorization admin")
-        connection.execute("reset session authorization")
+        connection.execute("alter schema pgtrail_meta owner to audit_owner")
         connection.execute("set role audit_owner")
         with pytest.raises(PgtrailError, match="a superuser installed pgtrail"):
             look(connection)

@@ -73,6 +73,8 @@ def uninstall(
         return
     if asked:
         file = _ask(plan, file, no_export, yes)
+    if file and file.is_file():
+        raise PgtrailError(f"there is a file {file} already: nothing was removed", "name another in --export")
     _remove(connection, plan, file, allowed["cascade"])
 
 
@@ -99,7 +101,7 @@ def _show(plan: Plan) -> None:
     _say("the export has the log as CSV; pg_dump --schema audit keeps everything")
     _say("what calls audit.set_actor() fails from then on: take it out of the application first")
     if plan.sessions or plan.workers:
-        _say(f"stop what is still running, it finds no log any more: {_listed(plan.sessions or plan.workers)}")
+        _say("stop what is still running, the worker above all: it finds no log any more")
 
 
 def _listed(given: Iterable[str]) -> str:
@@ -111,9 +113,15 @@ def _listed(given: Iterable[str]) -> str:
 def _roles(known: Iterable[Role]) -> Iterator[str]:
     known = list(known)
     yield _listed(role.name for role in known if not role.used)
+    yield from (f"stay: {line}" for line in _staying(role for role in known if role.used))
+
+
+def _staying(known: Iterable[Role]) -> Iterator[str]:
+    """Roles that stay, those together that do for the same reasons."""
+    together: dict[str, list[str]] = {}
     for role in known:
-        if role.used:
-            yield f"({role.name} stays: {_listed(role.used)})"
+        together.setdefault(_listed(role.used or role.rights), []).append(role.name)
+    yield from (f"{', '.join(names)} ({reasons})" for reasons, names in together.items())
 
 
 def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | None:
@@ -121,7 +129,7 @@ def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | No
     if not (file or no_export) and click.confirm("Export the log first?", default=True, err=True):
         file = click.prompt(
             "File",
-            default=Path(f"audit-{datetime.now(UTC):%Y-%m-%d}.csv"),
+            default=Path(f"audit-{plan.database.replace('/', '_')}-{datetime.now(UTC):%Y-%m-%d}.csv"),
             type=click.Path(dir_okay=False, path_type=Path),
             err=True,
         )
@@ -137,17 +145,17 @@ def _remove(connection: Connection, plan: Plan, file: Path | None, cascade: bool
         if export:
             export.write()
         connection.execute("set client_min_messages = warning")
-        release_tables(connection, _say)
-        left = remove_rest(connection, export, cascade=cascade, said=_say)
+        try:
+            release_tables(connection, _say)
+            left = remove_rest(connection, export, cascade=cascade, said=_say)
+        except BaseException:
+            _say("not finished: pgtrail uninstall goes on from here")
+            raise
     if export:
         _say(f"{export.events:,} events in {file}")
     _say(f"removed from {plan.database}")
-    for role in left:
-        _say_stays(role)
-
-
-def _say_stays(role: Role) -> None:
-    _say(f"the role {role.name} stays: {'; '.join([*role.used, *role.rights])}")
+    for line in _staying(left):
+        _say(f"these roles stay: {line}")
 
 
 def _say(message: str) -> None:

@@ -21,9 +21,9 @@ class Delivery:
     replays: int
 
     def __str__(self) -> str:
-        parts = [(self.events, "events not sent"), (self.dead_letters, "dead letters"), (self.replays, "replays")]
-        waiting = ", ".join(f"{number:,} {what}" for number, what in parts if number)
-        return f"{self.name} ({waiting or 'has got everything'})"
+        parts = [(self.events, "event"), (self.dead_letters, "dead letter"), (self.replays, "replay")]
+        waiting = ", ".join(f"{number:,} {what}{'s' if number > 1 else ''}" for number, what in parts if number)
+        return f"{self.name} ({f'has not got {waiting}' if waiting else 'has got everything'})"
 
     @property
     def waits(self) -> bool:
@@ -113,6 +113,8 @@ def look(connection: Connection) -> Plan:
 
     :raises PgtrailError: nothing is, or this role can't take it away.
     """
+    # Whoever may create a function can't have it called by us in place of one of Postgres' own.
+    connection.execute("set search_path = pg_catalog, pg_temp")
     database = _check_standing(connection)
     events, first, last, partitions, seals, tracked, holds, workers = _one(connection, "contents")
     return Plan(
@@ -125,7 +127,7 @@ def look(connection: Connection) -> Plan:
         tracked,
         holds,
         workers,
-        [f"{name}, process {pid}" for name, pid in connection.execute(QUERIES["sessions"])],
+        names(connection, "sessions"),
         [Delivery(*row) for row in connection.execute(QUERIES["deliveries"])],
         names(connection, "event_triggers"),
         roles(connection),

@@ -9,10 +9,8 @@ select
     current_database()::text,
     current_user::text,
     to_regclass('audit.installation') is not null,
-    current_role_is.superuser,
-    current_role_is.superuser
-        or coalesce((select pg_has_role(oid, 'usage') from pg_roles where rolname = 'audit_owner'), false)
-from (select rolsuper from pg_roles where rolname = current_user) as current_role_is (superuser)
+    (select rolsuper from pg_roles where rolname = current_user),
+    (select bool_and(pg_has_role(nspowner, 'usage')) from pg_namespace where nspname in ('audit', 'pgtrail_meta'))
 
 -- name: contents
 select
@@ -43,12 +41,13 @@ from audit.destination_status
 order by name
 
 -- name: sessions
-select application_name, pid
+select format('%s (process %s)', application_name, string_agg(pid::text, ', ' order by pid))
 from pg_stat_activity
 where datname = current_database()
     and application_name like 'pgtrail%'
     and pid <> pg_backend_pid()
-order by application_name, pid
+group by application_name
+order by application_name
 
 -- name: event_triggers
 select evtname::text

@@ -115,7 +115,7 @@ def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -
     if dependents and not cascade:
         raise PgtrailError(
             f"these have come to depend on pgtrail: {', '.join(dependents)}",
-            "the log is there still: drop them, or give --cascade, and run pgtrail uninstall again",
+            "the log is there still: drop them, or give --cascade",
         )
     if export:
         # Safely on disk before the log is gone.
@@ -160,8 +160,7 @@ def _briefly(
             if time.monotonic() > deadline:
                 raise PgtrailError(
                     f"{subject} is in use: no moment was found in {patience_seconds:.0f} s to lock it",
-                    "end the transaction that holds it (pg_stat_activity has it) and run pgtrail uninstall again; "
-                    "the log is there still",
+                    "end the transaction that holds it: select * from pg_stat_activity where state <> 'idle'",
                 ) from error
         time.sleep(PAUSE_SECONDS)
 
