@@ -48,6 +48,8 @@ APPLICATION = """
     create table "Odd ""Schema"."LiteLLM ""Odd"" Table" ("Id" text primary key, "api_key" text);
     alter table "Odd ""Schema"."LiteLLM ""Odd"" Table" enable row level security;
     create policy own_rows on "Odd ""Schema"."LiteLLM ""Odd"" Table" to clerk using ("Id" = current_user);
+    create table shop.team (id int primary key, org text);
+    alter table shop.team enable row level security;
     create table shop.bare (a int, b text);
     create function shop.shout() returns trigger language plpgsql as 'begin new.name := upper(new.name); return new; end';
     create trigger shout before insert or update on shop.item for each row execute function shop.shout();
@@ -58,7 +60,7 @@ APPLICATION = """
     reset role;
     create publication items for table shop.bare with (publish = 'insert');
 """
-TRACKED = ["shop.item", "shop.special", "shop.sale", '"Odd ""Schema"."LiteLLM ""Odd"" Table"', "shop.bare"]
+TRACKED = ["shop.special", "shop.item", "shop.sale", '"Odd ""Schema"."LiteLLM ""Odd"" Table"', "shop.bare"]
 WRITES = """
     insert into shop.item (name) values ('a'), ('b');
     update shop.item set price = 3 where name = 'A';
@@ -143,6 +145,8 @@ def test_everything_is_as_it_was_before_pgtrail_came_and_it_can_come_back(shop, 
     migrate(shop())
     for table in TRACKED:
         su.execute("select audit.track(%s)", [table])
+    # So that it leads through a table that is not tracked itself.
+    su.execute("select audit.track('shop.bare', org => 'a -> shop.team.org')")
     su.execute(WRITES)
     su.execute(MEDDLING)
     su.execute("alter database shop set pgtrail.notify = off")

@@ -182,7 +182,8 @@ found as (
     from pg_proc
     where pronamespace = to_regnamespace('audit')
         and proowner <> to_regrole('audit_owner')
-        and proname not in ('extend_capture', 'release_partition')
+        -- (A superuser's that are ours are there for audit_owner to call.)
+        and not exists (select from aclexplode(proacl) as one where one.grantee = to_regrole('audit_owner'))
     union
     -- A role's own things, elsewhere.
     select classid, objid, objsubid
