@@ -94,7 +94,7 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
 
 @pytest.fixture(scope="session")
 def server(binaries: Binaries) -> Iterator[EmbeddedPostgres]:
-    with _roomy_folder() as folder, EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
+    with roomy_folder() as folder, EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
         with psycopg.connect(running.dsn(), autocommit=True) as connection:
             for login in LOGINS:
                 connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
@@ -118,7 +118,7 @@ def wait_until() -> Callable[[Callable[[], Any]], Any]:
 @pytest.fixture
 def folder() -> Iterator[Path]:
     """A folder that the server's user can get through; where root runs the tests, `tmp_path` is not one."""
-    with _roomy_folder() as made:
+    with roomy_folder() as made:
         yield made
 
 
@@ -159,7 +159,7 @@ def su(db: Database) -> Connection:
 
 
 @contextlib.contextmanager
-def _roomy_folder() -> Iterator[Path]:
+def roomy_folder() -> Iterator[Path]:
     memory = Path("/dev/shm")
     base = memory if memory.is_dir() and shutil.disk_usage(memory).free > ROOM_BYTES else None
     folder = Path(tempfile.mkdtemp(prefix="pgtrail-test-", dir=base))

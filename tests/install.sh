@@ -1,16 +1,19 @@
 #!/bin/sh
-# What the tests need beside Python: a Chromium, nginx, and axe-core from npm. What can't be had is said, and looked for
-# again the next time; the tests that need it say that they were skipped, and where PGTRAIL_TEST_ALL is set they fail.
+# What the tests need beside Python: a Chromium, nginx, PgBouncer, and from npm axe-core and pg. What can't be had is said,
+# and looked for again the next time; the tests that need it say that they were skipped, and where PGTRAIL_TEST_ALL is set
+# they fail (but for node and its pg, which stay a convenience).
 set -u
 venv=$1
 log="$venv/install.log"
 has_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome \
     || ls -d "$HOME"/.cache/ms-playwright/chromium-*; } >/dev/null 2>&1
 has_nginx() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v nginx; } >/dev/null 2>&1
+has_pgbouncer() { PATH="$PATH:/usr/sbin:/usr/local/sbin" command -v pgbouncer; } >/dev/null 2>&1
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     # (Debian starts a server that is installed: not on a machine where somebody only wants to run the tests.)
-    wanted=$(has_chromium || echo chromium; [ -z "${PGTRAIL_TEST_ALL-}" ] || has_nginx || echo nginx-light)
+    wanted=$(has_chromium || echo chromium
+        [ -z "${PGTRAIL_TEST_ALL-}" ] || { has_nginx || echo nginx-light; has_pgbouncer || echo pgbouncer; })
     if [ -n "$wanted" ]; then
         echo "installing" $wanted "…"
         export DEBIAN_FRONTEND=noninteractive
@@ -24,9 +27,14 @@ if [ ! -s "$venv/axe.min.js" ]; then
         && tar -xzOf "$folder"/axe-core-*.tgz package/axe.min.js >"$venv/axe.min.js"
     rm -rf "$folder"
 fi
+# (Where node is, and only there, node-postgres itself is tested.)
+if command -v node >/dev/null && [ ! -d "$venv/node/node_modules/pg" ]; then
+    npm install --silent --no-audit --no-fund --prefix "$venv/node" pg@8.23.1 >>"$log" 2>&1
+fi
 
 missing=0
 has_chromium || { missing=1; echo "no chromium could be installed ($log): the page is not tested in a browser" >&2; }
 has_nginx || { missing=1; echo "nginx is not installed: the worker and the page are not tested with it" >&2; }
+has_pgbouncer || { missing=1; echo "pgbouncer is not installed: actors and the doctor are not tested behind it" >&2; }
 [ -s "$venv/axe.min.js" ] || { missing=1; echo "axe-core could not be got with npm: accessibility is not tested" >&2; }
 exit $missing

@@ -1,15 +1,9 @@
 """`pgtrail doctor`, and what it says behind a pooler."""
 
 import json
-import shutil
-import socket
-import subprocess
-import time
 
-import psycopg
 import pytest
-
-from pgtrail_cli.server_user import server_user
+from tests.pgbouncer import PgBouncer
 
 
 def test_where_all_is_well_it_says_so_and_nothing_else(nemo, pgtrail):
@@ -82,48 +76,8 @@ def test_a_database_without_pgtrail_is_told_how_to_get_it(bare_db, pgtrail):
 @pytest.fixture
 def pooled(request, nemo, folder):
     """A connection string through a PgBouncer with the pool mode that the test asks for."""
-    program = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin")
-    if program is None:
-        pytest.skip("the program pgbouncer is not here")
-    user = server_user()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    configuration = folder / "pgbouncer.ini"
-    configuration.write_text(
-        f"""
-        [databases]
-        {nemo.name} = host={nemo.server.socket_dir} port=5432 user=postgres
-        [pgbouncer]
-        listen_addr = 127.0.0.1
-        listen_port = {port}
-        unix_socket_dir =
-        auth_type = any
-        pool_mode = {request.param}
-        """.replace("\n        ", "\n")
-    )
-    user.own(folder)
-    user.own(configuration)
-    log = folder / "pgbouncer.log"
-    with log.open("wb") as output:
-        bouncer = subprocess.Popen(
-            [program, configuration], stdout=output, stderr=subprocess.STDOUT, cwd=folder, **user.process_arguments()
-        )
-    dsn = f"host=127.0.0.1 port={port} dbname={nemo.name} user=postgres"
-    try:
-        deadline = time.monotonic() + 10
-        while True:
-            try:
-                psycopg.connect(dsn).close()
-                break
-            except psycopg.OperationalError:
-                assert bouncer.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-        yield dsn
-    finally:
-        bouncer.terminate()
-        bouncer.wait(10)
+    with PgBouncer(folder, nemo, "postgres", f"pool_mode = {request.param}") as bouncer:
+        yield bouncer.dsn
 
 
 @pytest.mark.parametrize("pooled", ["transaction"], indirect=True)

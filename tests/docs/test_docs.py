@@ -1,30 +1,14 @@
 """What the documents say is so."""
 
 import re
-import subprocess
-from pathlib import Path
 
 import click
 import pytest
+from tests.documents import PROJECT, blocks, psql
 
 from pgtrail_cli.main import main
 
-PROJECT = Path(__file__).parents[2]
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
-
-
-def blocks(document, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
-
-
-def psql(server, dsn, script):
-    """What psql prints, without notices and without spaces at the ends of lines."""
-    done = subprocess.run(
-        [server.binaries.bin_dir / "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", dsn],
-        input=script, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return "".join(line.rstrip() + "\n" for line in done.stdout.splitlines())
 
 
 def test_the_readme_shows_what_its_sql_really_prints(db):
