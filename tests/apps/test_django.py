@@ -1,9 +1,11 @@
 """Actors from a Django application, as docs/apps shows it: in `atomic`, with ATOMIC_REQUESTS, and in autocommit."""
 
+import asyncio
 import contextlib
 import sys
 from types import ModuleType
 
+import httpx
 import pytest
 from tests.apps.conftest import ADD_TEAM, ANN, APPS, event
 from tests.documents import python_of
@@ -23,6 +25,12 @@ class Views:
         from django.http import HttpResponse
 
         self.run(request)
+        return HttpResponse("done")
+
+    async def asynchronous(self, request, name):
+        from django.http import HttpResponse
+
+        await self.act(name)
         return HttpResponse("done")
 
 
@@ -57,7 +65,7 @@ def django(app_db):
     from django.urls import path
 
     views, project = Views(), ModuleType("project_of_the_tests")
-    project.urlpatterns, project.Identify = [path("", views)], Identify
+    project.urlpatterns, project.Identify = [path("", views), path("asynchronous/<name>", views.asynchronous)], Identify
     sys.modules[project.__name__] = project
     settings.configure(
         ALLOWED_HOSTS=["*"],
@@ -182,6 +190,22 @@ def test_a_rolled_back_savepoint_does_not_take_the_actor_with_it(send, recorded)
     assert recorded() == [event("after it", WHO)]
 
 
+def test_who_was_named_in_a_savepoint_that_is_rolled_back_is_named_again(send, recorded):
+    from django.db import transaction
+
+    def run(request):
+        with transaction.atomic():
+            add("before")
+            with contextlib.suppress(ZeroDivisionError), transaction.atomic():
+                request.user = ann()
+                add("never")
+                raise ZeroDivisionError
+            add("after it")
+
+    send(run, by_ann=False)
+    assert recorded() == [event("before"), event("after it", WHO)]
+
+
 def test_a_failed_statement_in_a_savepoint_leaves_the_request_whole(send, recorded):
     from django.db import DataError, connection, transaction
 
@@ -222,6 +246,21 @@ def test_nobody_and_what_is_outside_a_request_write_as_the_database_role(send, r
     send(lambda _: add("by nobody"), by_ann=False)
     add("by a command")
     assert recorded() == [event("by Ann", WHO), event("by nobody"), event("by a command")]
+
+
+async def test_asynchronous_views_at_the_same_time_keep_their_own_actors(django, recorded):
+    from asgiref.sync import sync_to_async
+    from django.core.handlers.asgi import ASGIHandler
+
+    django.act = sync_to_async(add)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(ASGIHandler()), base_url="http://app.example") as client:
+
+        async def send(name, headers):
+            assert (await client.get(f"/asynchronous/{name}", headers=headers)).status_code == 200
+
+        by_ann = {"Authorization": "Ann", "X-Request-Id": "req_1"}
+        await asyncio.gather(*(send("by Ann", by_ann) if n % 2 else send("by nobody", {}) for n in range(10)))
+    assert sorted(recorded()) == [event("by Ann", WHO)] * 5 + [event("by nobody")] * 5
 
 
 def test_a_read_in_autocommit_costs_no_statement_more(send, django, team):

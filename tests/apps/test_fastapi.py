@@ -8,7 +8,7 @@ import httpx
 import psycopg_pool
 import pytest
 import sqlalchemy
-from fastapi import FastAPI, HTTPException
+from fastapi import Depends, FastAPI, HTTPException
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import Session
 from tests.apps.conftest import ADD_TEAM, ANN, APPS, BOB, event
@@ -121,6 +121,18 @@ async def test_with_sqlalchemy_each_request_has_its_actor_too(by_orm, recorded, 
     assert len(events) == 10
     assert all(actor == f"usr_{name}" for name, actor, *_ in events)
     assert last == event("nobodys")
+
+
+async def test_what_a_plain_dependency_sets_is_lost(by_pool, recorded):
+    def say_who():
+        page.actor.set(ANN)
+
+    @by_pool.post("/plainly", dependencies=[Depends(say_who)])
+    async def plainly(connection: page.Transaction) -> None:
+        await connection.execute(ADD, ["of nobody"])
+
+    assert await call(by_pool, "/plainly") == 200
+    assert recorded() == [event("of nobody")]
 
 
 async def test_a_lifespan_is_no_request(app_db):

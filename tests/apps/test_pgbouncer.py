@@ -22,7 +22,7 @@ apg = python_of(APPS / "asyncpg.md")
 
 ADD = ADD_TEAM.format("%s")
 CLIENTS = 8
-TRANSACTIONS = 40
+TRANSACTIONS = 20
 FOLLOWS_PREPARED = (1, 24)
 """The first version of PgBouncer that follows prepared statements without being told to."""
 
