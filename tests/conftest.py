@@ -6,7 +6,6 @@ import itertools
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ import psycopg
 import pytest
 from psycopg import sql
 from pytest_postgresql.janitor import DatabaseJanitor
+from tests import command
 
 from pgtrail_cli.binaries import Binaries, find_binaries
 from pgtrail_cli.embedded import EmbeddedPostgres
@@ -79,6 +79,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is marked any_server runs on the first server that is found, all else on each."""
     others = find_binaries()[1:]
     items[:] = [item for item in items if not (item.get_closest_marker("any_server") and _binaries_of(item) in others)]
+
+
+def pytest_sessionfinish() -> None:
+    command.end_fork_server()
 
 
 def _binaries_of(item: pytest.Item) -> Any:
@@ -212,12 +216,5 @@ def run_pgtrail(
 ) -> subprocess.CompletedProcess[str]:
     """Run the command as a person would: arguments, and whose database; its output and exit status."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "XDG"))}
-    return subprocess.run(
-        [sys.executable, "-m", "pgtrail_cli", *arguments],
-        env=inherited | {"HOME": str(home), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment},
-        input=input,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    env = inherited | {"HOME": str(home), **({"PGTRAIL_DSN": dsn} if dsn else {}), **environment}
+    return command.run(*arguments, input=input, env=env)

@@ -8,12 +8,11 @@ import re
 import signal
 import stat
 import subprocess
-import sys
 import time
-from functools import partial
 
 import pytest
 from configobj import ConfigObj
+from tests import command
 
 from pgtrail_cli.demo import scenario
 
@@ -113,12 +112,7 @@ def test_an_export_that_is_interrupted_leaves_the_file_as_it_was(db, tmp_path, h
     folder.mkdir()
     file = folder / "audit.csv"
     file.write_text("as it was")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "export", str(file), "--dsn", db.dsn()],
-        stderr=subprocess.PIPE,
-        # Whoever runs the tests in the background may have it ignored.
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
-    )
+    process = command.start("export", file, "--dsn", db.dsn(), stderr=command.PIPE)
     deadline = time.monotonic() + 30
     while not any(part.stat().st_size for part in folder.glob(".audit.csv.*")):
         assert process.poll() is None
@@ -219,23 +213,8 @@ def test_log_follows_also_what_was_in_flight_when_it_began_each_event_once(nemo)
     add = "insert into nemo.team (org_id, name) select id, %s from nemo.organization"
     late = nemo.connect("app", autocommit=False)
     late.execute(add, ["in flight"])
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "pgtrail_cli",
-            "log",
-            "-f",
-            "--json",
-            "--category",
-            "teams",
-            "--dsn",
-            nemo.dsn("auditor"),
-        ],
-        stdout=subprocess.PIPE,
-        env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        # Whatever runs the tests in the background has it ignored.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    process = command.start(
+        "log", "-f", "--json", "--category", "teams", "--dsn", nemo.dsn("auditor"), stdout=command.PIPE
     )
     deadline = time.monotonic() + 30
     listening = "select 1 from pg_stat_activity where application_name = 'pgtrail' and query ilike '%%snapshot%%' and datname = %s"

@@ -2,11 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from tests import command
 from tests.conftest import clone, run_pgtrail
 
 # What is decided in SQL is tested on each server by tests/sql/test_seals.py.
@@ -153,11 +152,9 @@ def test_ctrl_c_says_where_to_go_on(sealed, tmp_path):
     # It waits for the first slice that is locked away from it.
     blocker = database.connect(autocommit=False)
     blocker.execute("lock table audit.seal_leaves in access exclusive mode")
-    running = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "verify", "--dsn", database.dsn("auditor")],
-        stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )  # fmt: skip
+    running = command.start(
+        "verify", "--dsn", database.dsn("auditor"), stdout=command.PIPE, stderr=command.PIPE, text=True
+    )
     deadline = time.monotonic() + 30
     while not su.execute(
         "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like '%%check_seal%%'"

@@ -3,8 +3,6 @@
 import contextlib
 import json
 import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 from standardwebhooks.webhooks import Webhook
+from tests import command
 
 
 @dataclass(frozen=True)
@@ -130,16 +129,14 @@ def add_destination() -> Callable[..., int]:
 
 
 @pytest.fixture
-def start_worker(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[bytes]]]:
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., command.Run]]:
     """Start `pgtrail forward`; what is still running at the end is killed. Its log is `worker.log` of tmp_path."""
-    started: list[subprocess.Popen[bytes]] = []
+    started: list[command.Run] = []
 
-    def start(dsn: str, *options: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start(dsn: str, *options: str, **environment: str) -> command.Run:
         with (tmp_path / "worker.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pgtrail_cli", "forward", "--verbose", "--dsn", dsn, *options],
-                stderr=log,
-                env=os.environ | environment,
+            process = command.start(
+                "forward", "--verbose", "--dsn", dsn, *options, stderr=log, env=os.environ | environment
             )
         started.append(process)
         return process

@@ -2,11 +2,10 @@
 
 import json
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
+from tests import command
 
 # What is decided in SQL is tested on each server by tests/sql/test_seals.py.
 pytestmark = pytest.mark.any_server
@@ -90,10 +89,7 @@ def test_what_a_siem_receives_of_the_seals_is_an_anchor(
     anchor.write_text("\n".join(bodies))
 
     def verify():
-        return subprocess.run(
-            [sys.executable, "-m", "pgtrail_cli", "verify", "--anchor", anchor, "--dsn", nemo.dsn("auditor")],
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        return command.run("verify", "--anchor", anchor, "--dsn", nemo.dsn("auditor"))
 
     done = verify()
     assert (done.returncode, done.stdout) == (0, ""), done.stderr

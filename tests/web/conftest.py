@@ -16,6 +16,7 @@ import psycopg
 import pytest
 from playwright.sync_api import Browser, Error, Page, expect, sync_playwright
 from psycopg import sql
+from tests import command
 from tests.conftest import clone, required
 
 from pgtrail_cli.demo import scenario
@@ -40,7 +41,7 @@ HOSTILE = (
 class Served:
     """A running `pgtrail page`: where it is, whose database, and what it says."""
 
-    def __init__(self, process: subprocess.Popen[str], database) -> None:
+    def __init__(self, process: command.Run, database) -> None:
         self.process = process
         self.database = database
         self.said: list[str] = []
@@ -84,8 +85,8 @@ class Served:
 
 @contextlib.contextmanager
 def serving(database, *arguments: str, user: str = "auditor") -> Iterator[Served]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", database.dsn(user), *arguments],
+    process = command.start(
+        "page", "--port", "0", "--dsn", database.dsn(user), *arguments,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
     )  # fmt: skip
