@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -294,6 +295,8 @@ def test_the_demo_stays_until_it_is_ended_and_leaves_no_process_however_it_ends(
         [sys.executable, "-u", "-m", "pgtrail_cli", "demo", "--data-dir", str(folder)],
         stdout=subprocess.PIPE,
         text=True,
+        # Whoever runs the tests in the background may have it ignored, and the worker with it.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     worker = None
     for line in process.stdout:
