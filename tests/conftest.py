@@ -1,6 +1,7 @@
-"""A real Postgres for every test: each server that is found, a template database on each, a clone for each test."""
+"""A real Postgres for every test: each server that is found, templates on each, a clone for each test."""
 
 import contextlib
+import fcntl
 import functools
 import itertools
 import os
@@ -42,6 +43,10 @@ LOGINS = {
 }
 """Login roles, and the group that each is in."""
 
+EMPTY, NEMO = "template_empty", "template_nemo"
+PREPARED = pytest.StashKey[Path]()
+"""A folder of the whole run, for what one of its processes prepares and the others copy."""
+
 PATIENCE_SECONDS = 60.0
 
 _numbers = itertools.count()
@@ -75,6 +80,19 @@ def required(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    given = getattr(config, "workerinput", {}).get("prepared")
+    with contextlib.ExitStack() as stack:
+        config.stash[PREPARED] = Path(given) if given else stack.enter_context(roomy_folder())
+        config.add_cleanup(stack.pop_all().close)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """To each process of xdist."""
+    node.workerinput["prepared"] = str(node.config.stash[PREPARED])
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What is marked any_server runs on the first server that is found, all else on each."""
     others = find_binaries()[1:]
@@ -97,12 +115,48 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
 
 
 @pytest.fixture(scope="session")
-def server(binaries: Binaries) -> Iterator[EmbeddedPostgres]:
-    with roomy_folder() as folder, EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
-        with psycopg.connect(running.dsn(), autocommit=True) as connection:
-            for login in LOGINS:
-                connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
-        yield running
+def server(binaries: Binaries, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
+    prepared = _prepared(request.config.stash[PREPARED], binaries)
+    with roomy_folder() as folder:
+        # With its owner, who is not always the one that runs the tests.
+        subprocess.run(["cp", "-a", prepared, folder / "data"], check=True)
+        with EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
+            yield running
+
+
+def _prepared(folder: Path, binaries: Binaries) -> Path:
+    """The data folder of a server with the logins and the templates: made by the first process that asks for it."""
+    prepared = folder / str(binaries)
+    with (folder / f"{binaries}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not prepared.exists():
+            unfinished = folder / f"{binaries}.{os.getpid()}"
+            with EmbeddedPostgres(unfinished, binaries, SETTINGS) as server:
+                _prepare(server)
+            unfinished.rename(prepared)
+    return prepared
+
+
+def _prepare(server: EmbeddedPostgres) -> None:
+    with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        for login in LOGINS:
+            connection.execute(sql.SQL("create role {} login").format(sql.Identifier(login)))
+    _template(server, EMPTY, "template0")
+    _template(server, NEMO, EMPTY)
+
+
+def _template(server: EmbeddedPostgres, name: str, copied: str) -> None:
+    DatabaseJanitor(
+        user="postgres", host=str(server.socket_dir), port=5432, dbname=name, template_dbname=copied, password=None
+    ).init()
+    migrate(server.dsn(name), nemo=name == NEMO)
+    with psycopg.connect(server.dsn(name), autocommit=True) as connection:
+        for login, group in LOGINS.items():
+            if group:
+                connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(login)))
+        if name == NEMO:
+            connection.execute("grant usage on schema nemo to app")
+            connection.execute("grant select, insert, update, delete, truncate on all tables in schema nemo to app")
 
 
 @pytest.fixture
@@ -127,15 +181,15 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def empty_template(server: EmbeddedPostgres) -> Iterator[str]:
+def empty_template(server: EmbeddedPostgres) -> str:
     """A database with pgtrail and nothing to track."""
-    yield from _template(server, "template_empty", lambda dsn: migrate(dsn))
+    return EMPTY
 
 
 @pytest.fixture(scope="session")
-def nemo_template(server: EmbeddedPostgres) -> Iterator[str]:
+def nemo_template(server: EmbeddedPostgres) -> str:
     """A database with pgtrail and the reference application."""
-    yield from _template(server, "template_nemo", lambda dsn: migrate(dsn, nemo=True))
+    return NEMO
 
 
 @pytest.fixture
@@ -172,20 +226,6 @@ def roomy_folder() -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder)
-
-
-def _template(server: EmbeddedPostgres, name: str, prepare: Callable[[str], Any]) -> Iterator[str]:
-    with DatabaseJanitor(user="postgres", host=str(server.socket_dir), port=5432, dbname=name, password=None):
-        dsn = server.dsn(name)
-        prepare(dsn)
-        with psycopg.connect(dsn, autocommit=True) as connection:
-            for login, group in LOGINS.items():
-                if group:
-                    connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(login)))
-            if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
-                connection.execute("grant usage on schema nemo to app")
-                connection.execute("grant select, insert, update, delete, truncate on all tables in schema nemo to app")
-        yield name
 
 
 def clone(server: EmbeddedPostgres, template: str) -> Iterator[Database]:
