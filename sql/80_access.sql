@@ -204,6 +204,25 @@ grant execute on function
     audit.archived_parts(text)
     to audit_admin;
 
+-- What proposes runs as whoever asks for a proposal.
+grant execute on function
+    audit.suggest(text[]), audit.suggest_facts(text[], integer), audit.suggestions(jsonb), audit.suggested_rules(jsonb),
+    audit.name_words(text), audit.table_word(text), audit.plural(text), audit.one_line(text), audit.one_line_literal(text),
+    audit.table_vocabulary(), audit.column_vocabulary(), audit.label_words(text, boolean), audit.org_words(), audit.state_words(),
+    audit.switch_words(), audit.refusal(regclass), audit.check_schemas(text[]), audit.suggested_words(text[]),
+    audit.suggested_tables(text[]), audit.facts_tables(jsonb), audit.facts_columns(jsonb), audit.sampled_columns(regclass),
+    audit.sample_query(regclass, integer), audit.value_looks_secret(text), audit.secret_members(jsonb),
+    audit.suggest_sample(jsonb, integer), audit.type_kind(oid), audit.known_values(regclass, smallint),
+    audit.suggested_columns(jsonb), audit.suggested_edges(jsonb), audit.suggested_own_orgs(jsonb), audit.suggested_orgs(jsonb),
+    audit.compared(regclass, text, text), audit.suggested_state_rules(regclass, text, text[], boolean),
+    audit.suggested_setting_rules(regclass, text, text[], text, text), audit.suggested_column_rules(jsonb),
+    audit.suggest_left_out(regclass, boolean, jsonb), audit.suggest_notes(regclass, jsonb, jsonb),
+    audit.track_call(regclass, text, text, text, text, text[], text[], text[], boolean),
+    audit.rule_call(regclass, text, text, text, text), audit.suggest_comment(jsonb), audit.suggest_categories(text[]),
+    audit.suggest_table(jsonb, jsonb, text[]), audit.suggest_rest(jsonb), audit.suggest_lines(text[]),
+    audit.tells_of_a_person(regclass), audit.looks_personal(text)
+    to audit_admin;
+
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function

@@ -1,7 +1,7 @@
 #!/bin/sh
-# What the tests need beside Python: a Chromium, nginx, PgBouncer, and from npm axe-core and pg. What can't be had is said,
-# and looked for again the next time; the tests that need it say that they were skipped, and where PGTRAIL_TEST_ALL is set
-# they fail (but for node and its pg, which stay a convenience).
+# What the tests need beside Python: a Chromium, nginx, PgBouncer, and from npm axe-core, pg and Medusa's migrations. What
+# can't be had is said, and looked for again the next time; the tests that need it say that they were skipped, and where
+# PGTRAIL_TEST_ALL is set they fail (but for node and its pg, which stay a convenience).
 set -u
 venv=$1
 log="$venv/install.log"
@@ -32,9 +32,21 @@ if command -v node >/dev/null && [ ! -d "$venv/node/node_modules/pg" ]; then
     npm install --silent --no-audit --no-fund --prefix "$venv/node" pg@8.23.1 >>"$log" 2>&1
 fi
 
+if [ ! -d "$venv/medusa" ]; then
+    folder=$(mktemp -d)
+    for module in user auth api-key customer rbac settings sales-channel pricing promotion; do
+        mkdir -p "$folder/$module" \
+            && npm pack --silent --pack-destination "$folder" "@medusajs/$module@2.21.2" >/dev/null 2>&1 \
+            && tar -xzf "$folder/medusajs-$module-2.21.2.tgz" -C "$folder/$module" package/dist/migrations \
+            && rm "$folder/medusajs-$module-2.21.2.tgz" || { rm -rf "$folder"; break; }
+    done
+    [ ! -d "$folder" ] || mv "$folder" "$venv/medusa"
+fi
+
 missing=0
 has_chromium || { missing=1; echo "no chromium could be installed ($log): the page is not tested in a browser" >&2; }
 has_nginx || { missing=1; echo "nginx is not installed: the worker and the page are not tested with it" >&2; }
 has_pgbouncer || { missing=1; echo "pgbouncer is not installed: actors and the doctor are not tested behind it" >&2; }
 [ -s "$venv/axe.min.js" ] || { missing=1; echo "axe-core could not be got with npm: accessibility is not tested" >&2; }
+[ -d "$venv/medusa" ] || { missing=1; echo "Medusa's packages could not be got with npm: suggestions are not tested on them" >&2; }
 exit $missing

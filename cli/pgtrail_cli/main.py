@@ -29,6 +29,7 @@ COMMANDS = {
     "show": "log:show",
     "snapshot": "tracking:snapshot",
     "status": "install:status",
+    "suggest": "suggest:suggest",
     "tables": "tracking:tables",
     "track": "tracking:track",
     "uninstall": "uninstall:uninstall",

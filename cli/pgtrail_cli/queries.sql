@@ -446,3 +446,6 @@ where %(org)s::text is not null
 union all
 select null, (select count(*) from audit.category)
 where %(org)s::text is null
+
+-- name: suggest
+select audit.suggest(variadic %(schemas)s::text[])

@@ -1,0 +1,25 @@
+"""``pgtrail suggest``: what to track in a schema that we did not design."""
+
+import click
+
+from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.filters import QUERIES
+
+
+@click.command()
+@click.argument("schemas", metavar="[SCHEMA]...", nargs=-1)
+@with_connection
+def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
+    """Propose what to track in each SCHEMA (public, if none is named), as SQL on stdout. Changes nothing.
+
+    It goes by names, types, keys, statistics and a sample of rows, and says why. Read the file before you apply it:
+    what it can't know is what your application means. docs/suggest.md says what it finds and what it misses.
+
+    \b
+    Example:
+      pgtrail suggest > tracking.sql
+      pgtrail suggest public billing > tracking.sql
+    """
+    connection.read_only = True
+    for (line,) in connection.execute(QUERIES["suggest"], {"schemas": list(schemas) or ["public"]}):
+        click.echo(line)

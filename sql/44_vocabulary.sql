@@ -1,0 +1,242 @@
+-- The words by which audit.suggest() knows tables and columns: data, and general ones. No application's name is in here.
+-- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit.table_word()).
+
+create or replace function audit.name_words(name text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select pg_catalog.btrim(
+        audit.words_of(
+            pg_catalog.regexp_replace(
+                pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', '\1_\2', 'g'
+            )
+        ),
+        '_'
+    )
+$$;
+
+comment on function audit.name_words(text) is
+    'The words of a name, also where capitals stand together: `MCPServerTable` is mcp_server_table.';
+
+create or replace function audit.table_word(words text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select case
+        when word ~ '(settings|news|series|lens|ss|us|is)$' then word
+        when word ~ 'ies$' then pg_catalog.regexp_replace(word, 'ies$', 'y')
+        when word ~ '(ss|sh|ch|x|us)es$' then pg_catalog.regexp_replace(word, 'es$', '')
+        else pg_catalog.regexp_replace(word, 's$', '')
+    end
+    from (select pg_catalog.regexp_replace(words, '_(table|tbl)$', '')) as bare (word)
+$$;
+
+comment on function audit.table_word(text) is
+    'What one row of a table is called: its words in the singular, without a last word `table`.';
+
+create or replace function audit.plural(words text)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when words ~ '(s|x|z|ch|sh)$' then words || case when words ~ '(settings|news|series)$' then '' else 'es' end
+        when words ~ '[^aeiou]y$' then pg_catalog.regexp_replace(words, 'y$', 'ies')
+        else words || 's'
+    end
+$$;
+
+comment on function audit.plural(text) is 'The plural of an English word: the category of a table of that name.';
+
+create or replace function audit.one_line(value text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- Control characters, line breaks of any kind, and those that change the direction of a text.
+    select coalesce(
+        pg_catalog.string_agg(
+            case when letter ~ '[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
+                then pg_catalog.format('\u%s', pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(letter)), 4, '0'))
+                else letter
+            end,
+            '' order by number
+        ),
+        ''
+    )
+    from pg_catalog.string_to_table(value, null) with ordinality as part (letter, number)
+$$;
+
+comment on function audit.one_line(text) is
+    'A text that is safe in a comment of SQL: what would end the line, or turn its direction, is written as \u and its number.';
+
+create or replace function audit.one_line_literal(value text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select case
+        when audit.one_line(value) = value and pg_catalog.strpos(value, '\') = 0 then pg_catalog.quote_literal(value)
+        else 'E''' || audit.one_line(pg_catalog.replace(pg_catalog.replace(value, '\', '\\'), '''', '''''')) || ''''
+    end
+$$;
+
+comment on function audit.one_line_literal(text) is
+    'A text as a literal of SQL on one line, whatever is in it.';
+
+create or replace function audit.table_vocabulary()
+returns table (kind text, pattern text, resource text, category text, why text)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        -- Left out: what is no decision of a person, or is a record already.
+        ('left out', '(^|_)(migration|schema_version|schema_history|schema_info|schema_migration|alembic_version|databasechangelog|internal_metadata|content_type|goose_db_version)(_|$)', null, null,
+            'bookkeeping of the schema: it says what the software did, not what a person did'),
+        ('left out', '(^|_)(session|refresh_token|password_reset|password_reset_token|reset_token|recovery_code|authorization_code|auth_code|oauth_code|access_grant|nonce|assertion|one_time_password|verification|verification_code|email_verification|captcha|challenge)$|(^|_)session_token$', null, null,
+            'sessions and one-time codes: short-lived, made by the software'),
+        ('left out', '(^|_)(log|audit|audit_log|event|history|trail|error|trace|span|notification|message|outbox|inbox|delivery|observation|comparison|telemetry_report)$|(^|_)logs?_', null, null,
+            'a log: its rows are records already, written once'),
+        ('left out', '(^|_)(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_|$)', null, null,
+            'measurements: the software counts here, at every request'),
+        ('left out', '(^|_)(job|queue|task|run|attempt|lock|lease|semaphore|cache|cron_job|schedule_run|execution|checkpoint|settlement|worker|process|funnel|state)$|^(cache|queue|job)_(?!.*(config|setting))', null, null,
+            'work in progress: jobs, locks and caches come and go by themselves'),
+        ('left out', '^(deleted|archived|deprecated|old|backup|bak|tmp|temp|retired)_', null, null,
+            'copies of rows that are gone: their removal is recorded where it happens'),
+        -- Known kinds: the end of a table's name, what a row is called, the category.
+        ('known', '(api_key|access_key|api_token|personal_access_token|access_token|service_token|verification_token|auth_token|apikey)$', 'key', 'api_keys', null),
+        ('known', '(membership|member)$', 'member', 'members', null),
+        ('known', '(invitation_link|invitation|invite)$', 'invite', 'members', null),
+        ('known', '(user_group|group_member|user_role|role_user|role_assignment|user_permission|user_user_permission|user_team|team_user)$', null, 'members', null),
+        ('known', '(role|permission|role_policy|role_inheritance|role_parent|group_permission|role_permission|access_group|acl|grant|policy|policy_attachment)$', null, 'access', null),
+        ('known', '(team|group)$', null, 'teams', null),
+        ('known', '(organization|organisation|tenant)$', null, 'organization', null),
+        ('known', '^org$', 'organization', 'organization', null),
+        ('known', '(budget|quota|spending_limit)$', null, 'budgets', null),
+        ('known', '(guardrail|content_filter)$', null, 'guardrails', null),
+        ('known', '(subscription|plan)$', null, 'plan', null),
+        ('known', '(data_policy|retention_policy|privacy_policy)$', null, 'data_policy', null),
+        ('known', '(setting|settings)$', 'settings', 'settings', null),
+        ('known', '(config|configuration|preference|config_override|feature_flag|feature|site)$', null, 'settings', null),
+        ('known', '(profile)$', null, 'profile', null),
+        ('known', '(user|account|person|customer|end_user|identity|verified_subject)$', null, 'users', null),
+        ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth_application|oauth_client)$', null, 'credentials', null)
+$$;
+
+comment on function audit.table_vocabulary() is
+    'What audit.suggest() takes a table for by its words, in this order: `left out` with the reason; `known`: what one row is called (null: as the table) and the category.';
+
+create or replace function audit.column_vocabulary()
+returns table (kind text, pattern text, types text[], why text)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        ('ignore', '^(updated|modified|last_modified|last_updated|date_modified|changed|mtime)(_(at|on|time))?$|(^|_)updated_at$', '{time,number}'::text[], 'moves with every write'),
+        ('ignore', '^last_(used|seen|login|active|activity|access|accessed|request|sign_in|processed|authenticated|checked|breach_check|polled|synced|sync|run|refreshed|health_check|heartbeat)(_(at|on|time|ip))?$|^(current_sign_in|remember_created|heartbeat)_(at|ip)$', '{time,number,text,other}', 'says when it was last used'),
+        ('ignore', '^(resets|reset|budget_reset|next_run|next_reset)_at$', '{time}', 'moved by a timer'),
+        ('ignore', '^((total|current|model|monthly|daily|team|user)_)?(spend|spent|usage|consumed)$|^raw_used$', '{number,json}', 'counts what is spent'),
+        ('ignore', '^(used|count|counter|hits|views|uses|turns|remaining|request_count)$|^(?!max_|min_)(\w+_)?(count|attempts|hits|requests|tokens_used)$', '{number}', 'a counter'),
+        ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself'),
+        ('secret', '(^|_)(api_?key|access_key|secret_key|signing_key|encryption_key|encrypted|ciphertext|recovery_codes|backup_codes|connection_string|dsn|webhook_url|authorization|bearer|pin|ssn|session_data)$|^encrypted_|_b64$', '{text,bytes,json,array,other}', 'its name is one of a secret'),
+        ('open', '(^|_)(expiry|expires|expires_at|expires_in|lifetime|ttl|at|on|count|limit|length|type|required|enabled)$|^(has|is|requires)_', '{time,bool,number}', 'says something about a secret, and is none'),
+        ('open', '_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none'),
+        ('json', '^(\w+_)?(config|configuration|settings|setting|options|params|value|credentials?_info|static_headers|headers|env|env_vars)$', '{json}', 'a configuration, where keys are kept')
+$$;
+
+comment on function audit.column_vocabulary() is
+    'What audit.suggest() takes a column for by its words and the kind of its type: not audited, secret, `open` (looks secret, is not), JSON where secrets are kept.';
+
+create or replace function audit.label_words(resource text, of_a_person boolean)
+returns text[]
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when of_a_person then array[
+            'email', 'user_email', 'email_address', 'username', 'user_name', 'login', 'display_name', 'full_name', 'name', 'alias',
+            'user_alias', 'phone', 'company_name', 'last_name', 'first_name'
+        ]
+        else array[
+            'name', 'title', 'label', 'display_name', 'display_title', 'alias',
+            resource || '_alias', resource || '_name', resource || '_title', 'key_alias', 'key_name', 'param_name', 'model_name', 'policy_name',
+            'email', 'username', 'slug', 'handle', 'key', 'code', 'codename', 'domain', 'hostname', 'identifier', 'config_type'
+        ]
+    end
+$$;
+
+comment on function audit.label_words(text, boolean) is
+    'The words of columns that people know a row by, the best first.';
+
+create or replace function audit.org_words()
+returns table (rank integer, word text, column_pattern text, wanted integer)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        (1, 'organization', '^(org|organi[sz]ation)(_(id|uuid|key|slug))?$', 1),
+        (2, 'tenant', '^tenant(_(id|uuid|key|slug))?$', 2),
+        (3, 'workspace', '^workspace_(id|uuid)$', 2),
+        (4, 'company', '^company_(id|uuid)$', 2),
+        (5, 'account', '^account_(id|uuid)$', 3)
+$$;
+
+comment on function audit.org_words() is
+    'What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where no table is called so.';
+
+create or replace function audit.state_words()
+returns table (state text, verb text)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        ('active', 'activated'), ('enabled', 'enabled'), ('accepted', 'accepted'), ('approved', 'approved'), ('confirmed', 'confirmed'),
+        ('rejected', 'rejected'), ('denied', 'rejected'), ('declined', 'declined'), ('suspended', 'suspended'), ('disabled', 'disabled'),
+        ('inactive', 'deactivated'), ('deactivated', 'deactivated'), ('blocked', 'blocked'), ('banned', 'banned'), ('locked', 'locked'),
+        ('revoked', 'revoked'), ('archived', 'archived'), ('deleted', 'removed'), ('removed', 'removed'), ('expired', 'expired'),
+        ('cancelled', 'canceled'), ('canceled', 'canceled'), ('published', 'published'), ('closed', 'closed')
+$$;
+
+comment on function audit.state_words() is
+    'What it is called when a row''s status comes to a value.';
+
+create or replace function audit.switch_words()
+returns table (pattern text, kind text, verb_on text, verb_off text, optional boolean)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        -- Who is let in, or a row that is gone though it stands there: always told apart.
+        ('^(is_)?deleted(_at|_on)?$|^(discarded|removed)_at$', 'any', 'deleted', 'restored', false),
+        ('^(is_)?revoked(_at|_on)?$', 'any', 'revoked', 'reinstated', false),
+        ('^(is_)?(blocked|banned)(_at)?$', 'any', 'blocked', 'unblocked', false),
+        ('^(is_)?(locked|suspended)(_at)?$', 'any', 'suspended', 'resumed', false),
+        ('^(is_)?deactivated(_at)?$', 'any', 'deactivated', 'activated', false),
+        ('^(is_)?active$', 'bool', 'activated', 'deactivated', false),
+        ('^(is_)?accepted(_at)?$', 'any', 'accepted', null, false),
+        ('^(is_)?(confirmed|verified)(_at)?$', 'any', 'confirmed', null, false),
+        ('^(is_)?archived(_at)?$', 'any', 'archived', 'unarchived', false),
+        -- A switch of something that is configured: `updated` says it too.
+        ('^(is_)?enabled$', 'bool', 'enabled', 'disabled', true),
+        ('^(is_)?disabled(_at)?$', 'any', 'disabled', 'enabled', true)
+$$;
+
+comment on function audit.switch_words() is
+    'What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of its own); optional: proposed as a comment only.';
