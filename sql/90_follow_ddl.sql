@@ -93,6 +93,20 @@ $$;
 comment on function audit.follow_ddl() is
     'Follows a tracked table''s new shape, name, schema and partitions, and records when one of pgtrail''s triggers no longer fires.';
 
+create or replace function audit.relation_named(schema_name text, relation_name text)
+returns regclass
+language sql
+stable
+as $$
+    -- (to_regclass() fails where audit_owner may not use the schema, and would take a DROP down with it.)
+    select pg_class.oid::pg_catalog.regclass
+    from pg_catalog.pg_class
+    join pg_catalog.pg_namespace on pg_namespace.oid = pg_class.relnamespace
+    where pg_namespace.nspname = schema_name and pg_class.relname = relation_name
+$$;
+
+comment on function audit.relation_named(text, text) is 'The table of this name, whoever may use its schema; null: there is none.';
+
 create or replace function audit.follow_drop()
 returns event_trigger
 language plpgsql
@@ -146,7 +160,7 @@ begin
                     when object.object_type in ('table', 'table column') then object.objid::regclass
                     -- (It has no table of its own any more.)
                     when object.object_type = 'policy'
-                        then to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
+                        then audit.relation_named(object.address_names[1], object.address_names[2])
                 end
         ) as place (relation)
         cross join lateral (
@@ -166,7 +180,7 @@ begin
         where known.relation is not null
             or (
                 object.object_type = 'trigger'
-                and to_regclass(format('%I.%I', object.address_names[1], object.address_names[2]))
+                and audit.relation_named(object.address_names[1], object.address_names[2])
                     in (select relation from audit.own_trigger)
             )
     ) then

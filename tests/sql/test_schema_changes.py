@@ -468,3 +468,11 @@ def test_audit_owner_gets_no_table_that_nobody_tracked(su):
         su.execute("select audit.extend_capture('public.private', 'x')")
     granted = "select has_table_privilege('audit_owner', relation, 'select') from unnest('{public.private,public.private_1}'::regclass[]) as relation"
     assert su.execute(granted).fetchall() == [(False,), (False,)]
+
+
+def test_a_table_with_foreign_keys_is_dropped_from_a_schema_that_nothing_is_tracked_in(su):
+    su.execute("create schema closed")
+    su.execute("create table closed.parent (id int primary key)")
+    su.execute("create table closed.child (id int references closed.parent)")
+    su.execute("drop table closed.parent cascade")
+    su.execute("drop table closed.child")
