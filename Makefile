@@ -33,6 +33,7 @@ screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of th
 bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/adoption.py
+	$(BIN)/python bench/presets.py
 	$(BIN)/python bench/forwarding.py
 	$(BIN)/python bench/latency.py
 	$(BIN)/python bench/notify.py

@@ -109,9 +109,9 @@ def create_teams(connection: Connection, count: int) -> None:
     )
 
 
-def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int, seconds: int) -> float:
+def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int, seconds: int, *options: str) -> float:
     """Transactions a second, by pgbench."""
-    command = [server.binaries.bin_dir / "pgbench", "-n", "-f", script]
+    command = [server.binaries.bin_dir / "pgbench", "-n", *options, "-f", script]
     command += ["-c", str(clients), "-j", "2", "-T", str(seconds), dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)

@@ -31,6 +31,26 @@ $$;
 comment on function audit.looks_secret(text) is
     'Whether a column of this name is redacted unless audit.track(reveal => …) says otherwise.';
 
+create or replace function audit.looks_secret_within(member_name text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- Prices by the token, and what only says which secret, of what kind or where, stay.
+    select (
+            audit.looks_secret(member_name)
+            or words ~ '(^|_)(api_?keys?|\w+_keys?(_id)?|auth|authorization|cookies?|headers|callback_vars|connection_string|dsn|signature|certificate)(_|$)'
+        )
+        and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)'
+        or words ~ '(^|_)(database|webhook)_url$'
+    from (select audit.words_of(member_name)) as name (words)
+$$;
+
+comment on function audit.looks_secret_within(text) is
+    'Whether the member of a JSON value with this name is redacted by a path that has `?`: as audit.looks_secret(), and what JSON settings call secrets besides (`api_key`, `headers`, `database_url`).';
+
 create or replace function audit.redact(value jsonb, path text[])
 returns jsonb
 language plpgsql
@@ -57,6 +77,7 @@ begin
                         case
                             when at_any_depth then audit.redact(member.value, path)
                             when path[1] in ('*', member.key) then audit.redact(member.value, path[2:])
+                            when path[1] = '?' and audit.looks_secret_within(member.key) then audit.redact(member.value, path[2:])
                             else member.value
                         end
                     ),
@@ -89,7 +110,7 @@ end
 $$;
 
 comment on function audit.redact(jsonb, text[]) is
-    'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `**` any number of them: `**.api_key` is every member of that name, however deep.';
+    'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `?` any key that looks secret by its name, `**` any number of elements: `**.api_key` is every member of that name, however deep, `**.?` every one that looks secret.';
 
 create or replace function audit.redacted(value jsonb, path text[])
 returns jsonb

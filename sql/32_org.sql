@@ -78,6 +78,25 @@ $$;
 
 comment on function audit.refuse_way(text, text, text) is 'Raises PT033.';
 
+create or replace function audit.named_table(names text[], relation regclass)
+returns regclass
+language sql
+stable
+as $$
+    -- Not by to_regclass(): audit_owner may have no USAGE on the schema yet.
+    select pg_class.oid
+    from pg_catalog.pg_class
+    join pg_catalog.pg_namespace on pg_namespace.oid = pg_class.relnamespace
+    where pg_class.relname = names[pg_catalog.cardinality(names) - 1]
+        and case pg_catalog.cardinality(names)
+            when 3 then pg_namespace.nspname = names[1]
+            else pg_namespace.oid = (select relnamespace from pg_catalog.pg_class where oid = relation)
+        end
+$$;
+
+comment on function audit.named_table(text[], regclass) is
+    'The table of a step, by the parts of its name (schema, table, column; without a schema it is that of relation). Null: there is none.';
+
 create or replace function audit.step_table(org text, step text, relation regclass)
 returns regclass
 language plpgsql
@@ -100,17 +119,7 @@ begin
             'Write column -> table.column, such as: team_id -> public.team.org_id'
         );
     end if;
-    found_table := to_regclass(
-        case cardinality(names)
-            when 3 then format('%I.%I', names[1], names[2])
-            else (
-                select format('%I.%I', pg_namespace.nspname, names[1])
-                from pg_class
-                join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-                where pg_class.oid = relation
-            )
-        end
-    );
+    found_table := audit.named_table(names, relation);
     if found_table is null then
         perform audit.refuse_way(
             org, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'

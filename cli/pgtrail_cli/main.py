@@ -13,6 +13,7 @@ from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.lazy import LazyGroup
 
 COMMANDS = {
+    "apply": "apply:apply",
     "demo": "demo:demo",
     "destination": "destination:destination",
     "doctor": "doctor:doctor",
@@ -22,6 +23,7 @@ COMMANDS = {
     "log": "log:log",
     "migrate": "install:migrate",
     "page": "page:page",
+    "preset": "preset:preset",
     "prove": "proof:prove",
     "retention": "retention:retention",
     "seal": "seal:seal",

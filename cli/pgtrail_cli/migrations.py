@@ -190,8 +190,10 @@ def _record(connection: Connection, new_hash: str) -> None:
 def _install_nemo(connection: Connection) -> bool:
     if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
         return False
-    for file in sorted((project_files("sql") / "nemo").glob("*.sql")):
-        connection.execute(file.read_bytes())
+    connection.execute((project_files("sql") / "nemo" / "10_tables.sql").read_bytes())
+    # Until the end of the transaction: a preset looks for its tables by the search_path.
+    connection.execute("set local search_path to nemo")
+    connection.execute((project_files("sql") / "presets" / "nemo.sql").read_bytes())
     return True
 
 

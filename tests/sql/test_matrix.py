@@ -70,6 +70,7 @@ EXECUTE = {
             "suggested_columns", "suggested_edges", "suggested_own_orgs", "suggested_orgs", "compared", "suggested_state_rules", "suggested_setting_rules",
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
+            "present_columns", "present_ways", "track_present", "rule_present", "check_preset",
         ],
         ADMIN,
     ),

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
@@ -104,3 +105,35 @@ def without(value, name):
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_two_stars_hide_every_member_of_the_name_and_nothing_else(su, document):
     assert su.execute("select audit.redact(%s, '{**,k}')", [Jsonb(document)]).fetchone()[0] == without(document, "k")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "api_key", "apiKey", "LANGFUSE_SECRET_KEY", "aws_access_key_id", "client_secret", "Authorization", "extra_headers", "callback_vars",
+        "auth_token", "redis_password", "database_url", "webhook_url", "vertex_credentials",
+    ],
+)  # fmt: skip
+def test_a_question_mark_is_any_member_that_looks_secret(su, name):
+    document = {"list": [{name: "s3cret", "mode": "on"}], name: {"deep": 1}}
+    redacted = su.execute("select audit.redact(%s, '{**,?}')", [Jsonb(document)]).fetchone()[0]
+    assert redacted == {"list": [{name: "[redacted]", "mode": "on"}], name: "[redacted]"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mode",
+        "max_tokens",
+        "input_cost_per_token",
+        "key_alias",
+        "api_key_alias",
+        "token_url",
+        "auth_type",
+        "tokenizer",
+        "monkey",
+        "keys_rpm_limit",
+    ],
+)
+def test_what_only_tells_of_a_secret_stays(su, name):
+    assert su.execute("select audit.redact(%s, '{**,?}')", [Jsonb({name: "kept"})]).fetchone()[0] == {name: "kept"}

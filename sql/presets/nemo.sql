@@ -1,0 +1,57 @@
+-- For: the reference application (schema nemo): every action of the catalogue.
+-- Versions: the one in sql/nemo/.
+-- Schema: nemo
+
+select audit.check_preset('nemo', array[to_regclass('organization'), to_regclass('api_key')]);
+
+select audit.track('organization', 'organization', 'organization', org => 'id', label => 'name',
+    ignore => '{updated_at}');
+select audit.rule('organization', 'plan.changed', 'plan', 'UPDATE',
+    'new.plan_tier is distinct from old.plan_tier');
+select audit.rule('organization', 'organization.updated', 'organization', 'UPDATE',
+    '(new.id, new.name, new.slug, new.logo_url, new.timezone, new.created_at)
+        is distinct from (old.id, old.name, old.slug, old.logo_url, old.timezone, old.created_at)');
+
+select audit.track('profile', 'profile', 'profile', org => 'org_id', label => 'email',
+    ignore => '{updated_at}');
+select audit.rule('profile', 'password.changed', 'password', 'UPDATE',
+    'new.password_hash is distinct from old.password_hash');
+select audit.rule('profile', 'profile.updated', 'profile', 'UPDATE',
+    '(new.id, new.org_id, new.email, new.full_name, new.avatar_url, new.timezone, new.created_at)
+        is distinct from (old.id, old.org_id, old.email, old.full_name, old.avatar_url, old.timezone, old.created_at)');
+
+select audit.track('team', 'team', 'teams', org => 'org_id', label => 'name',
+    ignore => '{updated_at}');
+
+select audit.track('member', 'member', 'members', org => 'org_id', label => 'email');
+select audit.rule('member', 'member.invited', 'members', 'INSERT', 'new.status = ''invited''');
+select audit.rule('member', 'member.accepted', 'members', 'UPDATE',
+    'old.status = ''invited'' and new.status = ''active''');
+select audit.rule('member', 'member.role_changed', 'members', 'UPDATE', 'new.role is distinct from old.role');
+select audit.rule('member', 'member.removed', 'members', 'DELETE');
+
+select audit.track('api_key', 'key', 'api_keys', org => 'org_id', label => 'name',
+    ignore => '{spend,last_used_at,updated_at}');
+select audit.rule('api_key', 'key.rotated', 'api_keys', 'UPDATE', 'new.key_hash is distinct from old.key_hash');
+
+select audit.track('budget', 'budget', 'budgets', org => 'org_id', label => 'name',
+    ignore => '{spend,resets_at,updated_at}');
+
+select audit.track('guardrail', 'guardrail', 'guardrails', org => 'org_id', label => 'name',
+    ignore => '{updated_at}', secret => '{config.**.api_key,config.**.secret,config.**.token,config.**.password}');
+
+-- Setting it for the first time, changing it and going back to the default are all updates of the settings.
+select audit.track('setting', 'settings', 'settings', org => 'org_id', label => 'name',
+    ignore => '{updated_at}', secret => '{value.**.api_key,value.**.secret,value.**.token,value.**.password}');
+select audit.rule('setting', setting.action, setting.category, operation.name, operation.changed_row || setting.is_it)
+from (values
+    (1, 'INSERT', 'new'),
+    (2, 'UPDATE', 'new'),
+    (3, 'DELETE', 'old')
+) as operation (position, name, changed_row)
+cross join (values
+    (1, 'settings.router_updated', 'settings', '.name = ''router'''),
+    (2, 'data_policy.updated', 'data_policy', '.name = ''data_policy'''),
+    (3, 'settings.updated', 'settings', '.name not in (''router'', ''data_policy'')')
+) as setting (position, action, category, is_it)
+order by operation.position, setting.position;
