@@ -200,13 +200,7 @@ begin
         select generate_series(first_month, first_month + make_interval(months => months_ahead), interval '1 month')
     loop
         continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month');
-        execute format(
-            'create table audit.%1$I (like audit.event including defaults including constraints including generated)',
-            'event_' || to_char(month_begins, 'YYYY_MM')
-        );
-        perform audit.attach_partition(
-            'event_' || to_char(month_begins, 'YYYY_MM'), month_begins, month_begins + interval '1 month'
-        );
+        perform audit.make_partition(month_begins);
         made := made + 1;
     end loop;
     return made;
@@ -215,6 +209,33 @@ $$;
 
 comment on function audit.make_partitions(integer) is
     'Makes the partitions of this month and the months ahead that are missing, and turns a default partition that has filled into one. How many it made. The worker and `pgtrail migrate` call it.';
+
+create or replace function audit.make_partition(month_begins timestamptz)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    month_name text := 'event_' || to_char(month_begins at time zone 'UTC', 'YYYY_MM');
+    partition_name text := month_name;
+    again integer := 1;
+begin
+    -- A month that retention has dropped can come back by an import, and be dropped again.
+    while to_regclass(format('audit.%I', partition_name)) is not null
+        or exists (select from audit.dropped_partition where name = format('audit.%I', partition_name))
+    loop
+        again := again + 1;
+        partition_name := format('%s_%s', month_name, again);
+    end loop;
+    execute format(
+        'create table audit.%1$I (like audit.event including defaults including constraints including generated)', partition_name
+    );
+    perform audit.attach_partition(partition_name, month_begins, month_begins + interval '1 month');
+end
+$$;
+
+comment on function audit.make_partition(timestamptz) is 'Makes the partition of the month that begins then.';
 
 create or replace function audit.attach_partition(partition_name text, begins timestamptz, ends timestamptz)
 returns void

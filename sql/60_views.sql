@@ -138,7 +138,8 @@ select
     event.request_id,
     event.reason,
     event.operation,
-    event.changed
+    event.changed,
+    event.imported_from
 from audit.event;
 
 comment on view audit.log is
@@ -258,7 +259,8 @@ select
     audit.details(event.before, event.after, event.changed) as details,
     audit.spreadsheet_safe(event.db_role) as db_role,
     pg_catalog.host(event.client_addr) as client_addr,
-    audit.spreadsheet_safe(event.application_name) as application_name
+    audit.spreadsheet_safe(event.application_name) as application_name,
+    audit.spreadsheet_safe(event.imported_from) as imported_from
 from audit.event
 order by event.occurred_at, event.id;
 

@@ -57,8 +57,9 @@ language sql
 stable
 parallel safe
 as $$
-    select pg_catalog.json_build_array(
-        'pgtrail event 1',
+    -- What pgtrail recorded itself has the text that it had before anything could be imported.
+    select pg_catalog.left(pg_catalog.json_build_array(
+        case when event.imported_from is null then 'pgtrail event 1' else 'pgtrail event 2' end,
         event.id,
         event.xid::text,
         audit.rfc3339(event.occurred_at),
@@ -75,10 +76,17 @@ as $$
         event.db_role,
         event.client_addr,
         event.application_name,
-        event.changed,
-        pg_catalog.encode(actor_commitment, 'hex'),
-        pg_catalog.encode(rows_commitment, 'hex')
-    )::text
+        event.changed
+    )::text, -1)
+        || coalesce(', ' || pg_catalog.to_json(event.imported_from)::text, '')
+        || ', '
+        || pg_catalog.substr(
+            pg_catalog.json_build_array(
+                pg_catalog.encode(actor_commitment, 'hex'),
+                pg_catalog.encode(rows_commitment, 'hex')
+            )::text,
+            2
+        )
 $$;
 
 comment on function audit.event_text(audit.event, bytea, bytea) is
@@ -761,6 +769,8 @@ as $$
         pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
     from audit.sealed_events(seal) as event
     where event.xid > seal.from_xid
+        -- (What was imported did occur before it was recorded, and says so.)
+        and event.imported_from is null
         and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
     union all
     select

@@ -168,7 +168,7 @@ begin
                 cross join lateral (
                     select count(*) as events
                     from %1$s as event
-                    where audit.is_for(event, destination) and audit.is_pending(event, cursor)
+                    where audit.is_news_for(event, destination) and audit.is_pending(event, cursor)
                 ) as waiting
                 where waiting.events > 0
                 order by destination.name

@@ -1,6 +1,6 @@
 -- How one event looks to each kind of receiver. Framing, limits and headers are in 66_formats.sql.
 
-create or replace function audit.event_object(event audit.event)
+create or replace function audit.recorded_object(event audit.event)
 returns json
 language sql
 stable
@@ -38,18 +38,7 @@ as $$
     )
 $$;
 
-comment on function audit.event_object(audit.event) is
-    'An event as other programs get it. `changed` is null where a row came or went. As json, which is written faster than jsonb (8 µs for 12).';
-
-create or replace function audit.event_json(event audit.event)
-returns jsonb
-language sql
-stable
-as $$
-    select audit.event_object(event)::jsonb
-$$;
-
-comment on function audit.event_json(audit.event) is 'The same as audit.event_object(), to be searched and taken apart.';
+comment on function audit.recorded_object(audit.event) is 'audit.event_object() of an event that pgtrail recorded itself.';
 
 create or replace function audit.merge_objects(one json, other json)
 returns text
@@ -62,6 +51,32 @@ $$;
 
 comment on function audit.merge_objects(json, json) is
     'Two JSON objects as one. Neither may be empty, and no name may be in both.';
+
+create or replace function audit.event_object(event audit.event)
+returns json
+language sql
+stable
+as $$
+    select case
+        when event.imported_from is null then audit.recorded_object(event)
+        else audit.merge_objects(
+            audit.recorded_object(event), pg_catalog.json_build_object('imported_from', event.imported_from)
+        )::json
+    end
+$$;
+
+comment on function audit.event_object(audit.event) is
+    'An event as other programs get it. `changed` is null where a row came or went; `imported_from` is there only where another tool recorded it. As json, which is written faster than jsonb (8 µs for 12).';
+
+create or replace function audit.event_json(event audit.event)
+returns jsonb
+language sql
+stable
+as $$
+    select audit.event_object(event)::jsonb
+$$;
+
+comment on function audit.event_json(audit.event) is 'The same as audit.event_object(), to be searched and taken apart.';
 
 create or replace function audit.email_address(label text)
 returns text

@@ -539,6 +539,17 @@ $$;
 comment on function audit.is_for(audit.event, audit.destination) is
     'Whether a destination gets an event: its filters let it through; or it is a seal, and it asks for seals; or it is its own removal.';
 
+create or replace function audit.is_news_for(event audit.event, destination audit.destination)
+returns boolean
+language sql
+immutable
+as $$
+    select event.imported_from is null and audit.is_for(event, destination)
+$$;
+
+comment on function audit.is_news_for(audit.event, audit.destination) is
+    'Whether a destination gets an event as it is recorded: audit.is_for(), and it happened now. What was imported is old news, which only a replay sends.';
+
 create or replace function audit.cursor_state(reached audit.cursor)
 returns text
 language sql
@@ -597,7 +608,7 @@ cross join lateral (
     from (
         select event.occurred_at
         from audit.batch(cursor.batch_from, pg_catalog.pg_current_snapshot()) as event
-        where audit.is_for(event, destination)
+        where audit.is_news_for(event, destination)
             and event.id > cursor.foreign_id
             and event.id <> all (cursor.sent_ahead)
             and (

@@ -261,7 +261,7 @@ begin
             select min(event.id + 0) - 1, max(event.id + 0)
             into reached.last_sent_id, reached.batch_last_id
             from audit.batch(reached.batch_from, reached.batch_to) as event
-            where audit.is_for(event, destination)
+            where audit.is_news_for(event, destination)
                 and event.id > reached.foreign_id;
         end if;
         if reached.last_sent_id is not null then
@@ -271,7 +271,9 @@ begin
         end if;
 
         -- Nothing for it. Without a step now and then the batch would span an ever longer range.
-        if audit.transactions_between(reached.batch_from, reached.batch_to) > 1000 then
+        if audit.transactions_between(reached.batch_from, reached.batch_to) > 1000
+            or exists (select from audit.batch(reached.batch_from, reached.batch_to) offset 1000)
+        then
             reached := audit.end_batch(reached);
         else
             reached.batch_to := null;
@@ -395,7 +397,7 @@ begin
         where event.id > after_id
             and event.id <= reached.foreign_id
             and event.id <> all (reached.sent_ahead)
-            and audit.is_for(event, destination)
+            and audit.is_news_for(event, destination)
         order by event.id
         limit max_events;
     end if;
@@ -413,7 +415,7 @@ begin
             where event.id > greatest(after_id, reached.foreign_id)
                 and (reached.batch_last_id is null or event.id <= reached.batch_last_id)
                 and event.id <> all (reached.sent_ahead)
-                and audit.is_for(event, destination)
+                and audit.is_news_for(event, destination)
             order by event.id
             limit max_events;
         end if;
@@ -447,7 +449,7 @@ begin
             or event.xid >= pg_snapshot_xmax(reached.batch_from)
         )
         and pg_visible_in_snapshot(event.xid, reached.batch_to)
-        and audit.is_for(event, destination)
+        and audit.is_news_for(event, destination)
     order by event.id
     limit max_events;
 end

@@ -103,7 +103,7 @@ grant execute on function
     audit.render_cloudevents(audit.event), audit.render_cloudevents_batch(audit.event),
     audit.render_splunk_hec(audit.event), audit.render_datadog(audit.event), audit.render_elastic(audit.event),
     audit.render_ocsf(audit.event), audit.render_sentinel(audit.event), audit.render_ndjson(audit.event),
-    audit.render(audit.event, text), audit.event_object(audit.event), audit.event_summary(audit.event),
+    audit.render(audit.event, text), audit.event_object(audit.event), audit.recorded_object(audit.event), audit.event_summary(audit.event),
     audit.merge_objects(json, json), audit.email_address(text), audit.epoch_milliseconds(timestamptz),
     audit.uri_escape(text), audit.percent_encode(text), audit.shorten_row(jsonb, integer),
     audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
@@ -123,7 +123,7 @@ grant select on
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.is_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
+    audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
     audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
     audit.retention_plan(boolean), audit.seal_object(audit.seal),
@@ -226,6 +226,17 @@ grant execute on function
     audit.rule_call(regclass, text, text, text, text), audit.suggest_comment(jsonb), audit.suggest_categories(text[]),
     audit.suggest_table(jsonb, jsonb, text[]), audit.suggest_rest(jsonb), audit.suggest_lines(text[]),
     audit.tells_of_a_person(regclass), audit.looks_personal(text)
+    to audit_admin;
+
+-- Whoever imports: what reads another tool's table runs as them.
+grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
+grant execute on function
+    audit.import_batch(text, regclass, integer, boolean), audit.import_source(text, text),
+    audit.import_survey(text, regclass), audit.import_reading(text, regclass), audit.import_columns(text),
+    audit.supa_audit_reading(regclass, text[]), audit.audit_trigger_reading(regclass), audit.litellm_reading(regclass),
+    audit.import_json(regclass, text), audit.as_object(jsonb), audit.parsed(text), audit.full_xid(xid), audit.key_hash(text),
+    audit.digest_of(text), audit.begin_import(text, regclass, text, bigint),
+    audit.store_import(integer, audit.imported_row[], xid8, boolean), audit.end_import(integer, boolean)
     to audit_admin;
 
 -- The worker.

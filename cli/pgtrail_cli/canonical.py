@@ -34,11 +34,14 @@ def commitment(salt: bytes, part: str) -> bytes:
 
 def leaf(event: Row, actor_commitment: bytes, rows_commitment: bytes) -> bytes:
     """The leaf hash of an event (RFC 6962, 2.1), 32 bytes."""
+    # What an archive of an earlier version holds has no such column.
+    imported_from = event.get("imported_from")
     content = _array(
-        _text("pgtrail event 1"),
+        _text("pgtrail event 1" if imported_from is None else "pgtrail event 2"),
         event["id"] or "null",
         *(_text(event[name]) for name in BEFORE_CHANGED),
         event["changed"] or "null",
+        *([] if imported_from is None else [_text(imported_from)]),
         _text(actor_commitment.hex()),
         _text(rows_commitment.hex()),
     )

@@ -20,6 +20,7 @@ COMMANDS = {
     "erase-actor": "erase:erase_actor",
     "export": "export:export",
     "forward": "forward:forward",
+    "import": "import_:import_",
     "log": "log:log",
     "migrate": "install:migrate",
     "page": "page:page",

@@ -101,6 +101,7 @@ def migrate(
     """
     with open_connection(dsn) as guard:
         _check_server(guard)
+        _check_schema(guard)
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         guard.execute("set client_min_messages = warning")
         guard.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BOOKKEEPING_SCHEMA)))
@@ -202,6 +203,24 @@ def _check_server(connection: Connection) -> None:
         raise PgtrailError(
             f"the server is PostgreSQL {connection.info.server_version // 10000}",
             f"pgtrail needs {OLDEST_SERVER} or later",
+        )
+
+
+def _check_schema(connection: Connection) -> None:
+    """Other tools for the same end keep their tables in a schema of the same name."""
+    row = connection.execute(
+        """
+        select coalesce(' (it has ' || string_agg(relname, ', ' order by relname) || ')', '')
+        from pg_namespace
+        left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p')
+        where nspname = 'audit' and pg_get_userbyid(nspowner) <> 'audit_owner'
+        group by nspname
+        """
+    ).fetchone()
+    if row is not None:
+        raise PgtrailError(
+            f"this database has a schema audit that is not pgtrail's{row[0]}",
+            "pgtrail needs that name: docs/coming-from.md moves another tool's schema out of the way without a gap",
         )
 
 

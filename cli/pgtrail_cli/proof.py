@@ -11,6 +11,8 @@ EVENT_FIELDS = (
     "id", "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type",
     "resource_id", "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name", "changed",
 )  # fmt: skip
+IMPORTED_FIELDS = (*EVENT_FIELDS, "imported_from")
+FIELDS = {"pgtrail event 1": EVENT_FIELDS, "pgtrail event 2": IMPORTED_FIELDS}
 PARTS = {"actor": ("actor_id", "actor_label", "actor_ip", "user_agent"), "rows": ("resource_label", "before", "after")}
 ERASED = "[erased]"
 
@@ -44,8 +46,8 @@ def _check(document: Any) -> Proved:
     _require(document["proof"] == "pgtrail proof 1", "it is of another version")
     event = json.loads(document["event"])
     seal = json.loads(document["seal"])
-    _require(event[0] == "pgtrail event 1" and seal[0] == "pgtrail seal 1", "it is of another version")
-    fields = dict(zip(EVENT_FIELDS, event[1:-2], strict=True))
+    _require(event[0] in FIELDS and seal[0] == "pgtrail seal 1", "it is of another version")
+    fields = dict(zip(FIELDS[event[0]], event[1:-2], strict=True))
     for (part, names), commitment in zip(PARTS.items(), event[-2:], strict=True):
         fields |= _opened(document[part], names, commitment, part)
 

@@ -22,7 +22,8 @@ limit %(limit)s
 -- name: since_snapshot
 select event.id, event.occurred_at
 from audit.batch(%(from_snapshot)s::pg_snapshot, %(to_snapshot)s::pg_snapshot) as event
-where audit.matches(
+where event.imported_from is null
+    and audit.matches(
         event, %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[],
         %(since)s::timestamptz, %(until)s::timestamptz, %(resource)s::text
     )
@@ -72,7 +73,8 @@ select
     event.reason,
     event.db_role,
     host(event.client_addr) as client_addr,
-    event.application_name
+    event.application_name,
+    event.imported_from
 from audit.event
 left join audit.category on category.name = event.category
 where event.id = %(id)s
@@ -459,3 +461,20 @@ where %(org)s::text is null
 
 -- name: suggest
 select audit.suggest(variadic %(schemas)s::text[])
+
+-- name: import_source
+select audit.import_source(%(tool)s, %(table)s)::oid, audit.qualified_name(audit.import_source(%(tool)s, %(table)s))
+
+-- name: import_survey
+select rows, read_before, first_at, last_at, beyond_retention from audit.import_survey(%(tool)s, %(source)s::oid::regclass)
+
+-- name: import_batch
+select audit.import_batch(%(tool)s, %(source)s::oid::regclass, %(most)s, %(dry_run)s)
+
+-- name: import_problems
+select problem.row_id, problem.table_name, problem.problem
+from audit.import_problem as problem
+join audit.import on import.id = problem.import_id
+where import.relation = %(source)s::oid::regclass
+order by problem.noted_at desc, problem.row_id
+limit %(most)s

@@ -21,6 +21,7 @@ SELECT = {
         [
             "installation", "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
             "replay", "worker", "seal", "seal_leaves", "erasure", "retention", "legal_hold", "dropped_partition", "policy",
+            "import", "import_problem",
         ],
         WHO_SEES_ALL,
     ),
@@ -38,7 +39,7 @@ EXECUTE = {
         [
             "details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
-            "render_sentinel", "render_ndjson", "render", "event_object", "event_summary", "merge_objects", "email_address",
+            "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
             "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "counted",
@@ -48,7 +49,7 @@ EXECUTE = {
     ),
     **dict.fromkeys(
         [
-            "is_for", "cursor_state", "destination_id", "ping_event", "system_identifier", "doctor", "partition_bounds", "qualified_name",
+            "is_for", "is_news_for", "cursor_state", "destination_id", "ping_event", "system_identifier", "doctor", "partition_bounds", "qualified_name",
             "identity_columns", "check_seal", "check_log", "count_unsealed", "seal_object", "seal_text", "retention_plan",
         ],
         WHO_SEES_ALL,
@@ -71,6 +72,9 @@ EXECUTE = {
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
             "present_columns", "present_ways", "track_present", "rule_present", "check_preset",
+            "import_batch", "import_source", "import_survey", "import_reading", "import_columns",
+            "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
+            "key_hash", "digest_of", "begin_import", "store_import", "end_import",
         ],
         ADMIN,
     ),

@@ -228,6 +228,7 @@ CHANGES = {
     "operation": "'UPDATE'",
     "id": "100000",
     "xid": "'3'",
+    "imported_from": "'supa_audit old_audit.record_version 1'",
 }
 
 

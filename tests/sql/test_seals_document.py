@@ -79,7 +79,7 @@ class Reader:
         names = (
             "id", "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type", "resource_id",
             "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name", "changed", "actor_id", "actor_label",
-            "actor_ip", "user_agent", "resource_label", "before", "after",
+            "actor_ip", "user_agent", "resource_label", "before", "after", "imported_from",
         )  # fmt: skip
         columns = ", ".join(f"{n}::text" if n in ("xid", "before", "after") else n for n in names)
         # An address as Postgres shows it.
@@ -108,7 +108,7 @@ class Reader:
         actor_salt = self.salts.get(("actor", event["actor_type"], event["actor_id"]))
         rows_salt = self.salts.get(("resource", event["resource_type"], event["resource_id"]))
         content = canonical(
-            text("pgtrail event 1"),
+            text("pgtrail event 1" if event["imported_from"] is None else "pgtrail event 2"),
             number(event["id"]),
             text(event["xid"]),
             moment(event["occurred_at"]),
@@ -120,6 +120,7 @@ class Reader:
             text(event["client_addr"]),
             text(event["application_name"]),
             texts(event["changed"]),
+            *([] if event["imported_from"] is None else [text(event["imported_from"])]),
             text(self.commitment(event, "actor", actor, actor_salt).hex()),
             text(self.commitment(event, "rows", rows, rows_salt if event["resource_type"] in personal else None).hex()),
         )

@@ -193,6 +193,7 @@ def _heading(event: dict[str, Any]) -> Table:
         "request": _joined(event["request_id"], event["user_agent"]),
         "connection": _joined(event["db_role"], event["client_addr"] or "local socket", event["application_name"]),
         "change": _joined(event["operation"], event["table_name"]),
+        "imported": event["imported_from"] and f"from {event['imported_from']}",
     }
     table = plain_table("", "")
     table.show_header = False

@@ -7,7 +7,8 @@ select
         from (
             select
             from audit.batch(%(snapshot)s::pg_snapshot, pg_current_snapshot()) as event
-            where audit.passes(event, %(wanted)s::audit.filter)
+            where event.imported_from is null
+                and audit.passes(event, %(wanted)s::audit.filter)
             limit 1000
         ) as arrived
     ) as events

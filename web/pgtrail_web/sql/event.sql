@@ -21,6 +21,7 @@ select
     event.db_role,
     host(event.client_addr) as client_addr,
     event.application_name,
+    event.imported_from,
     audit.event_json(event)::text as json,
     sealed.number as seal_number,
     to_char(sealed.sealed_at, 'YYYY-MM-DD HH24:MI:SS') as sealed_at,
