@@ -1,5 +1,7 @@
 """The command ``pgtrail``."""
 
+import errno
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from typing import Any
 
 import click
 
-from pgtrail_cli.errors import NotUnderstood
+from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
 
 COMMANDS = {
@@ -64,6 +66,13 @@ def _one_line() -> Iterator[None]:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "pgtrail"
         raise NotUnderstood(error.format_message(), f"try: {command} --help") from error
+    except OSError as error:
+        # (A reader that went away is click's to see to.)
+        if error.errno != errno.ENOSPC:
+            raise
+        # What is still in the buffer would be written, and fail, once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise PgtrailError("there is no room for the output", "make room, or write it elsewhere") from error
 
 
 @click.group(

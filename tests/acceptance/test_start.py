@@ -48,6 +48,15 @@ def test_a_reader_that_goes_away_is_no_error_to_either():
     assert (forked.communicate(timeout=30)[1], forked.returncode) == (own.stderr, own.returncode) == ("", 1)
 
 
+@pytest.mark.parametrize("arguments", [["--help"], ["preset"]], ids=" ".join)
+def test_a_full_disk_is_said_in_one_line(arguments):
+    with Path("/dev/full").open("wb") as full:
+        run = command.start(*arguments, stdout=full, stderr=command.PIPE, text=True)
+        said = run.communicate(timeout=30)[1]
+    assert (run.returncode, said.count("\n")) == (1, 1)
+    assert "no room for the output" in said
+
+
 def test_a_run_has_its_own_environment_folder_and_umask_and_no_files_of_others(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mask = os.umask(0o027)
