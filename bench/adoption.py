@@ -82,7 +82,11 @@ def logged(folder: Path) -> list[Span]:
     spans = []
     for file in folder.glob("log.*"):
         for line in file.read_text().splitlines():
-            _client, _number, microseconds, _script, second, rest, lag = line.split()
+            fields = line.split()
+            # (The last line of a client that is killed may be half written.)
+            if len(fields) < 7:
+                continue
+            _client, _number, microseconds, _script, second, rest, lag = fields
             end = int(second) + int(rest) / 1e6
             # Without the time for which it was late already when it began.
             spans.append((end - (int(microseconds) - int(lag)) / 1e6, end))
