@@ -49,7 +49,35 @@ as $$
 $$;
 
 comment on function audit.looks_secret_within(text) is
-    'Whether the member of a JSON value with this name is redacted by a path that has `?`: as audit.looks_secret(), and what JSON settings call secrets besides (`api_key`, `headers`, `database_url`).';
+    'Whether the member of a JSON value with this name is redacted by a path that has `?`, or where no settings say so: as audit.looks_secret(), and what JSON settings call secrets besides (`api_key`, `headers`, `database_url`).';
+
+create or replace function audit.value_looks_secret(value text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select value ~ '(^|[^[:alnum:]])(sk-[[:alnum:]_-]{8}|eyJ[[:alnum:]_-]{8,}[.]|-----BEGIN [A-Z ]*PRIVATE KEY)|^(Bearer|Basic) |://[^/[:space:]@]*:[^/[:space:]@]+@'
+        or value ~ '^(sk|pk|rk|ghp|gho|xox[bap]|glpat|AKIA)[-_]?[A-Za-z0-9_-]{16,}$|^\$(2[aby]|argon2\w*|pbkdf2\w*|scrypt)\$|^(pbkdf2_|bcrypt|scrypt)\w*\$|^[0-9a-f]{40,128}$'
+$$;
+
+comment on function audit.value_looks_secret(text) is
+    'Whether a value is a secret by its form: an API key (`sk-…`, `ghp_…`), a JSON Web Token, a private key, the hash of a password or a token, a password in a URL.';
+
+create or replace function audit.may_hold_secret(content text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- The beginnings of all that the two above look for.
+    select content ~* 'pass|pwd|secret|token|hash|salt|key|credential|otp|cvv|auth|bearer|cookie|jwt|dsn|connection|headers|callback|signature|certificate|(database|webhook)[^[:alnum:]]*url|sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat|akia)[-_a-z0-9]{16}|eyj|private|basic|://|[$]|[0-9a-f]{40}'
+$$;
+
+comment on function audit.may_hold_secret(text) is
+    'A quick look: false where neither audit.looks_secret_within() nor audit.value_looks_secret() finds anything in the text of a JSON value.';
 
 create or replace function audit.redact(value jsonb, path text[])
 returns jsonb

@@ -278,19 +278,6 @@ $$;
 
 comment on function audit.sample_query(regclass, integer) is 'The one query that a table''s sample takes; null: it has no column to look at.';
 
-create or replace function audit.value_looks_secret(value text)
-returns boolean
-language sql
-immutable
-strict
-parallel safe
-as $$
-    select value ~ '^(sk|pk|rk|ghp|gho|xox[bap]|glpat|AKIA)[-_]?[A-Za-z0-9_-]{16,}$|^\$(2[aby]|argon2\w*|pbkdf2\w*|scrypt)\$|^(pbkdf2_|bcrypt|scrypt)\w*\$|-----BEGIN |^eyJ[A-Za-z0-9_-]+\.eyJ|^[0-9a-f]{40,128}$'
-$$;
-
-comment on function audit.value_looks_secret(text) is
-    'Whether a value has the form of a key, a password''s hash or a token.';
-
 create or replace function audit.secret_members(value jsonb)
 returns setof text
 language sql

@@ -128,9 +128,7 @@ def _migrate(
 ) -> Migrated:
     step = "the bookkeeping of migrations"
     try:
-        if backend.connection.info.server_version >= CREATORS_ARE_NO_MEMBERS:
-            backend.connection.execute("set createrole_self_grant = 'set, inherit'")
-            backend.connection.commit()
+        _become_member_of_new_roles(backend.connection)
         backend.ensure_internal_schema_updated()
         with backend.transaction():
             applied = backend.get_applied_migration_hashes()
@@ -169,6 +167,12 @@ def _migrate(
             f"the migration failed in {step} and changed nothing: {reason.message}",
             reason.hint or "mend the cause and run pgtrail migrate again",
         ) from error
+
+
+def _become_member_of_new_roles(connection: Connection) -> None:
+    if connection.info.server_version >= CREATORS_ARE_NO_MEMBERS:
+        connection.execute("set createrole_self_grant = 'set, inherit'")
+        connection.commit()
 
 
 def _installed_hash(connection: Connection) -> str | None:

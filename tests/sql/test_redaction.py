@@ -137,3 +137,65 @@ def test_a_question_mark_is_any_member_that_looks_secret(su, name):
 )
 def test_what_only_tells_of_a_secret_stays(su, name):
     assert su.execute("select audit.redact(%s, '{**,?}')", [Jsonb({name: "kept"})]).fetchone()[0] == {name: "kept"}
+
+
+WORDS = [
+    "api",
+    "key",
+    "keys",
+    "access",
+    "secret",
+    "token",
+    "password",
+    "hash",
+    "salt",
+    "auth",
+    "authorization",
+    "bearer",
+    "cookie",
+    "jwt",
+    "headers",
+    "callback",
+    "vars",
+    "connection",
+    "string",
+    "dsn",
+    "signature",
+    "certificate",
+    "database",
+    "webhook",
+    "url",
+    "otp",
+    "cvv",
+    "credential",
+    "private",
+    "value",
+    "per",
+    "type",
+    "name",
+    "x",
+]
+VALUES = (
+    "sk-abcdefgh1 pk_abcdefghijklmnop12 ghp_abcdefghijklmnop12 xoxb-abcdefghijklmnop12 glpat-abcdefghijklmnop12 AKIAABCDEFGHIJKLMNOP "
+    "eyJhbGciOiJIUzI1.x $2b$12$abcdef $argon2id$v pbkdf2_sha256$1 scrypt$x postgres://ann:pw@host/db "
+    + "0123456789abcdef"
+    * 4
+).split()
+
+
+@pytest.mark.any_server
+def test_the_quick_look_passes_over_nothing_that_the_others_find(su):
+    names = [f"{one}{between}{other}" for one in WORDS for other in WORDS for between in ("_", "-")]
+    names += [f"{one}{other.title()}" for one in WORDS for other in WORDS]
+    overlooked = (
+        "select told from unnest(%s::text[]) as told where (audit.looks_secret_within(told) or audit.value_looks_secret(told)) "
+        "and not audit.may_hold_secret(jsonb_build_object(told, 1)::text)"
+    )
+    assert su.execute(overlooked, [names + VALUES]).fetchall() == []
+    assert (
+        su.execute(
+            "select told from unnest(%s::text[]) as told where not audit.value_looks_secret(told)", [VALUES]
+        ).fetchall()
+        == []
+    )
+    assert su.execute('select audit.may_hold_secret(\'{"name": "ann", "size": 3}\')').fetchone() == (False,)
