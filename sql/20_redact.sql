@@ -26,6 +26,8 @@ parallel safe
 as $$
     select audit.words_of(column_name)
         ~ '(^|_)(password|passwd|passphrase|pwd|secret|secrets|token|hash|salt|private_key|credential|credentials|otp|cvv)(_|$)'
+        or audit.words_of(column_name)
+            ~ '(^|_)(api_?key|(access|signing|encryption|license|master)_key|jwt|totp|mfa_seed|recovery_codes?|authorization|bearer|cookie|dsn|connection_string|ssn)$|^pin$'
 $$;
 
 comment on function audit.looks_secret(text) is
@@ -41,7 +43,7 @@ as $$
     -- Prices by the token, and what only says which secret, of what kind or where, stay.
     select (
             audit.looks_secret(member_name)
-            or words ~ '(^|_)(api_?keys?|\w+_keys?(_id)?|auth|authorization|cookies?|headers|callback_vars|connection_string|dsn|signature|certificate)(_|$)'
+            or words ~ '(^|_)(api_?keys?|\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
         )
         and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)'
         or words ~ '(^|_)(database|webhook)_url$'
@@ -59,7 +61,7 @@ strict
 parallel safe
 as $$
     select value ~ '(^|[^[:alnum:]])(sk-[[:alnum:]_-]{8}|eyJ[[:alnum:]_-]{8,}[.]|-----BEGIN [A-Z ]*PRIVATE KEY)|^(Bearer|Basic) |://[^/[:space:]@]*:[^/[:space:]@]+@'
-        or value ~ '^(sk|pk|rk|ghp|gho|xox[bap]|glpat|AKIA)[-_]?[A-Za-z0-9_-]{16,}$|^\$(2[aby]|argon2\w*|pbkdf2\w*|scrypt)\$|^(pbkdf2_|bcrypt|scrypt)\w*\$|^[0-9a-f]{40,128}$'
+        or value ~ '^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^AKIA[A-Z0-9]{12,}$|^\$(2[aby]|argon2\w*|pbkdf2\w*|scrypt)\$|^(pbkdf2_|bcrypt|scrypt)\w*\$|^[0-9a-f]{40,128}$'
 $$;
 
 comment on function audit.value_looks_secret(text) is
@@ -73,7 +75,7 @@ strict
 parallel safe
 as $$
     -- The beginnings of all that the two above look for.
-    select content ~* 'pass|pwd|secret|token|hash|salt|key|credential|otp|cvv|auth|bearer|cookie|jwt|dsn|connection|headers|callback|signature|certificate|(database|webhook)[^[:alnum:]]*url|sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat|akia)[-_a-z0-9]{16}|eyj|private|basic|://|[$]|[0-9a-f]{40}'
+    select content ~* 'pass|pin|cvc|pwd|secret|token|hash|salt|key|credential|otp|cvv|auth|bearer|cookie|jwt|dsn|connection|headers|callback|signature|certificate|(database|webhook)[^[:alnum:]]*url|sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_]|akia|eyj|private|basic|://|[$]|[0-9a-f]{40}'
 $$;
 
 comment on function audit.may_hold_secret(text) is

@@ -5,10 +5,11 @@ create or replace function audit.qualified_name(relation regclass)
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-    select pg_catalog.format('%I.%I', namespace.nspname, class.relname)
-    from pg_catalog.pg_class as class
-    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+    select format('%I.%I', namespace.nspname, class.relname)
+    from pg_class as class
+    join pg_namespace as namespace on namespace.oid = class.relnamespace
     where class.oid = relation
 $$;
 
@@ -134,6 +135,87 @@ $$;
 
 comment on function audit.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as audit_owner.';
+
+create or replace function audit.foreign_code(read_relation regclass)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Whoever plans a query of the table evaluates what it can of its indexes, statistics, policies and checks.
+    with called as (
+        select pg_depend.classid, pg_depend.objid, pg_depend.objsubid, pg_depend.refobjid as function
+        from pg_depend
+        where pg_depend.refclassid = 'pg_proc'::regclass
+        union all
+        select pg_depend.classid, pg_depend.objid, pg_depend.objsubid, pg_operator.oprcode
+        from pg_depend
+        join pg_operator on pg_operator.oid = pg_depend.refobjid
+        where pg_depend.refclassid = 'pg_operator'::regclass
+    )
+    select format(
+        '%s calls %s',
+        pg_describe_object(called.classid, called.objid, 0),
+        called.function::regprocedure
+    )
+    from called
+    join pg_proc on pg_proc.oid = called.function
+    join pg_roles on pg_roles.oid = pg_proc.proowner
+    where not pg_roles.rolsuper
+        and (
+            (
+                called.classid = 'pg_class'::regclass
+                and called.objid in (select indexrelid from pg_index where indrelid = read_relation)
+            )
+            or (
+                called.classid = 'pg_statistic_ext'::regclass
+                and called.objid in (select oid from pg_statistic_ext where stxrelid = read_relation)
+            )
+            or (
+                called.classid = 'pg_policy'::regclass
+                and called.objid in (
+                    select pg_policy.oid
+                    from pg_policy
+                    where polrelid = read_relation
+                        and exists (
+                            select
+                            from unnest(polroles) as applied (role)
+                            where applied.role = 0 or pg_has_role('audit_owner', applied.role, 'usage')
+                        )
+                )
+            )
+            or (
+                called.classid = 'pg_constraint'::regclass
+                and called.objid in (select oid from pg_constraint where conrelid = read_relation and contype = 'c')
+            )
+        )
+    order by 1
+    limit 1
+$$;
+
+comment on function audit.foreign_code(regclass) is
+    'What would run with the rights of whoever reads a table: an index, statistics, a policy or a check that calls a function of somebody who is no superuser. Null: nothing.';
+
+create or replace function audit.refuse_foreign_code(read_relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    foreign_code text := audit.foreign_code(read_relation);
+begin
+    if foreign_code is not null then
+        raise exception using
+            errcode = 'PT037',
+            message = format('%s can''t be read by pgtrail: %s, which would run as audit_owner', read_relation, foreign_code),
+            hint = 'Let a superuser own that function, or drop what calls it.';
+    end if;
+end
+$$;
+
+comment on function audit.refuse_foreign_code(regclass) is
+    'Raises PT037 where reading a table, for a snapshot or to record a TRUNCATE, would run code of its owner''s.';
 
 create or replace function audit.compiled_value(relation regclass, row_name text, column_name text)
 returns text
@@ -585,6 +667,7 @@ as $$
                     audit.compiled_image(tracked, 'old'),
                     audit.compiled_image(tracked, 'new')
                 )
+            when 'TRUNCATE' then E'perform audit.refuse_foreign_code(tg_relid);\n    '
             else ''
         end
         || audit.compiled_recording(tracked, event_operation)
@@ -624,6 +707,8 @@ returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+-- That there is nothing to drop is no news.
+set client_min_messages = warning
 as $$
 declare
     wanted text := audit.capture_function_name(relation, event_operation);
@@ -659,7 +744,17 @@ as $$
         pg_catalog.bool_or(pg_class.relrowsecurity) and pg_catalog.bool_and(
             not pg_class.relrowsecurity
             or (
-                exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+                exists (
+                    select
+                    from pg_catalog.pg_policy
+                    where polrelid = pg_class.oid
+                        and polname = 'pgtrail_truncate'
+                        -- As it was made: its owner can alter it.
+                        and polpermissive
+                        and polcmd = 'r'
+                        and polroles = array['audit_owner'::pg_catalog.regrole::oid]
+                        and pg_catalog.pg_get_expr(polqual, polrelid) = 'true'
+                )
                 and not exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and not polpermissive)
             )
         ),

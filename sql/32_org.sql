@@ -125,8 +125,14 @@ begin
             org, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
         );
     end if;
-    if (select relkind not in ('r', 'p') from pg_class where oid = found_table) then
+    if (select relkind not in ('r', 'p') or relpersistence = 't' from pg_class where oid = found_table) then
         perform audit.refuse_way(org, format('%s is not a table', found_table), 'Name the table that it reads.');
+    end if;
+    if audit.foreign_code(found_table) is not null then
+        perform audit.refuse_way(
+            org, format('of %s %s, which would run as audit_owner', found_table, audit.foreign_code(found_table)),
+            'Go another way, or let a superuser own that function.'
+        );
     end if;
     return found_table;
 end
@@ -164,65 +170,106 @@ $$;
 comment on function audit.joined_column(regclass, smallint, regclass) is
     'The column of to_table that a column of from_table refers to: by its foreign key, else the primary key, if that is one column.';
 
+create or replace function audit.can_join(from_table regclass, from_column smallint, to_table regclass, to_column smallint)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    referring oid := (select atttypid from pg_attribute where attrelid = from_table and attnum = from_column);
+    referred oid := (select atttypid from pg_attribute where attrelid = to_table and attnum = to_column);
+begin
+    -- What compares them runs as audit_owner.
+    if referring is null or referred is null or not (audit.is_trusted_type(referring) and audit.is_trusted_type(referred)) then
+        return false;
+    end if;
+    execute format('select null::%s = null::%s', format_type(referring, null), format_type(referred, null));
+    return true;
+exception
+    when undefined_function or ambiguous_function then
+        return false;
+end
+$$;
+
+comment on function audit.can_join(regclass, smallint, regclass, smallint) is
+    'Whether two columns can be compared by Postgres'' own operators.';
+
 create or replace function audit.check_join(org text, from_table regclass, from_column smallint, to_table regclass, to_column smallint)
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    sides record;
 begin
-    select
-        quote_ident(referring.attname) as referring_name,
-        format_type(referring.atttypid, null) as referring_type,
-        format('%s.%I', to_table, referred.attname) as referred_name,
-        format_type(referred.atttypid, null) as referred_type,
-        -- What compares them runs as audit_owner.
-        audit.is_trusted_type(referring.atttypid) and audit.is_trusted_type(referred.atttypid) as comparable
-    into sides
-    from pg_attribute as referring
-    join pg_attribute as referred on referred.attrelid = to_table and referred.attnum = to_column
-    where referring.attrelid = from_table and referring.attnum = from_column;
-
-    begin
-        if sides.comparable then
-            execute format('select null::%s = null::%s', sides.referring_type, sides.referred_type);
-        end if;
-    exception
-        when undefined_function or ambiguous_function then
-            sides.comparable := false;
-    end;
-    if not sides.comparable then
-        perform audit.refuse_way(
-            org,
-            format(
-                '%s is %s and %s is %s', sides.referring_name, sides.referring_type, sides.referred_name, sides.referred_type
-            ),
-            'The two must be of types that Postgres itself can compare.'
-        );
+    if audit.can_join(from_table, from_column, to_table, to_column) then
+        return;
     end if;
+    perform audit.refuse_way(
+        org,
+        (
+            select format(
+                '%I is %s and %s.%I is %s',
+                referring.attname, format_type(referring.atttypid, null),
+                to_table, referred.attname, format_type(referred.atttypid, null)
+            )
+            from pg_attribute as referring
+            join pg_attribute as referred on referred.attrelid = to_table and referred.attnum = to_column
+            where referring.attrelid = from_table and referring.attnum = from_column
+        ),
+        'The two must be of types that Postgres itself can compare.'
+    );
 end
 $$;
 
 comment on function audit.check_join(text, regclass, smallint, regclass, smallint) is
     'Raises PT033 unless the columns can be compared by Postgres'' own operators.';
 
+create or replace function audit.acting_role()
+returns name
+language sql
+stable
+as $$
+    -- Not audit_owner, as which definers run, but the role that was set, or else that logged in.
+    select coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text)::name
+$$;
+
+comment on function audit.acting_role() is 'Who calls, behind all definers.';
+
 create or replace function audit.may_read(relation regclass, column_number smallint)
 returns boolean
 language sql
 stable
 as $$
-    -- Not audit_owner, as which the lookups run, but the role that was set, or else that logged in.
-    select pg_catalog.has_column_privilege(
-        coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text)::name,
-        relation, column_number, 'select'
-    )
+    select pg_catalog.has_column_privilege(audit.acting_role(), relation, column_number, 'select')
+        -- Nor a row that row-level security would hide.
+        and (
+            not pg_class.relrowsecurity
+            or pg_catalog.pg_has_role(audit.acting_role(), pg_class.relowner, 'usage')
+            or exists (select from pg_catalog.pg_roles where rolname = audit.acting_role() and (rolsuper or rolbypassrls))
+        )
+    from pg_catalog.pg_class
+    where pg_class.oid = relation
 $$;
 
-comment on function audit.may_read(regclass, smallint) is 'Whether the caller, behind all definers, may read a column.';
+comment on function audit.may_read(regclass, smallint) is 'Whether the caller, behind all definers, may read a column of every row.';
 
-create or replace function audit.check_column_number(org text, relation regclass, written text)
+create or replace function audit.is_redacted(relation regclass, column_number smallint)
+returns boolean
+language sql
+stable
+as $$
+    select audit.looks_secret(attname) or exists (
+        select from audit.tracked_table as tracked where tracked.relation = attrelid and attname = any (tracked.secret)
+    )
+    from pg_catalog.pg_attribute
+    where attrelid = relation and attnum = column_number
+$$;
+
+comment on function audit.is_redacted(regclass, smallint) is
+    'Whether a column is one that the log redacts, or would: no organization''s id.';
+
+create or replace function audit.check_column_number(org text, tracked_relation regclass, relation regclass, written text)
 returns smallint
 language plpgsql
 stable
@@ -237,7 +284,7 @@ begin
             format('Its columns are %s.', array_to_string(audit.column_names(relation), ', '))
         );
     end if;
-    if not audit.may_read(relation, number) then
+    if relation <> tracked_relation and not audit.may_read(relation, number) then
         perform audit.refuse_way(
             org, format('you may not read %s of %s', written, relation), 'Let the owner of that table, or a superuser, do it.'
         );
@@ -246,7 +293,7 @@ begin
 end
 $$;
 
-comment on function audit.check_column_number(text, regclass, text) is
+comment on function audit.check_column_number(text, regclass, regclass, text) is
     'The number of a column that whoever asks may read, or PT033.';
 
 create or replace function audit.org_steps(tracked_relation regclass, org text)
@@ -264,7 +311,10 @@ declare
     last_column text;
 begin
     for way in select part, number from audit.split_unquoted(org, ',') loop
-        for step in select part, number - 1 as number from audit.split_unquoted(way.part, '->') loop
+        for step in
+            select part, number - 1 as number, number = max(number) over () as is_last
+            from audit.split_unquoted(way.part, '->')
+        loop
             previous := taken;
             taken.relation := tracked_relation;
             taken.alternative := way.number;
@@ -272,7 +322,7 @@ begin
             if step.number = 0 then
                 taken.place := tracked_relation;
                 taken.key_number := null;
-                taken.column_number := audit.check_column_number(org, tracked_relation, step.part);
+                taken.column_number := audit.check_column_number(org, tracked_relation, tracked_relation, step.part);
             else
                 taken.place := audit.step_table(org, step.part, tracked_relation);
                 taken.key_number := audit.joined_column(previous.place, previous.column_number, taken.place);
@@ -283,12 +333,20 @@ begin
                         'Add the foreign key, or go another way.'
                     );
                 end if;
+                if not audit.may_read(taken.place, taken.key_number) then
+                    perform audit.refuse_way(
+                        org, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
+                    );
+                end if;
                 perform audit.check_join(org, previous.place, previous.column_number, taken.place, taken.key_number);
                 select name into last_column
                 from unnest(parse_ident(step.part)) with ordinality as part (name, position)
                 order by position desc
                 limit 1;
-                taken.column_number := audit.check_column_number(org, taken.place, last_column);
+                taken.column_number := audit.check_column_number(org, tracked_relation, taken.place, last_column);
+                if step.is_last and audit.is_redacted(taken.place, taken.column_number) then
+                    perform audit.refuse_way(org, format('%s is a secret', step.part), 'Name the column that holds the organization.');
+                end if;
             end if;
             return next taken;
         end loop;
@@ -369,10 +427,29 @@ begin
             cross join lateral unnest(array[step.key_number, step.column_number]) as needed (number)
             left join pg_attribute on attrelid = step.place and attnum = needed.number and not attisdropped
             where step.relation = tracked_relation and needed.number is not null and attname is null
+            union
+            select step.alternative
+            from audit.org_step as step
+            join audit.org_step as before using (relation, alternative)
+            where relation = tracked_relation
+                and before.position = step.position - 1
+                and not audit.can_join(before.place, before.column_number, step.place, step.key_number)
+            union
+            -- What would fail the application's writes, or run its owner's code.
+            select step.alternative
+            from audit.org_step as step
+            join pg_class on pg_class.oid = step.place
+            where step.relation = tracked_relation
+                and step.position > 0
+                and (
+                    not has_table_privilege('audit_owner', step.place, 'select')
+                    or (pg_class.relrowsecurity and not audit.reads_by_policy(array[step.place]))
+                    or audit.foreign_code(step.place) is not null
+                )
         );
     if found then
         raise warning 'pgtrail: a way from % to its organization is no more', tracked_relation
-            using hint = 'A table or a column that it led through was dropped. Call audit.track() with another org if need be.';
+            using hint = 'What it led through was dropped, became of another type, or is not audit_owner''s to read any more. Call audit.track() with another org if need be.';
     end if;
     return audit.written_steps(array(select step from audit.org_step as step where relation = tracked_relation));
 end

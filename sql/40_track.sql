@@ -90,6 +90,7 @@ begin
         );
 
     perform audit.take_way(relation, org);
+    perform audit.lock_for_policies(relation, places_before, false);
     perform audit.leave_unread(place) from unnest(places_before) as place;
     perform audit.allow_owner_to_read(relation);
     perform audit.compile_table(relation);
@@ -122,6 +123,7 @@ begin
     -- First, so that what follows is no loss of capture.
     delete from audit.tracked_table where relation = tracked_relation;
     perform audit.watch_triggers();
+    perform audit.lock_for_policies(tracked_relation, places, true);
     perform audit.drop_triggers(tracked_relation);
     perform audit.leave_unread(place) from unnest(places || tracked_relation) as place;
     perform audit.drop_capture_functions(tracked_relation);
@@ -278,9 +280,19 @@ as $$
 declare
     kind "char";
     persistence "char";
+    is_partition boolean;
+    own_trigger name := (
+        select pg_trigger.tgname
+        from pg_trigger
+        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+            and pg_trigger.tgname in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+            and not (pg_proc.pronamespace = 'audit'::regnamespace and starts_with(pg_proc.proname, 'capture '))
+        limit 1
+    );
     reason text;
 begin
-    select relkind, relpersistence into kind, persistence from pg_class where oid = relation;
+    select relkind, relpersistence, relispartition into kind, persistence, is_partition from pg_class where oid = relation;
     reason := case
         when kind is null then 'does not exist'
         when kind in ('v', 'm') then 'is a view: track the tables that it reads'
@@ -290,6 +302,21 @@ begin
         when relation in ('audit.event'::regclass, 'audit.cursor'::regclass, 'audit.attempt'::regclass)
             or exists (select from pg_inherits where inhrelid = relation and inhparent = 'audit.event'::regclass)
             then 'is where the log itself is kept'
+        when is_partition
+            -- What is written through the root fires no statement trigger of its own.
+            then format('is a partition: track %s, with which it is recorded', pg_partition_root(relation))
+        when exists (
+                select
+                from pg_partition_tree(relation) as tree
+                join audit.tracked_table as tracked on tracked.relation = tree.relid
+                where tree.relid <> check_can_be_tracked.relation
+            )
+            then 'has partitions that are tracked by themselves: untrack those first'
+        -- (Once it is tracked, one of that name has been put in the place of ours, and is replaced.)
+        when own_trigger is not null and not exists (
+                select from audit.tracked_table where tracked_table.relation = check_can_be_tracked.relation
+            )
+            then format('has a trigger of its own called %s: rename that first', own_trigger)
     end;
     if reason is not null then
         raise exception using
@@ -434,7 +461,7 @@ $$;
 
 comment on function audit.check_category(text) is 'Raises PT005, with the list, unless the category exists.';
 
-create or replace function audit.lock_briefly(relation regclass, lock_mode text)
+create or replace function audit.lock_briefly(relations regclass[], lock_mode text)
 returns void
 language plpgsql
 volatile
@@ -452,7 +479,14 @@ begin
     loop
         begin
             turn_ends := clock_timestamp() + turn;
-            for target in select relid from pg_partition_tree(relation) union select relation order by 1 loop
+            for target in
+                select tree.relid
+                from unnest(relations) as named (relation)
+                cross join lateral (
+                    select relid from pg_partition_tree(named.relation) union select named.relation
+                ) as tree
+                order by tree.relid
+            loop
                 perform set_config(
                     'lock_timeout',
                     greatest(1, extract(milliseconds from turn_ends - clock_timestamp())::integer)::text,
@@ -470,9 +504,9 @@ begin
                 if clock_timestamp() > began + patience then
                     raise exception using
                         errcode = 'PT034',
-                        message = format('%s is in use: no moment was found in %s s to lock it', relation, extract(seconds from patience)::integer),
+                        message = format('%s is in use: no moment was found in %s s to lock it', array_to_string(relations, ', '), extract(seconds from patience)::integer),
                         hint = 'Try again, or end the transaction that holds it: select pid, query from pg_stat_activity join pg_locks using (pid) where relation = '
-                            || format('%L::regclass', audit.qualified_name(relation));
+                            || format('any (%L::regclass[])', relations);
                 end if;
         end;
         perform pg_sleep(0.05 + random() * 0.1);
@@ -480,8 +514,45 @@ begin
 end
 $$;
 
-comment on function audit.lock_briefly(regclass, text) is
-    'Takes the lock that adding or dropping triggers needs, on a table and its partitions, in turns of at most 50 ms between which writers go on. PT034 after 30 s.';
+comment on function audit.lock_briefly(regclass[], text) is
+    'Takes the lock that adding or dropping triggers needs, on tables and their partitions, all together, in turns of at most 50 ms between which writers go on. PT034 after 30 s.';
+
+create or replace function audit.lock_for_policies(relation regclass, places_before regclass[], leaving boolean)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    filtered regclass[] := array(
+        select pg_class.oid::regclass
+        from pg_class
+        where pg_class.oid in (
+                select unnest(places_before || relation)
+                union
+                select place from audit.org_step as step where step.relation = lock_for_policies.relation
+            )
+            and (
+                pg_class.relrowsecurity
+                or exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+            )
+            -- One that is there, and is to be, needs no lock.
+            and (
+                leaving
+                or pg_class.oid = any (places_before)
+                or not exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
+            )
+    );
+begin
+    -- All in one turn: a lock that one table has must not wait for another's.
+    if filtered <> '{}' then
+        perform audit.lock_briefly(filtered || relation, 'access exclusive');
+    end if;
+end
+$$;
+
+comment on function audit.lock_for_policies(regclass, regclass[], boolean) is
+    'Locks a table together with those whose policies it makes or drops, if there are any. PT034.';
 
 create or replace function audit.renew_triggers(relation regclass)
 returns void
@@ -522,7 +593,7 @@ begin
             and pg_proc.pronamespace = 'audit'::regnamespace
             and starts_with(pg_proc.proname, 'capture ')
     loop
-        perform audit.lock_briefly(renamed.target, 'access exclusive');
+        perform audit.lock_briefly(array[renamed.target]::regclass[], 'access exclusive');
         execute format('drop trigger %I on %s', renamed.tgname, audit.qualified_name(renamed.target));
     end loop;
 end
@@ -573,7 +644,7 @@ begin
                 and pg_proc.proname = planned.function_name
                 and pg_proc.pronamespace = 'audit'::regnamespace
         );
-        perform audit.lock_briefly(planned.target, 'share row exclusive');
+        perform audit.lock_briefly(array[planned.target]::regclass[], 'share row exclusive');
         execute format(
             'create or replace trigger %I %s on %s %s execute function audit.%I()',
             planned.trigger_name,
@@ -604,7 +675,7 @@ begin
         where relation = tracked_relation and state in ('disabled', 'replica')
         group by target
     loop
-        perform audit.lock_briefly(silent.target, 'share row exclusive');
+        perform audit.lock_briefly(array[silent.target]::regclass[], 'share row exclusive');
         execute format('alter table %s %s', audit.qualified_name(silent.target), silent.changes);
     end loop;
 end
@@ -643,7 +714,7 @@ begin
         end if;
         continue when not (select relrowsecurity from pg_class where oid = target)
             or exists (select from pg_policy where polrelid = target and polname = 'pgtrail_truncate');
-        perform audit.lock_briefly(target, 'access exclusive');
+        perform audit.lock_briefly(array[target]::regclass[], 'access exclusive');
         execute format(
             'create policy pgtrail_truncate on %s for select to audit_owner using (true)', audit.qualified_name(target)
         );
@@ -677,7 +748,7 @@ begin
         where polname = 'pgtrail_truncate'
             and polrelid in (select relid from pg_partition_tree(relation) union select relation)
     loop
-        perform audit.lock_briefly(filtered, 'access exclusive');
+        perform audit.lock_briefly(array[filtered]::regclass[], 'access exclusive');
         execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(filtered));
     end loop;
     -- (Its own tables it goes on reading.)
@@ -712,7 +783,7 @@ begin
             and pg_proc.pronamespace = 'audit'::regnamespace
             and starts_with(pg_proc.proname, 'capture ')
     loop
-        perform audit.lock_briefly(installed.target, 'access exclusive');
+        perform audit.lock_briefly(array[installed.target]::regclass[], 'access exclusive');
         execute format('drop trigger %I on %s', installed.tgname, audit.qualified_name(installed.target));
     end loop;
 end

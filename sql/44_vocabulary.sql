@@ -153,8 +153,7 @@ as $$
         ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself'),
         ('secret', '(^|_)(api_?key|access_key|secret_key|signing_key|encryption_key|encrypted|ciphertext|recovery_codes|backup_codes|connection_string|dsn|webhook_url|authorization|bearer|pin|ssn|session_data)$|^encrypted_|_b64$', '{text,bytes,json,array,other}', 'its name is one of a secret'),
         ('open', '(^|_)(expiry|expires|expires_at|expires_in|lifetime|ttl|at|on|count|limit|length|type|required|enabled)$|^(has|is|requires)_', '{time,bool,number}', 'says something about a secret, and is none'),
-        ('open', '_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none'),
-        ('json', '^(\w+_)?(config|configuration|settings|setting|options|params|value|credentials?_info|static_headers|headers|env|env_vars)$', '{json}', 'a configuration, where keys are kept')
+        ('open', '_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none')
 $$;
 
 comment on function audit.column_vocabulary() is

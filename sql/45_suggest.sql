@@ -145,9 +145,9 @@ as $$
         pg_catalog.left(name, 56),
         coalesce(category, case when call ~ '^table_[0-9a-f]{6}$' then 'other' else pg_catalog.left(audit.plural(call), 56) end),
         coalesce(
-            'it ' || audit.refusal(relation),
             case when relispartition then pg_catalog.format('a partition of %s, and recorded with it',
                 (select audit.qualified_name(inhparent) from pg_catalog.pg_inherits where inhrelid = relation limit 1)) end,
+            'it ' || audit.refusal(relation),
             case when exists (
                 select from pg_catalog.pg_depend
                 where classid = 'pg_catalog.pg_class'::regclass and objid = relation and deptype = 'e'
@@ -264,7 +264,7 @@ as $$
                     'select %1$L, ''members'', array(select distinct member from sampled cross join lateral '
                     'audit.secret_members(sampled.%2$I::jsonb) as member where pg_column_size(sampled.%2$I) < 100000 order by 1 limit 20)', name, name)
                 when kind in ('state', 'name') then pg_catalog.format(
-                    'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I ~ ''^[[:alnum:]_. -]{1,40}$'' '
+                    'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I ~ ''^[[:alnum:]_. -]{1,40}$'' and not audit.value_looks_secret(sampled.%2$I::text) '
                     'group by 1 order by count(*) desc, 1 limit 13)', name, name)
                 else pg_catalog.format(
                     'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)',
@@ -329,6 +329,9 @@ begin
     loop
         begin
             found_here := null;
+            if audit.foreign_code(candidate.relation) is not null then
+                raise feature_not_supported;
+            end if;
             execute format(
                 'select jsonb_object_agg(name, jsonb_build_object(kind, to_jsonb(texts))) from (%s) as found (name, kind, texts) '
                 'where cardinality(texts) > 0',
@@ -441,11 +444,7 @@ as $$
             (
                 select entry.why from audit.column_vocabulary() as entry
                 where entry.kind = 'open' and not coalesce(candidate.seen ? 'secret', false) and candidate.kind = any (entry.types) and candidate.words ~ entry.pattern limit 1
-            ) as open_why,
-            candidate.kind = 'json' and candidate.category in ('credentials', 'users') or exists (
-                select from audit.column_vocabulary() as entry
-                where entry.kind = 'json' and candidate.kind = 'json' and candidate.words ~ entry.pattern
-            ) as is_configuration
+            ) as open_why
         from candidate
     )
     select
@@ -456,11 +455,14 @@ as $$
         array(
             select member
             from (
-                select pg_catalog.unnest('{api_key,secret,token,password}'::text[]) where is_configuration
+                -- Whatever looks secret by its name, and what the sample has besides.
+                select '?' where kind = 'json'
                 union
-                select pg_catalog.jsonb_array_elements_text(coalesce(seen -> 'members', '[]'))
+                select found.member
+                from pg_catalog.jsonb_array_elements_text(coalesce(seen -> 'members', '[]')) as found (member)
+                where not audit.looks_secret_within(found.member)
             ) as secret_member (member)
-            order by pg_catalog.array_position('{api_key,secret,token,password}', member), member collate "C"
+            order by member <> '?', member collate "C"
         ),
         array(
             select distinct state

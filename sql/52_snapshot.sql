@@ -135,12 +135,21 @@ begin
     perform audit.check_is_tracked(tracked_relation);
     if leaf not in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation) then
         perform audit.check_is_tracked(leaf);
+        raise invalid_parameter_value using message = format('%s is no part of %s', leaf, tracked_relation);
     end if;
+    if not has_table_privilege(audit.acting_role(), leaf, 'select') then
+        raise insufficient_privilege using
+            message = format('permission denied for table %s', leaf),
+            hint = 'Whoever takes a snapshot must be allowed to read the table.';
+    end if;
+    perform audit.refuse_foreign_code(leaf);
     select * into tracked from audit.tracked_table where relation = tracked_relation;
     if audit.refuses_what_is_hidden(tracked_relation, 'TRUNCATE') then
         perform set_config('row_security', 'off', true);
     end if;
 
+    -- Two at once: the second sees what the first has recorded.
+    perform pg_advisory_xact_lock('audit.event'::regclass::oid::integer, hashint4(leaf::oid::integer));
     execute 'select count(*) ' || audit.compiled_unknown(tracked, leaf) into expected using first_row, end_row;
     if expected > 0 then
         observed_at := clock_timestamp();
@@ -188,7 +197,11 @@ as $$
             class.oid::regclass as relation,
             -- Of the size that it has now: what comes later has an event.
             pg_relation_size(class.oid) / current_setting('block_size')::bigint as blocks,
-            greatest(1, (1000 * greatest(1, class.relpages) / greatest(1, class.reltuples))::bigint) as step
+            case
+                when class.reltuples > 0 then greatest(1, (1000 * class.relpages / class.reltuples)::bigint)
+                -- Nobody has counted them yet.
+                else 20
+            end as step
         from (
             select relid from pg_partition_tree(tracked_relation) where isleaf union select tracked_relation
         ) as tree

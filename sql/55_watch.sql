@@ -184,7 +184,7 @@ as $$
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
             'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER TRIGGER'', ''ALTER POLICY'', ''CREATE TABLE'', '
-            '''CREATE SCHEMA'', ''CREATE INDEX'', ''CREATE TRIGGER'', ''CREATE POLICY'') '
+            '''CREATE SCHEMA'', ''CREATE INDEX'', ''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'') '
             'execute function audit.follow_ddl()'
         -- Whatever is dropped: a table goes with its schema, its type, its owner or its extension, too.
         when 'pgtrail_follow_drop' then

@@ -138,6 +138,43 @@ $$;
 
 comment on function audit.import_columns(text) is 'By which columns a tool''s table is known; null: there is no such tool.';
 
+create or replace function audit.check_source(p_tool text, source regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    strange text := coalesce(
+        audit.foreign_code(source),
+        (
+            -- A cast to what is read runs as whoever reads. (The operation of supa_audit is an enum of its own.)
+            select format('its column %I is of type %s', attname, format_type(atttypid, null))
+            from pg_attribute
+            join pg_type on pg_type.oid = atttypid
+            where attrelid = source
+                and attnum > 0
+                and not attisdropped
+                and pg_type.typtype <> 'e'
+                and not audit.is_trusted_type(atttypid)
+                and not audit.is_hstore(atttypid)
+            order by attnum
+            limit 1
+        )
+    );
+begin
+    if strange is not null then
+        raise exception using
+            errcode = 'PT060',
+            message = format('%s is not as %s makes it: %s', source, p_tool, strange),
+            hint = 'What it calls would run with your rights. Copy its rows into a table of plain types, and name that in --table.';
+    end if;
+end
+$$;
+
+comment on function audit.check_source(text, regclass) is
+    'Raises PT060 where reading the table would run code of its owner''s: a cast of its types, an index, a policy.';
+
 create or replace function audit.import_source(p_tool text, p_table text default null)
 returns regclass
 language plpgsql
@@ -164,6 +201,7 @@ begin
         and case when p_table is null then pg_class.relname = usual_name else pg_class.oid = p_table::regclass end
         and wanted <@ audit.column_names(pg_class.oid);
     if cardinality(found_tables) = 1 then
+        perform audit.check_source(p_tool, found_tables[1]);
         return found_tables[1];
     end if;
     raise exception using
@@ -194,6 +232,28 @@ $$;
 
 comment on function audit.full_xid(xid) is 'The transaction id of a row''s xmin; null: it is none of this cluster.';
 
+create or replace function audit.is_hstore(type_oid oid)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- With every function of it a superuser's: whoever owns the extension can add to it.
+    select exists (
+        select
+        from pg_type
+        join pg_depend on pg_depend.objid = pg_type.oid and pg_depend.classid = 'pg_type'::regclass and pg_depend.deptype = 'e'
+        join pg_extension on pg_extension.oid = pg_depend.refobjid and pg_extension.extname = 'hstore'
+        join pg_roles on pg_roles.oid = pg_type.typowner
+        join pg_proc on pg_proc.pronamespace = pg_type.typnamespace and pg_proc.proname = 'hstore_to_jsonb'
+            and pg_proc.proargtypes = array[pg_type.oid]::oidvector
+        join pg_roles as function_owner on function_owner.oid = pg_proc.proowner
+        where pg_type.oid = type_oid and pg_type.typname = 'hstore' and pg_roles.rolsuper and function_owner.rolsuper
+    )
+$$;
+
+comment on function audit.is_hstore(oid) is 'Whether a type is hstore as its extension makes it.';
+
 create or replace function audit.import_json(source regclass, column_name text)
 returns text
 language plpgsql
@@ -205,10 +265,8 @@ declare
     hstore_schema name := (
         select pg_namespace.nspname
         from pg_type
-        join pg_depend on pg_depend.objid = pg_type.oid and pg_depend.classid = 'pg_type'::regclass and pg_depend.deptype = 'e'
-        join pg_extension on pg_extension.oid = pg_depend.refobjid and pg_extension.extname = 'hstore'
         join pg_namespace on pg_namespace.oid = pg_type.typnamespace
-        where pg_type.oid = known_type
+        where pg_type.oid = known_type and audit.is_hstore(known_type)
     );
 begin
     if known_type in ('json'::regtype, 'jsonb'::regtype) then

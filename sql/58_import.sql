@@ -621,7 +621,28 @@ $$;
 
 comment on function audit.make_past_partitions(timestamptz[]) is 'Makes the partitions of the months of some times that are missing. How many it made.';
 
-create or replace function audit.begin_import(p_tool text, p_source regclass, p_source_name text, p_bound bigint)
+create or replace function audit.tells_of_pgtrail(table_name text, table_oid oid)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- (Another tool's schema may have been called so, too: then its own tables are meant, which are none of ours.)
+    select exists (
+        select
+        from pg_class
+        where pg_class.relnamespace = 'audit'::regnamespace
+            and (
+                pg_class.oid = table_oid
+                or table_name in (audit.qualified_name(pg_class.oid), 'audit.' || pg_class.relname)
+            )
+    )
+$$;
+
+comment on function audit.tells_of_pgtrail(text, oid) is
+    'Whether a row of another tool''s log is about one of pgtrail''s own tables: nobody else has recorded those.';
+
+create or replace function audit.begin_import(p_tool text, p_source regclass, p_bound bigint)
 returns audit.import
 language plpgsql
 volatile
@@ -631,8 +652,15 @@ as $$
 declare
     state audit.import;
 begin
+    -- The mark names the source, so that is not the caller's to choose.
+    if not coalesce(audit.import_columns(p_tool) <@ audit.column_names(p_source), false) then
+        raise exception using
+            errcode = 'PT060',
+            message = format('%s is no table of %s', p_source, p_tool),
+            hint = 'Name the table that holds its log.';
+    end if;
     insert into audit.import (tool, relation, source)
-    values (p_tool, p_source, p_source_name)
+    values (p_tool, p_source, audit.qualified_name(p_source))
     on conflict (relation) do nothing;
     -- Two at once: the second waits until the first has stored what it read.
     select * into strict state from audit.import where relation = p_source for update;
@@ -659,7 +687,7 @@ begin
 end
 $$;
 
-comment on function audit.begin_import(text, regclass, text, bigint) is
+comment on function audit.begin_import(text, regclass, bigint) is
     'How far a tool''s table has been read; of no run is in progress, of a new one up to the key p_bound. Nobody else stores of it until the end of the transaction. PT060.';
 
 create or replace function audit.can_be_dated(moment timestamptz)
@@ -810,12 +838,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     state audit.import := (select import from audit.import where id = p_import_id for update);
-    dated audit.imported_row[] := array(select seen from unnest(p_rows) as seen where audit.can_be_dated(seen.occurred_at));
+    dated audit.imported_row[] := array(select seen from unnest(p_rows) as seen where audit.can_be_dated(seen.occurred_at) and not audit.tells_of_pgtrail(seen.table_name, seen.table_oid));
     plan record;
     made integer;
     told jsonb;
     stored jsonb := '[]';
 begin
+    if exists (select from unnest(p_rows) as seen where seen.key is null or seen.row_id is null) then
+        raise not_null_violation using message = 'a row without a key can''t be marked as imported';
+    end if;
     if not p_dry_run then
         made := audit.make_past_partitions(array(select occurred_at from unnest(dated)));
         if made > 0 then
@@ -826,6 +857,9 @@ begin
     perform audit.note_import_problem(state.id, seen, true, 'it has no time, or one in the future or before 1970')
     from unnest(p_rows) as seen
     where not audit.can_be_dated(seen.occurred_at);
+    perform audit.note_import_problem(state.id, seen, true, 'it tells of pgtrail''s own tables, which only pgtrail does')
+    from unnest(p_rows) as seen
+    where audit.can_be_dated(seen.occurred_at) and audit.tells_of_pgtrail(seen.table_name, seen.table_oid);
 
     select * into plan from audit.plan_import(state.tool, dated, p_dry_run);
     select coalesce(jsonb_agg(by_table), '[]')
@@ -904,6 +938,7 @@ declare
     horizon xid8;
     read audit.imported_row[];
 begin
+    perform audit.check_source(p_tool, p_source);
     if p_tool <> 'litellm' then
         execute format(
             'select coalesce(max(%I), 0) from %s',
@@ -912,7 +947,7 @@ begin
         )
         into bound;
     end if;
-    state := audit.begin_import(p_tool, p_source, audit.qualified_name(p_source), bound);
+    state := audit.begin_import(p_tool, p_source, bound);
     horizon := pg_snapshot_xmin(pg_current_snapshot());
     execute format('select coalesce(array_agg(seen order by (seen).key, (seen).row_id), %L) from (%s) as found (seen)', '{}', audit.import_reading(p_tool, p_source))
     into read

@@ -144,9 +144,24 @@ as $$
         pg_catalog.format('select audit.track(%L, …)', audit.qualified_name(child))
     from audit.tracked_table as tracked
     cross join lateral audit.untracked_children(tracked.relation) as child
+    union all
+    select
+        'root untracked',
+        audit.qualified_name(tracked.relation),
+        pg_catalog.format(
+            'it has become a partition of %s: what is written through that is lost',
+            audit.qualified_name(pg_catalog.pg_partition_root(tracked.relation))
+        ),
+        pg_catalog.format(
+            'select audit.untrack(%L), audit.track(%L, …)',
+            audit.qualified_name(tracked.relation),
+            audit.qualified_name(pg_catalog.pg_partition_root(tracked.relation))
+        )
+    from audit.tracked_table as tracked
+    join pg_catalog.pg_class as class on class.oid = tracked.relation and class.relispartition
 $$;
 
-comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves.';
+comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves, and partitions that are tracked without their root.';
 
 create or replace function audit.find_broken_rules()
 returns table (problem text, subject text, finding text, mend text)

@@ -20,6 +20,10 @@ as $$
         from pg_catalog.pg_policy
         where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and pg_policy.oid = command.objid
         union all
+        select pg_statistic_ext.stxrelid
+        from pg_catalog.pg_statistic_ext
+        where command.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass and pg_statistic_ext.oid = command.objid
+        union all
         select pg_index.indrelid
         from pg_catalog.pg_index
         where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and pg_index.indexrelid = command.objid

@@ -342,9 +342,10 @@ select subject, problem
 from audit.check_log()
 
 -- name: function_sources
+-- (Whoever owns a schema on the search_path could have made an operator of these types.)
 select proname, prosrc
-from pg_proc
-where pronamespace = 'audit'::regnamespace
+from pg_catalog.pg_proc
+where pronamespace operator(pg_catalog.=) 'audit'::pg_catalog.regnamespace::pg_catalog.oid
 
 -- name: prove
 select audit.prove(%(event_id)s)

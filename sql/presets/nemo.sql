@@ -31,18 +31,18 @@ select audit.rule('member', 'member.role_changed', 'members', 'UPDATE', 'new.rol
 select audit.rule('member', 'member.removed', 'members', 'DELETE');
 
 select audit.track('api_key', 'key', 'api_keys', org => 'org_id', label => 'name',
-    ignore => '{spend,last_used_at,updated_at}');
+    ignore => '{spend,last_used_at,updated_at}', secret => '{metadata.**.?}');
 select audit.rule('api_key', 'key.rotated', 'api_keys', 'UPDATE', 'new.key_hash is distinct from old.key_hash');
 
 select audit.track('budget', 'budget', 'budgets', org => 'org_id', label => 'name',
     ignore => '{spend,resets_at,updated_at}');
 
 select audit.track('guardrail', 'guardrail', 'guardrails', org => 'org_id', label => 'name',
-    ignore => '{updated_at}', secret => '{config.**.api_key,config.**.secret,config.**.token,config.**.password}');
+    ignore => '{updated_at}', secret => '{config.**.?}');
 
 -- Setting it for the first time, changing it and going back to the default are all updates of the settings.
 select audit.track('setting', 'settings', 'settings', org => 'org_id', label => 'name',
-    ignore => '{updated_at}', secret => '{value.**.api_key,value.**.secret,value.**.token,value.**.password}');
+    ignore => '{updated_at}', secret => '{value.**.?}');
 select audit.rule('setting', setting.action, setting.category, operation.name, operation.changed_row || setting.is_it)
 from (values
     (1, 'INSERT', 'new'),

@@ -57,7 +57,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "drop_triggers",
-            "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
+            "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers",
             "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "words_of", "column_of_path", "column_names", "check_can_be_tracked", "check_columns",
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
@@ -67,12 +67,12 @@ EXECUTE = {
             "suggest", "suggest_facts", "suggestions", "suggested_rules", "name_words", "table_word", "plural",
             "one_line", "one_line_literal", "table_vocabulary", "column_vocabulary", "label_words", "org_words", "state_words",
             "switch_words", "refusal", "check_schemas", "suggested_words", "suggested_tables", "facts_tables", "facts_columns",
-            "sampled_columns", "sample_query", "value_looks_secret", "secret_members", "suggest_sample", "type_kind", "known_values",
+            "sampled_columns", "sample_query", "value_looks_secret", "looks_secret_within", "foreign_code", "secret_members", "suggest_sample", "type_kind", "known_values",
             "suggested_columns", "suggested_edges", "suggested_own_orgs", "suggested_orgs", "compared", "suggested_state_rules", "suggested_setting_rules",
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
             "present_columns", "present_ways", "track_present", "rule_present", "check_preset",
-            "import_batch", "import_source", "import_survey", "import_reading", "import_columns",
+            "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_reading", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
         ],

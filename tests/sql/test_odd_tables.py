@@ -105,3 +105,27 @@ def test_a_row_that_the_tables_own_triggers_refuse_or_change_back_gives_no_event
     su.execute("create trigger refuse before update on public.odd for each row execute function public.refuse()")
     su.execute("update public.odd set name = 'no'; update public.odd set name = 'b'")
     assert [operation for _, operation, _ in events(su, "odd")] == ["INSERT"]
+
+
+def test_a_partition_is_recorded_with_its_root_and_not_by_itself(su):
+    su.execute("create table public.odd (id int primary key) partition by range (id)")
+    su.execute("create table public.odd_1 partition of public.odd for values from (0) to (100)")
+    with pytest.raises(psycopg.errors.Error, match=r"is a partition: track public\.odd, with which it is recorded"):
+        su.execute("select audit.track('public.odd_1')")
+    su.execute("create table public.odd_2 (id int primary key); select audit.track('public.odd_2')")
+    su.execute("alter table public.odd attach partition public.odd_2 for values from (100) to (200)")
+    assert su.execute("select problem, subject from audit.doctor()").fetchall() == [("root untracked", "public.odd_2")]
+    with pytest.raises(psycopg.errors.Error, match="has partitions that are tracked by themselves"):
+        su.execute("select audit.track('public.odd')")
+    su.execute("select audit.untrack('public.odd_2'); select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1), (150)")
+    assert [name for name, *_ in events(su, "odd")] == ["public.odd"] * 2
+
+
+def test_a_trigger_of_the_applications_keeps_its_name(su):
+    su.execute("create table public.odd (id int primary key)")
+    su.execute("create function public.mine() returns trigger language plpgsql as 'begin return null; end'")
+    su.execute("create trigger pgtrail_update after update on public.odd for each row execute function public.mine()")
+    with pytest.raises(psycopg.errors.Error, match="a trigger of its own called pgtrail_update") as refused:
+        su.execute("select audit.track('public.odd')")
+    assert refused.value.sqlstate == "PT001"

@@ -163,3 +163,18 @@ def test_the_command_takes_snapshots_of_several_tables(db, su, team, pgtrail):
     done = pgtrail("snapshot", "public.team", "public.other", dsn=db.dsn())
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "pgtrail: observed 3 rows of public.team\npgtrail: observed 0 rows of public.other\n"
+
+
+def test_two_snapshots_at_once_record_each_row_once(db, su):
+    su.execute("create table public.team as select i as id, 'n' as name from generate_series(1, 3000) as i")
+    su.execute("alter table public.team add primary key (id); select audit.track('public.team', label => 'name')")
+    takers = [
+        threading.Thread(target=db.connect().execute, args=("call audit.snapshot('public.team')",)) for _ in range(3)
+    ]
+    for taker in takers:
+        taker.start()
+    for taker in takers:
+        taker.join()
+    assert su.execute("select count(*), count(distinct resource_id) from audit.event where action = 'team.observed'").fetchone() == (
+        3000, 3000,
+    )  # fmt: skip
