@@ -132,11 +132,8 @@ def _migrate(
         backend.ensure_internal_schema_updated()
         with backend.transaction():
             applied = backend.get_applied_migration_hashes()
-            if applied and _lacks_the_log(backend.connection):
-                raise PgtrailError(
-                    f"the schema audit was dropped, and {BOOKKEEPING_SCHEMA} still says that it is there",
-                    f"run: drop schema {BOOKKEEPING_SCHEMA} cascade; then pgtrail migrate again",
-                )
+            if applied:
+                _check_log_is_there(backend.connection)
             pending = [migration for migration in migrations if migration.hash not in applied]
             for migration in pending:
                 step = f"migrations/{migration.id}.sql"
@@ -180,8 +177,12 @@ def _become_member_of_new_roles(connection: Connection) -> None:
         connection.commit()
 
 
-def _lacks_the_log(connection: Connection) -> bool:
-    return connection.execute("select to_regclass('audit.installation')").fetchone() == (None,)
+def _check_log_is_there(connection: Connection) -> None:
+    if connection.execute("select to_regclass('audit.installation')").fetchone() == (None,):
+        raise PgtrailError(
+            f"the schema audit was dropped, and {BOOKKEEPING_SCHEMA} still says that it is there",
+            f"run: drop schema {BOOKKEEPING_SCHEMA} cascade; then pgtrail migrate again",
+        )
 
 
 def _installed_hash(connection: Connection) -> str | None:

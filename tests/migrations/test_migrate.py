@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pgtrail_cli.errors import MigrationFailed
+from pgtrail_cli.errors import MigrationFailed, PgtrailError
 from pgtrail_cli.migrations import migrate, project_files, sql_files
 
 CATALOGUE = """
@@ -163,3 +163,13 @@ def test_a_role_that_may_create_roles_and_schemas_needs_no_superuser(server, bar
     builder.execute("update shop.item set note = 'n'")
     rows = builder.execute("select action, changed from audit.log where category = 'item' order by id").fetchall()
     assert rows == [("item.created", None), ("item.updated", ["note"])]
+
+
+@pytest.mark.any_server
+def test_a_log_that_was_dropped_by_hand_is_said_with_the_way_out(db):
+    connection = db.connect()
+    connection.execute("set client_min_messages = warning; drop schema audit cascade")
+    with pytest.raises(PgtrailError, match="the schema audit was dropped"):
+        migrate(db.dsn())
+    connection.execute("drop schema pgtrail_meta cascade")
+    assert migrate(db.dsn()).replaced
