@@ -74,17 +74,36 @@ $$;
 comment on function audit.current_actor() is
     'The actor of this transaction: audit.set_actor(), else `request.jwt.claims` (`sub`, `email`), else the database role. Settings that do not parse count as not set.';
 
+-- These two stand in compiled functions, where the planner sees through them.
+create or replace function audit.database_actor_id()
+returns text
+language sql
+stable
+as $$
+    -- `set role` shows through the definers only in this setting.
+    select coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text)
+$$;
+
+comment on function audit.database_actor_id() is 'The role that was set, else the one that logged in.';
+
+create or replace function audit.actor_is_claimed()
+returns boolean
+language sql
+stable
+as $$
+    select pg_catalog.current_setting('pgtrail.actor', true) <> ''
+        or pg_catalog.current_setting('request.jwt.claims', true) <> ''
+$$;
+
+comment on function audit.actor_is_claimed() is
+    'Whether the application or PostgREST may have said who it is: audit.current_actor() knows. False or null: the database role.';
+
 create or replace function audit.database_actor()
 returns audit.actor
 language sql
 stable
 as $$
-    -- `set role` shows through the definers only in this setting.
-    select row(
-        'database',
-        coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text),
-        null, null, null, null, null
-    )::audit.actor
+    select row('database', audit.database_actor_id(), null, null, null, null, null)::audit.actor
 $$;
 
 comment on function audit.database_actor() is

@@ -35,19 +35,22 @@ comment on function audit.looks_secret(text) is
 
 create or replace function audit.looks_secret_within(member_name text)
 returns boolean
-language sql
+language plpgsql
 immutable
 strict
 parallel safe
 as $$
+declare
+    words text := audit.words_of(member_name);
+begin
     -- Prices by the token, and what only says which secret, of what kind or where, stay.
-    select (
+    return (
             audit.looks_secret(member_name)
             or words ~ '(^|_)(api_?keys?|\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
         )
         and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)'
-        or words ~ '(^|_)(database|webhook)_url$'
-    from (select audit.words_of(member_name)) as name (words)
+        or words ~ '(^|_)(database|webhook)_url$';
+end
 $$;
 
 comment on function audit.looks_secret_within(text) is
@@ -67,19 +70,34 @@ $$;
 comment on function audit.value_looks_secret(text) is
     'Whether a value is a secret by its form: an API key (`sk-…`, `ghp_…`), a JSON Web Token, a private key, the hash of a password or a token, a password in a URL.';
 
+create or replace function audit.may_name_secret(content text)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- The beginnings of all that audit.looks_secret_within() looks for; and JSON within a string. (Not strict, though it
+    -- is: the planner would not see through an OR.)
+    select content ~* 'pass|pin|cvc|pwd|secret|token|hash|salt|key|credential|otp|cvv|auth|bearer|cookie|jwt|dsn|connection|headers|callback|seed|recovery|ssn|signature|certificate|(database|webhook)[^[:alnum:]]*url'
+        or content ~ '"(\\u000b|\\.|\s)*([[{]|\\")'
+$$;
+
+comment on function audit.may_name_secret(text) is
+    'A quick look at the text of a JSON value: false where no member''s name looks secret to audit.looks_secret_within(), and no string may be JSON itself: where audit.redact() would change nothing by the path `**.?`.';
+
 create or replace function audit.may_hold_secret(content text)
 returns boolean
 language sql
 immutable
-strict
 parallel safe
 as $$
-    -- The beginnings of all that the two above look for.
-    select content ~* 'pass|pin|cvc|pwd|secret|token|hash|salt|key|credential|otp|cvv|auth|bearer|cookie|jwt|dsn|connection|headers|callback|signature|certificate|(database|webhook)[^[:alnum:]]*url|sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_]|akia|eyj|private|basic|://|[$]|[0-9a-f]{40}'
+    -- The beginnings of all that audit.value_looks_secret() looks for.
+    select audit.may_name_secret(content)
+        or content ~* 'sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_]|akia|eyj|private|basic|://|[$]|[0-9a-f]{40}'
 $$;
 
 comment on function audit.may_hold_secret(text) is
-    'A quick look: false where neither audit.looks_secret_within() nor audit.value_looks_secret() finds anything in the text of a JSON value.';
+    'A quick look at the text of a JSON value: false where neither a name in it looks secret nor audit.value_looks_secret() finds anything.';
 
 create or replace function audit.redact(value jsonb, path text[])
 returns jsonb

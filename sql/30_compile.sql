@@ -248,6 +248,12 @@ begin
             'audit.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.')
         );
     end loop;
+    if secret_paths = '{**.?}' then
+        -- Most values have nothing of the kind, and that is soon said.
+        redaction := pg_catalog.format(
+            'case when audit.may_name_secret(%1$s::text) then %2$s else to_jsonb(%1$s) end', column_value, redaction
+        );
+    end if;
     return redaction;
 end
 $$;
@@ -255,29 +261,45 @@ $$;
 comment on function audit.compiled_redaction(text, text[]) is
     'SQL for a JSON column with each of the paths redacted.';
 
+create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text)
+returns table (name text, number smallint, field text)
+language sql
+stable
+as $$
+    select
+        audited.name,
+        audited.number,
+        case
+            when redacted then pg_catalog.format('case when %s.%I is not null then ''[redacted]'' end', row_name, audited.name)
+            when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(value, secret_paths)
+            else value
+        end
+    from audit.audited_columns(tracked) as audited
+    cross join lateral (select audit.compiled_value(tracked.relation, row_name, audited.name)) as compiled (value)
+$$;
+
+comment on function audit.compiled_fields(audit.tracked_table, text) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`.';
+
+create or replace function audit.compiled_record(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format('(select %s)', pg_catalog.string_agg(pg_catalog.format('%s as %I', field, name), ', ' order by number))
+    from audit.compiled_fields(tracked, row_name)
+$$;
+
+comment on function audit.compiled_record(audit.tracked_table, text) is
+    'SQL for a FROM item of one row: the audited columns as they are recorded.';
+
 create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
 as $$
-    select pg_catalog.format(
-        E'(\n        select to_jsonb(audited)\n        from (select %s) as audited\n    )',
-        pg_catalog.string_agg(
-            case
-                when redacted then
-                    pg_catalog.format('case when %1$s.%2$I is not null then ''[redacted]'' end as %2$I', row_name, name)
-                when pg_catalog.cardinality(secret_paths) > 0 then
-                    pg_catalog.format('%s as %I', audit.compiled_redaction(value, secret_paths), name)
-                when value = pg_catalog.format('%s.%I', row_name, name) then
-                    value
-                else
-                    pg_catalog.format('%s as %I', value, name)
-            end,
-            ', ' order by number
-        )
-    )
-    from audit.audited_columns(tracked)
-    cross join lateral (select audit.compiled_value(tracked.relation, row_name, name)) as compiled (value)
+    -- (With a star: a column may have the name of the FROM item.)
+    select pg_catalog.format('(select to_jsonb(audited.*) from %s as audited)', audit.compiled_record(tracked, row_name))
 $$;
 
 comment on function audit.compiled_row(audit.tracked_table, text) is
@@ -298,16 +320,45 @@ $$;
 comment on function audit.compiled_image(audit.tracked_table, text) is
     'SQL for the record of a row''s audited columns, to be compared byte by byte.';
 
-create or replace function audit.compiled_changed(tracked audit.tracked_table)
+create or replace function audit.equal_means_same(relation regclass, column_name text)
+returns boolean
+language sql
+stable
+as $$
+    -- Where values that `=` calls equal have one image. Elsewhere 1.0 and 1.00, or 0 and -0, would be the same.
+    select (
+            type.typtype = 'e'
+            or attribute.atttypid in (
+                'boolean'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'oid'::regtype,
+                'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'bytea'::regtype,
+                'text'::regtype, 'varchar'::regtype
+            )
+        )
+        and coalesce(
+            (select collisdeterministic from pg_catalog.pg_collation where oid = attribute.attcollation), true
+        )
+    from pg_catalog.pg_attribute as attribute
+    join pg_catalog.pg_type as type on type.oid = attribute.atttypid
+    where attribute.attrelid = relation and attribute.attname = column_name
+$$;
+
+comment on function audit.equal_means_same(regclass, text) is
+    'Whether two values of a column are the same byte by byte if `is not distinct from` says that they are equal: it costs a third of comparing their images.';
+
+create or replace function audit.compiled_moves(tracked audit.tracked_table)
 returns text
 language sql
 stable
 as $$
+    -- Fenced by OFFSET, so that each column is compared once, however often the answer is used.
     select pg_catalog.format(
-        E'array_remove(array[%s\n    ], null)',
+        E'(\n        select%s\n        offset 0\n    ) as moved',
         pg_catalog.string_agg(
             pg_catalog.format(
-                E'\n        case when row(old.%1$I)::record *<> row(new.%1$I)::record then %1$L end',
+                case
+                    when audit.equal_means_same(tracked.relation, name) then E'\n            old.%1$I is distinct from new.%1$I as %1$I'
+                    else E'\n            row(old.%1$I)::record *<> row(new.%1$I)::record as %1$I'
+                end,
                 name
             ),
             ',' order by number
@@ -316,8 +367,50 @@ as $$
     from audit.audited_columns(tracked)
 $$;
 
+comment on function audit.compiled_moves(audit.tracked_table) is
+    'SQL for the FROM item `moved`: of each audited column, whether an update moved it.';
+
+create or replace function audit.compiled_changed(tracked audit.tracked_table)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.format(
+        E'array_remove(array[%s\n        ], null)',
+        pg_catalog.string_agg(
+            pg_catalog.format(E'\n            case when moved.%1$I then %1$L end', name), ',' order by number
+        )
+    )
+    from audit.audited_columns(tracked)
+$$;
+
 comment on function audit.compiled_changed(audit.tracked_table) is
     'SQL for the names of the columns that an update moved.';
+
+create or replace function audit.compiled_before(tracked audit.tracked_table)
+returns text
+language sql
+stable
+as $$
+    -- In groups: hundreds of operators one within the other are deeper than the parser's stack.
+    with part as (
+        select
+            pg_catalog.string_agg(
+                pg_catalog.format(
+                    E'\n            case when moved.%1$I then jsonb_build_object(%1$L, %2$s) else ''{}'' end', name, field
+                ),
+                ' ||' order by number
+            ) as fields,
+            number / 100 as part_number
+        from audit.compiled_fields(tracked, 'old')
+        group by number / 100
+    )
+    select pg_catalog.string_agg(pg_catalog.format(E'(%s\n        )', fields), ' || ' order by part_number)
+    from part
+$$;
+
+comment on function audit.compiled_before(audit.tracked_table) is
+    'SQL for the jsonb of the fields that an update moved, as they were.';
 
 create or replace function audit.compiled_resource_id(tracked audit.tracked_table, row_name text)
 returns text
@@ -487,50 +580,62 @@ as $$
             and rule.operation = row_operation
             and audit.condition_error(rule.relation, rule.operation, rule.condition) is null
     ),
-    by_category as (
-        select
-            pg_catalog.min(id) as position,
-            pg_catalog.format(
-                E'(%L, case%s\n        end)',
-                category,
-                pg_catalog.string_agg(
-                    pg_catalog.format(E'\n            when %s then %L', condition, action),
-                    '' order by id
-                )
-            ) as naming
-        from rule
-        group by category
-    ),
     otherwise as (
-        select pg_catalog.format(
-            E'(%L, case\n            when not coalesce(%s, false) then %L\n        end)',
-            tracked.category,
-            coalesce((select pg_catalog.string_agg(condition, ' or ' order by id) from rule), 'false'),
-            tracked.resource || case row_operation
+        -- The table's default action, where no rule matches: within its category that is where the others end.
+        select
+            pg_catalog.format('%L', tracked.resource || case row_operation
                 when 'INSERT' then '.created'
                 when 'UPDATE' then '.updated'
                 when 'DELETE' then '.deleted'
+            end) as action,
+            pg_catalog.string_agg(condition, ' or ' order by id) filter (where category <> tracked.category) as elsewhere
+        from rule
+    ),
+    branch as (
+        select id as position, category, pg_catalog.format('when %s then %L', condition, action) as branch
+        from rule
+        union all
+        select
+            null,
+            tracked.category,
+            case
+                when elsewhere is null then 'else ' || action
+                else pg_catalog.format('when not coalesce(%s, false) then %s', elsewhere, action)
             end
-        ) as naming
+        from otherwise
+    ),
+    naming as (
+        select
+            pg_catalog.min(position) as position,
+            case
+                -- A case of nothing but ELSE.
+                when pg_catalog.count(*) = 1 and pg_catalog.min(branch) like 'else %' then
+                    pg_catalog.format('(%L, %s)', category, pg_catalog.substr(pg_catalog.min(branch), 6))
+                else pg_catalog.format(
+                    E'(%L, case\n            %s\n        end)',
+                    category,
+                    pg_catalog.string_agg(branch, E'\n            ' order by position)
+                )
+            end as naming
+        from branch
+        group by category
     )
     select pg_catalog.format(
         E'(values\n        %s\n    ) as named (category, action)',
-        pg_catalog.concat_ws(
-            E',\n        ',
-            (select pg_catalog.string_agg(naming, E',\n        ' order by position) from by_category),
-            (select naming from otherwise)
-        )
+        pg_catalog.string_agg(naming, E',\n        ' order by position)
     )
+    from naming
 $$;
 
 comment on function audit.compiled_naming(audit.tracked_table, text, boolean) is
-    'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has (or without rules).';
+    'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has (or without rules); action is null where a category has none.';
 
 create or replace function audit.compiled_insert(
     tracked audit.tracked_table,
     event_operation text,
     source text default null,
-    with_rules boolean default true
+    with_rules boolean default true,
+    condition text default null
 )
 returns text
 language plpgsql
@@ -539,41 +644,83 @@ as $$
 declare
     row_operation text := case event_operation when 'TRUNCATE' then 'DELETE' else event_operation end;
     row_name text := case row_operation when 'DELETE' then 'old' else 'new' end;
+    resource_id text := audit.compiled_resource_id(tracked, row_name);
+    naming text := audit.compiled_naming(tracked, row_operation, with_rules);
 begin
     return pg_catalog.format(
         $template$insert into audit.event (
-        category, action, operation, table_name, org_id, resource_type, resource_id, resource_label,
-        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason,
+        category, action, operation, table_name, org_id, resource_type, resource_id, resource_hash, resource_label,
+        actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason,
         before, after, changed
     )
     select
         named.category, named.action, %1$L, %2$L, %3$s, %4$L,
         %5$s,
+        hashtextextended(%5$s, 0),
         %6$s,
-        actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason,
+        actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id,
+        actor.reason,
         %7$s,
         %8$s,
         %9$s
-    from %10$saudit.current_actor() as actor
-    cross join lateral %11$s
-    where named.action is not null;$template$,
+    from %10$s%11$s;$template$,
         event_operation,
         audit.qualified_name(tracked.relation),
         audit.compiled_org(tracked, row_name, row_operation),
         tracked.resource,
-        audit.compiled_resource_id(tracked, row_name),
+        resource_id,
         coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
-        case row_operation when 'INSERT' then 'null' else audit.compiled_row(tracked, 'old') end,
-        case row_operation when 'DELETE' then 'null' else audit.compiled_row(tracked, 'new') end,
+        case row_operation
+            when 'INSERT' then 'null'
+            when 'UPDATE' then audit.compiled_before(tracked)
+            when 'DELETE' then 'to_jsonb(recorded.*)'
+        end,
+        case row_operation when 'DELETE' then 'null' else 'to_jsonb(recorded.*)' end,
         case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,
-        case when source is not null then source || E'\n    cross join ' else '' end,
-        audit.compiled_naming(tracked, row_operation, with_rules)
+        pg_catalog.concat_ws(
+            E'\n    cross join lateral ',
+            source,
+            audit.compiled_record(tracked, row_name) || ' as recorded',
+            case row_operation when 'UPDATE' then audit.compiled_moves(tracked) end,
+            naming
+        ),
+        E'\n    where ' || nullif(
+            -- Of one category alone every change has an action.
+            pg_catalog.concat_ws(' and ', condition, case when naming ~ E'\\),\n        \\(' then 'named.action is not null' end), ''
+        )
     );
 end
 $$;
 
-comment on function audit.compiled_insert(audit.tracked_table, text, text, boolean) is
-    'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables.';
+comment on function audit.compiled_insert(audit.tracked_table, text, text, boolean, text) is
+    'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables; condition says which of its rows.';
+
+create or replace function audit.records_by_row(tracked audit.tracked_table, event_operation text)
+returns boolean
+language sql
+stable
+as $$
+    select event_operation <> 'TRUNCATE'
+        and (
+            (event_operation = 'UPDATE' and not tracked.bulk)
+            or exists (select from pg_catalog.pg_class where oid = tracked.relation and relkind = 'p')
+        )
+$$;
+
+comment on function audit.records_by_row(audit.tracked_table, text) is
+    'Whether the trigger of an operation fires for each row, rather than for each statement with the rows that it changed.';
+
+create or replace function audit.compiled_pairing(tracked audit.tracked_table)
+returns text
+language sql
+stable
+as $$
+    -- (A key that was dropped since pairs nothing; then the order of the update does.)
+    select coalesce(pg_catalog.string_agg(pg_catalog.format('new.%1$I = old.%1$I', name), ' and '), 'false')
+    from pg_catalog.unnest(audit.identity_columns(tracked.relation)) as name
+$$;
+
+comment on function audit.compiled_pairing(audit.tracked_table) is 'SQL for what says that `old` and `new` are one resource.';
 
 create or replace function audit.compiled_source(tracked audit.tracked_table, event_operation text)
 returns text
@@ -581,9 +728,11 @@ language sql
 stable
 as $$
     select case
-        -- By rows: the trigger's own variables.
-        when event_operation = 'UPDATE' or (partitioned and event_operation <> 'TRUNCATE') then null
+        -- The trigger's own variables.
+        when audit.records_by_row(tracked, event_operation) then null
         when event_operation = 'INSERT' then 'new_rows as new'
+        when event_operation = 'UPDATE' then
+            pg_catalog.format(E'old_rows as old\n    join new_rows as new on %s', audit.compiled_pairing(tracked))
         when event_operation = 'DELETE' then 'old_rows as old'
         when partitioned then 'only {leaf} as old'
         else pg_catalog.format('only %s as old', audit.qualified_name(tracked.relation))
@@ -596,6 +745,52 @@ $$;
 comment on function audit.compiled_source(audit.tracked_table, text) is
     'The FROM item of the rows that a statement changed; null where the trigger has them as `old` and `new`.';
 
+create or replace function audit.compiled_updates(tracked audit.tracked_table, with_rules boolean)
+returns text
+language sql
+stable
+as $$
+    -- A row belongs to the resource that its key says, so old and new are paired by it. Of a key that is only on one side,
+    -- since the update moved it, the other half is at the same place among those: in the order of the update.
+    select pg_catalog.format(
+        E'%1$s\n    recorded_rows := recorded_rows or found;\n'
+        '    if exists (select from old_rows as old where not exists (select from new_rows as new where %2$s)) then\n    %3$s\n'
+        '    recorded_rows := true;\n    end if;',
+        audit.compiled_insert(tracked, 'UPDATE', audit.compiled_source(tracked, 'UPDATE'), with_rules, differs),
+        pairing,
+        audit.compiled_insert(
+            tracked,
+            'UPDATE',
+            pg_catalog.format(
+                $source$(
+        select old as image, row_number() over () as place
+        from old_rows as old
+        where not exists (select from new_rows as new where %1$s)
+    ) as was
+    join (
+        select new as image, row_number() over () as place
+        from new_rows as new
+        where not exists (select from old_rows as old where %1$s)
+    ) as becomes using (place)
+    cross join lateral (select (was.image).*) as old
+    cross join lateral (select (becomes.image).*) as new$source$,
+                pairing
+            ),
+            with_rules,
+            differs
+        )
+    )
+    from audit.compiled_pairing(tracked) as pairing
+    cross join lateral (
+        select pg_catalog.format(
+            E'%s\n        *<> %s', audit.compiled_image(tracked, 'old'), audit.compiled_image(tracked, 'new')
+        ) as differs
+    ) as comparison
+$$;
+
+comment on function audit.compiled_updates(audit.tracked_table, boolean) is
+    'SQL that records what a statement updated, all at once.';
+
 create or replace function audit.compiled_recording(
     tracked audit.tracked_table, event_operation text, with_rules boolean default true
 )
@@ -604,11 +799,17 @@ language sql
 stable
 as $$
     select case
+        when event_operation = 'UPDATE' and source is not null then audit.compiled_updates(tracked, with_rules)
         when source = 'only {leaf} as old' then
             -- Each leaf has this trigger, and is truncated by itself or with its parent.
             pg_catalog.format(
-                E'execute replace(\n        %L,\n        %L,\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    );',
-                audit.compiled_insert(tracked, event_operation, pg_catalog.format('only %s as old', mark), with_rules),
+                E'execute replace(\n        %L,\n        %L,\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    ) using actor;',
+                audit.compiled_insert(
+                    tracked,
+                    event_operation,
+                    pg_catalog.format(E'only %s as old\n    cross join (select ($1).*) as actor', mark),
+                    with_rules
+                ),
                 mark
             )
         else recording
@@ -647,6 +848,53 @@ $$;
 comment on function audit.compiled_ending(audit.tracked_table, text) is
     'How a trigger function ends: by itself; or, where the policy prefers that the application goes on, by recording what can be recorded.';
 
+create or replace function audit.compiled_guard(tracked audit.tracked_table)
+returns text
+language sql
+stable
+as $$
+    -- Where `old` is made as `new` in what is ignored, the two differ in what is audited or not at all: half of what it
+    -- costs to compare the images of two lists of columns. Not where a rule looks at an ignored column.
+    select case
+        when pg_catalog.bool_and(audit.is_trusted_type(attribute.atttypid)) is not false
+            and not exists (
+                select
+                from audit.rule
+                where rule.relation = tracked.relation
+                    and rule.operation = 'UPDATE'
+                    and (
+                        exists (
+                            select
+                            from pg_catalog.unnest(tracked.ignore) as name
+                            where pg_catalog.strpos(
+                                pg_catalog.lower(pg_catalog.replace(rule.condition, '""', '"')), pg_catalog.lower(name)
+                            ) > 0
+                        )
+                        -- Or at the whole row.
+                        or rule.condition ~* '\mold\M(?!\s*[.]\s*["[:alpha:]_])'
+                    )
+            )
+        then
+            coalesce(pg_catalog.string_agg(
+                pg_catalog.format(E'old.%1$I := new.%1$I;\n    ', attribute.attname), '' order by attribute.attnum
+            ), '')
+            || E'if old *= new then\n        return null;\n    end if;\n    '
+        else pg_catalog.format(
+            E'if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
+            audit.compiled_image(tracked, 'old'),
+            audit.compiled_image(tracked, 'new')
+        )
+    end
+    from pg_catalog.pg_attribute as attribute
+    where attribute.attrelid = tracked.relation
+        and attribute.attname = any (tracked.ignore)
+        and attribute.attnum > 0
+        and not attribute.attisdropped
+$$;
+
+comment on function audit.compiled_guard(audit.tracked_table) is
+    'What a trigger function for each updated row begins with: it ends where no audited column has moved.';
+
 create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
 returns text
 language sql
@@ -658,27 +906,32 @@ as $$
         -- A line break in a name must not end the comment.
         pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  ')
     )
-        || case when by_rows then '' else E'#variable_conflict use_column\n' end
+        || case when by_row then '' else E'#variable_conflict use_column\n' end
+        || E'declare\n    actor audit.actor;\n'
+        || case when in_bulk then E'    recorded_rows boolean := false;\n' else '' end
         || E'begin\n    '
-        || case event_operation
-            when 'UPDATE' then
-                pg_catalog.format(
-                    E'if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
-                    audit.compiled_image(tracked, 'old'),
-                    audit.compiled_image(tracked, 'new')
-                )
-            when 'TRUNCATE' then E'perform audit.refuse_foreign_code(tg_relid);\n    '
+        || case
+            when event_operation = 'TRUNCATE' then E'perform audit.refuse_foreign_code(tg_relid);\n    '
+            when event_operation = 'UPDATE' and by_row then audit.compiled_guard(tracked)
             else ''
         end
+        || E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n'
+        '    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    '
         || audit.compiled_recording(tracked, event_operation)
-        || case
-            when by_rows then E'\n    perform audit.wake();'
-            else E'\n    if found then\n        perform audit.wake();\n    end if;'
-        end
+        || pg_catalog.format(
+            E'\n    if %saudit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
+            case
+                when in_bulk then 'recorded_rows and '
+                -- (Of what is executed nobody knows whether it found a row.)
+                when by_row or source = 'only {leaf} as old' then ''
+                else 'found and '
+            end
+        )
         || audit.compiled_ending(tracked, event_operation)
-    from (
-        select coalesce(audit.compiled_source(tracked, event_operation) = 'only {leaf} as old', true) as by_rows
-    ) as kind
+    from (select audit.records_by_row(tracked, event_operation) as by_row) as kind
+    cross join lateral (
+        select audit.compiled_source(tracked, event_operation) as source, event_operation = 'UPDATE' and not by_row as in_bulk
+    ) as origin
 $$;
 
 comment on function audit.compiled_body(audit.tracked_table, text) is

@@ -1,6 +1,8 @@
 -- What a DBA calls: track, untrack, rule, drop_rule, recompile.
 -- They run as their caller, who must be in audit_admin and own the table (or have TRIGGER on it).
 
+drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean);
+
 create or replace function audit.track(
     relation regclass,
     resource text default null,
@@ -10,7 +12,8 @@ create or replace function audit.track(
     ignore text[] default '{}',
     secret text[] default '{}',
     reveal text[] default '{}',
-    personal boolean default null
+    personal boolean default null,
+    bulk boolean default false
 )
 returns void
 language plpgsql
@@ -28,6 +31,9 @@ declare
 begin
     perform audit.check_can_be_tracked(relation);
     perform audit.check_children(relation);
+    if bulk then
+        perform audit.check_bulk(relation);
+    end if;
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
     if audit.is_way(relation, org) then
         org := audit.written_way(relation, org);
@@ -69,9 +75,9 @@ begin
     end if;
     perform audit.check_category(category_name);
 
-    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal)
+    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk)
     values (
-        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal
+        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk
     )
     on conflict on constraint tracked_table_pkey do update
     set
@@ -82,11 +88,12 @@ begin
         ignore = excluded.ignore,
         secret = excluded.secret,
         personal = excluded.personal,
+        bulk = excluded.bulk,
         column_numbers = '{}'
-    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal)
+    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal, known.bulk)
         is distinct from (
             excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret,
-            excluded.personal
+            excluded.personal, excluded.bulk
         );
 
     perform audit.take_way(relation, org);
@@ -107,8 +114,8 @@ begin
 end
 $$;
 
-comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036.';
+comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean) is
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -367,6 +374,33 @@ $$;
 
 comment on function audit.check_children(regclass) is 'Raises PT036 unless every table that inherits from a table is tracked.';
 
+create or replace function audit.check_bulk(bulk_relation regclass)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    reason text := case
+        when (select relkind = 'p' from pg_class where oid = bulk_relation) then
+            'it has partitions, whose updates fire row triggers alone'
+        when exists (select from pg_inherits where bulk_relation in (inhparent, inhrelid)) then
+            'an update through the table that it inherits from, or that inherits from it, would be recorded twice'
+        when audit.identity_columns(bulk_relation) = '{}' then
+            'without a primary key nothing says which row became which'
+    end;
+begin
+    if reason is not null then
+        raise exception using
+            errcode = 'PT038',
+            message = format('the updates of %s can''t be recorded by statement: %s', bulk_relation, reason),
+            hint = 'Leave out bulk: updates are then recorded by row.';
+    end if;
+end
+$$;
+
+comment on function audit.check_bulk(regclass) is 'Raises PT038 unless old and new rows of an update can be paired by their key.';
+
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void
 language plpgsql
@@ -609,8 +643,10 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     partitioned boolean := (select relkind = 'p' from pg_class where oid = relation);
+    tracked audit.tracked_table;
     planned record;
 begin
+    select * into strict tracked from audit.tracked_table as known where known.relation = create_triggers.relation;
     for planned in
         select
             target,
@@ -620,11 +656,14 @@ begin
                 || 'for each ' || level as granularity,
             audit.capture_function_name(relation, operation) as function_name
         from (values
-            ('after', 'INSERT', 'new table as new_rows', case when partitioned then 'row' else 'statement' end),
-            ('after', 'UPDATE', null, 'row'),
-            ('after', 'DELETE', 'old table as old_rows', case when partitioned then 'row' else 'statement' end),
-            ('before', 'TRUNCATE', null, 'statement')
-        ) as capture (timing, operation, rows_as, level)
+            ('after', 'INSERT', 'new table as new_rows'),
+            ('after', 'UPDATE', 'old table as old_rows new table as new_rows'),
+            ('after', 'DELETE', 'old table as old_rows'),
+            ('before', 'TRUNCATE', null)
+        ) as capture (timing, operation, rows_as)
+        cross join lateral (
+            select case when audit.records_by_row(tracked, operation) then 'row' else 'statement' end as level
+        ) as firing
         cross join lateral (
             select relation as target
             where not (partitioned and operation = 'TRUNCATE')
@@ -641,6 +680,8 @@ begin
             join pg_proc on pg_proc.oid = pg_trigger.tgfoid
             where pg_trigger.tgrelid = planned.target
                 and pg_trigger.tgname = planned.trigger_name
+                -- (1: for each row.)
+                and (pg_trigger.tgtype & 1 = 1) = (planned.granularity like '%each row')
                 and pg_proc.proname = planned.function_name
                 and pg_proc.pronamespace = 'audit'::regnamespace
         );

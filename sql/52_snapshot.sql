@@ -35,14 +35,15 @@ stable
 as $$
     select pg_catalog.format(
         $template$insert into audit.event (
-        id, occurred_at, category, action, table_name, org_id, resource_type, resource_id, resource_label,
-        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason, after
+        id, occurred_at, category, action, table_name, org_id, resource_type, resource_id, resource_hash, resource_label,
+        actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason, after
     )
     select
         taken.id, $4, %1$L, %2$L, %3$L, %4$s, %5$L,
         %6$s,
+        hashtextextended(%6$s, 0),
         %7$s,
-        actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason,
+        actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason,
         %8$s
     from (
         select seen, row_number() over () as number

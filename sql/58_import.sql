@@ -139,6 +139,19 @@ $$;
 
 comment on function audit.differing(jsonb, jsonb) is 'The members in which two objects differ.';
 
+create or replace function audit.picked(members jsonb, names text[])
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select coalesce(pg_catalog.jsonb_object_agg(name, members -> name), '{}')
+    from pg_catalog.unnest(names) as name
+    where members ? name
+$$;
+
+comment on function audit.picked(jsonb, text[]) is 'Those members of an object that are named.';
+
 create or replace function audit.compiled_import(
     tracked audit.tracked_table, tool text, row_operation text, with_rules boolean default true
 )
@@ -156,7 +169,10 @@ declare
     );
     old_image text := format(image, audit.compiled_row(tracked, 'old'), 'before');
     new_image text := format(image, audit.compiled_row(tracked, 'new'), 'after');
-    changed text := format('%s || audit.differing(docs.before - %s, docs.after - %2$s)', audit.compiled_changed(tracked), known);
+    changed text := format(
+        '(select %s from %s) || audit.differing(docs.before - %s, docs.after - %3$s)',
+        audit.compiled_changed(tracked), audit.compiled_moves(tracked), known
+    );
     has_changed text := case row_operation when 'UPDATE' then 'cardinality(moved.changed) > 0' else 'true' end;
 begin
     return format(
@@ -458,11 +474,12 @@ group by table_name
         case when stores then $sql$
     insert into audit.event (
         occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-        resource_label, actor_type, actor_id, actor_ip, user_agent, before, after, changed
+        resource_hash, resource_label, actor_type, actor_id, actor_hash, actor_ip, user_agent, before, after, changed
     )
     select
         occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-        resource_label, actor_type, actor_id, actor_ip, user_agent, before, after, changed
+        hashtextextended(resource_id, 0), resource_label, actor_type, actor_id, hashtextextended(actor_id, 0), actor_ip,
+        user_agent, case when changed is null then before else audit.picked(before, changed) end, after, changed
     from mapped
     -- What happened in one transaction may have one time: ids tell the order.
     order by number

@@ -1,5 +1,20 @@
 -- Reading. Every view runs as its reader, over the row-level security of audit.event.
 
+create or replace function audit.row_before(event audit.event)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when event.operation = 'UPDATE' then (event.after - event.changed) || event.before
+        else event.before
+    end
+$$;
+
+comment on function audit.row_before(audit.event) is
+    'The whole row before the change: of an UPDATE audit.event.before holds only the fields that moved. Null: there was none.';
+
 create or replace function audit.told_fields(before jsonb, after jsonb, changed text[])
 returns setof text
 language sql
@@ -153,15 +168,16 @@ select
     event.org_id,
     event.action,
     field.name as field,
-    event.before -> field.name as before,
+    row.before -> field.name as before,
     event.after -> field.name as after,
     case
         when event.changed is not null then field.name = any (event.changed)
-        else coalesce(event.before -> field.name, event.after -> field.name) <> 'null'
+        else coalesce(row.before -> field.name, event.after -> field.name) <> 'null'
     end as changed
 from audit.event
+cross join lateral (select audit.row_before(event) as before) as row
 cross join lateral (
-    select pg_catalog.jsonb_object_keys(event.before) as name
+    select pg_catalog.jsonb_object_keys(row.before) as name
     union
     select pg_catalog.jsonb_object_keys(event.after)
 ) as field;

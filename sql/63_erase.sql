@@ -288,6 +288,7 @@ begin
     update audit.event
     set
         actor_id = becomes.actor_id,
+        actor_hash = hashtextextended(becomes.actor_id, 0),
         actor_label = becomes.actor_label,
         actor_ip = becomes.actor_ip,
         user_agent = becomes.user_agent,

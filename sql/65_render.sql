@@ -32,7 +32,7 @@ as $$
             'address', pg_catalog.host(event.client_addr),
             'application_name', event.application_name
         ),
-        'before', event.before,
+        'before', audit.row_before(event),
         'after', event.after,
         'changed', event.changed
     )
@@ -362,7 +362,7 @@ as $$
         'ClientAddress', pg_catalog.host(event.client_addr),
         'ApplicationName', event.application_name,
         -- What is over 64 KB is cut by Azure, in the middle of the JSON.
-        'Before', audit.shorten_row(event.before, 60000),
+        'Before', audit.shorten_row(audit.row_before(event), 60000),
         'After', audit.shorten_row(event.after, 60000),
         'Changed', event.changed
     )::text
@@ -481,7 +481,7 @@ as $$
                         'address', pg_catalog.host(event.client_addr),
                         'application_name', event.application_name
                     ),
-                    'before', event.before,
+                    'before', audit.row_before(event),
                     'after', event.after,
                     'changed', event.changed
                 )
@@ -575,9 +575,9 @@ as $$
             'group', pg_catalog.json_build_object('uid', coalesce(event.org_id, ''), 'type', 'organization')
         )
         else case
-            when event.after is null then pg_catalog.json_build_object('entity', audit.ocsf_managed_entity(event, event.before))
+            when event.after is null then pg_catalog.json_build_object('entity', audit.ocsf_managed_entity(event, audit.row_before(event)))
             else pg_catalog.json_build_object(
-                'entity', audit.ocsf_managed_entity(event, event.before),
+                'entity', audit.ocsf_managed_entity(event, audit.row_before(event)),
                 'entity_result', audit.ocsf_managed_entity(event, event.after)
             )
         end
@@ -606,7 +606,7 @@ as $$
             'reason', event.reason,
             'table', event.table_name,
             'database_role', event.db_role,
-            'before', event.before,
+            'before', audit.row_before(event),
             'after', event.after
         )
     end

@@ -108,9 +108,11 @@ as $$
 declare
     -- Whatever a user can make long. (Labels and ids come from columns of any length.)
     longest integer := greatest(least(max_bytes / 32, 1024), 64);
+    -- (Of an update after is told twice: what did not move is in the row before too.)
+    share integer := case when event.operation = 'UPDATE' then max_bytes / 9 * 2 else max_bytes / 3 end;
 begin
-    event.before := audit.shorten_row(event.before, max_bytes / 3);
-    event.after := audit.shorten_row(event.after, max_bytes / 3);
+    event.before := audit.shorten_row(event.before, share);
+    event.after := audit.shorten_row(event.after, share);
     event.changed := event.changed[1:longest / 16];
     event.org_id := left(event.org_id, longest);
     event.resource_id := left(event.resource_id, longest);

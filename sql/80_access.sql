@@ -80,7 +80,7 @@ alter default privileges for role audit_owner revoke execute on functions from p
 -- The owner itself can't change what is recorded.
 revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves from audit_owner;
 -- Only these fields, and only inside an erasure: audit.refuse_change() sees to it.
-grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
+grant update (actor_id, actor_hash, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
 -- Everyone: an application names its actor without any other grant.
 grant usage on schema audit to public;
@@ -94,7 +94,7 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
+    audit.row_before(audit.event), audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
     audit.changed_members(text, jsonb, jsonb, integer),
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
@@ -140,7 +140,7 @@ grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean),
+    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean),
     audit.untrack(regclass),
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),
@@ -154,6 +154,8 @@ grant execute on function
     audit.renew_triggers(regclass),
     audit.drop_renamed_triggers(regclass),
     audit.create_triggers(regclass),
+    audit.records_by_row(audit.tracked_table, text),
+    audit.check_bulk(regclass),
     audit.drop_triggers(regclass),
     audit.drop_capture_functions(regclass),
     audit.drop_orphaned_functions(),

@@ -112,7 +112,8 @@ select audit.track(
     label => %(label)s,
     ignore => %(ignore)s,
     secret => %(secret)s,
-    reveal => %(reveal)s
+    reveal => %(reveal)s,
+    bulk => %(bulk)s
 )
 
 -- name: snapshot_table

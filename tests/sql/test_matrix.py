@@ -37,7 +37,7 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
+            "row_before", "details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
@@ -56,7 +56,7 @@ EXECUTE = {
     ),
     **dict.fromkeys(
         [
-            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "drop_triggers",
+            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "drop_triggers",
             "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers",
             "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "words_of", "column_of_path", "column_names", "check_can_be_tracked", "check_columns",

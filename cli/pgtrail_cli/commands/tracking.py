@@ -18,6 +18,7 @@ from pgtrail_cli.render import console, plain_table
 @click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
 @click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]; can be repeated.")
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
+@click.option("--bulk", is_flag=True, help="Often many rows are updated at once: record updates by statement, not by row.")
 @with_connection
 def track(
     connection: Connection,
@@ -29,6 +30,7 @@ def track(
     ignore: tuple[str, ...],
     secret: tuple[str, ...],
     reveal: tuple[str, ...],
+    bulk: bool,
 ) -> None:
     """Track TABLE: from now on every change to it is an event.
 
@@ -49,6 +51,7 @@ def track(
             "ignore": list(ignore),
             "secret": list(secret),
             "reveal": list(reveal),
+            "bulk": bulk,
         },
     )
     click.echo(f"pgtrail: tracking {table}", err=True)
