@@ -401,6 +401,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    -- (Here current_user is audit_owner, whoever asks.)
+    perform audit.check_is_not_own(tracked_relation, audit.acting_role());
     delete from audit.org_step where relation = tracked_relation;
     if audit.is_way(tracked_relation, org) then
         insert into audit.org_step select step.* from audit.org_steps(tracked_relation, org) as step;
@@ -409,7 +411,7 @@ end
 $$;
 
 comment on function audit.take_way(regclass, text) is
-    'Keeps the steps by which a tracked table''s organization is found; none where org is a column. PT033.';
+    'Keeps the steps by which a tracked table''s organization is found; none where org is a column. PT033, PT039.';
 
 create or replace function audit.settle_org(tracked_relation regclass)
 returns text

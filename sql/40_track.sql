@@ -29,6 +29,7 @@ declare
         select place from audit.org_step as step where step.relation = track.relation and position > 0
     );
 begin
+    perform audit.check_is_not_own(relation, current_user);
     perform audit.check_can_be_tracked(relation);
     perform audit.check_children(relation);
     if bulk then
@@ -115,7 +116,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -126,6 +127,7 @@ as $$
 declare
     places regclass[] := array(select place from audit.org_step where relation = tracked_relation and position > 0);
 begin
+    perform audit.check_is_not_own(tracked_relation, current_user);
     perform audit.check_is_tracked(tracked_relation);
     -- First, so that what follows is no loss of capture.
     delete from audit.tracked_table where relation = tracked_relation;
@@ -138,7 +140,7 @@ end
 $$;
 
 comment on function audit.untrack(regclass) is
-    'Removes a table''s triggers, their functions and its rules. Its events stay. PT003.';
+    'Removes a table''s triggers, their functions and its rules. Its events stay. PT003, PT039.';
 
 create or replace function audit.rule(
     tracked_relation regclass,
@@ -156,6 +158,7 @@ as $$
 declare
     error text;
 begin
+    perform audit.check_is_not_own(tracked_relation, current_user);
     perform audit.check_is_tracked(tracked_relation);
     perform audit.check_category(category);
     operation := upper(operation);
@@ -180,7 +183,7 @@ end
 $$;
 
 comment on function audit.rule(regclass, text, text, text, text) is
-    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006, PT031.';
+    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006, PT031, PT039.';
 
 create or replace function audit.drop_rule(tracked_relation regclass, action text, operation text default 'UPDATE')
 returns void
@@ -190,6 +193,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 begin
+    perform audit.check_is_not_own(tracked_relation, current_user);
     delete from audit.rule as rule
     where rule.relation = tracked_relation and rule.operation = upper(operation) and rule.action = action;
     if not found then
@@ -203,7 +207,7 @@ end
 $$;
 
 comment on function audit.drop_rule(regclass, text, text) is
-    'Takes a rule back. PT007.';
+    'Takes a rule back. PT007, PT039.';
 
 create or replace function audit.recompile(only_relation regclass default null)
 returns integer
@@ -277,6 +281,57 @@ comment on function audit.set_on_failure(text) is
     'What happens to a change that can''t be recorded: `refuse` (as installed: it fails, nothing goes unrecorded) or `continue` (it goes through; what can be recorded is, and an event audit.recording_failed says that it was not all). `continue` runs each recording in a subtransaction, which costs transaction ids in bulk updates. PT030.';
 
 -- The steps of the above -------------------------------------------------------------------------------------------
+
+create or replace function audit.check_is_not_own(relation regclass, role_name name)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from pg_class where oid = relation and relnamespace = 'audit'::regnamespace)
+        and not pg_has_role(role_name, 'audit_owner', 'usage')
+    then
+        raise exception using
+            errcode = 'PT039',
+            message = format('%s is pgtrail''s own: "%s" may not change how it is recorded', relation, role_name),
+            hint = 'A superuser may, or whoever can: set role audit_owner';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_not_own(regclass, name) is
+    'Raises PT039 if it is a table of schema audit, unless the role is audit_owner, in it, or a superuser.';
+
+create or replace function audit.refuse_own()
+returns trigger
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- current_user: who recompiles may have these rows follow their tables' columns, by functions of audit_owner's.
+    if tg_op <> 'INSERT' then
+        perform audit.check_is_not_own(old.relation, current_user);
+    end if;
+    if tg_op = 'DELETE' then
+        return old;
+    end if;
+    perform audit.check_is_not_own(new.relation, current_user);
+    return new;
+end
+$$;
+
+comment on function audit.refuse_own() is
+    'Refuses changes of how pgtrail''s own tables are recorded: or who configures could have a signing secret recorded in clear. PT039.';
+
+create or replace trigger refuse_own
+    before insert or update or delete on audit.tracked_table
+    for each row execute function audit.refuse_own();
+
+create or replace trigger refuse_own
+    before insert or update or delete on audit.rule
+    for each row execute function audit.refuse_own();
 
 create or replace function audit.check_can_be_tracked(relation regclass)
 returns void

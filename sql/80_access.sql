@@ -182,6 +182,7 @@ grant execute on function
     audit.column_of_path(text, text[]),
     audit.column_names(regclass),
     audit.check_can_be_tracked(regclass),
+    audit.check_is_not_own(regclass, name),
     audit.check_children(regclass),
     audit.untracked_children(regclass),
     audit.check_columns(regclass, text[], text),
