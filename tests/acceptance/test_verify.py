@@ -143,6 +143,22 @@ def test_it_goes_on_where_it_was_stopped(sealed, pgtrail):
     assert "in 1 seals, from seal 3 on hold" in done.stderr
 
 
+def test_a_seal_to_go_on_with_that_is_not_there_is_no_success(sealed, pgtrail):
+    database, anchor = sealed
+    for options in ((), ("--anchor", str(anchor))):
+        done = pgtrail("verify", "--from", "99", *options, dsn=database.dsn("auditor"))
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == "pgtrail: there is no seal 99 to go on with (the last is 3)\n"
+
+
+def test_where_the_seal_to_go_on_with_was_deleted_the_anchor_says_so_still(sealed, pgtrail):
+    database, anchor = sealed
+    meddle(database, "delete from audit.seal_leaves where number = 3; delete from audit.seal where number = 3")
+    done = pgtrail("verify", "--from", "3", "--anchor", str(anchor), dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert "seal 3: it is missing" in done.stdout
+
+
 def test_ctrl_c_says_where_to_go_on(sealed, tmp_path):
     database, _ = sealed
     su = database.connect()

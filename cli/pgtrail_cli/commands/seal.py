@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from pgtrail_cli.anchor import find_anchors
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
+from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.own_source import foreign_functions
 from pgtrail_cli.render import console, printable
@@ -62,7 +63,7 @@ def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool) 
 
     A superuser could rewrite events and the whole chain with them: that shows against an anchor, the seals as a SIEM
     received them (pgtrail destination add --seals). Stopped, it says where to go on. Exit status 1 if anything does
-    not match.
+    not match, 2 if there is no such seal to go on with.
 
     \b
     Example:
@@ -80,6 +81,9 @@ def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool) 
     if problems:
         click.echo(f"pgtrail: {problems:,} problems in {count}", err=True)
         raise SystemExit(1)
+    # Only now: what is missing at the end of a chain that was cut off is a problem, and has been named.
+    if first > 1 and first not in seals:
+        raise NotUnderstood(f"there is no seal {first} to go on with", f"the last is {last}")
     click.echo(f"pgtrail: {count} hold; {waiting:,} events wait for the next seal (the last is {last})", err=True)
     if anchor is None:
         click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
@@ -113,6 +117,9 @@ def _against(connection: Connection, anchor: Path) -> Iterator[Problem]:
 
 def _against_events(dsn: str, seals: dict[int, int], jobs: int) -> Iterator[Problem]:
     slices = list(_slices(seals))
+    if not slices:
+        # (A bar of nothing would leave an empty line.)
+        return
     columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with (
         ExitStack() as stack,
