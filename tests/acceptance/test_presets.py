@@ -44,6 +44,13 @@ def test_what_is_for_psql_or_half_a_transaction_changes_nothing(db, su, pgtrail,
     assert su.execute("select to_regclass('public.kept')").fetchone() == (None,)
 
 
+@pytest.mark.parametrize("text", ["", "\n", "-- nothing to track\n", "\ufeff", ";\n"])
+def test_a_file_with_nothing_in_it_says_so(db, pgtrail, text):
+    done = pgtrail("apply", "-", dsn=db.dsn(), input=text)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "pgtrail: there is nothing in stdin to apply\n"
+
+
 def test_presets_are_listed_and_shown(pgtrail):
     listed = pgtrail("preset")
     assert (listed.returncode, listed.stderr) == (0, "")

@@ -28,7 +28,8 @@ def apply(connection: Connection, files: tuple[IO[bytes], ...]) -> None:
     # All are read before any is run.
     for name, statements in [(_name(file), split(_text(file), _name(file))) for file in files]:
         run(connection, statements, name)
-        click.echo(f"pgtrail: applied {_counted(len(statements))} of {name}", err=True)
+        done = f"applied {_counted(len(statements))} of {name}"
+        click.echo(f"pgtrail: {done if statements else f'there is nothing in {name} to apply'}", err=True)
 
 
 def run(connection: Connection, statements: list[Statement], source: str) -> None:
