@@ -1,0 +1,25 @@
+"""Who audits: each in a file of its own, with its SQL beside it."""
+
+from auditors import (
+    django_pghistory,
+    floor,
+    generic,
+    pgtrail,
+    postgresql_audit,
+    unaudited,
+)
+from auditors.auditor import Auditor
+
+AUDITORS: dict[str, Auditor] = {
+    auditor.name: auditor
+    for auditor in (
+        unaudited.AUDITOR,
+        floor.AUDITOR,
+        pgtrail.AUDITOR,
+        django_pghistory.AFTER,
+        django_pghistory.BOTH,
+        postgresql_audit.AUDITOR,
+        generic.AUDITOR,
+    )
+}
+"""In the order in which they are told of; who is compared with comes first."""

@@ -1,0 +1,1 @@
+"""An application of Django: the tables that are audited."""

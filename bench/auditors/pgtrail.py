@@ -1,0 +1,9 @@
+"""pgtrail: nemo.api_key as `pgtrail migrate --nemo` tracks it, and the other tables with nothing but an organization.
+
+It keeps both rows of an update, without the ignored columns and with secrets redacted, who did it, and which columns
+were changed. Foreign keys of and to api_key are dropped, as the other auditors' tables have none.
+"""
+
+from auditors.auditor import Auditor, run_file
+
+AUDITOR = Auditor("pgtrail", "nemo", ("audit.event",), lambda dsn: run_file(dsn, "pgtrail.sql"))

@@ -1,0 +1,1 @@
+"""What writers do, and how it is measured; the statements are in the files of SQL."""
