@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psycopg
 
+import results
 from pgtrail_cli.binaries import best_binaries, readable_binaries
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
@@ -39,8 +40,8 @@ def prepare(dsn: str) -> None:
         audited = [
             row[0]
             for row in connection.execute(
-                "select name from audit.tracked_table as tracked, audit.audited_columns(tracked) "
-                "where relation = 'nemo.api_key'::regclass order by number"
+                "select audited.name from audit.tracked_table as tracked, audit.audited_columns(tracked) as audited "
+                "where tracked.relation = 'nemo.api_key'::regclass order by audited.number"
             )
         ]
         moved = " or ".join(f"old.{column} is distinct from new.{column}" for column in audited)
@@ -103,6 +104,23 @@ def report(title: str, figures: dict[str, list[float]]) -> None:
         )
 
 
+def save(
+    singles: dict[int, dict[str, list[float]]], bulks: dict[str, list[float]], major: int, options: argparse.Namespace
+) -> None:
+    """Keep the figures for the documents."""
+    works = {
+        f"update of ignored columns, {clients} {'client' if clients == 1 else 'clients'}": ("transactions/s", figures)
+        for clients, figures in singles.items()
+    }
+    works["bulk update of ignored columns"] = ("rows/s", bulks)
+    figures = [
+        results.Figure(work, variant, unit, values)
+        for work, (unit, variants) in works.items()
+        for variant, values in variants.items()
+    ]
+    results.save("ignored_updates", figures, postgres=major, bulk_rows=ROWS, **vars(options))
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -130,6 +148,7 @@ def main() -> None:
                             figures[name].append(single_rows(server, bin_dir, table, clients, options.seconds))
                     for name, table in TABLES.items():
                         bulks[name].append(bulk(connection, table))
+    save(singles, bulks, binaries.major, options)
     print(f"PostgreSQL {binaries.major}, synchronous_commit {options.commit}, {options.rounds} rounds, medians")
     for clients, figures in singles.items():
         report(f"update of ignored columns, one row a transaction, {clients} clients: transactions/s", figures)

@@ -10,7 +10,9 @@ import argparse
 import tempfile
 from pathlib import Path
 
+import results
 import stage
+from pgtrail_cli.binaries import best_binaries
 
 
 def main() -> None:
@@ -37,6 +39,14 @@ def main() -> None:
                 for values, notify in zip(figures.values(), ("off", "on"), strict=True):
                     dsn = server.dsn(options=f"-c pgtrail.notify={notify}")
                     values.append(stage.transactions(server, dsn, Path(script.name), options.clients, options.seconds))
+    work = f"update, {options.clients} clients, a worker listening"
+    results.save(
+        "notify",
+        [results.Figure(work, variant, "transactions/s", values) for variant, values in figures.items()],
+        postgres=best_binaries().major,
+        rounds=options.rounds,
+        seconds=options.seconds,
+    )
     print(
         f"{options.clients} clients, {options.rounds} rounds of {options.seconds} s, the worker listening: transactions/s"
     )
