@@ -30,7 +30,8 @@ docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
 screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of the documents anew
 	$(BIN)/python docs/screenshots.py
 
-bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast events are forwarded
+bench: $(VENV)/bench.stamp ## Measure what an audited write costs, and how fast events are forwarded
+	$(BIN)/python bench/writes.py --servers 3
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/adoption.py
 	$(BIN)/python bench/presets.py
@@ -40,6 +41,7 @@ bench: $(VENV)/dev.stamp ## Measure what an audited write costs, and how fast ev
 	$(BIN)/python bench/backlog.py
 	$(BIN)/python bench/seals.py
 	$(BIN)/python bench/page.py
+	$(BIN)/python bench/report.py
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
 	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)
