@@ -15,7 +15,7 @@ import os
 import random
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import results
 from auditors import AUDITORS, Auditor
@@ -41,10 +41,10 @@ def main() -> None:
     values: Values = defaultdict(lambda: {auditor.name: [] for auditor in auditors})
     for number in range(options.servers):
         print(f"server {number + 1}", flush=True)
-        _measure_on_server(values, auditors, works, options)
-        # After each server, lest what hours have measured be lost.
-        if not options.dry:
-            results.save("writes", figures(values), **_facts(options, servers=number + 1))
+        for _ in _rounds_on_server(values, auditors, works, options):
+            # After each round, lest what hours have measured be lost.
+            if not options.dry:
+                results.save("writes", figures(values), **_facts(options, servers=number + 1))
     print(f"PostgreSQL {best_binaries().major}, load {os.getloadavg()[0]:.1f}: medians (lowest to highest)")
     for (work, unit), of_auditors in values.items():
         print(f"\n{work}: {unit}")
@@ -60,16 +60,20 @@ def figures(values: Values) -> Iterable[results.Figure]:
     ]
 
 
-def _measure_on_server(values: Values, auditors: list[Auditor], works: list[Work], options: argparse.Namespace) -> None:
+def _rounds_on_server(
+    values: Values, auditors: list[Auditor], works: list[Work], options: argparse.Namespace
+) -> Iterator[int]:
+    """Each round's number, when it is done and its values are there."""
     with prepared(auditors, rows_needed(works, options.seconds), options.folder) as ground:
-        for number in range(options.rounds):
-            print(f"  round {number + 1}", flush=True)
+        for number in range(1, options.rounds + 1):
             for work in works:
                 # What of the WAL was not yet checkpointed is of the work before.
                 ground.connection.execute("checkpoint")
                 for auditor in random.sample(auditors, len(auditors)):
                     for name, unit, value in measure(ground, auditor, work, options.seconds):
                         values[name, unit][auditor.name].append(value)
+            print(f"  round {number} of {options.rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
+            yield number
 
 
 def _lines(of_auditors: dict[str, list[float]]) -> Iterable[str]:

@@ -5,8 +5,8 @@ insert into api_key (
 )
 values (
     '6f1c1e0a-5f4e-4b57-9a8e-0c8e3c5f7a11', '0b7d4a52-93a4-4f0e-8a3c-7de1b0a4c922',
-    'key ' || :n::text || ' of the search team', 'sk-0c3f9a21',
+    'key ' || :n::text, 'sk-0c3f9a21',
     '9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08', '{gpt-6,claude-5}', '{/v1/chat/completions}',
     '{10.0.0.0/8}', 60, 100000, 250.5, 0.01, now(), now() + interval '1 year',
-    jsonb_build_object('environment', 'production', 'owner', 'person-1@acme.example', 'ticket', :n::int)
+    jsonb_build_object('environment', 'production', 'owner', 'person-1@acme.example')
 );

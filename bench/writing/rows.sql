@@ -7,7 +7,7 @@ select
     lpad(n::text, 32, '0')::uuid,
     gen_random_uuid(),
     gen_random_uuid(),
-    'key ' || n || ' of the search team',
+    'key ' || n,
     'sk-' || left(md5(n::text), 8),
     encode(sha256(n::text::bytea), 'hex'),
     '{gpt-6,claude-5}',
@@ -19,7 +19,7 @@ select
     n / 100.0,
     now(),
     now() + interval '1 year',
-    jsonb_build_object('environment', 'production', 'owner', 'person-' || n || '@acme.example', 'ticket', n)
+    jsonb_build_object('environment', 'production', 'owner', 'person-' || n || '@acme.example')
 from generate_series(1, %(api_key)s::int) as n;
 
 insert into source.narrow (id, org_id, name)
