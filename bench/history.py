@@ -1,0 +1,289 @@
+"""A history of many events over 24 months and 500 organizations, made fast, kept for the benchmarks that read it.
+
+What the triggers would have written, in the order of time: a few large organizations and many small ones, busy actors
+and quiet ones, frequent actions and rare ones, a resource with 100,000 events (RESOURCE_LONG) and one with three
+(RESOURCE_SHORT). Each month is filled as a table without indexes, on two connections, and attached when it has them.
+
+Example:
+  python bench/history.py --events 20000000 --folder /var/tmp/pgtrail-history
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import files_hash, migrate, project_files
+
+Connection = psycopg.Connection[Any]
+MONTHS = 24
+DAYS = 730
+ORGS = 500
+ACTORS = 20_000
+RESOURCES = 262_144
+RESOURCE_LONG, RESOURCE_SHORT = "res_long", "res_short"
+LONG_EVENTS = 100_000
+FIRST_ID = 1000
+"""Above those of what pgtrail has recorded of its own."""
+FILLING = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    # A table of the same transaction is not logged.
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "16GB",
+    "checkpoint_timeout": "1h",
+    "shared_buffers": "1GB",
+    "maintenance_work_mem": "1GB",
+    "max_parallel_maintenance_workers": "0",
+    "autovacuum": "off",
+}
+READING = {"fsync": "off", "max_wal_size": "8GB", "shared_buffers": "2GB", "autovacuum": "off"}
+
+FILL = """
+    insert into audit.{table} (
+        id, occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
+        actor_type, actor_id, actor_label, before, after, changed
+    )
+    select
+        {first_id} + n,
+        %(start)s + n * %(step)s,
+        'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
+        category, action, operation, 'nemo.' || kind, kind, coalesce(known, 'res_' || resource), 'name ' || coalesce(known, resource::text),
+        'user', 'usr_' || actor, 'person_' || actor || '@acme.example',
+        case when operation <> 'INSERT' then
+            jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 60, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200))
+        end,
+        case when operation <> 'DELETE' then
+            jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 120, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200))
+        end,
+        case when operation = 'UPDATE' then '{{rpm_limit}}'::text[] end
+    from (
+        select
+            n,
+            known,
+            category,
+            case category when 'api_keys' then 'key' else category end as kind,
+            -- (Each is one organization's; those that are known are the largest one's.)
+            case when known is null then hashint8(n) & ({resources} - 1) end as resource,
+            1 + floor({actors} * power((hashint8extended(n, 2) & 16777215) / 16777216.0::float8, 3))::int as actor,
+            -- A tenth comes, a twentieth goes.
+            case
+                when category in ('organization', 'password', 'plan') then 19
+                else n / 10 %% 20
+            end as phase
+        from (
+            select
+                n,
+                case when n %% %(every)s = 5 then {long} when n = any (%(short)s) then {short} end as known,
+                case
+                    when n %% %(every)s = 5 or n = any (%(short)s) then 'api_keys'
+                    when n %% 500000 = 7 then 'organization'
+                    when n %% 50021 = 3 then 'password'
+                    when n %% 5003 = 3 then 'plan'
+                    when n %% 10 < 6 then 'api_keys'
+                    when n %% 10 < 8 then 'members'
+                    when n %% 10 = 8 then 'teams'
+                    else 'budgets'
+                end as category
+            from generate_series(%(first)s::bigint, %(last)s::bigint) as n
+            offset 0
+        ) as chosen
+        offset 0
+    ) as told
+    cross join lateral (
+        select
+            case category
+                when 'organization' then 'organization.deleted'
+                when 'password' then 'password.changed'
+                when 'plan' then 'plan.changed'
+                when 'api_keys' then
+                    case when n %% 997 = 0 then 'key.rotated' when phase < 2 then 'key.created' when phase = 2 then 'key.revoked' else 'key.updated' end
+                when 'members' then case when phase < 2 then 'member.invited' when phase = 2 then 'member.removed' else 'member.updated' end
+                when 'teams' then case when phase < 2 then 'team.created' when phase = 2 then 'team.deleted' else 'team.updated' end
+                else case when phase < 2 then 'budget.created' else 'budget.updated' end
+            end as action
+        offset 0
+    ) as acted
+    cross join lateral (
+        select case
+            when action in ('key.created', 'member.invited', 'team.created', 'budget.created') then 'INSERT'
+            when action in ('organization.deleted', 'member.removed', 'team.deleted') then 'DELETE'
+            else 'UPDATE'
+        end as operation
+        offset 0
+    ) as done
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is to be made.
+
+    :param start: when its first event happened.
+    :param step: from each event to the next one.
+    """
+
+    events: int
+    start: datetime
+    step: timedelta
+
+    def first_since(self, moment: datetime) -> int:
+        """The number, from 0, of the first event not before a moment."""
+        return max(0, -((self.start - moment) // self.step))
+
+    def parameters(self, first: int, last: int) -> dict[str, Any]:
+        """What FILL takes: the events of these numbers, both included."""
+        every = max(self.events // LONG_EVENTS, 10)
+        short = [self.events * quarter // 4 for quarter in (1, 2, 3)]
+        return {"start": self.start, "step": self.step, "every": every, "short": short, "first": first, "last": last}
+
+
+def _months(history: History, until: datetime) -> list[tuple[datetime, datetime, int, int]]:
+    """Each month that has events: its beginning and end, the numbers of its first event and of the one after its last."""
+    found, begins = [], history.start.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    while begins < until:
+        ends = (begins + timedelta(days=32)).replace(day=1)
+        found.append((begins, ends, history.first_since(begins), min(history.first_since(ends), history.events)))
+        begins = ends
+    return found
+
+
+def fill(connection: Connection, dsn: str, events: int) -> None:
+    """Make the history in a log that has no events; nothing of it is sealed."""
+    until = datetime.now(UTC) - timedelta(minutes=5)
+    step = timedelta(days=DAYS) / events
+    history = History(events, until - step * events, step)
+    months = _months(history, until)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        # The last one first: it has a partition, with its indexes, and takes longer.
+        list(pool.map(lambda month: _fill_month(dsn, history, *month), reversed(months)))
+        names = [name for (name,) in connection.execute("select partition::text from audit.partition_bounds()")]
+        list(pool.map(lambda name: _vacuum(dsn, name), names))
+    connection.execute("vacuum (analyze) audit.event")
+    connection.execute("select setval('audit.event_id_seq', %s)", [FIRST_ID + events])
+    # Sealing begins with what comes now, as where pgtrail was installed before it could seal.
+    connection.execute("update audit.seal_head set from_snapshot = pg_current_snapshot(), from_time = clock_timestamp()")
+    connection.execute("checkpoint")
+
+
+def _vacuum(dsn: str, partition: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(f"vacuum (analyze) {partition}".encode())
+
+
+def _fill_month(dsn: str, history: History, begins: datetime, ends: datetime, first: int, beyond: int) -> None:
+    name = f"event_{begins:%Y_%m}"
+    with psycopg.connect(dsn) as connection:
+        connection.execute("set local timezone = 'UTC'")
+        row = connection.execute("select to_regclass('audit.' || %s) is null", [name]).fetchone()
+        is_new = row == (True,)
+        if is_new:
+            connection.execute(
+                f"create table audit.{name} (like audit.event including defaults including constraints including generated)".encode()
+            )
+            connection.execute(f"alter table audit.{name} owner to audit_owner".encode())
+        statement = sql.SQL(FILL).format(
+            table=sql.Identifier(name),
+            first_id=sql.Literal(FIRST_ID),
+            orgs=sql.Literal(ORGS),
+            actors=sql.Literal(ACTORS),
+            resources=sql.Literal(RESOURCES),
+            long=sql.Literal(RESOURCE_LONG),
+            short=sql.Literal(RESOURCE_SHORT),
+        )
+        connection.execute(statement, history.parameters(first, beyond - 1))
+        if is_new:
+            _index(connection, name)
+            # (Attaching locks the default partition, and not in the order in which the month was made.)
+            connection.commit()
+            connection.execute("select audit.attach_partition(%s, %s, %s)", [name, begins, ends])
+
+
+def _index(connection: Connection, name: str) -> None:
+    """Make what audit.event has: attaching finds it, and needs not make it while others wait."""
+    made = connection.execute(
+        """
+        select coalesce(
+            'alter table audit.' || %(name)s || ' add ' || pg_get_constraintdef(pg_constraint.oid),
+            regexp_replace(pg_get_indexdef(indexrelid), ' INDEX .* ON ONLY audit.event ', ' INDEX ON audit.' || %(name)s || ' ')
+        )
+        from pg_index
+        left join pg_constraint on conindid = indexrelid and contype in ('p', 'u')
+        where pg_index.indrelid = 'audit.event'::regclass
+        order by indexrelid
+        """,
+        {"name": name},
+    ).fetchall()
+    for (statement,) in made:
+        connection.execute(statement)
+
+
+def _make(folder: Path, events: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o711)
+    started = time.monotonic()
+    with EmbeddedPostgres(folder / "data", best_binaries(), FILLING) as server:
+        migrate(server.dsn(), nemo=True)
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            fill(connection, server.dsn(), events)
+            row = connection.execute(
+                "select sum(pg_total_relation_size(partition))::float8 from audit.partition_bounds()"
+            ).fetchone()
+    assert row is not None
+    facts = {"events": events, "migrations": _migrations_hash(), "bytes": row[0], "seconds": time.monotonic() - started}
+    (folder / "history.json").write_text(json.dumps(facts) + "\n")
+
+
+def _migrations_hash() -> str:
+    return files_hash(sorted(project_files("migrations").glob("*.sql")))
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    """How many `events`, `bytes` they take, `seconds` that it took; empty: it is not there."""
+    file = folder / "history.json"
+    return dict(json.loads(file.read_text())) if file.exists() else {}
+
+
+@contextmanager
+def opened(events: int, folder: Path, **settings: str) -> Iterator[tuple[EmbeddedPostgres, Connection]]:
+    """A server with the history in a folder, with the functions as they are now; the history is made if it is missing.
+
+    :param folder: 1.5 GB for a million events.
+    :raises SystemExit: another history is there.
+    """
+    if not facts_of(folder):
+        _make(folder, events)
+    facts = facts_of(folder)
+    if (facts["events"], facts["migrations"]) != (events, _migrations_hash()):
+        raise SystemExit(f"{folder} has {facts['events']:,} events, perhaps of other migrations: remove it")
+    with EmbeddedPostgres(folder / "data", best_binaries(), {**READING, **settings}) as server:
+        migrate(server.dsn(), nemo=True)
+        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+            yield server, connection
+
+
+def main() -> None:
+    """Make one and say what it took."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, required=True, help="1.5 GB for a million events.")
+    options = parser.parse_args()
+    with opened(options.events, options.folder):
+        facts = facts_of(options.folder)
+    print(f"{facts['events']:,} events, {facts['bytes'] / 1e9:.1f} GB, made in {facts['seconds']:.0f} s")
+
+
+if __name__ == "__main__":
+    main()
