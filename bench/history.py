@@ -174,7 +174,9 @@ def fill(connection: Connection, dsn: str, events: int) -> None:
     connection.execute("vacuum (analyze) audit.event")
     connection.execute("select setval('audit.event_id_seq', %s)", [FIRST_ID + events])
     # Sealing begins with what comes now, as where pgtrail was installed before it could seal.
-    connection.execute("update audit.seal_head set from_snapshot = pg_current_snapshot(), from_time = clock_timestamp()")
+    connection.execute(
+        "update audit.seal_head set from_snapshot = pg_current_snapshot(), from_time = clock_timestamp()"
+    )
     connection.execute("checkpoint")
 
 

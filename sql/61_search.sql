@@ -335,26 +335,38 @@ $$;
 comment on function audit.counted(audit.filter, text, integer) is
     'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back, if need be in a row of no category.';
 
+create or replace function audit.export_where(condition text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- The view's own text, with the condition before its order: so the index of time gives the rows, and nothing is sorted.
+    select format(
+        'copy (%s) to stdout with (format csv, header)',
+        case
+            when condition is null then 'select * from audit.export'
+            else format(
+                E'%s\nwhere %s\norder by event.occurred_at, event.id',
+                regexp_replace(
+                    pg_get_viewdef('audit.export'::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''
+                ),
+                condition
+            )
+        end
+    )
+$$;
+
+comment on function audit.export_where(text) is
+    'The COPY that writes the CSV of audit.export, oldest first: where a condition on a row of audit.event, called event, holds, or (null) of all. It is text for the caller to run, as who they are.';
+
 create or replace function audit.export_statement(wanted audit.filter)
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- The view's own text, with the filter before its order: so the index of time gives the rows, and nothing is sorted.
-    select format(
-        'copy (%s) to stdout with (format csv, header)',
-        case
-            when wanted is null then 'select * from audit.export'
-            else format(
-                E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
-                regexp_replace(
-                    pg_get_viewdef('audit.export'::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''
-                ),
-                wanted
-            )
-        end
-    )
+    select audit.export_where(case when not wanted is null then format('audit.passes(event, %L::audit.filter)', wanted) end)
 $$;
 
 comment on function audit.export_statement(audit.filter) is

@@ -94,7 +94,8 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.row_before(audit.event), audit.details(jsonb, jsonb, text[]), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
+    audit.row_before(audit.event), audit.details(jsonb, jsonb, text[]), audit.told_details(jsonb, jsonb, text[]),
+    audit.field_details(text, jsonb, jsonb), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
     audit.changed_members(text, jsonb, jsonb, integer),
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
@@ -113,7 +114,7 @@ grant execute on function
     audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
-    audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
+    audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter), audit.export_where(text),
     audit.sealed_in(audit.event), audit.check_event(audit.event)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 

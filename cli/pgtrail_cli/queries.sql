@@ -19,6 +19,9 @@ where audit.matches(
 order by event.occurred_at desc, event.id desc
 limit %(limit)s
 
+-- name: export_where
+select audit.export_where(%(condition)s)
+
 -- name: since_snapshot
 select event.id, event.occurred_at
 from audit.batch(%(from_snapshot)s::pg_snapshot, %(to_snapshot)s::pg_snapshot) as event

@@ -37,13 +37,13 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
+            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
             "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "counted",
-            "export_statement", "sealed_in", "check_event",
+            "export_statement", "export_where", "sealed_in", "check_event",
         ],
         READERS,
     ),

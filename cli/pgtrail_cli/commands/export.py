@@ -17,15 +17,9 @@ from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, filter_options, resolve
 from pgtrail_cli.render import console
 
-_MATCHING = sql.SQL(
-    """
-    id in (
-        select event.id
-        from audit.event
-        where audit.matches(event, {categories}, {actions}, {orgs}, {actors}, {since}, {until}, {resource})
-    )
-    """
-)
+Piece = bytes | bytearray | memoryview
+
+_MATCHING = sql.SQL("audit.matches(event, {categories}, {actions}, {orgs}, {actors}, {since}, {until}, {resource})")
 
 
 @click.command()
@@ -50,41 +44,57 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
     if str(file) == "-":
         record(connection, where, filters)
         output = sys.stdout.buffer
-        for chunk in copy_csv(connection, where):
-            output.write(chunk)
+        for piece in _filtered_csv(connection, where):
+            output.write(piece)
         return
     with appearing(file) as output:
-        record(connection, where, filters)
-        # One snapshot for the count and the copy.
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read, read only")
-            events = write_csv(connection, where, output)
+        total = record(connection, where, filters)
+        events = write_csv(_filtered_csv(connection, where), output, total)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 
-def record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> None:
-    """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends."""
-    row = connection.execute(_select(sql.SQL("count(*)"), where)).fetchone()
+def record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> int:
+    """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends.
+
+    :param where: a condition on a row of audit.event, called event.
+    :returns: how many events that are.
+    """
+    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where
+    row = connection.execute(sql.SQL("select count(*) from audit.event as event") + condition).fetchone()
+    events: int = row[0] if row else 0
     given = json.dumps({name: value for name, value in filters.items() if value is not None}, default=str)
     try:
-        connection.execute(QUERIES["record_export"], {"filters": given, "events": row[0] if row else None})
+        connection.execute(QUERIES["record_export"], {"filters": given, "events": events})
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise PgtrailError(
             "an export is recorded, and this server is read-only", "export from the primary, or read with pgtrail log"
         ) from error
+    return events
 
 
-def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[bytes]:
-    """The CSV of audit.export with its header, in the pieces in which the server sends it."""
-    with connection.cursor().copy(
-        sql.SQL("copy ({}{}) to stdout with (format csv, header)").format(
-            _select(sql.SQL("*"), where),
-            # The view is in this order by itself, but not what is left of it after a filter.
-            sql.SQL("" if where is None else " order by timestamp, id"),
-        )
-    ) as copy:
-        for chunk in copy:
-            yield bytes(chunk)
+def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Piece]:
+    """The CSV of audit.export with its header, in the pieces in which the server sends it.
+
+    :param where: a condition on a row of the view; what it lets through is sorted. None: all.
+    """
+    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp, id")
+    return _copied(
+        connection,
+        sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition),
+    )
+
+
+def _filtered_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Piece]:
+    """The same where a condition on a row of audit.event, called event, holds: by the index of time, unsorted."""
+    condition = where and where.as_string(connection)
+    row = connection.execute(QUERIES["export_where"], {"condition": condition}).fetchone()
+    assert row is not None
+    return _copied(connection, sql.SQL(row[0]))
+
+
+def _copied(connection: Connection, statement: sql.SQL | sql.Composed) -> Iterator[Piece]:
+    with connection.cursor().copy(statement) as copy:
+        yield from copy
 
 
 def of_events(event_ids: Sequence[int]) -> sql.Composable:
@@ -96,23 +106,18 @@ def _matching(filters: dict[str, Any]) -> sql.Composable:
     return _MATCHING.format(**{name: sql.Literal(value) for name, value in filters.items()})
 
 
-def _select(what: sql.Composable, where: sql.Composable | None) -> sql.Composed:
-    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where
-    return sql.SQL("select {} from audit.export").format(what) + condition
+def write_csv(pieces: Iterator[Piece], output: IO[bytes], total: int) -> int:
+    """Write to a file, with a notice of how far it is on a terminal; how many events.
 
-
-def write_csv(connection: Connection, where: sql.Composable | None, output: IO[bytes]) -> int:
-    """Copy to a file, in the caller's transaction, with a notice of how far it is; how many events."""
-    row = connection.execute(_select(sql.SQL("count(*)"), where)).fetchone()
-    total: int = row[0] if row else 0
+    :param total: about so many.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # A notice of how far it is, on a terminal only.
+    number = 0
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("exporting", total=total)
         # The first piece is the header; the server sends one row a piece.
-        for number, chunk in enumerate(copy_csv(connection, where)):
-            output.write(chunk)
-            if number % 256 == 0:
+        for number, piece in enumerate(pieces):
+            output.write(piece)
+            if number % 1024 == 0:
                 progress.update(task, completed=number)
-        progress.update(task, completed=total)
-    return total
+    return number

@@ -59,14 +59,14 @@ class Export:
 
     def write(self) -> None:
         """The header, and all that can be seen now."""
-        record(self._connection, None, {})
+        total = record(self._connection, None, {})
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
             row = self._connection.execute(QUERIES["seen"]).fetchone()
             assert row is not None
             snapshot, older = row
             self._late = _LATE.format(sql.Literal(older), sql.Literal(snapshot))
-            self.events = write_csv(self._connection, None, self._output)
+            self.events = write_csv(copy_csv(self._connection, None), self._output, total)
 
     def finish(self) -> None:
         """What could not be seen then. Call it where nobody can record anything any more.

@@ -1,0 +1,222 @@
+"""How long the database takes for what is read of a log: every filter of the page and of `pgtrail log`, near and deep.
+
+The page's own code and the command line's send their statements, in turns, with other organizations, actors, resources
+and times in each round; measured is each statement's execution and fetching, as a role in audit_auditor and as a reader
+of one organization. What is read is in memory, as far as it fits (the first round of each is kept by itself). Targets,
+at 20 million events: a first page in less than 20 ms (p95), a resource's history in less than 5 ms.
+
+Example:
+  python bench/reads.py --events 20000000 --folder /var/tmp/pgtrail-history-20m
+"""
+
+import argparse
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+import history
+import reads_filters as asked
+import results
+from pgtrail_cli.commands import log as command
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.filters import QUERIES, resolve
+from pgtrail_web import log as page
+from pgtrail_web.database import Database, query, read_frame, rows
+from pgtrail_web.filters import Cursor, Filters, parse
+from pgtrail_web.viewer import Viewer
+from results import Figure
+
+READER = "bench_reader"
+DEPTHS = (10_000, 1_000_000)
+Taken = dict[str, list[float]]
+"""Milliseconds of each round, by what was read."""
+
+
+class Clock:
+    """What the statements have taken since it was last asked, in milliseconds."""
+
+    taken = 0.0
+
+    @classmethod
+    def read(cls) -> float:
+        taken, cls.taken = cls.taken, 0.0
+        return taken * 1000
+
+
+class TimedCursor(psycopg.Cursor[Any]):
+    """Adds to the clock."""
+
+    def execute(self, *given: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return super().execute(*given, **named)
+        finally:
+            Clock.taken += time.perf_counter() - started
+
+
+class TimedAsyncCursor(psycopg.AsyncCursor[Any]):
+    """Adds to the clock."""
+
+    async def execute(self, *given: Any, **named: Any) -> Any:
+        started = time.perf_counter()
+        try:
+            return await super().execute(*given, **named)
+        finally:
+            Clock.taken += time.perf_counter() - started
+
+
+async def _page(connection: Any, viewer: Viewer, filters: Filters) -> dict[str, float]:
+    """What the page sends for a URL: the table with what stands round it, the chart, and both."""
+    async with connection.transaction():
+        await connection.execute(query("read_only"))
+        await Database._become(connection, viewer, 0)
+        Clock.read()
+        wanted = await page.as_wanted(connection, filters)
+        await page._found(connection, filters, wanted)
+        frame = await read_frame(connection)
+        await rows(connection, "actions")
+        table = Clock.read()
+        await page._drawn(connection, filters, frame)
+        chart = Clock.read()
+    return {"table": table, "chart": chart, "page": table + chart}
+
+
+async def _deep(connection: Any, filters: Filters, depth: int) -> Filters | None:
+    """The page that begins after so many events; None: there are not so many."""
+    async with connection.transaction():
+        wanted = await page.as_wanted(connection, filters)
+        found = await connection.execute(
+            "select (extract(epoch from occurred_at) * 1000000)::bigint as microseconds, id "
+            "from audit.newest(%s::audit.filter, null, null, null, null, %s) offset %s",
+            [wanted, depth + 1, depth],
+        )
+        row = await found.fetchone()
+    return filters.but(before=Cursor(row["microseconds"], row["id"])) if row else None
+
+
+async def pages(dsn: str, org: Callable[[random.Random], str] | None, rounds: int) -> Taken:
+    """Every filter of the page, as an auditor or as readers of organizations; the first round is the cold one."""
+    choose = random.Random(1)
+    taken: Taken = {}
+    connection = await psycopg.AsyncConnection.connect(
+        dsn, autocommit=True, prepare_threshold=None, row_factory=dict_row, cursor_factory=TimedAsyncCursor
+    )
+    async with connection:
+        for _ in range(rounds + 1):
+            for name, ask in asked.PAGES.items():
+                filters = parse(ask(choose))
+                viewer = Viewer(org=org(choose) if org else None)
+                for part, value in (await _page(connection, viewer, filters)).items():
+                    taken.setdefault(f"{part}: {name}", []).append(value)
+    return taken
+
+
+async def deep_pages(dsn: str, superuser: str, rounds: int) -> Taken:
+    """Pages far down, as an auditor."""
+    taken: Taken = {}
+    options: dict[str, Any] = {"autocommit": True, "prepare_threshold": None, "row_factory": dict_row}
+    async with (
+        await psycopg.AsyncConnection.connect(superuser, **options) as finding,
+        await psycopg.AsyncConnection.connect(dsn, **options, cursor_factory=TimedAsyncCursor) as connection,
+    ):
+        for depth in DEPTHS:
+            for name, given in asked.DEEP.items():
+                # One for each round, a page apart or more.
+                places = [await _deep(finding, parse(given), depth + 977 * place) for place in range(3)]
+                for number in range(rounds + 1):
+                    if filters := places[number % 3]:
+                        found = await _page(connection, Viewer(), filters)
+                        taken.setdefault(f"after {depth:,}: {name}", []).append(found["table"])
+    return taken
+
+
+def commands(dsn: str, org: Callable[[random.Random], str] | None, rounds: int) -> Taken:
+    """Every filter of `pgtrail log`, and `pgtrail show`."""
+    choose = random.Random(3)
+    taken: Taken = {}
+    with psycopg.connect(dsn, autocommit=True, prepare_threshold=None, cursor_factory=TimedCursor) as connection:
+        for number in range(rounds + 1):
+            for name, ask in asked.COMMANDS.items():
+                if number > 5 and name in asked.SLOW_COMMANDS:
+                    continue
+                with connection.transaction():
+                    if org:
+                        connection.execute(
+                            "select set_config('pgtrail.org', %s, true), set_config('role', 'audit_org_reader', true)",
+                            [org(choose)],
+                        )
+                    Clock.read()
+                    _command(connection, ask(choose))
+                    taken.setdefault(f"log: {name}", []).append(Clock.read())
+    return taken
+
+
+def _command(connection: Any, options: dict[str, Any]) -> None:
+    if "event_id" in options:
+        connection.execute(QUERIES["event"], {"id": options["event_id"]}).fetchone()
+        connection.execute(QUERIES["diff"], {"id": options["event_id"]}).fetchall()
+        return
+    filters = resolve(connection, **asked.NO_OPTIONS | options)
+    found = connection.execute(QUERIES["newest"], {**filters, "limit": 50}).fetchall()
+    command._rows(connection, "log_rows", found)
+
+
+def p95(values: list[float]) -> float:
+    """Of the warm rounds."""
+    return statistics.quantiles(values[1:], n=20, method="inclusive")[18]
+
+
+def show(reader: str, taken: Taken, least: float) -> None:
+    """Print what takes at least so many milliseconds (p95)."""
+    print(f"{reader:<58} {'median':>9} {'p95':>9} {'cold':>9}  ms")
+    for name, values in taken.items():
+        if p95(values) >= least:
+            print(f"{name:<58} {statistics.median(values[1:]):>9.2f} {p95(values):>9.2f} {values[0]:>9.2f}", flush=True)
+
+
+def measure(server: EmbeddedPostgres, events: int, rounds: int, least: float = 0.0) -> list[Figure]:
+    """Measure, print, and give the figures."""
+    dsn, figures = server.dsn(user=READER), []
+    variant = f"{events // 1_000_000} million"
+    for reader, org in asked.READERS.items():
+        found = asyncio.run(pages(dsn, org, rounds)) | commands(dsn, org, rounds)
+        if org is None:
+            found |= asyncio.run(deep_pages(dsn, server.dsn(), rounds))
+        show(f"{reader}, {variant}", found, least)
+        for name, values in found.items():
+            figures.append(Figure(f"{reader}, {name}", variant, "ms", [round(value, 2) for value in values[1:]]))
+            figures.append(Figure(f"{reader}, {name} (first look)", variant, "ms", [round(values[0], 2)]))
+    return figures
+
+
+def become_ready(connection: history.Connection) -> None:
+    """Make the role that reads."""
+    if connection.execute("select to_regrole(%s)", [READER]).fetchone() == (None,):
+        connection.execute(f"create role {READER} login in role audit_auditor".encode())
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, action="append", help="Can be repeated, with a folder for each.")
+    parser.add_argument("--folder", type=Path, action="append", required=True)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--least", type=float, default=0.0, help="Print only what takes so many milliseconds (p95).")
+    options = parser.parse_args()
+    figures: list[Figure] = []
+    for events, folder in zip(options.events or [1_000_000], options.folder, strict=True):
+        with history.opened(events, folder) as (server, connection):
+            become_ready(connection)
+            figures += measure(server, events, options.rounds, options.least)
+    results.save("reads", figures, rounds=options.rounds, warm=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The CSV's cells, byte for byte: quick forms say what the plain ones would, whatever the value."""
+
+import random
+
+import pytest
+from psycopg.types.json import Jsonb
+
+SIGNS = [
+    "",
+    "=",
+    "+",
+    "-",
+    "@",
+    "\t",
+    "\r",
+    "\n",
+    " ",
+    "'",
+    '"',
+    "0",
+    "9",
+    "<",
+    "?",
+    "A",
+    "a",
+    "é",
+    "\u00ad",
+    "＝",
+    "𝒳",
+    ",",
+    "\\",
+    "\x01",
+]
+
+PLAIN_DETAILS = """
+    (
+        select jsonb_object_agg(name, jsonb_build_object('before', before -> name, 'after', after -> name))
+        from (
+            select unnest(changed)
+            union all
+            select key from jsonb_each(coalesce(before, after)) where changed is null and value <> 'null'
+        ) as told (name)
+    )
+"""
+
+
+@pytest.mark.any_server
+def test_a_cell_is_marked_where_its_first_sign_would_begin_a_formula(db):
+    choose = random.Random(4711)
+    cells = [None, *SIGNS, *("".join(choose.choices(SIGNS, k=choose.randint(1, 5))) for _ in range(5000))]
+    found = db.connect().execute(
+        "select cell, audit.spreadsheet_safe(cell), case when cell ~ '^[=+@\\t\\r-]' then '''' || cell else cell end "
+        "from unnest(%s::text[]) as cell",
+        [cells],
+    )
+    assert [cell for cell, quick, plain in found if quick != plain] == []
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("zone", ["UTC", "America/St_Johns", "Asia/Kathmandu"])
+def test_a_time_is_of_utc_to_the_microsecond(db, zone):
+    connection = db.connect()
+    connection.execute("select set_config('timezone', %s, false)", [zone])
+    different = connection.execute(
+        """
+        select moment
+        from (
+            select timestamptz '1900-01-01 00:00:00.000001+00' + random() * interval '300 years' from generate_series(1, 20000)
+            union all
+            values (timestamptz '2026-03-29 01:00:00+00'), ('2024-02-29 23:59:59.999999+00'), ('2026-01-01 00:00:00+14'), ('infinity'), (null),
+                ('0044-03-15 12:00:00+00 BC'), ('12026-01-01 00:00:00+00')
+        ) as moments (moment)
+        where audit.rfc3339(moment) is distinct from to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        """
+    ).fetchall()
+    assert different == []
+
+
+def value(choose, depth=0):
+    kinds = [None, True, 0, -1.5, 1e20, "", "x", '"', "\\u0041", "é𝒳\n", "null"]
+    if depth < 2 and choose.random() < 0.3:
+        return {name: value(choose, depth + 1) for name in choose.sample(SIGNS, 2)}
+    return [value(choose, 2)] if choose.random() < 0.1 else choose.choice(kinds)
+
+
+@pytest.mark.any_server
+def test_details_are_those_of_the_fields_that_changed_or_were_there(db):
+    choose = random.Random(42)
+    names = ["rpm_limit", "name", "", "a b", 'q"', "é", "x" * 70, "after", "before"]
+    connection = db.connect()
+    connection.execute("create temporary table sides (before jsonb, after jsonb, changed text[])")
+    with connection.cursor() as cursor:
+        rows = []
+        for _ in range(3000):
+            sides = [
+                Jsonb({name: value(choose) for name in choose.sample(names, choose.randint(0, 6))}) for _ in range(2)
+            ]
+            kind = choose.choice(["one", "many", "came", "went", "both", "neither"])
+            before = None if kind in ("came", "neither") else sides[0]
+            after = None if kind in ("went", "neither") else sides[1]
+            changed = {"one": choose.sample(names, 1), "many": choose.sample(names, choose.choice([0, 2, 5]))}.get(kind)
+            rows.append((before, after, changed))
+        cursor.executemany("insert into sides values (%s, %s, %s)", rows)
+    different = connection.execute(
+        f"""
+        select before, after, changed
+        from sides
+        where audit.details(before, after, changed)::text is distinct from {PLAIN_DETAILS}::text
+            or (select told from audit.told_details(before, after, changed) as told)::text is distinct from {PLAIN_DETAILS}::text
+            or case when cardinality(changed) = 1 then audit.field_details(changed[1], before, after)::text is distinct from {PLAIN_DETAILS}::text end
+        """
+    ).fetchall()
+    assert different == []
