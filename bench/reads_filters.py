@@ -131,5 +131,5 @@ COMMANDS: dict[str, Callable[[Random], dict[str, Any]]] = {
     "show ID": lambda choose: {"event_id": choose.randint(1001, 900_000)},
 }
 """Options of `pgtrail log`, and the event of `pgtrail show`."""
-SLOW_COMMANDS = frozenset[str]()
+SLOW_COMMANDS = frozenset(("one actor", "actors by pattern", "one resource", "history of 3 events"))
 """Those that read the whole log where little passes: a few rounds tell."""

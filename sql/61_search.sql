@@ -109,9 +109,13 @@ comment on function audit.narrowed(audit.filter) is 'The filter with the organiz
 
 create or replace function audit.kinds()
 returns table (category text, action text)
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
+begin
+    -- (Of this a session keeps the plan, which takes longer than the search, with a partition for each month.)
+    return query
     -- From each pair to the next one in the index, however many events lie between them.
     with recursive kind as (
         (
@@ -132,7 +136,8 @@ as $$
         ) as following
     )
     select kind.category, kind.action
-    from kind
+    from kind;
+end
 $$;
 
 comment on function audit.kinds() is
@@ -290,6 +295,57 @@ $$;
 comment on function audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
     'The newest events that pass, newest first: before an event, and not beyond a horizon, where these are given. By the index that suits the filter.';
 
+create or replace function audit.newest_events(
+    wanted audit.filter, before_time timestamptz, before_id bigint, look_at integer, most integer
+)
+returns setof audit.event
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    horizon record;
+    ids bigint[];
+    first_time timestamptz;
+    last_time timestamptz;
+begin
+    horizon := audit.horizon(
+        wanted, before_time, before_id, case when not audit.has_index_of_its_own(wanted) then look_at end
+    );
+    select array_agg(newest.id), min(newest.occurred_at), max(newest.occurred_at)
+    into ids, first_time, last_time
+    from audit.newest(wanted, before_time, before_id, horizon.occurred_at, horizon.id, most) as newest;
+    -- With the times at hand, only the partitions of those months are planned for.
+    return query
+    select event.*
+    from audit.event
+    where event.id = any (ids)
+        and event.occurred_at >= first_time
+        and event.occurred_at <= last_time
+    order by event.occurred_at desc, event.id desc;
+end
+$$;
+
+comment on function audit.newest_events(audit.filter, timestamptz, bigint, integer, integer) is
+    'The newest events that pass, newest first, before an event where one is given; without an index that leads to them, of the next so many (look_at) alone: how far that is audit.horizon() says.';
+
+create or replace function audit.is_of_time_alone(wanted audit.filter)
+returns boolean
+language sql
+immutable
+as $$
+    select audit.has_index_of_its_own(wanted)
+        and wanted.categories is null
+        and wanted.actions is null
+        and wanted.resource_id is null
+        and wanted.actor_id is null
+        and (wanted.orgs is null or pg_catalog.cardinality(wanted.orgs) = 1)
+$$;
+
+comment on function audit.is_of_time_alone(audit.filter) is
+    'Whether nothing but time and one organization narrows it: then an index has all that passes in a row.';
+
 create or replace function audit.counted(wanted audit.filter, unit text, most integer)
 returns table (begins date, category text, events bigint, counted_from timestamptz)
 language plpgsql
@@ -298,7 +354,8 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    horizon record := audit.horizon(wanted, null, null, most);
+    -- (Where all that is looked at passes, the limit alone says how far.)
+    horizon record := audit.horizon(wanted, null, null, case when not audit.is_of_time_alone(wanted) then most end);
 begin
     return query
     with considered as (

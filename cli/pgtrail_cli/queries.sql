@@ -10,6 +10,19 @@ select audit.check_category(%(category)s)
 select audit.check_patterns(%(patterns)s::text[])
 
 -- name: newest
+-- By the index that suits the filter, as the page finds them; but to the end of the log.
+select newest.id, newest.occurred_at
+from audit.newest(
+    audit.narrowed(
+        row(
+            %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
+            %(until)s::timestamptz, null, null, null, null, null, null
+        )::audit.filter
+    ),
+    null, null, null, null, %(limit)s
+) as newest
+
+-- name: newest_of_resource
 select event.id, event.occurred_at
 from audit.event
 where audit.matches(

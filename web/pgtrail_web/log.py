@@ -4,6 +4,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import DictRow
@@ -27,6 +28,8 @@ COUNT = 20_000
 """Events that are counted for the chart, at most."""
 COUNT_OF_ONE = 1_000
 """The same of one resource or actor, whose events lie far apart."""
+REMEMBER_SECONDS = 60.0
+"""So long the actions are remembered that can be asked for."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -45,11 +48,23 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             filters=filters,
             ranges=RANGES,
             sizes=SIZES,
-            actions=[kind["action"] for kind in await rows(connection, "actions")],
+            actions=await _actions(page, connection, viewer),
             drawn=await _drawn(connection, filters, frame),
             heading=_heading(filters, found["events"]),
             **found,
         )
+
+
+async def _actions(page: "Page", connection: Connection, viewer: Viewer) -> list[str]:
+    """What can be asked for, as it was within the last minute: to look for it costs as much as a page of events."""
+    if viewer.org is not None:
+        # (What others do is none of an organization's business.)
+        return []
+    until, actions = page.actions
+    if until < monotonic():
+        actions = [kind["action"] for kind in await rows(connection, "actions")]
+        page.actions = monotonic() + REMEMBER_SECONDS, actions
+    return actions
 
 
 def _most_counted(filters: Filters) -> int:

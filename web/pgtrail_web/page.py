@@ -1,5 +1,6 @@
 """The app: routes, and what is the same for each of them: who looks, errors as pages, headers."""
 
+import math
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -35,7 +36,10 @@ Tester = Callable[[str], Awaitable[str]]
 
 @dataclass
 class Page:
-    """What the handlers share."""
+    """What the handlers share.
+
+    :param actions: those that can be asked for, and until when that is held to be so (as time.monotonic() has it).
+    """
 
     database: Database
     access: Access
@@ -43,6 +47,7 @@ class Page:
     token: Token | None = None
     tester: Tester | None = None
     exports: export.Running = field(default_factory=export.Running)
+    actions: tuple[float, list[str]] = (-math.inf, [])
     templates: Environment = field(default_factory=lambda: _templates())
 
     def __post_init__(self) -> None:

@@ -55,7 +55,7 @@ def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv:
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
         snapshot = _snapshot(connection)
-        found = connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall()
+        found = newest(connection, filters, limit)
     if not follow:
         show(connection, found)
         if not found:
@@ -68,7 +68,13 @@ def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv:
 
 def print_log(connection: Connection, filters: Filters, limit: int) -> None:
     """The newest events as a table."""
-    _print_table(connection, connection.execute(QUERIES["newest"], {**filters, "limit": limit}).fetchall())
+    _print_table(connection, newest(connection, filters, limit))
+
+
+def newest(connection: Connection, filters: Filters, limit: int) -> Found:
+    """The newest events that pass, newest first."""
+    query = "newest" if filters["resource"] is None else "newest_of_resource"
+    return connection.execute(QUERIES[query], {**filters, "limit": limit}).fetchall()
 
 
 def _follow(connection: Connection, filters: Filters, snapshot: str, show: Printer) -> None:
