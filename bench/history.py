@@ -10,6 +10,7 @@ Example:
 
 import argparse
 import json
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,8 @@ RESOURCE_LONG, RESOURCE_SHORT = "res_long", "res_short"
 LONG_EVENTS = 100_000
 FIRST_ID = 1000
 """Above those of what pgtrail has recorded of its own."""
+FIRST_XID = 30 << 20
+"""Of the transactions of the server itself; below it each event has one of its own. (A file of pg_xact begins here.)"""
 FILLING = {
     "fsync": "off",
     "full_page_writes": "off",
@@ -51,80 +54,8 @@ FILLING = {
 }
 READING = {"fsync": "off", "max_wal_size": "8GB", "shared_buffers": "2GB", "autovacuum": "off"}
 
-FILL = """
-    insert into audit.{table} (
-        id, occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
-        actor_type, actor_id, actor_label, before, after, changed
-    )
-    select
-        {first_id} + n,
-        %(start)s + n * %(step)s,
-        'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
-        category, action, operation, 'nemo.' || kind, kind, coalesce(known, 'res_' || resource), 'name ' || coalesce(known, resource::text),
-        'user', 'usr_' || actor, 'person_' || actor || '@acme.example',
-        case when operation <> 'INSERT' then
-            jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 60, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200))
-        end,
-        case when operation <> 'DELETE' then
-            jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 120, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200))
-        end,
-        case when operation = 'UPDATE' then '{{rpm_limit}}'::text[] end
-    from (
-        select
-            n,
-            known,
-            category,
-            case category when 'api_keys' then 'key' else category end as kind,
-            -- (Each is one organization's; those that are known are the largest one's.)
-            case when known is null then hashint8(n) & ({resources} - 1) end as resource,
-            1 + floor({actors} * power((hashint8extended(n, 2) & 16777215) / 16777216.0::float8, 3))::int as actor,
-            -- A tenth comes, a twentieth goes.
-            case
-                when category in ('organization', 'password', 'plan') then 19
-                else n / 10 %% 20
-            end as phase
-        from (
-            select
-                n,
-                case when n %% %(every)s = 5 then {long} when n = any (%(short)s) then {short} end as known,
-                case
-                    when n %% %(every)s = 5 or n = any (%(short)s) then 'api_keys'
-                    when n %% 500000 = 7 then 'organization'
-                    when n %% 50021 = 3 then 'password'
-                    when n %% 5003 = 3 then 'plan'
-                    when n %% 10 < 6 then 'api_keys'
-                    when n %% 10 < 8 then 'members'
-                    when n %% 10 = 8 then 'teams'
-                    else 'budgets'
-                end as category
-            from generate_series(%(first)s::bigint, %(last)s::bigint) as n
-            offset 0
-        ) as chosen
-        offset 0
-    ) as told
-    cross join lateral (
-        select
-            case category
-                when 'organization' then 'organization.deleted'
-                when 'password' then 'password.changed'
-                when 'plan' then 'plan.changed'
-                when 'api_keys' then
-                    case when n %% 997 = 0 then 'key.rotated' when phase < 2 then 'key.created' when phase = 2 then 'key.revoked' else 'key.updated' end
-                when 'members' then case when phase < 2 then 'member.invited' when phase = 2 then 'member.removed' else 'member.updated' end
-                when 'teams' then case when phase < 2 then 'team.created' when phase = 2 then 'team.deleted' else 'team.updated' end
-                else case when phase < 2 then 'budget.created' else 'budget.updated' end
-            end as action
-        offset 0
-    ) as acted
-    cross join lateral (
-        select case
-            when action in ('key.created', 'member.invited', 'team.created', 'budget.created') then 'INSERT'
-            when action in ('organization.deleted', 'member.removed', 'team.deleted') then 'DELETE'
-            else 'UPDATE'
-        end as operation
-        offset 0
-    ) as done
-"""
+FILL = Path(__file__).with_suffix(".sql")
+"""The statement that makes the events of some numbers, in psycopg.sql's format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +127,7 @@ def _fill_month(dsn: str, history: History, begins: datetime, ends: datetime, fi
                 f"create table audit.{name} (like audit.event including defaults including constraints including generated)".encode()
             )
             connection.execute(f"alter table audit.{name} owner to audit_owner".encode())
-        statement = sql.SQL(FILL).format(
+        statement = sql.SQL(FILL.read_text()).format(
             table=sql.Identifier(name),
             first_id=sql.Literal(FIRST_ID),
             orgs=sql.Literal(ORGS),
@@ -232,10 +163,24 @@ def _index(connection: Connection, name: str) -> None:
         connection.execute(statement)
 
 
+def _advance(server: EmbeddedPostgres) -> None:
+    """Make a database whose next transaction is as far as if each event had had one."""
+    with server:
+        pass
+    subprocess.run(
+        [server._bin_dir / "pg_resetwal", "-x", str(FIRST_XID), "-D", server.data_dir],
+        check=True,
+        cwd="/",
+        stdout=subprocess.DEVNULL,
+        **server._user.process_arguments(),
+    )
+
+
 def _make(folder: Path, events: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o711)
     started = time.monotonic()
+    _advance(EmbeddedPostgres(folder / "data", best_binaries()))
     with EmbeddedPostgres(folder / "data", best_binaries(), FILLING) as server:
         migrate(server.dsn(), nemo=True)
         with psycopg.connect(server.dsn(), autocommit=True) as connection:

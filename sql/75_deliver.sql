@@ -236,6 +236,8 @@ returns audit.cursor
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+-- A plan that is kept knows no snapshot: it would read the whole index of transactions, from the sixth look on.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     gives_up_at timestamptz := clock_timestamp() + interval '5 seconds';
@@ -369,6 +371,8 @@ returns setof audit.event
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+-- (As in audit.begin_batch().)
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     replay audit.replay;
