@@ -143,7 +143,7 @@ def sealing(connection: history.Connection) -> float:
 def seal_all(connection: history.Connection) -> int:
     """How many events were sealed."""
     events = 0
-    while row := connection.execute("select events from audit.seal(10000) where number is not null").fetchone():
+    while row := connection.execute("select events from audit.seal() where number is not null").fetchone():
         events += row[0]
     return events
 

@@ -256,6 +256,8 @@ stable
 set search_path = pg_catalog, pg_temp
 -- A seal's events are held until they are hashed.
 set work_mem = '64MB'
+-- A plan that is kept knows no snapshot, and would read all of an index.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
@@ -408,6 +410,8 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+-- A plan that is kept knows no snapshot, and would read all of an index.
+set plan_cache_mode = force_custom_plan
 as $$
     select count(*)
     from (
@@ -511,6 +515,8 @@ set search_path = pg_catalog, pg_temp
 -- In the order of the primary key, and no further than it takes.
 set enable_sort = off
 set enable_bitmapscan = off
+-- A plan that is kept knows no snapshot, and would read all of an index.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     high_id bigint := audit.next_epoch(seal);
