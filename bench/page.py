@@ -15,20 +15,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-import psycopg
-from psycopg import sql
 
-from pgtrail_cli.binaries import best_binaries
+import history
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 
-MONTHS = 24
-PART = 200_000
 FILTERS = {
     "nothing": "",
     "all time": "?range=all",
@@ -49,68 +43,6 @@ FILTERS = {
     "a text that is nowhere": "?q=needle&range=all",
     "a month": "?from=2026-03-01&to=2026-03-31",
 }
-
-
-def fill(connection: psycopg.Connection, dsn: str, events: int) -> None:
-    """Make the history: what the triggers would have written, in the order of time."""
-    connection.execute(
-        """
-        do $$
-        declare
-            month timestamptz;
-            name text;
-        begin
-            set local timezone = 'UTC';
-            for month in select generate_series(date_trunc('month', now()) - interval '24 months', date_trunc('month', now()) - interval '1 month', '1 month')
-            loop
-                name := 'event_' || to_char(month, 'YYYY_MM');
-                execute format('create table audit.%I (like audit.event including defaults including constraints including generated)', name);
-                execute format('alter table audit.%I owner to audit_owner', name);
-                perform audit.attach_partition(name, month, month + interval '1 month');
-            end loop;
-        end $$
-        """
-    )
-    with ThreadPoolExecutor(max_workers=2) as pool:
-        list(pool.map(lambda first: fill_part(dsn, first, events), range(0, events, PART)))
-    connection.execute("vacuum (analyze) audit.event")
-
-
-def fill_part(dsn: str, first: int, events: int) -> None:
-    """Make some of it."""
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(
-            """
-            insert into audit.event (
-                occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
-                actor_type, actor_id, actor_label, before, after, changed
-            )
-            select
-                now() - interval '24 months' + (interval '24 months' - interval '1 minute') * (n::float8 / %(events)s),
-                'org_' || 1 + floor(500 * power(random(), 4))::int,
-                kind.category, kind.action, 'UPDATE', 'nemo.' || kind.resource, kind.resource,
-                'res_' || (hashint8(n) & 262143), 'name ' || (hashint8(n) & 262143),
-                'user', 'usr_' || 1 + floor(20000 * power(random(), 3))::int, 'person@acme.example',
-                jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 60, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200)),
-                jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 120, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200)),
-                '{rpm_limit}'
-            from generate_series(%(first)s::bigint, %(last)s::bigint) as n
-            cross join lateral (
-                select case
-                    when n %% 500000 = 7 then 'organization' when n %% 50021 = 3 then 'password' when n %% 5003 = 3 then 'plan'
-                    when n %% 10 < 6 then 'api_keys' when n %% 10 < 8 then 'members' when n %% 10 = 8 then 'teams' else 'budgets'
-                end as category
-            ) as chosen
-            cross join lateral (
-                select chosen.category, case chosen.category
-                    when 'organization' then 'organization.deleted' when 'password' then 'password.changed' when 'plan' then 'plan.changed'
-                    when 'api_keys' then case when n %% 997 = 0 then 'key.rotated' else 'key.updated' end
-                    when 'members' then 'member.updated' when 'teams' then 'team.updated' else 'budget.updated'
-                end as action, case chosen.category when 'api_keys' then 'key' else chosen.category end as resource
-            ) as kind
-            """,
-            {"events": events, "first": first, "last": min(first + PART, events) - 1},
-        )
 
 
 @contextmanager
@@ -185,27 +117,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--folder", type=Path, help="Where the database is made: 1.3 GB for a million events.")
+    parser.add_argument("--history", type=Path, help="One of bench/history.py, of as many events, that is kept.")
     options = parser.parse_args()
-    settings = {"fsync": "off", "max_wal_size": "8GB", "shared_buffers": "1GB", "autovacuum": "off"}
-    with tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=options.folder) as folder:
-        Path(folder).chmod(0o711)
-        with EmbeddedPostgres(Path(folder) / "data", best_binaries(), settings) as server:
-            migrate(server.dsn(), nemo=True)
-            with psycopg.connect(server.dsn(), autocommit=True) as connection:
-                started = time.monotonic()
-                fill(connection, server.dsn(), options.events)
-                (size,) = connection.execute(
-                    "select sum(pg_total_relation_size(partition))::float8 from audit.partition_bounds()"
-                ).fetchone() or (0,)
-                print(
-                    f"{options.events:,} events, {size / 1e9:.1f} GB, made in {time.monotonic() - started:.0f} s",
-                    flush=True,
-                )
-                # As an auditor, as the page should be run.
-                connection.execute(sql.SQL("create role page login in role audit_auditor"))
-            with page(server.dsn(user="page")) as (client, pid):
-                first_pages(client, options.rounds)
-                export(client, pid, server)
+    with (
+        tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=options.folder) as made,
+        history.opened(options.events, options.history or Path(made)) as (server, connection),
+    ):
+        # As an auditor, as the page should be run.
+        if connection.execute("select to_regrole('page')").fetchone() == (None,):
+            connection.execute("create role page login in role audit_auditor")
+        with page(server.dsn(user="page")) as (client, pid):
+            first_pages(client, options.rounds)
+            export(client, pid, server)
 
 
 if __name__ == "__main__":
