@@ -124,7 +124,7 @@ def _fill_month(dsn: str, history: History, begins: datetime, ends: datetime, fi
         is_new = row == (True,)
         if is_new:
             connection.execute(
-                f"create table audit.{name} (like audit.event including defaults including constraints including generated)".encode()
+                f"create table audit.{name} (like audit.event including defaults including constraints)".encode()
             )
             connection.execute(f"alter table audit.{name} owner to audit_owner".encode())
         statement = sql.SQL(FILL.read_text()).format(

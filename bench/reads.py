@@ -35,7 +35,7 @@ from reads_clock import Clock, TimedAsyncCursor, TimedCursor, Took
 from results import Figure
 
 READER = "bench_reader"
-PATIENCE = "5s"
+PATIENCE = "2s"
 DEPTHS = (10_000, 1_000_000)
 
 
@@ -163,11 +163,12 @@ def show(reader: str, taken: Taken, least: float) -> None:
             )
 
 
-def measure(server: EmbeddedPostgres, events: int, rounds: int, least: float = 0.0) -> list[Figure]:
+def measure(server: EmbeddedPostgres, events: int, rounds: int, readers: list[str], least: float = 0.0) -> list[Figure]:
     """Measure, print, and give the figures."""
     dsn, figures = server.dsn(user=READER), []
     variant = f"{events // 1_000_000} million"
-    for reader, org in asked.READERS.items():
+    for reader in readers:
+        org = asked.READERS[reader]
         found = asyncio.run(pages(dsn, org, rounds)) | commands(dsn, org, rounds)
         if org is None:
             found |= asyncio.run(deep_pages(dsn, server.dsn(), rounds))
@@ -194,12 +195,13 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, action="append", required=True)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--least", type=float, default=0.0, help="Print only what takes so many milliseconds (p95).")
+    parser.add_argument("--readers", nargs="+", choices=asked.READERS, default=[*asked.READERS])
     options = parser.parse_args()
     figures: list[Figure] = []
     for events, folder in zip(options.events or [1_000_000], options.folder, strict=True):
         with history.opened(events, folder) as (server, connection):
             become_ready(connection)
-            figures += measure(server, events, options.rounds, options.least)
+            figures += measure(server, events, options.rounds, options.readers, options.least)
     results.save("reads", figures, rounds=options.rounds, warm=True)
 
 

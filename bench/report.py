@@ -130,6 +130,44 @@ def table(
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def percentiles(name: str, works: Sequence[str], strip: str = "") -> str:
+    """A Markdown table of what was asked for again and again: in each cell the median and the 95th percentile.
+
+    :param strip: what the works' names begin with and the table does not show.
+    """
+    figures = grid(name, works)
+    lines = [["ms: median, p95", *figures.variants], ["---", *("---:" for _ in figures.variants)]]
+    for work in figures.works:
+        cells = []
+        for variant in figures.variants:
+            values = figures.values.get((work, variant), [])
+            cells.append(f"{statistics.median(values):.1f}, {p95(values):.1f}" if values else "")
+        lines.append([work.removeprefix(strip), *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile."""
+    return statistics.quantiles(values, n=20, method="inclusive")[18] if len(values) > 1 else values[0]
+
+
+def origin(name: str) -> str:
+    """A line that says what and whose the figures are."""
+    facts, _ = results.load(name)
+    machine = facts.pop("machine")
+    taken = facts.pop("taken_at")
+    of_run = ", ".join(
+        f"{key.replace('_', ' ')} {', '.join(f'{k} {v}' for k, v in value.items()) if isinstance(value, dict) else value}"
+        for key, value in facts.items()
+        # (What follows from the program is not said again.)
+        if key not in ("settings", "rows", "bulk_rows", "load", "warm")
+    )
+    return (
+        f"*{machine['processor']}, {machine['processors']} processors, {machine['memory_gb']} GB, {machine['system']}, "
+        f"Python {machine['python']}, {taken[:10]}; {of_run}.*"
+    )
+
+
 def number(value: float) -> str:
     """With three digits that mean something, and no more than need be."""
     size = abs(value)

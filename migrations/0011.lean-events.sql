@@ -18,7 +18,7 @@ comment on column audit.event.resource_hash is
 comment on column audit.event.actor_hash is
     'hashtextextended(actor_id, 0): what the index of its activity begins with.';
 comment on column audit.event.before is
-    'Of an UPDATE the fields that moved, as they were (the others were as in after: see audit.row_before()); of a DELETE or TRUNCATE the whole row. Audited columns only, secrets redacted.';
+    'Of an UPDATE the fields that moved, as they were, without those that were null (what did not move was as in after: see audit.row_before()); of a DELETE or TRUNCATE the whole row. Audited columns only, secrets redacted.';
 comment on column audit.event.changed is
     'The columns that an UPDATE moved, redacted ones included; null for other operations.';
 

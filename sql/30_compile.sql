@@ -248,12 +248,6 @@ begin
             'audit.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.')
         );
     end loop;
-    if secret_paths = '{**.?}' then
-        -- Most values have nothing of the kind, and that is soon said.
-        redaction := pg_catalog.format(
-            'case when audit.may_name_secret(%1$s::text) then %2$s else to_jsonb(%1$s) end', column_value, redaction
-        );
-    end if;
     return redaction;
 end
 $$;
@@ -326,19 +320,16 @@ language sql
 stable
 as $$
     -- Where values that `=` calls equal have one image. Elsewhere 1.0 and 1.00, or 0 and -0, would be the same.
-    select (
-            type.typtype = 'e'
-            or attribute.atttypid in (
-                'boolean'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'oid'::regtype,
-                'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'bytea'::regtype,
-                'text'::regtype, 'varchar'::regtype
-            )
+    -- (Not of an enum: where somebody gave it an implicit cast, `=` is one of several.)
+    select attribute.atttypid in (
+            'boolean'::regtype, 'smallint'::regtype, 'integer'::regtype, 'bigint'::regtype, 'oid'::regtype,
+            'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'bytea'::regtype,
+            'text'::regtype, 'varchar'::regtype
         )
         and coalesce(
             (select collisdeterministic from pg_catalog.pg_collation where oid = attribute.attcollation), true
         )
     from pg_catalog.pg_attribute as attribute
-    join pg_catalog.pg_type as type on type.oid = attribute.atttypid
     where attribute.attrelid = relation and attribute.attname = column_name
 $$;
 
@@ -392,25 +383,41 @@ returns text
 language sql
 stable
 as $$
-    -- In groups: hundreds of operators one within the other are deeper than the parser's stack.
+    -- A function costs the more to begin with, the more calls it has: each is checked for the right to make it. So one
+    -- JSON_OBJECT, where there is one, rather than an object for each column, concatenated.
     with part as (
         select
-            pg_catalog.string_agg(
-                pg_catalog.format(
-                    E'\n            case when moved.%1$I then jsonb_build_object(%1$L, %2$s) else ''{}'' end', name, field
-                ),
-                ' ||' order by number
-            ) as fields,
+            case
+                when json_object.is_there then pg_catalog.format(
+                    E'json_object(%s\n            absent on null returning jsonb\n        )',
+                    pg_catalog.string_agg(
+                        pg_catalog.format(E'\n            %L value case when moved.%I then %s end', name, name, field),
+                        ',' order by number
+                    )
+                )
+                else pg_catalog.format(
+                    E'(%s\n        )',
+                    pg_catalog.string_agg(
+                        pg_catalog.format(
+                            E'\n            case when moved.%1$I and num_nulls(old.%1$I) = 0 then jsonb_build_object(%1$L, %2$s) else ''{}'' end',
+                            name, field
+                        ),
+                        ' ||' order by number
+                    )
+                )
+            end as fields,
             number / 100 as part_number
         from audit.compiled_fields(tracked, 'old')
-        group by number / 100
+        cross join (select pg_catalog.current_setting('server_version_num')::integer >= 160000 as is_there) as json_object
+        -- In groups: hundreds of operators one within the other are deeper than the parser's stack.
+        group by number / 100, json_object.is_there
     )
-    select pg_catalog.string_agg(pg_catalog.format(E'(%s\n        )', fields), ' || ' order by part_number)
+    select pg_catalog.string_agg(fields, ' || ' order by part_number)
     from part
 $$;
 
 comment on function audit.compiled_before(audit.tracked_table) is
-    'SQL for the jsonb of the fields that an update moved, as they were.';
+    'SQL for the jsonb of the fields that an update moved, as they were, without those that were null.';
 
 create or replace function audit.compiled_resource_id(tracked audit.tracked_table, row_name text)
 returns text
@@ -715,9 +722,28 @@ returns text
 language sql
 stable
 as $$
-    -- (A key that was dropped since pairs nothing; then the order of the update does.)
-    select coalesce(pg_catalog.string_agg(pg_catalog.format('new.%1$I = old.%1$I', name), ' and '), 'false')
-    from pg_catalog.unnest(audit.identity_columns(tracked.relation)) as name
+    -- A key that was dropped since pairs nothing, and where a foreign key acts one statement may update a row twice, so that
+    -- its key is there twice: then the order of the update pairs.
+    -- Only what Postgres is born with has its `=` in pg_catalog, where nobody else's is found; others are compared as text.
+    select case
+        when exists (
+            select
+            from pg_catalog.pg_constraint
+            where conrelid = tracked.relation and (confupdtype in ('c', 'n', 'd') or confdeltype in ('n', 'd'))
+        ) then 'false'
+        else coalesce(
+            pg_catalog.string_agg(
+                case
+                    when attribute.atttypid < 16384 then pg_catalog.format('new.%1$I = old.%1$I', name)
+                    else pg_catalog.format('format(''%%s'', new.%1$I) = format(''%%s'', old.%1$I)', name)
+                end,
+                ' and ' order by position
+            ),
+            'false'
+        )
+    end
+    from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
+    join pg_catalog.pg_attribute as attribute on attribute.attrelid = tracked.relation and attribute.attname = part.name
 $$;
 
 comment on function audit.compiled_pairing(audit.tracked_table) is 'SQL for what says that `old` and `new` are one resource.';
@@ -751,7 +777,8 @@ language sql
 stable
 as $$
     -- A row belongs to the resource that its key says, so old and new are paired by it. Of a key that is only on one side,
-    -- since the update moved it, the other half is at the same place among those: in the order of the update.
+    -- since the update moved it, the other half is at the same place among those: in the order of the update. (Numbered before
+    -- anything is joined, which has an order of its own.)
     select pg_catalog.format(
         E'%1$s\n    recorded_rows := recorded_rows or found;\n'
         '    if exists (select from old_rows as old where not exists (select from new_rows as new where %2$s)) then\n    %3$s\n'
@@ -763,17 +790,15 @@ as $$
             'UPDATE',
             pg_catalog.format(
                 $source$(
-        select old as image, row_number() over () as place
-        from old_rows as old
+        select old.*, row_number() over (order by old."pgtrail number") as "pgtrail place"
+        from (select old.*, row_number() over () as "pgtrail number" from old_rows as old) as old
         where not exists (select from new_rows as new where %1$s)
-    ) as was
+    ) as old
     join (
-        select new as image, row_number() over () as place
-        from new_rows as new
+        select new.*, row_number() over (order by new."pgtrail number") as "pgtrail place"
+        from (select new.*, row_number() over () as "pgtrail number" from new_rows as new) as new
         where not exists (select from old_rows as old where %1$s)
-    ) as becomes using (place)
-    cross join lateral (select (was.image).*) as old
-    cross join lateral (select (becomes.image).*) as new$source$,
+    ) as new on new."pgtrail place" = old."pgtrail place"$source$,
                 pairing
             ),
             with_rules,

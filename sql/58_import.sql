@@ -139,19 +139,6 @@ $$;
 
 comment on function audit.differing(jsonb, jsonb) is 'The members in which two objects differ.';
 
-create or replace function audit.picked(members jsonb, names text[])
-returns jsonb
-language sql
-immutable
-parallel safe
-as $$
-    select coalesce(pg_catalog.jsonb_object_agg(name, members -> name), '{}')
-    from pg_catalog.unnest(names) as name
-    where members ? name
-$$;
-
-comment on function audit.picked(jsonb, text[]) is 'Those members of an object that are named.';
-
 create or replace function audit.compiled_import(
     tracked audit.tracked_table, tool text, row_operation text, with_rules boolean default true
 )
@@ -479,7 +466,7 @@ group by table_name
     select
         occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
         hashtextextended(resource_id, 0), resource_label, actor_type, actor_id, hashtextextended(actor_id, 0), actor_ip,
-        user_agent, case when changed is null then before else audit.picked(before, changed) end, after, changed
+        user_agent, before, after, changed
     from mapped
     -- What happened in one transaction may have one time: ids tell the order.
     order by number

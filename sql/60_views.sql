@@ -7,7 +7,14 @@ immutable
 parallel safe
 as $$
     select case
-        when event.operation = 'UPDATE' then (event.after - event.changed) || event.before
+        -- (Of what another tool recorded, as it is.)
+        when event.operation = 'UPDATE' and event.changed is not null and event.imported_from is null then
+            -- (What was null is not in before.)
+            event.after
+            || pg_catalog.jsonb_object(
+                event.changed, pg_catalog.array_fill(null::text, array[pg_catalog.cardinality(event.changed)])
+            )
+            || event.before
         else event.before
     end
 $$;

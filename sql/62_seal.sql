@@ -406,21 +406,28 @@ comment on function audit.seal_if_due(interval, integer) is
 
 create or replace function audit.count_unsealed(p_most integer default 100000)
 returns bigint
-language sql
+language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
 -- A plan that is kept knows no snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
-    select count(*)
-    from (
-        select
-        from audit.seal_head as head
-        cross join lateral audit.batch(head.from_snapshot, pg_current_snapshot()) as event
-        where event.id > greatest(head.epoch, head.above_id)
-        limit p_most
-    ) as waiting
+declare
+    head audit.seal_head;
+begin
+    -- (First: joined with that row, no plan knows the snapshot either.)
+    select * into strict head from audit.seal_head;
+    return (
+        select count(*)
+        from (
+            select
+            from audit.batch(head.from_snapshot, pg_current_snapshot()) as event
+            where event.id > greatest(head.epoch, head.above_id)
+            limit p_most
+        ) as waiting
+    );
+end
 $$;
 
 comment on function audit.count_unsealed(integer) is 'How many events wait for a seal; it counts no further than p_most.';
@@ -430,6 +437,8 @@ returns audit.seal_head
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+-- A plan that is kept knows no snapshot, and would read all of an index.
+set plan_cache_mode = force_custom_plan
 as $$
 declare
     -- Taken after the head was locked: what another sealer sealed is behind it.
@@ -507,20 +516,43 @@ $$;
 comment on function audit.follow_restore(audit.seal_head) is
     'The head in a cluster that the database was restored into: first with what was not sealed in the old one, then as a new epoch.';
 
-create or replace function audit.last_of_part(seal audit.seal, max_events integer)
+create or replace function audit.id_in_order(seal audit.seal, low_id bigint, high_id bigint, place integer)
 returns bigint
-language plpgsql
+language sql
 stable
 set search_path = pg_catalog, pg_temp
 -- In the order of the primary key, and no further than it takes.
 set enable_sort = off
 set enable_bitmapscan = off
+as $$
+    select event.id
+    from audit.event
+    where event.id >= low_id
+        and (high_id is null or event.id <= high_id)
+        and (
+            event.xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
+            or event.xid >= pg_snapshot_xmax(seal.from_snapshot)
+        )
+        and pg_visible_in_snapshot(event.xid, seal.to_snapshot)
+    order by event.id
+    offset place - 1
+    limit 1
+$$;
+
+comment on function audit.id_in_order(audit.seal, bigint, bigint, integer) is
+    'The id of the event at a place, from 1, of a seal''s batch in the order of ids, from low_id to high_id (null: without an end).';
+
+create or replace function audit.last_of_part(seal audit.seal, max_events integer)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
 -- A plan that is kept knows no snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
     high_id bigint := audit.next_epoch(seal);
-    last_id bigint;
+    low_id bigint := seal.above_id + 1;
 begin
     if (
         select count(*) <= max_events
@@ -534,20 +566,15 @@ begin
     then
         return null;
     end if;
-    select event.id
-    into strict last_id
-    from audit.event
-    where event.id > seal.above_id
-        and (high_id is null or event.id <= high_id)
-        and (
-            event.xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
-            or event.xid >= pg_snapshot_xmax(seal.from_snapshot)
-        )
-        and pg_visible_in_snapshot(event.xid, seal.to_snapshot)
-    order by event.id
-    offset max_events - 1
-    limit 1;
-    return last_id;
+    if seal.above_id = seal.epoch then
+        -- Before its first part lies the whole log. (Plus nothing: else the planner would look for the least from there.)
+        low_id := (
+            select min(event.id + 0)
+            from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+            where event.id > seal.above_id
+        );
+    end if;
+    return audit.id_in_order(seal, low_id, high_id, max_events);
 end
 $$;
 
@@ -703,7 +730,14 @@ begin
     into present.ids, present.leaves
     from audit.event_leaves(seal) as hashed;
     if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
-        return query select * from audit.differing_leaves(sealed, present);
+        -- (Each once, though it may be both.)
+        return query
+        select * from audit.differing_leaves(sealed, present)
+        union
+        select * from audit.misfiled_events(seal)
+        order by 1;
+    else
+        return query select * from audit.misfiled_events(seal);
     end if;
     return query select * from audit.misdated_events(seal);
     return query select * from audit.changed_since_erased(seal);
@@ -763,6 +797,22 @@ $$;
 
 comment on function audit.differing_leaves(audit.seal_leaves, audit.seal_leaves) is
     'The events whose leaf is not the sealed one, but for those that retention has dropped.';
+
+create or replace function audit.misfiled_events(seal audit.seal)
+returns table (event_id bigint, problem text)
+language sql
+stable
+as $$
+    -- What is derived is in no leaf; but by another hash a history or an activity would not find the event.
+    select event.id, 'it was changed'
+    from audit.sealed_events(seal) as event
+    where event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0)
+        or event.actor_hash is distinct from pg_catalog.hashtextextended(event.actor_id, 0)
+    order by event.id
+$$;
+
+comment on function audit.misfiled_events(audit.seal) is
+    'The events of a seal''s batch whose resource_hash or actor_hash is not that of their resource or actor.';
 
 create or replace function audit.misdated_events(seal audit.seal)
 returns table (event_id bigint, problem text)

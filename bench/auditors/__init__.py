@@ -16,6 +16,7 @@ AUDITORS: dict[str, Auditor] = {
         unaudited.AUDITOR,
         floor.AUDITOR,
         pgtrail.AUDITOR,
+        pgtrail.BULK,
         django_pghistory.AFTER,
         django_pghistory.BOTH,
         postgresql_audit.AUDITOR,

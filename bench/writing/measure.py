@@ -18,7 +18,7 @@ Measured = Iterator[tuple[str, str, float]]
 WARM_UP = 500
 COUNTED = 1_000
 """Transactions of which what each takes is told, after as many as the warm-up has."""
-DELETES_A_SECOND = 40_000
+DELETES_A_SECOND = 120_000
 """How many rows are there to be deleted, for each second: twice what is deleted, as some clients are faster."""
 
 
@@ -41,7 +41,7 @@ def measure(ground: Ground, auditor: Auditor, work: Work, seconds: int) -> Measu
 
 def _clients(ground: Ground, auditor: Auditor, work: Clients, seconds: int) -> float:
     script = work.script
-    rows = min(DELETES_A_SECOND, 10_000 * work.clients) * seconds if script.consumes else ROWS[script.table]
+    rows = min(DELETES_A_SECOND, 30_000 * work.clients) * seconds if script.consumes else ROWS[script.table]
     share = rows // work.clients
     ground.reset(auditor, script.table, rows)
     variables = {"rows": rows, "share": share, "i": 0}

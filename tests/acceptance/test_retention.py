@@ -16,7 +16,7 @@ def aged(nemo):
     su.execute("set role audit_owner")
     for month in (1, 2):
         su.execute(
-            f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints including generated)"
+            f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)"
         )
         su.execute(
             f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
@@ -24,11 +24,11 @@ def aged(nemo):
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, org_id, category, action, operation, resource_type, resource_id, resource_label, "
-        "actor_type, actor_id, actor_label, actor_ip, reason, before, after, changed) "
+        "actor_type, actor_id, actor_label, actor_ip, reason, before, after, changed, resource_hash, actor_hash) "
         "select case when n <= 20 then timestamptz '2020-01-05Z' else '2020-02-05Z' end + n * interval '1 hour', "
         "case n % 2 when 0 then 'a' else 'b' end, 'teams', 'profile.updated', 'UPDATE', 'profile', n::text, E'\\\\N', "
         "'user', 'ann', E'x\\n\"y\"', '192.0.2.7', case n % 3 when 0 then '' when 1 then E'\\\\odd' end, "
-        "'{\"email\": \"a@x\"}', jsonb_build_object('n', n, 'x', E'é\\t'), '{n,x}' from generate_series(1, 30) as n"
+        "'{\"email\": \"a@x\"}', jsonb_build_object('n', n, 'x', E'é\\t'), '{n,x}', hashtextextended(n::text, 0), hashtextextended('ann', 0) from generate_series(1, 30) as n"
     )
     seal(su)
     return nemo

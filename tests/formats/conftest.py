@@ -111,7 +111,7 @@ def renderer(database: Database) -> Callable[[str], list[Rendered]]:
     scenario.play(app)
     operator.execute(SELF_AUDIT)
     query = sql.SQL(
-        "select to_jsonb(event), {}(event) from ("
+        "select to_jsonb(event) || jsonb_build_object('row_before', audit.row_before(event)), {}(event) from ("
         "select event from audit.event union all select audit.ping_event()) as every"
     )
 
@@ -127,7 +127,10 @@ def renderer(database: Database) -> Callable[[str], list[Rendered]]:
 def render_made(db):
     """An event of which only what matters is given, in a format."""
     connection = db.connect()
-    query = sql.SQL("select to_jsonb(event), {}(event) from jsonb_populate_record(null::audit.event, %s) as event")
+    query = sql.SQL(
+        "select to_jsonb(event) || jsonb_build_object('row_before', audit.row_before(event)), {}(event) "
+        "from jsonb_populate_record(null::audit.event, %s) as event"
+    )
 
     def render(name: str, **fields: Any) -> Rendered:
         made = {"id": 1, "occurred_at": "2026-11-23T09:30:00Z", "category": "api_keys", "action": "key.updated"}

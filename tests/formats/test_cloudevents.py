@@ -32,7 +32,7 @@ def check(one_line):
         assert parsed.get_datacontenttype() == "application/json"
         assert parsed.get_data() == shown["data"]
         assert shown["data"].keys() >= {"before", "after", "changed"}
-        assert shown["data"]["before"] == event["before"]
+        assert shown["data"]["before"] == event["row_before"]
         assert shown["data"]["after"] == event["after"]
         assert URI_REFERENCE.fullmatch(parsed.get_source())
         assert parsed.get_source().startswith("/orgs/") == bool(event["org_id"])

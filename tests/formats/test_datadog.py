@@ -27,7 +27,7 @@ def check(one_line):
         assert shown.get("network", {}).get("client", {}).get("ip") in (None, event["actor_ip"], event["client_addr"])
         assert shown.get("http", {}).get("useragent") == event["user_agent"]
         assert shown["audit"].keys() >= {"resource", "before", "after", "changed", "org_id", "occurred_at"}
-        assert shown["audit"]["before"] == event["before"]
+        assert shown["audit"]["before"] == event["row_before"]
         occurred_at = datetime.fromisoformat(event["occurred_at"])
         assert isinstance(shown["timestamp"], int)
         assert shown["timestamp"] > milliseconds(datetime.now(UTC) - OLDEST)

@@ -53,7 +53,7 @@ def check(one_line):
         assert set(shown["type"]) <= set(ECS["expected_event_types"][category])
         assert ("target" in document.get("user", {})) <= (event["resource_type"] in PEOPLE)
         assert "" not in {*document.get("related", {}).get("user", [])}
-        assert own["before"] == event["before"]
+        assert own["before"] == event["row_before"]
         assert own["after"] == event["after"]
         assert own["changed"] == event["changed"]
 

@@ -52,7 +52,7 @@ def check(one_line):
             assert shown["entity"]["type_id"] == 99
             images = {name: shown.get(place, {}).get("data") for name, place in IMAGES}
         for name, _ in IMAGES:
-            assert images.get(name) == event[name]
+            assert images.get(name) == event["row_before" if name == "before" else name]
 
     return check
 

@@ -24,7 +24,7 @@ def check(one_line):
         assert shown["TimeGenerated"].endswith("Z")
         assert datetime.fromisoformat(shown["TimeGenerated"]) == datetime.fromisoformat(event["occurred_at"])
         assert shown["EventId"] == f"evt_{event['id']}"
-        assert shown["Before"] == event["before"]
+        assert shown["Before"] == event["row_before"]
         assert shown["After"] == event["after"]
 
     return check

@@ -25,8 +25,9 @@ def check_event(event, shown):
     assert shown["actor"].keys() == {"type", "id", "label", "ip", "user_agent"}
     assert shown["resource"].keys() == {"type", "id", "label", "table"}
     assert shown["connection"].keys() == {"role", "address", "application_name"}
-    for name in ("org_id", "category", "action", "operation", "request_id", "reason", "before", "after", "changed"):
+    for name in ("org_id", "category", "action", "operation", "request_id", "reason", "after", "changed"):
         assert shown[name] == event[name]
+    assert shown["before"] == event["row_before"]
     for name in ("id", "label", "user_agent"):
         assert shown["actor"][name] == event["user_agent" if name == "user_agent" else f"actor_{name}"]
     for name in ("type", "id", "label"):

@@ -50,6 +50,43 @@ def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_d
     assert fingerprint(bare_db) == before
 
 
+WHOLE = """
+    insert into audit.event
+        (category, action, operation, table_name, resource_type, resource_id, actor_type, actor_id, before, after, changed)
+    values (
+        'teams', 'team.updated', 'UPDATE', 'public.team', 'team', '1', 'user', 'ann',
+        '{"id": 1, "name": "a", "note": null}', '{"id": 1, "name": "b", "note": null}', '{name}'
+    )
+"""
+"""An update as it was recorded when `before` held the whole row."""
+
+
+def test_events_from_when_before_was_the_whole_row_are_read_as_they_were(bare_db, tmp_path):
+    folder, nothing = copied(tmp_path, "migrations"), tmp_path / "00_nothing.sql"
+    lean = (folder / "0011.lean-events.sql").rename(tmp_path / "later.sql")
+    nothing.write_text(
+        "create function audit.make_partitions(months_ahead integer default 3) returns integer begin atomic select 0; end;"
+        "create function audit.recompile(only_relation regclass default null) returns integer begin atomic select 0; end;"
+    )
+    migrate(bare_db.dsn(), migrations=folder, behaviour=[nothing])
+    su = bare_db.connect()
+    su.execute(WHOLE)
+    was = su.execute("select event::text, before::text, resource_hash, actor_hash from audit.event").fetchone()
+    lean.rename(folder / "0011.lean-events.sql")
+    assert migrate(bare_db.dsn()).applied == ("0011.lean-events",)
+    now = "select event::text, audit.row_before(event)::text, resource_hash, actor_hash from audit.event where category = 'teams'"
+    assert su.execute(now).fetchone() == was
+    assert su.execute("select field, before, after, changed from audit.diff where action = 'team.updated' order by 1").fetchall() == [
+        ("id", 1, 1, False), ("name", "a", "b", True), ("note", None, None, False),
+    ]  # fmt: skip
+    assert su.execute("select details from audit.log where action = 'team.updated'").fetchone() == (
+        {"name": {"before": "a", "after": "b"}},
+    )
+    while su.execute("select number from audit.seal() where number is not null").fetchone():
+        pass
+    assert su.execute("select * from audit.check_log()").fetchall() == []
+
+
 def test_the_reference_application_can_come_later(db, pgtrail):
     done = pgtrail("migrate", "--nemo", dsn=db.dsn())
     assert (done.returncode, done.stderr) == (0, "pgtrail: installed the reference application, schema nemo\n")

@@ -13,9 +13,9 @@ def su(db):
 
 @pytest.fixture
 def recorded(su):
-    """The events of category `thing` so far: operation, resource id, before, after, changed."""
+    """The events of category `thing` so far: operation, resource id, the whole rows before and after, changed."""
     return lambda: su.execute(
-        "select operation, resource_id, before, after, changed from audit.event where category = 'thing' order by id"
+        "select operation, resource_id, audit.row_before(event), after, changed from audit.event where category = 'thing' order by id"
     ).fetchall()
 
 

@@ -218,7 +218,7 @@ CASES = [
 ]
 
 LAST = """
-    select event.*, audit.details(before, after, changed) as details
+    select event.*, audit.row_before(event) as row_before, audit.details(before, after, changed) as details
     from audit.event
     where xid = (select max(xid) from audit.event)
     order by id
@@ -271,8 +271,9 @@ def test_an_ordinary_write_is_recorded_as(
     assert event["resource_id"] == (resource_id or row["id"])
     assert event["org_id"] == (row["id"] if resource_type == "organization" else ORG)
     assert (sorted(event["changed"]) if event["changed"] else None) == (sorted(changed) if changed else None)
-    before, after = event["before"], event["after"]
+    before, after = event["row_before"], event["after"]
     if changed:
+        assert event["before"] == {name: before[name] for name in changed if before[name] is not None}
         assert {key for key in before if before[key] != after[key]} <= set(changed)
         assert before.keys() == after.keys()
     else:

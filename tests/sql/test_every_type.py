@@ -121,7 +121,7 @@ def test_every_value_of_every_type_is_recorded_and_comes_back(wide, su, first, s
     stored = su.execute("select thing from public.thing").fetchone()
     su.execute(f"update public.thing set ({names}) = row({holes})", second)
     event = su.execute(
-        "select before, after, changed from audit.event where operation = 'UPDATE' order by id desc limit 1"
+        "select audit.row_before(event), after, changed from audit.event where operation = 'UPDATE' order by id desc limit 1"
     ).fetchone()
     if su.execute("select thing from public.thing").fetchone() != stored:
         check(su, "update", event[1])

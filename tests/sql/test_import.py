@@ -45,7 +45,7 @@ begin
 end $f$;
 """
 
-EVENT = "category, action, operation, table_name, org_id, resource_type, resource_id, resource_label, before, after, changed"
+EVENT = "category, action, operation, table_name, org_id, resource_type, resource_id, resource_label, audit.row_before(event), after, changed"
 MARK = "supa_audit old_audit.record_version"
 
 

@@ -31,18 +31,19 @@ TRANSACTIONS = st.lists(
 )
 
 
-@pytest.fixture(params=["", "partition by hash (id)"], ids=["ordinary", "partitioned"])
+@pytest.fixture(params=["ordinary", "partitioned", "bulk"])
 def table(request, su):
     su.execute(
-        f"create table public.thing (id int primary key, name text, config jsonb, hits int default 0) {request.param}"
+        "create table public.thing (id int primary key, name text, config jsonb, hits int default 0)"
+        + (" partition by hash (id)" if request.param == "partitioned" else "")
     )
-    if request.param:
+    if request.param == "partitioned":
         for remainder in (0, 1):
             su.execute(
                 f"create table public.thing_{remainder} partition of public.thing "
                 f"for values with (modulus 2, remainder {remainder})"
             )
-    su.execute("select audit.track('public.thing', 'thing', ignore => '{hits}')")
+    su.execute("select audit.track('public.thing', 'thing', ignore => '{hits}', bulk => %s)", [request.param == "bulk"])
     return su
 
 
@@ -68,6 +69,8 @@ def test_the_events_replayed_in_their_order_give_the_table(table, transactions):
                 table.execute(statement, values)
             if ending == "savepoint rolled back":
                 table.execute("rollback to savepoint here")
-    events = table.execute("select before, after from audit.event where category = 'thing' order by id")
+    events = table.execute(
+        "select audit.row_before(event), after from audit.event where category = 'thing' order by id"
+    )
     present = table.execute("select to_jsonb(thing) - 'hits' from public.thing")
     assert replayed(events) == {row["id"]: row for (row,) in present}

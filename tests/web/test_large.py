@@ -52,7 +52,7 @@ def large(server, nemo_template):
             """
             insert into audit.event (
                 occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
-                actor_type, actor_id, before, after, changed, xid
+                actor_type, actor_id, before, after, changed, xid, resource_hash, actor_hash
             )
             select
                 %(begin)s + n * interval '2 minutes', 'org_' || n %% 50,
@@ -61,7 +61,11 @@ def large(server, nemo_template):
                 'UPDATE', 'nemo.api_key', 'key',
                 case when n = 30000 then 'once' when n %% 3 = 0 then 'often' else 'res_' || n %% 997 end, 'name ' || n %% 997, 'user', 'usr_' || n %% 499,
                 jsonb_build_object('n', n), jsonb_build_object('n', n + 1), '{n}',
-                (3 + n %% 700)::text::xid8
+                (3 + n %% 700)::text::xid8,
+                hashtextextended(
+                    case when n = 30000 then 'once' when n %% 3 = 0 then 'often' else 'res_' || n %% 997 end, 0
+                ),
+                hashtextextended('usr_' || n %% 499, 0)
             from generate_series(1, %(events)s) as n
             """,
             {"begin": BEGIN, "events": EVENTS},

@@ -18,7 +18,7 @@ from pgtrail_cli.render import console, plain_table
 @click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
 @click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]; can be repeated.")
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
-@click.option("--bulk", is_flag=True, help="Often many rows are updated at once: record updates by statement, not by row.")
+@click.option("--bulk", is_flag=True, help="Many rows are updated at once: record updates by statement.")
 @with_connection
 def track(
     connection: Connection,
