@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# 30 GB of disk.
+HISTORIES ?= $(foreach millions,1 5 20,--events $(millions)000000 --folder build/history-$(millions)m)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test lint docs screenshots bench soak clean
@@ -22,15 +24,15 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -I docs docs/commands.md
+	$(BIN)/cog --check -I docs -I bench docs/commands.md docs/performance.md
 
-docs: $(VENV)/dev.stamp ## Write docs/commands.md anew out of the commands
-	$(BIN)/cog -r -I docs docs/commands.md
+docs: $(VENV)/dev.stamp ## Write what is generated in the documents anew
+	$(BIN)/cog -r -I docs -I bench docs/commands.md docs/performance.md
 
 screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of the documents anew
 	$(BIN)/python docs/screenshots.py
 
-bench: $(VENV)/bench.stamp ## Measure what an audited write costs, and how fast events are forwarded
+bench: $(VENV)/bench.stamp ## Measure what pgtrail costs, beside others, and draw docs/performance.md anew (hours)
 	$(BIN)/python bench/writes.py --servers 3
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/adoption.py
@@ -40,8 +42,12 @@ bench: $(VENV)/bench.stamp ## Measure what an audited write costs, and how fast 
 	$(BIN)/python bench/notify.py
 	$(BIN)/python bench/backlog.py
 	$(BIN)/python bench/seals.py
+	$(BIN)/python bench/reads.py $(HISTORIES)
+	$(BIN)/python bench/growth.py $(HISTORIES)
+	$(BIN)/python bench/exports.py --folder build/history-1m
 	$(BIN)/python bench/page.py
 	$(BIN)/python bench/report.py
+	$(MAKE) docs
 
 soak: $(VENV)/dev.stamp ## Run the tests that take minutes
 	$(BIN)/pytest -m soak -rP --numprocesses auto --maxprocesses 4 $(ARGS)
