@@ -58,7 +58,7 @@ async def _page(connection: Any, viewer: Viewer, filters: Filters) -> dict[str, 
         # (The page asks for these once a minute.)
         await rows(connection, "actions")
         actions = Clock.read()
-    return {"table": table, "chart": chart, "page": table + chart, "actions": actions}
+    return {"table": table, "chart": chart, "page": table.and_then(chart), "actions": actions}
 
 
 async def _deep(connection: Any, filters: Filters, depth: int) -> Filters | None:

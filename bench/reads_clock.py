@@ -15,7 +15,8 @@ class Took(NamedTuple):
     clock: float
     busy: float
 
-    def __add__(self, other: "Took") -> "Took":  # type: ignore[override]
+    def and_then(self, other: "Took") -> "Took":
+        """Both, one after the other."""
         return Took(self.clock + other.clock, self.busy + other.busy)
 
 
