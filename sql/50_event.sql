@@ -65,6 +65,19 @@ create or replace trigger refuse_truncate
     before truncate on audit.event_default
     for each statement execute function audit.refuse_change();
 
+create or replace function audit.wake_key()
+returns bigint
+language sql
+immutable
+parallel safe
+as $$
+    -- 'pgtrail' in ASCII.
+    select 31638947224447340
+$$;
+
+comment on function audit.wake_key() is
+    'The advisory lock of the wake-up: who finds it taken need not notify, since whoever has it will look, or have others look, once it is free.';
+
 create or replace function audit.takes_the_wake()
 returns boolean
 language sql
@@ -72,13 +85,13 @@ volatile
 as $$
     -- NOTIFY takes a lock of the whole cluster until after the commit's flush; so one transaction at a time
     -- notifies. Who finds the lock taken is in flight already, and the worker that wakes sees that it is.
-    -- (The key is 'pgtrail' in ASCII.) A transaction that has notified can't be prepared: where prepared transactions are enabled, polling serves.
+    -- A transaction that has notified can't be prepared: where prepared transactions are enabled, polling serves.
     select case coalesce(pg_catalog.current_setting('pgtrail.notify', true), '')
             when 'on' then true
             when 'off' then false
             else pg_catalog.current_setting('max_prepared_transactions') = '0'
         end
-        and pg_catalog.pg_try_advisory_xact_lock(31638947224447340)
+        and pg_catalog.pg_try_advisory_xact_lock(audit.wake_key())
 $$;
 
 comment on function audit.takes_the_wake() is

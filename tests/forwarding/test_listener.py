@@ -32,3 +32,52 @@ async def test_it_wakes_when_it_is_connected_at_each_notification_and_after_a_co
     await until(lambda: len(woken) == 3)
     su.execute("notify pgtrail")
     await until(lambda: len(woken) == 4)
+
+
+HUSHED = """
+select exists (
+    select from pg_locks
+    join pg_stat_activity using (pid)
+    where locktype = 'advisory' and pid <> pg_backend_pid() and pg_stat_activity.datname = current_database()
+)
+"""
+
+
+@pytest.fixture
+async def hushed(db, woken):
+    """A superuser's connection, after as many notifications as make the worker hush the writers."""
+    await until(lambda: len(woken) == 1)
+    su = db.connect()
+    su.execute("set pgtrail.notify = 'on'")
+
+    def notified_until_hushed():
+        su.execute("notify pgtrail")
+        return su.execute(HUSHED).fetchone()[0]
+
+    async with asyncio.timeout(20):
+        while not notified_until_hushed():
+            await asyncio.sleep(0)
+    return su
+
+
+async def test_notifications_that_come_thick_and_fast_are_held_back_for_a_while(hushed):
+    with hushed.transaction():
+        assert hushed.execute("select audit.takes_the_wake()").fetchone() == (False,)
+    # (Each try is a transaction of its own, which gives the lock back.)
+    await until(lambda: hushed.execute("select audit.takes_the_wake()").fetchone()[0])
+
+
+async def test_who_writes_in_a_hush_wakes_the_worker_and_whoever_else_listens(db, woken, hushed):
+    other = db.connect()
+    other.execute("listen pgtrail")
+    pids = set()
+
+    def heard():
+        hushed.execute("select pg_current_xact_id()")
+        pids.update(each.pid for each in other.notifies(timeout=0))
+        return pids - {hushed.info.backend_pid}
+
+    before = len(woken)
+    await until(heard)
+    await until(lambda: len(woken) > before)
+    await until(lambda: not hushed.execute(HUSHED).fetchone()[0])

@@ -2,20 +2,30 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
+from typing import Any
 
 import psycopg
+from psycopg import AsyncConnection
 
 from pgtrail_worker.database import connect, first_line
 from pgtrail_worker.errors import DatabaseAway
+from pgtrail_worker.queries import load
 
 log = logging.getLogger(__name__)
 
 CHANNEL = "pgtrail"
 IDLE_SECONDS = 30.0
 """After so long without a notification the connection is tried: a dead peer says nothing."""
-PING_SECONDS = 10.0
+ANSWER_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 30.0
+BUSY_COUNT, BUSY_SECONDS = 30, 0.1
+"""So many in so many seconds make the worker hush the writers: each costs a commit the lock of the whole cluster."""
+HUSH_SECONDS = 0.05
+"""How long it is between looks then."""
+HUSHES = 20
+"""How many in a row, before a writer has to notify again: that others write is no sign that there are events."""
 
 
 async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable[[], None] = lambda: None) -> None:
@@ -28,11 +38,7 @@ async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable
                 log.info("listening", extra={"action": "listen.connected"})
                 backoff = 0.5
                 wake()
-                while True:
-                    async for _ in connection.notifies(timeout=IDLE_SECONDS):
-                        wake()
-                    async with asyncio.timeout(PING_SECONDS):
-                        await connection.execute("select 1")
+                await _hear(connection, wake)
         except (DatabaseAway, psycopg.Error, TimeoutError) as error:
             reconnecting()
             log.warning(
@@ -41,3 +47,46 @@ async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable
             )
             await asyncio.sleep(backoff)
             backoff = min(backoff * 2, LONGEST_BACKOFF_SECONDS)
+
+
+async def _hear(connection: AsyncConnection, wake: Callable[[], None]) -> None:
+    """Wake at each notification; where they come thick and fast, hush the writers."""
+    began, count = 0.0, 0
+    while True:
+        pids = [each.pid async for each in connection.notifies(timeout=IDLE_SECONDS, stop_after=1)]
+        # (What this connection sends to the others says nothing new.)
+        heard = sum(pid != connection.info.backend_pid for pid in pids)
+        if not pids:
+            await _ask(connection, "ping")
+        if not heard:
+            continue
+        wake()
+        if time.monotonic() - began > BUSY_SECONDS:
+            began, count = time.monotonic(), 0
+        count += heard
+        if count >= BUSY_COUNT:
+            await _hush(connection, wake)
+            wake()
+            count = 0
+
+
+async def _hush(connection: AsyncConnection, wake: Callable[[], None]) -> None:
+    """Have no writer notify for a while, and look, and have the others look, as long as there are writers."""
+    reached = await _ask(connection, "hush")
+    if reached is None:
+        # Another worker has done it, and notifies us.
+        return
+    for _ in range(HUSHES):
+        await asyncio.sleep(HUSH_SECONDS)
+        reached = await _ask(connection, "notify_others", reached=reached)
+        if reached is None:
+            break
+        wake()
+    await _ask(connection, "end_hush")
+
+
+async def _ask(connection: AsyncConnection, query: str, **parameters: object) -> Any:
+    async with asyncio.timeout(ANSWER_SECONDS):
+        cursor = await connection.execute(load("pgtrail_worker")[query], parameters)
+        row = await cursor.fetchone()
+    return row and row[0]

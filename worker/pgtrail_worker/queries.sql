@@ -107,3 +107,19 @@ select
     events
 from audit.seal_if_due(%(every)s, %(events)s)
 where number is not null
+
+-- name: ping
+select 1
+
+-- name: hush
+-- How far transactions have come, if nobody else has the wake-up: no writer notifies until it is given back.
+select case when pg_try_advisory_lock(audit.wake_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
+
+-- name: notify_others
+-- The page and those who follow the log listen too. How far transactions have come, if there were any.
+select pg_snapshot_xmax(pg_current_snapshot())::text
+from pg_notify('pgtrail', '')
+where pg_snapshot_xmax(pg_current_snapshot()) > %(reached)s::xid8
+
+-- name: end_hush
+select pg_advisory_unlock(audit.wake_key())
