@@ -57,7 +57,7 @@ def forwarded(dsn: str, connection: stage.Connection, url: str, events: int, **o
             stage.wait_until(lambda: connection.execute(delivered).fetchone() == (events,))
             return events / (time.monotonic() - started)
     finally:
-        connection.execute("select audit.remove_destination('bench')")
+        connection.execute("select audit.remove_destination('bench', at_once => true)")
         connection.execute("delete from audit.worker")
 
 
