@@ -139,7 +139,7 @@ def _command(connection: Any, options: dict[str, Any]) -> None:
         connection.execute(QUERIES["event"], {"id": options["event_id"]}).fetchone()
         connection.execute(QUERIES["diff"], {"id": options["event_id"]}).fetchall()
         return
-    filters = resolve(connection, **asked.NO_OPTIONS | options)
+    filters = resolve(connection, **options)
     command._rows(connection, "log_rows", command.newest(connection, filters, 50))
 
 

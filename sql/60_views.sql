@@ -367,7 +367,7 @@ begin
     if length(array_to_string(patterns, ' ')) > 2000 then
         raise exception using
             errcode = 'PT032',
-            message = 'the patterns for actions or actors are longer than 2000 characters',
+            message = 'the patterns for actions, actors or resources are longer than 2000 characters',
             hint = 'Use * for what they have in common: key.*';
     end if;
 end
@@ -375,15 +375,15 @@ $$;
 
 comment on function audit.check_patterns(text[]) is 'Raises PT032 if patterns are too long, all together, to be searched with.';
 
+drop function if exists audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text);
+
 create or replace function audit.matches(
     event audit.event,
     categories text[],
     actions text[],
     orgs text[],
-    actors text[],
     since timestamptz,
-    until timestamptz,
-    resource text
+    until timestamptz
 )
 returns boolean
 language sql
@@ -396,16 +396,10 @@ as $$
         and (orgs is null or event.org_id = any (orgs))
         and (categories is null or event.category = any (categories))
         and (actions is null or event.action ~ audit.glob(actions))
-        and (
-            actors is null
-            or event.actor_id ~* audit.glob(actors)
-            or event.actor_label ~* audit.glob(actors)
-        )
-        and (resource is null or resource in (event.resource_id, event.resource_label))
 $$;
 
-comment on function audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text) is
-    'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions and actors (id or label, whatever their case) by pattern, since ≤ occurred_at < until, resource by id or label.';
+comment on function audit.matches(audit.event, text[], text[], text[], timestamptz, timestamptz) is
+    'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions by pattern, since ≤ occurred_at < until.';
 
 create or replace function audit.moment(description text)
 returns timestamptz

@@ -7,8 +7,11 @@ immutable
 parallel safe
 as $$
     -- Without a subquery, so that the planner sees through it.
-    select audit.matches(
-            event, wanted.categories, wanted.actions, wanted.orgs, wanted.actors, wanted.since, wanted.until, null
+    select audit.matches(event, wanted.categories, wanted.actions, wanted.orgs, wanted.since, wanted.until)
+        and (
+            wanted.actors is null
+            or event.actor_id ~* audit.glob(wanted.actors)
+            or event.actor_label ~* audit.glob(wanted.actors)
         )
         and (
             wanted.resources is null
@@ -20,7 +23,7 @@ as $$
             or (
                 event.actor_hash = pg_catalog.hashtextextended(wanted.actor_id, 0)
                 and event.actor_id = wanted.actor_id
-                and event.actor_type = wanted.actor_type
+                and (wanted.actor_type is null or event.actor_type = wanted.actor_type)
             )
         )
         and (
@@ -28,7 +31,7 @@ as $$
             or (
                 event.resource_hash = pg_catalog.hashtextextended(wanted.resource_id, 0)
                 and event.resource_id = wanted.resource_id
-                and event.resource_type = wanted.resource_type
+                and (wanted.resource_type is null or event.resource_type = wanted.resource_type)
             )
         )
         and (
@@ -79,7 +82,7 @@ returns boolean
 language sql
 immutable
 as $$
-    select wanted.resource_id is null and (wanted.actor_id is null or wanted.actor_type = 'database')
+    select wanted.resource_id is null and (wanted.actor_id is null or wanted.actor_type is not distinct from 'database')
 $$;
 
 comment on function audit.goes_by_org(audit.filter) is
@@ -94,6 +97,26 @@ as $$
 declare
     visible text[] := audit.visible_orgs();
 begin
+    -- To an id an index leads, to a label none does.
+    if cardinality(wanted.actors) = 1 and wanted.actor_id is null and exists (
+        select
+        from audit.event
+        where event.actor_hash = hashtextextended(wanted.actors[1], 0) and event.actor_id = wanted.actors[1]
+    )
+    then
+        wanted.actor_id := wanted.actors[1];
+        wanted.actors := null;
+    end if;
+    if cardinality(wanted.resources) = 1 and wanted.resource_id is null and exists (
+        select
+        from audit.event
+        where event.resource_hash = hashtextextended(wanted.resources[1], 0) and event.resource_id = wanted.resources[1]
+    )
+    then
+        wanted.resource_id := wanted.resources[1];
+        wanted.resources := null;
+    end if;
+
     -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
     -- actor: an organization that is named twice is taken for a small one.)
     if visible is not null and audit.goes_by_org(wanted) then
@@ -105,7 +128,8 @@ begin
 end
 $$;
 
-comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
+comment on function audit.narrowed(audit.filter) is
+    'The filter with the organizations that the present role may see; and where its one pattern for actors, or for resources, is the id of one that is in the log, with that id.';
 
 create or replace function audit.kinds()
 returns table (category text, action text)
@@ -393,7 +417,9 @@ $$;
 comment on function audit.counted(audit.filter, text, integer) is
     'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back, if need be in a row of no category.';
 
-create or replace function audit.export_where(condition text)
+drop function if exists audit.export_where(text);
+
+create or replace function audit.export_statement(wanted audit.filter)
 returns text
 language sql
 stable
@@ -403,29 +429,17 @@ as $$
     select format(
         'copy (%s) to stdout with (format csv, header)',
         case
-            when condition is null then 'select * from audit.export'
+            when wanted is null then 'select * from audit.export'
             else format(
-                E'%s\nwhere %s\norder by event.occurred_at, event.id',
+                E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
                 regexp_replace(
                     pg_get_viewdef('audit.export'::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''
                 ),
-                condition
+                wanted
             )
         end
     )
 $$;
 
-comment on function audit.export_where(text) is
-    'The COPY that writes the CSV of audit.export, oldest first: where a condition on a row of audit.event, called event, holds, or (null) of all. It is text for the caller to run, as who they are.';
-
-create or replace function audit.export_statement(wanted audit.filter)
-returns text
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select audit.export_where(case when not wanted is null then format('audit.passes(event, %L::audit.filter)', wanted) end)
-$$;
-
 comment on function audit.export_statement(audit.filter) is
-    'The COPY that writes the CSV of audit.export, oldest first: of the events that pass, or (null) of all.';
+    'The COPY that writes the CSV of audit.export, oldest first, of the events that pass. It is text for the caller to run, as who they are.';

@@ -530,9 +530,7 @@ as $$
             destination.seals and (destination.since is null or event.occurred_at >= destination.since)
         -- Whoever loses the events must hear of it.
         when event.action = 'audit.destination_removed' and event.resource_id = destination.id::text then true
-        else audit.matches(
-            event, destination.categories, destination.actions, destination.orgs, null, destination.since, null, null
-        )
+        else audit.matches(event, destination.categories, destination.actions, destination.orgs, destination.since, null)
     end
 $$;
 

@@ -98,7 +98,7 @@ grant execute on function
     audit.field_details(text, jsonb, jsonb), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
     audit.changed_members(text, jsonb, jsonb, integer),
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
-    audit.matches(audit.event, text[], text[], text[], text[], timestamptz, timestamptz, text),
+    audit.matches(audit.event, text[], text[], text[], timestamptz, timestamptz),
     audit.moment(text), audit.check_category(text),
     audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),
     audit.render_cloudevents(audit.event), audit.render_cloudevents_batch(audit.event),
@@ -115,7 +115,7 @@ grant execute on function
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
-    audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter), audit.export_where(text),
+    audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
     audit.sealed_in(audit.event), audit.check_event(audit.event)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 

@@ -1,6 +1,7 @@
 """The options by which events are chosen, shared by the commands that list them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -10,7 +11,6 @@ from pgtrail_worker.queries import load
 
 QUERIES = load("pgtrail_cli")
 Command = TypeVar("Command", bound=Callable[..., Any])
-Filters = dict[str, Any]
 
 _OPTIONS = (
     click.option("--category", "categories", multiple=True, help="Only this category; can be repeated."),
@@ -22,10 +22,27 @@ _OPTIONS = (
         help="Only actors whose id or label is like this: '*@acme.com'; can be repeated.",
     ),
     click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated."),
-    click.option("--resource", help="Only the resource with this id or label."),
+    click.option(
+        "--resource",
+        "resources",
+        multiple=True,
+        help="Only resources whose id or label is like this: 'prod*'; can be repeated.",
+    ),
     click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
     click.option("--until", help="Only before this time."),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The options, made out.
+
+    :param given: what was given, by the options' names: what an export says of itself.
+    :param wanted: an audit.filter as text, which the queries take.
+    """
+
+    given: dict[str, Any]
+    wanted: str
 
 
 def filter_options(command: Command) -> Command:
@@ -36,12 +53,16 @@ def filter_options(command: Command) -> Command:
 
 
 def resolve(connection: Connection, **options: Any) -> Filters:
-    """The options as the queries take them: times made out, categories known, what is not given null."""
-    for category in options["categories"]:
+    """Make the options out: times told, categories known. One that is not named was not given."""
+    for category in options.get("categories", ()):
         connection.execute(QUERIES["check_category"], {"category": category})
-    for patterns in (options["actions"], options["actors"]):
-        connection.execute(QUERIES["check_patterns"], {"patterns": list(patterns)})
-    row = connection.execute(QUERIES["moments"], {key: options[key] for key in ("since", "until")}).fetchone()
+    for kind in ("actions", "actors", "resources"):
+        connection.execute(QUERIES["check_patterns"], {"patterns": list(options.get(kind, ()))})
+    row = connection.execute(QUERIES["moments"], {key: options.get(key) for key in ("since", "until")}).fetchone()
     since, until = row or (None, None)
-    lists = {key: list(options[key]) or None for key in ("categories", "actions", "actors", "orgs")}
-    return {**lists, "resource": options["resource"], "since": since, "until": until}
+    kinds = ("categories", "actions", "orgs", "actors", "resources")
+    lists = {key: list(options.get(key, ())) or None for key in kinds}
+    fields = {**lists, "since": since, "until": until}
+    found = connection.execute(QUERIES["wanted"], fields).fetchone()
+    assert found is not None
+    return Filters({name: value for name, value in fields.items() if value is not None}, found[0])

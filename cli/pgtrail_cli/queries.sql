@@ -9,40 +9,33 @@ select audit.check_category(%(category)s)
 -- name: check_patterns
 select audit.check_patterns(%(patterns)s::text[])
 
+-- name: wanted
+-- As text, in which it goes into whatever asks for events.
+select audit.narrowed(
+        row(
+            %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
+            %(until)s::timestamptz, %(resources)s::text[], null, null, null, null, null
+        )::audit.filter
+    )::text
+
 -- name: newest
 -- By the index that suits the filter, as the page finds them; but to the end of the log.
 select newest.id, newest.occurred_at
-from audit.newest(
-    audit.narrowed(
-        row(
-            %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
-            %(until)s::timestamptz, null, null, null, null, null, null
-        )::audit.filter
-    ),
-    null, null, null, null, %(limit)s
-) as newest
+from audit.newest(%(wanted)s::audit.filter, null, null, null, null, %(limit)s) as newest
 
--- name: newest_of_resource
-select event.id, event.occurred_at
+-- name: count
+select count(*)
 from audit.event
-where audit.matches(
-        event, %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[],
-        %(since)s::timestamptz, %(until)s::timestamptz, %(resource)s::text
-    )
-order by event.occurred_at desc, event.id desc
-limit %(limit)s
+where audit.passes(event, %(wanted)s::audit.filter)
 
--- name: export_where
-select audit.export_where(%(condition)s)
+-- name: export_statement
+select audit.export_statement(%(wanted)s::audit.filter)
 
 -- name: since_snapshot
 select event.id, event.occurred_at
 from audit.batch(%(from_snapshot)s::pg_snapshot, %(to_snapshot)s::pg_snapshot) as event
 where event.imported_from is null
-    and audit.matches(
-        event, %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[],
-        %(since)s::timestamptz, %(until)s::timestamptz, %(resource)s::text
-    )
+    and audit.passes(event, %(wanted)s::audit.filter)
 order by event.id
 
 -- name: snapshot

@@ -142,6 +142,10 @@ def test_log_filters_by_everything_it_offers(full, pgtrail):
     }  # fmt: skip
     assert len(actions("--actor", "cleo@*")) == len(actions("--actor", "USR_CLEO")) > 3
     assert len(actions("--resource", "prod")) == 3
+    assert len(actions("--resource", "PROD*", "--resource", "nothing")) == 3
+    (key,) = full.connect().execute("select resource_id from audit.log where action = 'key.rotated'").fetchone()
+    assert set(actions("--resource", key)) > {"key.created", "key.rotated"}
+    assert set(actions("--actor", "usr_cleo", "--resource", key)) <= set(actions("--resource", key))
     assert actions("--since", "1h") == everything
     assert actions("--until", "1h") == []
     assert actions("--org", "nope") == []

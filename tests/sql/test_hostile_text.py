@@ -215,8 +215,8 @@ def test_in_a_destination_and_in_filters(su, canary):
             state = refusal(su, statement, arguments)
             assert state is None or state.startswith("PT"), (state, statement, text)
         matched = su.execute(
-            "select audit.matches(event, %(t)s, %(t)s, %(t)s, %(t)s, null, null, %(x)s) from audit.event limit 1",
-            {"t": [text], "x": text},
+            "select audit.passes(event, (%(t)s, %(t)s, %(t)s, %(t)s, null, null, %(t)s, null, null, null, null, null)) from audit.event limit 1",
+            {"t": [text]},
         ).fetchone()
         assert matched in ((True,), (False,)), text
     # As itself, a text matches itself and nothing else.

@@ -43,7 +43,7 @@ EXECUTE = {
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
             "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "counted",
-            "export_statement", "export_where", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
+            "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
         ],
         READERS,
     ),

@@ -99,11 +99,8 @@ def _wait_for_the_end(screen: Console) -> None:
 
 def _show_log(screen: Console, dsn: str, events: int) -> None:
     with open_connection(dsn) as connection:
-        everything = resolve(
-            connection, categories=(), actions=(), actors=(), orgs=(), resource=None, since=None, until=None
-        )
         _section(screen, f"pgtrail log --limit {events}")
-        print_log(connection, everything, limit=events)
+        print_log(connection, resolve(connection), limit=events)
         rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
         assert rotated is not None
         _section(screen, f"pgtrail show {rotated[0]}")

@@ -1,8 +1,9 @@
 """``pgtrail export``: COPY straight to a file."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,12 +15,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from pgtrail_cli.appearing import appearing
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, filter_options, resolve
+from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
 from pgtrail_cli.render import console
 
 Piece = bytes | bytearray | memoryview
-
-_MATCHING = sql.SQL("audit.matches(event, {categories}, {actions}, {orgs}, {actors}, {since}, {until}, {resource})")
 
 
 @click.command()
@@ -40,29 +39,26 @@ def export(connection: Connection, file: Path, **options: Any) -> None:
       pgtrail export keys.csv --category api_keys --since 30d
     """
     filters = resolve(connection, **options)
-    where = _matching(filters) if any(value is not None for value in filters.values()) else None
     if str(file) == "-":
-        record(connection, where, filters)
-        output = sys.stdout.buffer
-        for piece in _filtered_csv(connection, where):
-            output.write(piece)
+        record(connection, filters)
+        with _filtered_csv(connection, filters) as pieces:
+            sys.stdout.buffer.writelines(pieces)
         return
     with appearing(file) as output:
-        total = record(connection, where, filters)
-        events = write_csv(_filtered_csv(connection, where), output, total)
+        total = record(connection, filters)
+        with _filtered_csv(connection, filters) as pieces:
+            events = write_csv(pieces, output, total)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 
-def record(connection: Connection, where: sql.Composable | None, filters: dict[str, Any]) -> int:
+def record(connection: Connection, filters: Filters) -> int:
     """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends.
 
-    :param where: a condition on a row of audit.event, called event.
     :returns: how many events that are.
     """
-    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where
-    row = connection.execute(sql.SQL("select count(*) from audit.event as event") + condition).fetchone()
+    row = connection.execute(QUERIES["count"], {"wanted": filters.wanted}).fetchone()
     events: int = row[0] if row else 0
-    given = json.dumps({name: value for name, value in filters.items() if value is not None}, default=str)
+    given = json.dumps(filters.given, default=str)
     try:
         connection.execute(QUERIES["record_export"], {"filters": given, "events": events})
     except psycopg.errors.ReadOnlySqlTransaction as error:
@@ -72,29 +68,25 @@ def record(connection: Connection, where: sql.Composable | None, filters: dict[s
     return events
 
 
-def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Piece]:
+@contextlib.contextmanager
+def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Iterable[Piece]]:
     """The CSV of audit.export with its header, in the pieces in which the server sends it.
 
     :param where: a condition on a row of the view; what it lets through is sorted. None: all.
     """
     condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp, id")
-    return _copied(
-        connection,
-        sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition),
-    )
+    statement = sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition)
+    with connection.cursor().copy(statement) as pieces:
+        yield pieces
 
 
-def _filtered_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Piece]:
-    """The same where a condition on a row of audit.event, called event, holds: by the index of time, unsorted."""
-    condition = where and where.as_string(connection)
-    row = connection.execute(QUERIES["export_where"], {"condition": condition}).fetchone()
+@contextlib.contextmanager
+def _filtered_csv(connection: Connection, filters: Filters) -> Iterator[Iterable[Piece]]:
+    """The same of the events that pass: by the index of time, unsorted."""
+    row = connection.execute(QUERIES["export_statement"], {"wanted": filters.wanted}).fetchone()
     assert row is not None
-    return _copied(connection, sql.SQL(row[0]))
-
-
-def _copied(connection: Connection, statement: sql.SQL | sql.Composed) -> Iterator[Piece]:
-    with connection.cursor().copy(statement) as copy:
-        yield from copy
+    with connection.cursor().copy(row[0]) as pieces:
+        yield pieces
 
 
 def of_events(event_ids: Sequence[int]) -> sql.Composable:
@@ -102,11 +94,7 @@ def of_events(event_ids: Sequence[int]) -> sql.Composable:
     return sql.SQL("id = any ({})").format(sql.Literal(list(event_ids)))
 
 
-def _matching(filters: dict[str, Any]) -> sql.Composable:
-    return _MATCHING.format(**{name: sql.Literal(value) for name, value in filters.items()})
-
-
-def write_csv(pieces: Iterator[Piece], output: IO[bytes], total: int) -> int:
+def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:
     """Write to a file, with a notice of how far it is on a terminal; how many events.
 
     :param total: about so many.

@@ -73,8 +73,7 @@ def print_log(connection: Connection, filters: Filters, limit: int) -> None:
 
 def newest(connection: Connection, filters: Filters, limit: int) -> Found:
     """The newest events that pass, newest first."""
-    query = "newest" if filters["resource"] is None else "newest_of_resource"
-    return connection.execute(QUERIES[query], {**filters, "limit": limit}).fetchall()
+    return connection.execute(QUERIES["newest"], {"wanted": filters.wanted, "limit": limit}).fetchall()
 
 
 def _follow(connection: Connection, filters: Filters, snapshot: str, show: Printer) -> None:
@@ -82,7 +81,7 @@ def _follow(connection: Connection, filters: Filters, snapshot: str, show: Print
     while True:
         present = _snapshot(connection)
         found = connection.execute(
-            QUERIES["since_snapshot"], {**filters, "from_snapshot": snapshot, "to_snapshot": present}
+            QUERIES["since_snapshot"], {"wanted": filters.wanted, "from_snapshot": snapshot, "to_snapshot": present}
         ).fetchall()
         if found:
             show(connection, found)
@@ -142,9 +141,8 @@ def _print_json(connection: Connection, found: Found) -> None:
 
 
 def _print_csv(connection: Connection, found: Found) -> None:
-    output = sys.stdout.buffer
-    for chunk in copy_csv(connection, of_events([event_id for event_id, _ in found])):
-        output.write(chunk)
+    with copy_csv(connection, of_events([event_id for event_id, _ in found])) as pieces:
+        sys.stdout.buffer.writelines(pieces)
 
 
 @click.command()

@@ -18,6 +18,7 @@ from pgtrail_cli.appearing import appearing
 from pgtrail_cli.commands.export import copy_csv, record, write_csv
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.filters import resolve
 from pgtrail_cli.removal import QUERIES
 from pgtrail_cli.removal.plan import MarkedTable, Role, marked_tables, names, roles
 
@@ -59,14 +60,15 @@ class Export:
 
     def write(self) -> None:
         """The header, and all that can be seen now."""
-        total = record(self._connection, None, {})
+        total = record(self._connection, resolve(self._connection))
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
             row = self._connection.execute(QUERIES["seen"]).fetchone()
             assert row is not None
             snapshot, older = row
             self._late = _LATE.format(sql.Literal(older), sql.Literal(snapshot))
-            self.events = write_csv(copy_csv(self._connection, None), self._output, total)
+            with copy_csv(self._connection, None) as pieces:
+                self.events = write_csv(pieces, self._output, total)
 
     def finish(self) -> None:
         """What could not be seen then. Call it where nobody can record anything any more.
@@ -76,10 +78,11 @@ class Export:
         if self._output.closed:
             raise PgtrailError("the last step failed once it was exported", "run pgtrail uninstall again")
         # The server sends one row a piece, after the header.
-        for number, row in enumerate(copy_csv(self._connection, self._late)):
-            if number:
-                self._output.write(row)
-                self.events += 1
+        with copy_csv(self._connection, self._late) as rows:
+            for number, row in enumerate(rows):
+                if number:
+                    self._output.write(row)
+                    self.events += 1
         self._open.close()
 
 
