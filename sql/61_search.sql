@@ -252,7 +252,7 @@ $$;
 comment on function audit.has_index_of_its_own(audit.filter) is
     'Whether an index leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
 
-create or replace function audit.newest(
+create or replace function audit.newest_as_planned(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
 )
 returns table (id bigint, occurred_at timestamptz)
@@ -260,10 +260,6 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
--- In the order of an index, and no further than it takes: of two things that go together (an actor and their organization)
--- the planner expects so little that it would rather read and sort all of it.
-set enable_sort = off
-set enable_bitmapscan = off
 as $$
 declare
     within_org audit.filter := wanted;
@@ -316,6 +312,49 @@ begin
             and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
         order by event.occurred_at desc, event.id desc
         limit most;
+    end if;
+end
+$$;
+
+comment on function audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
+    'audit.newest(), as the planner thinks best.';
+
+create or replace function audit.newest_in_order(
+    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
+)
+returns table (id bigint, occurred_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set enable_sort = off
+set enable_bitmapscan = off
+as $$
+begin
+    return query
+    select * from audit.newest_as_planned(wanted, before_time, before_id, horizon_time, horizon_id, most);
+end
+$$;
+
+comment on function audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
+    'audit.newest(), in the order of an index, and no further than it takes.';
+
+create or replace function audit.newest(
+    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
+)
+returns table (id bigint, occurred_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Of two things that go together (an actor and their organization) the planner expects so little that it would rather
+    -- read and sort all of it. Up to a horizon it is little; and a resource is of one organization.
+    if horizon_time is null and wanted.resource_id is null then
+        return query
+        select * from audit.newest_in_order(wanted, before_time, before_id, horizon_time, horizon_id, most);
+    else
+        return query
+        select * from audit.newest_as_planned(wanted, before_time, before_id, horizon_time, horizon_id, most);
     end if;
 end
 $$;

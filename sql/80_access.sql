@@ -114,6 +114,8 @@ grant execute on function
     audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
+    audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
+    audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
     audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
     audit.sealed_in(audit.event), audit.check_event(audit.event)
