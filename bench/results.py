@@ -51,9 +51,12 @@ def save(name: str, figures: Iterable[Figure], **facts: Any) -> None:
         "taken_at": datetime.now(UTC).isoformat(timespec="minutes"),
         "machine": machine(),
         "facts": facts,
-        "figures": [asdict(figure) for figure in figures],
+        "figures": "@",
     }
-    (RESULTS / f"{name}.json").write_text(json.dumps(document, indent=1) + "\n")
+    # A line a figure.
+    lines = ",\n  ".join(json.dumps(asdict(figure)) for figure in figures)
+    text = json.dumps(document, indent=1).replace('"@"', f"[\n  {lines}\n ]")
+    (RESULTS / f"{name}.json").write_text(text + "\n")
 
 
 def load(name: str) -> tuple[dict[str, Any], list[Figure]]:
