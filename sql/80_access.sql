@@ -257,6 +257,7 @@ grant execute on function
         bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
     ),
     audit.release_lease(bigint, bigint),
+    audit.wake_key(),
     audit.worker_is_here(text, interval),
     audit.worker_leaves(text),
     audit.maintain()

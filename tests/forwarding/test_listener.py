@@ -11,7 +11,7 @@ from pgtrail_worker.listener import listen
 async def woken(db):
     """Listens; how often it was woken so far."""
     wakes = []
-    task = asyncio.create_task(listen(db.dsn(), lambda: wakes.append(1)))
+    task = asyncio.create_task(listen(db.dsn("forwarder"), lambda: wakes.append(1)))
     yield wakes
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

@@ -79,7 +79,7 @@ EXECUTE = {
         ADMIN,
     ),
     **dict.fromkeys(
-        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves"], FORWARDER
+        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "maintain"], ADMIN | FORWARDER),
 }  # fmt: skip
