@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from pgtrail_worker import listener
 from pgtrail_worker.listener import listen
 
 
@@ -81,3 +82,17 @@ async def test_who_writes_in_a_hush_wakes_the_worker_and_whoever_else_listens(db
     await until(heard)
     await until(lambda: len(woken) > before)
     await until(lambda: not hushed.execute(HUSHED).fetchone()[0])
+
+
+async def test_a_worker_that_falls_silent_in_a_hush_does_not_keep_the_wake_up(monkeypatch, db, wait_until):
+    monkeypatch.setattr(listener, "SILENT_SECONDS", 1)
+    async with asyncio.timeout(30):
+        task = asyncio.create_task(listen(db.dsn("forwarder"), lambda: None))
+        su = db.connect()
+        while not su.execute(HUSHED).fetchone()[0]:
+            su.execute("notify pgtrail")
+            await asyncio.sleep(0)
+    # Nothing gives it its turn from here on.
+    wait_until(lambda: not su.execute(HUSHED).fetchone()[0])
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)

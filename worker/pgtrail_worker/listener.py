@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 CHANNEL = "pgtrail"
 IDLE_SECONDS = 30.0
 """After so long without a notification the connection is tried: a dead peer says nothing."""
+SILENT_SECONDS = 60
+"""After so long without a word the server gives this connection up: it may hold the wake-up, and its host be gone."""
 ANSWER_SECONDS = 10.0
 LONGEST_BACKOFF_SECONDS = 30.0
 BUSY_COUNT, BUSY_SECONDS = 30, 0.1
@@ -34,6 +36,7 @@ async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable
     while True:
         try:
             async with await connect(conninfo) as connection:
+                await _ask(connection, "expect_signs_of_life", seconds=f"{SILENT_SECONDS}s")
                 await connection.execute(f"listen {CHANNEL}")
                 log.info("listening", extra={"action": "listen.connected"})
                 backoff = 0.5

@@ -108,6 +108,9 @@ select
 from audit.seal_if_due(%(every)s, %(events)s)
 where number is not null
 
+-- name: expect_signs_of_life
+select set_config('idle_session_timeout', %(seconds)s, false)
+
 -- name: ping
 select 1
 
