@@ -112,12 +112,12 @@ COMMANDS: dict[str, Callable[[Random], dict[str, Any]]] = {
     "a large organization": lambda choose: {"orgs": [large(choose)]},
     "a small organization": lambda choose: {"orgs": [small(choose)]},
     "a small one's rare category": lambda choose: {"orgs": [small(choose)], "categories": ["password"]},
-    "a busy actor": lambda choose: {"actors": [f"usr_{choose.randint(1, 3)}"]},
-    "one actor": lambda choose: {"actors": [f"usr_{choose.randint(100, 20_000)}"]},
+    "a busy actor": lambda choose: {"actor_id": f"usr_{choose.randint(1, 3)}"},
+    "one actor": lambda choose: {"actor_id": f"usr_{choose.randint(100, 20_000)}"},
     "actors by pattern": lambda choose: {"actors": [f"person_{choose.randint(1, 20_000)}@*"]},
-    "one resource": lambda choose: {"resources": [f"res_{choose.randrange(RESOURCES)}"]},
-    "history of 3 events": lambda _: {"resources": [RESOURCE_SHORT]},
-    "history of 100,000 events": lambda _: {"resources": [RESOURCE_LONG]},
+    "one resource": lambda choose: {"resource_id": f"res_{choose.randrange(RESOURCES)}"},
+    "history of 3 events": lambda _: {"resource_id": RESOURCE_SHORT},
+    "history of 100,000 events": lambda _: {"resource_id": RESOURCE_LONG},
     "show ID": lambda choose: {"event_id": choose.randint(1001, 900_000)},
 }
 """Options of `pgtrail log`, and the event of `pgtrail show`."""

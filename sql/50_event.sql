@@ -176,7 +176,7 @@ begin
         raise exception using
             errcode = 'PT029',
             message = 'the filters of an export are a JSON object of at most 10,000 characters',
-            hint = 'Choose fewer: --category, --action, --org, --actor, --since, --until.';
+            hint = 'Choose fewer: --category, --action, --org, --actor, --resource, --since, --until.';
     end if;
     return audit.record(
         'audit.exported', 'export', null, null, null,

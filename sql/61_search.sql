@@ -97,26 +97,6 @@ as $$
 declare
     visible text[] := audit.visible_orgs();
 begin
-    -- To an id an index leads, to a label none does.
-    if cardinality(wanted.actors) = 1 and wanted.actor_id is null and exists (
-        select
-        from audit.event
-        where event.actor_hash = hashtextextended(wanted.actors[1], 0) and event.actor_id = wanted.actors[1]
-    )
-    then
-        wanted.actor_id := wanted.actors[1];
-        wanted.actors := null;
-    end if;
-    if cardinality(wanted.resources) = 1 and wanted.resource_id is null and exists (
-        select
-        from audit.event
-        where event.resource_hash = hashtextextended(wanted.resources[1], 0) and event.resource_id = wanted.resources[1]
-    )
-    then
-        wanted.resource_id := wanted.resources[1];
-        wanted.resources := null;
-    end if;
-
     -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
     -- actor: an organization that is named twice is taken for a small one.)
     if visible is not null and audit.goes_by_org(wanted) then
@@ -128,8 +108,7 @@ begin
 end
 $$;
 
-comment on function audit.narrowed(audit.filter) is
-    'The filter with the organizations that the present role may see; and where its one pattern for actors, or for resources, is the id of one that is in the log, with that id.';
+comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
 
 create or replace function audit.kinds()
 returns table (category text, action text)
@@ -328,6 +307,8 @@ stable
 set search_path = pg_catalog, pg_temp
 set enable_sort = off
 set enable_bitmapscan = off
+-- (What is switched off costs, on paper, more than compiling would.)
+set jit = off
 as $$
 begin
     return query
@@ -347,9 +328,9 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Of two things that go together (an actor and their organization) the planner expects so little that it would rather
-    -- read and sort all of it. Up to a horizon it is little; and a resource is of one organization.
-    if horizon_time is null and wanted.resource_id is null then
+    -- Of an actor and the reader's organization, which go together, the planner expects so little that it would rather read and
+    -- sort all of it. (Where more is asked for, or up to a horizon, it is right.)
+    if wanted.actor_id is not null and audit.has_index_of_its_own(wanted) then
         return query
         select * from audit.newest_in_order(wanted, before_time, before_id, horizon_time, horizon_id, most);
     else

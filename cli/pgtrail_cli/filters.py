@@ -21,6 +21,7 @@ _OPTIONS = (
         multiple=True,
         help="Only actors whose id or label is like this: '*@acme.com'; can be repeated.",
     ),
+    click.option("--actor-id", help="Only the actor with exactly this id, which is quicker."),
     click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated."),
     click.option(
         "--resource",
@@ -28,6 +29,7 @@ _OPTIONS = (
         multiple=True,
         help="Only resources whose id or label is like this: 'prod*'; can be repeated.",
     ),
+    click.option("--resource-id", help="Only the resource with exactly this id, which is quicker."),
     click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
     click.option("--until", help="Only before this time."),
 )
@@ -62,7 +64,8 @@ def resolve(connection: Connection, **options: Any) -> Filters:
     since, until = row or (None, None)
     kinds = ("categories", "actions", "orgs", "actors", "resources")
     lists = {key: list(options.get(key, ())) or None for key in kinds}
-    fields = {**lists, "since": since, "until": until}
+    ids = {key: options.get(key) for key in ("actor_id", "resource_id")}
+    fields = {**lists, **ids, "since": since, "until": until}
     found = connection.execute(QUERIES["wanted"], fields).fetchone()
     assert found is not None
     return Filters({name: value for name, value in fields.items() if value is not None}, found[0])

@@ -14,7 +14,7 @@ select audit.check_patterns(%(patterns)s::text[])
 select audit.narrowed(
         row(
             %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
-            %(until)s::timestamptz, %(resources)s::text[], null, null, null, null, null
+            %(until)s::timestamptz, %(resources)s::text[], null, %(actor_id)s::text, null, %(resource_id)s::text, null
         )::audit.filter
     )::text
 

@@ -96,3 +96,17 @@ async def test_a_worker_that_falls_silent_in_a_hush_does_not_keep_the_wake_up(mo
     wait_until(lambda: not su.execute(HUSHED).fetchone()[0])
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_worker_that_hears_often_is_no_silent_one(monkeypatch, db):
+    monkeypatch.setattr(listener, "SILENT_SECONDS", 2)
+    monkeypatch.setattr(listener, "IDLE_SECONDS", 0.5)
+    lost = []
+    task = asyncio.create_task(listen(db.dsn("forwarder"), lambda: None, lambda: lost.append(1)))
+    su = db.connect()
+    for _ in range(40):
+        su.execute("notify pgtrail")
+        await asyncio.sleep(0.1)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert lost == []

@@ -63,49 +63,6 @@ def test_whatever_index_serves_a_filter_it_finds_what_passes_newest_first(full, 
     assert (len(newest(su, **fields)) > 0) == (fields not in (FILTERS[8], FILTERS[10]))
 
 
-NARROWED = "select (narrowed).* from (select audit.narrowed({filter}) as narrowed) as made"
-
-
-@pytest.mark.any_server
-def test_a_pattern_that_is_the_id_of_one_in_the_log_becomes_that_id(full):
-    su = full.connect()
-
-    def narrowed(**fields):
-        text, parameter = wanted(**fields)
-        row = su.cursor(row_factory=psycopg.rows.dict_row).execute(NARROWED.format(filter=text), [parameter]).fetchone()
-        return {name: value for name, value in row.items() if value is not None}
-
-    (key,) = su.execute("select resource_id from audit.event where action = 'key.rotated'").fetchone()
-    assert narrowed(actors=["usr_bob"]) == {"actor_id": "usr_bob"}
-    assert narrowed(resources=[key]) == {"resource_id": key}
-    both = {"actors": ["usr_bob"], "resources": [key], "categories": ["api_keys"]}
-    assert narrowed(**both) == {"actor_id": "usr_bob", "resource_id": key, "categories": ["api_keys"]}
-    for as_they_are in (
-        {"actors": ["USR_BOB"]},
-        {"actors": ["usr_b*"]},
-        {"actors": ["usr_bob", "usr_cleo"]},
-        {"actors": ["nobody"]},
-        {"resources": ["prod"]},
-        {"actors": ["usr_bob"], "actor_id": "usr_cleo"},
-    ):
-        assert narrowed(**as_they_are) == as_they_are
-
-
-def test_who_sees_one_organization_is_not_told_of_an_id_in_another(full):
-    su = full.connect()
-    (foreign,) = su.execute(
-        "select resource_id from audit.event where action = 'organization.deleted' and org_id <> %s", [org_of(su)]
-    ).fetchone()
-    auditor = full.connect("auditor")
-    with auditor.transaction():
-        auditor.execute(
-            "select set_config('role', 'audit_org_reader', true), set_config('pgtrail.org', %s, true)", [org_of(su)]
-        )
-        text, parameter = wanted(resources=[foreign])
-        (narrowed,) = auditor.execute(f"select to_jsonb(audit.narrowed({text}))", [parameter]).fetchone()
-    assert narrowed["resource_id"] is None
-
-
 def test_pages_go_on_where_the_last_one_ended(full):
     su = full.connect()
     text, parameter = wanted(categories=["api_keys", "teams"])

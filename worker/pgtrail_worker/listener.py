@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 CHANNEL = "pgtrail"
 IDLE_SECONDS = 30.0
-"""After so long without a notification the connection is tried: a dead peer says nothing."""
+"""So often the connection is tried: a dead peer says nothing."""
 SILENT_SECONDS = 60
 """After so long without a word the server gives this connection up: it may hold the wake-up, and its host be gone."""
 ANSWER_SECONDS = 10.0
@@ -54,13 +54,15 @@ async def listen(conninfo: str, wake: Callable[[], None], reconnecting: Callable
 
 async def _hear(connection: AsyncConnection, wake: Callable[[], None]) -> None:
     """Wake at each notification; where they come thick and fast, hush the writers."""
-    began, count = 0.0, 0
+    began, count, asked = 0.0, 0, time.monotonic()
     while True:
         pids = [each.pid async for each in connection.notifies(timeout=IDLE_SECONDS, stop_after=1)]
         # (What this connection sends to the others says nothing new.)
         heard = sum(pid != connection.info.backend_pid for pid in pids)
-        if not pids:
+        # (What it hears is no sign of life of this side.)
+        if time.monotonic() - asked >= IDLE_SECONDS:
             await _ask(connection, "ping")
+            asked = time.monotonic()
         if not heard:
             continue
         wake()

@@ -125,4 +125,5 @@ from pg_notify('pgtrail', '')
 where pg_snapshot_xmax(pg_current_snapshot()) > %(reached)s::xid8
 
 -- name: end_hush
-select pg_advisory_unlock(audit.wake_key())
+-- Who began to write since the last look told nobody.
+select pg_advisory_unlock(audit.wake_key()) from pg_notify('pgtrail', '')
