@@ -63,7 +63,9 @@ as $$
         union all
         values
             ('audit.seal'::regclass, 'audit.seal'::regclass),
-            ('audit.seal_leaves'::regclass, 'audit.seal_leaves'::regclass)
+            ('audit.seal_leaves', 'audit.seal_leaves'),
+            ('audit.node_seal', 'audit.node_seal'),
+            ('audit.node_seal_leaves', 'audit.node_seal_leaves')
     ) as protected (relation, target)
     cross join (values ('refuse_change'), ('refuse_truncate')) as wanted (trigger_name)
     left join pg_catalog.pg_trigger as installed

@@ -170,6 +170,44 @@ $$;
 comment on function audit.short_details(jsonb, jsonb, text[], integer) is
     'audit.details() for a list: of objects only the members that changed, and no value longer than so many characters.';
 
+create or replace function audit.event_name(event audit.event)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select case when event.node is null then event.id::text else event.node || ':' || event.node_id end
+$$;
+
+comment on function audit.event_name(audit.event) is
+    'What people call an event, and commands take: its id; on a hub, of node eu1''s event 42, eu1:42.';
+
+create or replace function audit.event_id(p_name text)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- (As evt_eu1_42 stands in a payload, too.)
+    parts text[] := regexp_match(p_name, '^(?:evt_)?(?:([a-z][a-z0-9_]*)[:_])?([0-9]{1,19})$');
+begin
+    if parts is null or parts[2]::numeric > 9223372036854775807 then
+        raise exception using
+            errcode = 'PT047',
+            message = format('"%s" is no event id', left(p_name, 100)),
+            hint = 'Write it as in the first column of pgtrail log: 42, or on a hub eu1:42.';
+    end if;
+    return case
+        when parts[1] is null then parts[2]::bigint
+        else (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
+    end;
+end
+$$;
+
+comment on function audit.event_id(text) is
+    'The id of the event that people call so: 42, eu1:42, evt_42, evt_eu1_42; null: there is none that the present role may see. PT047.';
+
 create or replace view audit.log
 with (security_invoker = true) as
 select
@@ -190,7 +228,9 @@ select
     event.reason,
     event.operation,
     event.changed,
-    event.imported_from
+    event.imported_from,
+    event.node,
+    event.node_id
 from audit.event;
 
 comment on view audit.log is
@@ -209,7 +249,8 @@ select
     case
         when event.changed is not null then field.name = any (event.changed)
         else coalesce(row.before -> field.name, event.after -> field.name) <> 'null'
-    end as changed
+    end as changed,
+    event.node
 from audit.event
 cross join lateral (select audit.row_before(event) as before) as row
 cross join lateral (
@@ -322,7 +363,9 @@ select
     audit.spreadsheet_safe(event.db_role) as db_role,
     pg_catalog.host(event.client_addr) as client_addr,
     audit.spreadsheet_safe(event.application_name) as application_name,
-    audit.spreadsheet_safe(event.imported_from) as imported_from
+    audit.spreadsheet_safe(event.imported_from) as imported_from,
+    event.node,
+    event.node_id
 from audit.event
 order by event.occurred_at, event.id;
 

@@ -8,6 +8,8 @@ parallel safe
 as $$
     -- Without a subquery, so that the planner sees through it.
     select audit.matches(event, wanted.categories, wanted.actions, wanted.orgs, wanted.since, wanted.until)
+        -- (What this database did itself is of no node.)
+        and (wanted.nodes is null or coalesce(event.node, '-') = any (wanted.nodes))
         and (
             wanted.actors is null
             or event.actor_id ~* audit.glob(wanted.actors)
@@ -214,6 +216,7 @@ language sql
 immutable
 as $$
     select wanted.actors is null
+        and wanted.nodes is null
         and wanted.resources is null
         and wanted.words is null
         and (

@@ -57,9 +57,13 @@ language sql
 stable
 parallel safe
 as $$
-    -- What pgtrail recorded itself has the text that it had before anything could be imported.
+    -- What pgtrail recorded itself has the text that it had before anything could be imported, and that before there were hubs.
     select pg_catalog.left(pg_catalog.json_build_array(
-        case when event.imported_from is null then 'pgtrail event 1' else 'pgtrail event 2' end,
+        case
+            when pg_catalog.num_nonnulls(event.node, event.node_id, event.node_xid) > 0 then 'pgtrail event 3'
+            when event.imported_from is not null then 'pgtrail event 2'
+            else 'pgtrail event 1'
+        end,
         event.id,
         event.xid::text,
         audit.rfc3339(event.occurred_at),
@@ -78,7 +82,14 @@ as $$
         event.application_name,
         event.changed
     )::text, -1)
-        || coalesce(', ' || pg_catalog.to_json(event.imported_from)::text, '')
+        || case
+            when pg_catalog.num_nonnulls(event.node, event.node_id, event.node_xid) > 0 then
+                ', ' || pg_catalog.btrim(
+                    pg_catalog.json_build_array(event.imported_from, event.node, event.node_id, event.node_xid::text)::text, '[]'
+                )
+            when event.imported_from is not null then ', ' || pg_catalog.to_json(event.imported_from)::text
+            else ''
+        end
         || ', '
         || pg_catalog.substr(
             pg_catalog.json_build_array(
@@ -236,20 +247,47 @@ $$;
 comment on function audit.last_foreign_id() is
     'Where the database was restored into another cluster and no seal was made since: the last event of the old one; null: it was not, or transaction ids go on from where they were.';
 
-create or replace function audit.next_epoch(seal audit.seal)
+drop function if exists audit.next_epoch(audit.seal);
+
+create or replace function audit.next_epoch(seal audit.seal, of_node text default null)
 returns bigint
 language sql
 stable
 as $$
-    select coalesce(
-        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
-    )
+    select case
+        when of_node is not null then
+            (select min(later.epoch) from audit.node_seal as later where later.node = of_node and later.epoch > seal.epoch)
+        else coalesce(
+            (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
+        )
+    end
 $$;
 
-comment on function audit.next_epoch(audit.seal) is
-    'Events above this id were recorded after the database had been restored into another cluster; null: it has not been.';
+comment on function audit.next_epoch(audit.seal, text) is
+    'Events above this id were recorded after the database (or the node, of one''s seal) had been restored into another cluster; null: it has not been.';
 
-create or replace function audit.sealed_events(seal audit.seal)
+create or replace function audit.as_recorded(event audit.event)
+returns audit.event
+language plpgsql
+immutable
+parallel safe
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    event.id := event.node_id;
+    event.xid := event.node_xid;
+    event.node := null;
+    event.node_id := null;
+    event.node_xid := null;
+    return event;
+end
+$$;
+
+comment on function audit.as_recorded(audit.event) is 'A node''s event as it was there: what the node''s seals were made over.';
+
+drop function if exists audit.sealed_events(audit.seal);
+
+create or replace function audit.sealed_events(seal audit.seal, of_node text default null)
 returns setof audit.event
 language plpgsql
 stable
@@ -260,10 +298,25 @@ set work_mem = '64MB'
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
+    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal, of_node));
 begin
+    if of_node is not null then
+        return query
+        select recorded.*
+        from audit.event
+        cross join lateral audit.as_recorded(event) as recorded
+        where event.node = of_node
+            and event.node_id > seal.above_id
+            and (high_id is null or event.node_id <= high_id)
+            and (
+                event.node_xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
+                or event.node_xid >= pg_snapshot_xmax(seal.from_snapshot)
+            )
+            and pg_visible_in_snapshot(event.node_xid, seal.to_snapshot)
+            -- Follows from that, and is what an index can use.
+            and event.node_xid < pg_snapshot_xmax(seal.to_snapshot);
     -- A part of a large batch is found by id, a whole one by transaction.
-    if seal.up_to_id is null then
+    elsif seal.up_to_id is null then
         return query
         select event.*
         from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
@@ -283,7 +336,8 @@ begin
 end
 $$;
 
-comment on function audit.sealed_events(audit.seal) is 'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled.';
+comment on function audit.sealed_events(audit.seal, text) is
+    'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled. Of a node''s seal as they were there.';
 
 create or replace function audit.event_leaves(seal audit.seal)
 returns table (event_id bigint, leaf bytea)
@@ -312,6 +366,32 @@ as $$
 $$;
 
 comment on function audit.event_leaves(audit.seal) is 'The ids of the events in a seal''s batch, each with its leaf hash as it is now.';
+
+create or replace function audit.present_personal_types()
+returns text[]
+language sql
+stable
+as $$
+    select array(
+        select resource
+        from audit.tracked_table
+        where coalesce(personal, audit.tells_of_a_person(relation))
+        union
+        select pg_catalog.unnest(latest.personal)
+        from audit.node
+        cross join lateral (
+            select node_seal.personal
+            from audit.node_seal
+            where node_seal.node = node.name
+            order by node_seal.number desc
+            limit 1
+        ) as latest
+        order by 1
+    )
+$$;
+
+comment on function audit.present_personal_types() is
+    'The resource types whose rows tell of a person now, here or at a node.';
 
 -- Sealing ----------------------------------------------------------------------------------------------------------
 
@@ -350,12 +430,7 @@ begin
     seal.epoch := head.epoch;
     seal.above_id := head.above_id;
     seal.up_to_id := audit.last_of_part(seal, p_max_events);
-    seal.personal := array(
-        select distinct resource
-        from audit.tracked_table
-        where coalesce(personal, audit.tells_of_a_person(relation))
-        order by resource
-    );
+    seal.personal := audit.present_personal_types();
     seal.previous := head.hash;
 
     perform audit.salt_persons(seal);
@@ -710,16 +785,8 @@ begin
         return query values (null::bigint, 'it is missing');
         return;
     end if;
-    if seal.hash <> audit.seal_hash(seal) then
-        return query values (null::bigint, 'it was changed: its hash is another');
-    end if;
-
     select * into before from audit.seal where number = p_number - 1;
-    if seal.previous <> coalesce(before.hash, decode(repeat('00', 32), 'hex')) then
-        return query values (null::bigint, 'the chain is broken: it follows another seal than the one before it');
-    elsif not audit.follows(seal, before) then
-        return query values (null::bigint, 'it does not begin where the seal before it ends');
-    end if;
+    return query select null::bigint, wrong from audit.wrong_in_chain(seal, before) as wrong;
 
     select * into sealed from audit.seal_leaves where number = p_number;
     if not found or audit.merkle_root(sealed.leaves) <> seal.root then
@@ -732,7 +799,7 @@ begin
     if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
         -- (Each once, though it may be both.)
         return query
-        select * from audit.differing_leaves(sealed, present)
+        select * from audit.differing_leaves(sealed, present, audit.dropped_ids())
         union
         select * from audit.misfiled_events(seal)
         order by 1;
@@ -766,7 +833,29 @@ $$;
 
 comment on function audit.follows(audit.seal, audit.seal) is 'Whether a seal leaves no gap after the seal before it.';
 
-create or replace function audit.differing_leaves(sealed audit.seal_leaves, present audit.seal_leaves)
+create or replace function audit.wrong_in_chain(seal audit.seal, before audit.seal)
+returns setof text
+language sql
+stable
+as $$
+    select 'it was changed: its hash is another'
+    where seal.hash <> audit.seal_hash(seal)
+    union all
+    select case
+        when seal.previous <> coalesce(before.hash, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex')) then
+            'the chain is broken: it follows another seal than the one before it'
+        else 'it does not begin where the seal before it ends'
+    end
+    where seal.previous <> coalesce(before.hash, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'))
+        or not audit.follows(seal, before)
+$$;
+
+comment on function audit.wrong_in_chain(audit.seal, audit.seal) is
+    'What does not match of a seal by itself, and with the seal before it (null: it is the first).';
+
+create or replace function audit.differing_leaves(
+    sealed audit.seal_leaves, present audit.seal_leaves, dropped int8multirange
+)
 returns table (event_id bigint, problem text)
 language sql
 stable
@@ -789,14 +878,23 @@ as $$
     from was
     full join is_now using (id)
     where was.leaf is distinct from is_now.leaf
-        and not (
-            is_now.leaf is null and exists (select from audit.dropped_partition where dropped_partition.ids @> id)
-        )
+        and not (is_now.leaf is null and coalesce(dropped @> id, false))
     order by id
 $$;
 
-comment on function audit.differing_leaves(audit.seal_leaves, audit.seal_leaves) is
+comment on function audit.differing_leaves(audit.seal_leaves, audit.seal_leaves, int8multirange) is
     'The events whose leaf is not the sealed one, but for those that retention has dropped.';
+
+create or replace function audit.dropped_ids()
+returns int8multirange
+language sql
+stable
+as $$
+    select pg_catalog.range_agg(held)
+    from (select pg_catalog.unnest(ids) as held from audit.dropped_partition) as dropped
+$$;
+
+comment on function audit.dropped_ids() is 'The ids of the events that retention has dropped; null: none.';
 
 create or replace function audit.misfiled_events(seal audit.seal)
 returns table (event_id bigint, problem text)
@@ -814,7 +912,9 @@ $$;
 comment on function audit.misfiled_events(audit.seal) is
     'The events of a seal''s batch whose resource_hash or actor_hash is not that of their resource or actor.';
 
-create or replace function audit.misdated_events(seal audit.seal)
+drop function if exists audit.misdated_events(audit.seal);
+
+create or replace function audit.misdated_events(seal audit.seal, of_node text default null)
 returns table (event_id bigint, problem text)
 language sql
 stable
@@ -823,21 +923,24 @@ as $$
     select
         event.id,
         pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
-    from audit.sealed_events(seal) as event
+    from audit.sealed_events(seal, of_node) as event
     where event.xid > seal.from_xid
-        -- (What was imported did occur before it was recorded, and says so.)
+        -- (What was imported did occur before it was recorded, and says so; of a node's events the node's seals tell.)
         and event.imported_from is null
+        and event.node is null
         and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
     union all
     select
         event.id,
         pg_catalog.format('it says that it occurred at %s, but was recorded before %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.to_time))
-    from audit.sealed_events(seal) as event
+    from audit.sealed_events(seal, of_node) as event
     where event.occurred_at > seal.to_time + interval '2 seconds'
+        and event.node is null
     order by 1
 $$;
 
-comment on function audit.misdated_events(audit.seal) is 'Events that claim another time than that of their batch: they were inserted into the past, or into the future.';
+comment on function audit.misdated_events(audit.seal, text) is
+    'Events that claim another time than that of their batch: they were inserted into the past, or into the future.';
 
 create or replace function audit.changed_since_erased(seal audit.seal)
 returns table (event_id bigint, problem text)

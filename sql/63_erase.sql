@@ -254,6 +254,47 @@ $$;
 comment on function audit.keep_commitment(audit.event, text, text, text, bigint) is
     'Stores what a part of a sealed event was sealed as, and what stands there now.';
 
+create or replace function audit.keep_node_commitment(was audit.event, p_part text)
+returns void
+language sql
+volatile
+as $$
+    with sealed as (
+        select node_seal.personal
+        from audit.node_seal
+        join audit.node_seal_leaves using (node, number)
+        where node_seal.node = was.node
+            and was.node_id between node_seal.first_id and node_seal.last_id
+            and was.node_id = any (node_seal_leaves.ids)
+        order by node_seal.arrival
+        limit 1
+    )
+    insert into audit.node_erased_part (node, event_id, part, commitment)
+    select
+        was.node,
+        was.node_id,
+        p_part,
+        (
+            select audit.commitment(
+                (
+                    select salt
+                    from audit.node_salt
+                    where node_salt.node = was.node
+                        and case p_part
+                            when 'actor' then (kind, type, id) = ('actor', was.actor_type, was.actor_id)
+                            else (kind, type, id) = ('resource', was.resource_type, was.resource_id) and type = any (sealed.personal)
+                        end
+                ),
+                case p_part when 'actor' then audit.actor_part(was) else audit.rows_part(was) end
+            )
+            from sealed
+        )
+    on conflict (node, event_id, part) do nothing
+$$;
+
+comment on function audit.keep_node_commitment(audit.event, text) is
+    'Stores what a part of a node''s event was sealed as there, where its seal has arrived.';
+
 create or replace function audit.erase_from_event(
     was audit.event, ids text[], known text[], own text[], erasure audit.erasure
 )
@@ -277,6 +318,10 @@ begin
     end if;
     becomes.before := audit.without_person(was.before, known, erasure.pseudonym, is_own);
     becomes.after := audit.without_person(was.after, known, erasure.pseudonym, is_own);
+    if was.node is not null then
+        perform audit.keep_node_commitment(was, 'actor') where audit.actor_part(was) <> audit.actor_part(becomes);
+        perform audit.keep_node_commitment(was, 'rows') where audit.rows_part(was) <> audit.rows_part(becomes);
+    end if;
     if audit.is_sealed(was) then
         if audit.actor_part(was) <> audit.actor_part(becomes) then
             perform audit.keep_commitment(was, 'actor', audit.actor_part(was), audit.actor_part(becomes), erasure.id);
@@ -341,6 +386,32 @@ $$;
 
 comment on function audit.blind_the_rest(bigint, text[]) is
     'Destroys the salts by which a guess at what was erased could be confirmed.';
+
+create or replace function audit.blind_the_nodes(p_erasure_id bigint, own text[], ids text[])
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    told text[] := own || array(
+        select distinct audit.resource_key(event)
+        from audit.erased_part
+        join audit.event on event.id = erased_part.event_id
+        where erased_part.erasure_id = p_erasure_id and erased_part.part = 'rows' and event.node is not null
+    );
+begin
+    -- As of this log's own salts: without one the resource's other events can't be computed either.
+    perform audit.keep_node_commitment(sibling, 'rows')
+    from audit.event as sibling
+    where sibling.node is not null and audit.resource_key(sibling) = any (told);
+    delete from audit.node_salt
+    where (kind = 'resource' and type || ':' || id = any (told)) or (kind = 'actor' and id = any (ids));
+end
+$$;
+
+comment on function audit.blind_the_nodes(bigint, text[], text[]) is
+    'Destroys the salts of the nodes by which a guess at what was erased could be confirmed. own: the person''s own resources, as audit.resource_key() gives them.';
 
 create or replace function audit.erasure_digest(p_erasure_id bigint)
 returns bytea
@@ -428,6 +499,7 @@ begin
             hint = 'Give the id as pgtrail log --json shows it in actor_id; other names of the person: --also.';
     end if;
     perform audit.blind_the_rest(erasure.id, ids);
+    perform audit.blind_the_nodes(erasure.id, own, ids);
 
     erasure.event_id := audit.record(
         'audit.actor_erased', 'actor', erasure.pseudonym, null, null,

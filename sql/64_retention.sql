@@ -270,6 +270,11 @@ begin
     );
     insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
     values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
+    execute format(
+        'insert into audit.node_dropped (node, name, here, ids) '
+        'select node, %L, true, range_agg(int8range(node_id, node_id, ''[]'')) from %s where node is not null group by node',
+        p_partition, p_partition::regclass
+    );
     -- That it goes is recorded already.
     delete from audit.own_trigger where relation = p_partition::regclass;
     execute format('alter table audit.event detach partition %s', p_partition::regclass);

@@ -1,12 +1,27 @@
 -- How one event looks to each kind of receiver. Framing, limits and headers are in 66_formats.sql.
 
+create or replace function audit.event_uid(event audit.event)
+returns text
+language sql
+stable
+as $$
+    -- (No node is called by a number.)
+    select case
+        when event.node is null then 'evt_' || event.id
+        else 'evt_' || event.node || '_' || event.node_id
+    end
+$$;
+
+comment on function audit.event_uid(audit.event) is
+    'What an event is called outside, the idempotency key of its delivery: evt_42; on a hub, of node eu1''s event 42, evt_eu1_42.';
+
 create or replace function audit.recorded_object(event audit.event)
 returns json
 language sql
 stable
 as $$
     select pg_catalog.json_build_object(
-        'id', 'evt_' || event.id,
+        'id', audit.event_uid(event),
         'occurred_at', audit.rfc3339(event.occurred_at),
         'org_id', event.org_id,
         'category', event.category,
@@ -58,15 +73,18 @@ language sql
 stable
 as $$
     select case
-        when event.imported_from is null then audit.recorded_object(event)
+        when event.imported_from is null and event.node is null then audit.recorded_object(event)
         else audit.merge_objects(
-            audit.recorded_object(event), pg_catalog.json_build_object('imported_from', event.imported_from)
+            audit.recorded_object(event),
+            pg_catalog.json_strip_nulls(
+                pg_catalog.json_build_object('imported_from', event.imported_from, 'node', event.node)
+            )
         )::json
     end
 $$;
 
 comment on function audit.event_object(audit.event) is
-    'An event as other programs get it. `changed` is null where a row came or went; `imported_from` is there only where another tool recorded it. As json, which is written faster than jsonb (8 µs for 12).';
+    'An event as other programs get it. `changed` is null where a row came or went; `imported_from` is there only where another tool recorded it, `node` only on a hub, of what another database did. As json, which is written faster than jsonb (8 µs for 12).';
 
 create or replace function audit.event_json(event audit.event)
 returns jsonb
@@ -225,7 +243,7 @@ as $$
         pg_catalog.json_strip_nulls(
             pg_catalog.json_build_object(
                 'specversion', '1.0',
-                'id', 'evt_' || event.id,
+                'id', audit.event_uid(event),
                 'source', coalesce('/orgs/' || audit.uri_escape(nullif(event.org_id, '')), '') || '/audit',
                 'type', 'dev.pgtrail.' || event.action,
                 'subject', event.resource_type || coalesce('/' || audit.uri_escape(event.resource_id), ''),
@@ -275,7 +293,7 @@ as $$
         -- Indexed, and flat: a null or a nested value spoils the request.
         'fields', pg_catalog.json_strip_nulls(
             pg_catalog.json_build_object(
-                'event_id', 'evt_' || event.id,
+                'event_id', audit.event_uid(event),
                 'action', event.action,
                 'category', event.category,
                 'org_id', event.org_id,
@@ -306,7 +324,7 @@ as $$
                     greatest(event.occurred_at, pg_catalog.now() - interval '17 hours 59 minutes')
                 ),
                 'message', audit.event_summary(event),
-                'evt', pg_catalog.json_build_object('id', 'evt_' || event.id, 'name', event.action),
+                'evt', pg_catalog.json_build_object('id', audit.event_uid(event), 'name', event.action),
                 'usr', pg_catalog.json_build_object(
                     'id', event.actor_id,
                     'name', event.actor_label,
@@ -342,7 +360,7 @@ as $$
     -- Columns of a table: flat, and none named id, Type, TenantId or Title, which are Azure's own.
     select pg_catalog.json_build_object(
         'TimeGenerated', audit.rfc3339(event.occurred_at),
-        'EventId', 'evt_' || event.id,
+        'EventId', audit.event_uid(event),
         'OrgId', event.org_id,
         'Category', event.category,
         'Action', event.action,
@@ -392,7 +410,7 @@ returns text
 language sql
 stable
 as $$
-    select pg_catalog.json_build_object('create', pg_catalog.json_build_object('_id', 'evt_' || event.id))::text
+    select pg_catalog.json_build_object('create', pg_catalog.json_build_object('_id', audit.event_uid(event)))::text
         || E'\n'
         || audit.merge_objects(
             pg_catalog.json_strip_nulls(
@@ -401,7 +419,7 @@ as $$
                     'ecs', pg_catalog.json_build_object('version', '9.4.0'),
                     'message', audit.event_summary(event),
                     'event', pg_catalog.json_build_object(
-                        'id', 'evt_' || event.id,
+                        'id', audit.event_uid(event),
                         'kind', 'event',
                         'module', 'pgtrail',
                         'dataset', 'pgtrail.audit',
@@ -635,7 +653,7 @@ as $$
                 'metadata', pg_catalog.json_build_object(
                     'version', '1.8.0',
                     'product', pg_catalog.json_build_object('name', 'pgtrail', 'vendor_name', 'pgtrail'),
-                    'uid', 'evt_' || event.id,
+                    'uid', audit.event_uid(event),
                     'sequence', event.id,
                     'event_code', event.action,
                     'tenant_uid', event.org_id,

@@ -9,6 +9,7 @@ create or replace function audit.next_batch(
     p_max_bytes bigint default 2097152,
     out lease_token bigint,
     out event_ids bigint[],
+    out event_uids text[],
     out resource_keys integer[],
     out sizes integer[],
     out body bytea,
@@ -75,8 +76,8 @@ begin
         in_flight := in_flight or reached.batch_to is null and audit.transactions_between(reached.batch_from, present) > 1000;
     end if;
 
-    select rendered.event_ids, rendered.resource_keys, rendered.sizes, rendered.body
-    into event_ids, resource_keys, sizes, body
+    select rendered.event_ids, rendered.event_uids, rendered.resource_keys, rendered.sizes, rendered.body
+    into event_ids, event_uids, resource_keys, sizes, body
     from audit.render_unsent(reached, destination, coalesce(p_after, reached.last_sent_id), p_max_events, p_max_bytes)
         as rendered;
     if event_ids <> '{}' then
@@ -89,7 +90,7 @@ end
 $$;
 
 comment on function audit.next_batch(bigint, text, interval, bigint, integer, bigint) is
-    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor, or those after p_after, which moves nothing. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
+    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor, or those after p_after, which moves nothing. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: what events are called outside, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
 
 create or replace function audit.hold_lease(p_cursor_id bigint, p_worker text, p_lease interval)
 returns audit.cursor
@@ -469,6 +470,7 @@ create or replace function audit.render_unsent(
     max_events integer,
     max_bytes bigint,
     out event_ids bigint[],
+    out event_uids text[],
     out resource_keys integer[],
     out sizes integer[],
     out body bytea
@@ -494,6 +496,7 @@ begin
             with whole as materialized (
                 select
                     event.id,
+                    case when event.node is not null then audit.event_uid(event) end as uid,
                     hashtext(event.resource_type || ':' || coalesce(event.resource_id, '')) as resource_key,
                     convert_to(audit.%I(event), 'UTF8') as piece
                 from audit.unsent($1, $2, $3, $4) as event
@@ -501,6 +504,7 @@ begin
             fitting as materialized (
                 select
                     id,
+                    uid,
                     resource_key,
                     case when octet_length(piece) > $6 then audit.shortened($7, id, $6) else piece end as piece
                 from whole
@@ -513,6 +517,7 @@ begin
             )
             select
                 coalesce(array_agg(id order by id), '{}'),
+                case when count(uid) > 0 then array_agg(coalesce(uid, 'evt_' || id) order by id) end,
                 coalesce(array_agg(resource_key order by id), '{}'),
                 coalesce(array_agg(octet_length(piece) order by id), '{}'),
                 coalesce(string_agg(piece, $8 order by id), '')
@@ -521,7 +526,7 @@ begin
         $query$,
         'render_' || destination.format
     )
-    into event_ids, resource_keys, sizes, body
+    into event_ids, event_uids, resource_keys, sizes, body
     using
         reached, destination, after_id, max_events, max_bytes, format.max_event_bytes, reached.id,
         convert_to(format.separator, 'UTF8');

@@ -481,6 +481,62 @@ $$;
 comment on function audit.find_silenced_wakeups() is
     'Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.';
 
+create or replace function audit.find_silent_nodes()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'node not followed',
+        name,
+        case state
+            when 'disabled' then 'its subscription is disabled: its events wait there'
+            when 'stopped' then 'its subscription does not run: it failed, and the server''s log says why'
+            else 'its subscription is gone, and what it records does not arrive'
+        end,
+        case state
+            when 'disabled' then pg_catalog.format('alter subscription %I enable', audit.subscription_name(name))
+            when 'stopped' then 'pgtrail hub status'
+            else pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s', name)
+        end
+    from audit.node_state()
+    where state not in ('streaming', 'copying', 'removed')
+    union all
+    select
+        'node rewritten',
+        name,
+        pg_catalog.format('seal %s does not follow what had arrived: its history was rewritten, or it was restored from a backup', broken_seal),
+        'pgtrail verify --node ' || name
+    from audit.node
+    where broken_seal is not null and removed_at is null
+$$;
+
+comment on function audit.find_silent_nodes() is 'Nodes of this hub that nothing comes from, or that have rewritten their history.';
+
+create or replace function audit.find_unread_slots()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'hub does not read',
+        slot.slot_name::text,
+        case slot.wal_status
+            when 'lost' then 'its slot was given up for max_slot_wal_keep_size: what is recorded does not reach the hub'
+            else pg_catalog.format('nobody reads its slot, which holds %s of the write-ahead log', pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), slot.restart_lsn)))
+        end,
+        pg_catalog.format('at the hub: pgtrail hub status; if there is none any more: select audit.unpublish(%L)', slot.slot_name)
+    from pg_catalog.pg_replication_slots as slot
+    where slot.database = pg_catalog.current_database()
+        and slot.plugin = 'pgoutput'
+        and pg_catalog.starts_with(slot.slot_name, 'pgtrail_')
+        and not slot.active
+        and not slot.temporary
+        and not pg_catalog.pg_is_in_recovery()
+$$;
+
+comment on function audit.find_unread_slots() is 'Slots of hubs at this node that nobody reads: they keep the write-ahead log.';
+
 create or replace function audit.doctor()
 returns table (problem text, subject text, finding text, mend text)
 language sql
@@ -528,6 +584,10 @@ as $$
         select 17, * from audit.find_gone_tables()
         union all
         select 18, * from audit.find_silenced_wakeups()
+        union all
+        select 19, * from audit.find_silent_nodes()
+        union all
+        select 20, * from audit.find_unread_slots()
     ) as found
     order by found.problem = 'information', found.place, found.subject, found.finding
 $$;

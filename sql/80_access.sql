@@ -78,7 +78,8 @@ revoke execute on all functions in schema audit from public;
 alter default privileges for role audit_owner revoke execute on functions from public;
 
 -- The owner itself can't change what is recorded.
-revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves from audit_owner;
+revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves, audit.node_seal, audit.node_seal_leaves
+    from audit_owner;
 -- Only these fields, and only inside an erasure: audit.refuse_change() sees to it.
 grant update (actor_id, actor_hash, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
@@ -118,7 +119,8 @@ grant execute on function
     audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
     audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
-    audit.sealed_in(audit.event), audit.check_event(audit.event)
+    audit.sealed_in(audit.event), audit.check_event(audit.event),
+    audit.event_uid(audit.event), audit.event_name(audit.event), audit.event_id(text)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
@@ -131,10 +133,11 @@ grant execute on function
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
     audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
     audit.retention_plan(boolean), audit.seal_object(audit.seal),
-    audit.seal_text(audit.seal)
+    audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state(),
+    audit.check_node(text), audit.check_node_seal(text, bigint)
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
-    audit.seal, audit.seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
+    audit.seal, audit.seal_leaves, audit.node, audit.node_seal, audit.node_seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
@@ -262,3 +265,21 @@ grant execute on function
     audit.worker_leaves(text),
     audit.maintain()
     to audit_forwarder;
+
+-- A hub, at a node: what is published, and what tells how far it has got.
+drop policy if exists published on audit.event;
+create policy published on audit.event
+    for select to audit_hub
+    using (true);
+grant select on
+    audit.event, audit.seal, audit.seal_leaves, audit.salt, audit.erased_part, audit.dropped_partition, audit.installation
+    to audit_hub;
+grant execute on function audit.published_since(bigint, integer), audit.system_identifier(), audit.timeline() to audit_hub;
+
+-- Whoever operates a hub, and may make subscriptions.
+grant execute on function
+    audit.hub_problems(), audit.init_hub(), audit.check_new_node(text, jsonb, text[]), audit.published_columns(), audit.node_problems(), audit.last_received_seal(text),
+    audit.add_node(text, text, bigint, integer, bigint, timestamptz), audit.make_past_partitions(timestamptz), audit.remove_node(text), audit.reserve_ids(bigint),
+    audit.register_node(text, oid, bigint, integer, bigint, bigint), audit.unregister_node(text),
+    audit.own_subscription(text), audit.subscription_name(text), audit.slot_name(text)
+    to audit_admin;

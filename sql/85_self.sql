@@ -55,3 +55,8 @@ select audit.track('audit.legal_hold', resource => 'legal_hold', category => 'au
     ignore => '{placed_at}');
 select audit.rule('audit.legal_hold', 'audit.hold_placed', 'audit', 'INSERT');
 select audit.rule('audit.legal_hold', 'audit.hold_released', 'audit', 'DELETE');
+
+select audit.track('audit.node', resource => 'node', category => 'audit', label => 'name', ignore => '{added_at,removed_at}');
+select audit.rule('audit.node', 'audit.node_added', 'audit', 'INSERT');
+select audit.rule('audit.node', 'audit.node_removed', 'audit', 'UPDATE', 'new.subscription is null');
+select audit.rule('audit.node', 'audit.node_added', 'audit', 'UPDATE');

@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -116,12 +116,28 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
 
 @pytest.fixture(scope="session")
 def server(binaries: Binaries, request: pytest.FixtureRequest) -> Iterator[EmbeddedPostgres]:
-    prepared = _prepared(request.config.stash[PREPARED], binaries)
+    with started(request.config, binaries, SETTINGS) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def started(config: pytest.Config, binaries: Binaries, settings: Mapping[str, str]) -> Iterator[EmbeddedPostgres]:
+    """A server with the logins and the templates."""
+    with (
+        prepared_folder(config, binaries) as data,
+        EmbeddedPostgres(data, binaries, settings) as running,
+    ):
+        yield running
+
+
+@contextlib.contextmanager
+def prepared_folder(config: pytest.Config, binaries: Binaries) -> Iterator[Path]:
+    """The data folder of such a server."""
+    prepared = _prepared(config.stash[PREPARED], binaries)
     with roomy_folder() as folder:
         # With its owner, who is not always the one that runs the tests.
         subprocess.run(["cp", "-a", prepared, folder / "data"], check=True)
-        with EmbeddedPostgres(folder / "data", binaries, SETTINGS) as running:
-            yield running
+        yield folder / "data"
 
 
 def _prepared(folder: Path, binaries: Binaries) -> Path:
@@ -159,17 +175,18 @@ def _template(server: EmbeddedPostgres, name: str, copied: str) -> None:
             connection.execute("grant select, insert, update, delete, truncate on all tables in schema nemo to app")
 
 
+def wait(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
+    """Wait for a condition; its value. Fails when it does not come."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
+    return value
+
+
 @pytest.fixture
 def wait_until() -> Callable[[Callable[[], Any]], Any]:
-    """Wait for a condition; its value. Fails when it does not come."""
-
-    def wait(condition: Callable[[], Any], seconds: float = PATIENCE_SECONDS) -> Any:
-        deadline = time.monotonic() + seconds
-        while not (value := condition()):
-            assert time.monotonic() < deadline, "it did not come about in time"
-            time.sleep(0.02)
-        return value
-
+    """`wait`."""
     return wait
 
 

@@ -75,6 +75,10 @@ NOT_MIGRATED_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
 """SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
 
 
+NOT_UNDERSTOOD_STATES = {"PT047"}
+"""Those of pgtrail's own SQLSTATEs that say that something was written wrongly."""
+
+
 def from_database(error: psycopg.Error) -> PgtrailError:
     """The error of a statement, in one line; psycopg's hint or detail is the mend."""
     message = error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
@@ -87,4 +91,4 @@ def from_database(error: psycopg.Error) -> PgtrailError:
         )
     elif isinstance(error, psycopg.errors.UndefinedTable):
         hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
-    return DatabaseError(message, hint)
+    return (NotUnderstood if error.sqlstate in NOT_UNDERSTOOD_STATES else DatabaseError)(message, hint)

@@ -1,12 +1,13 @@
 """The options by which events are chosen, shared by the commands that list them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
 
 from pgtrail_cli.connection import Connection
+from pgtrail_cli.errors import PgtrailError
 from pgtrail_worker.queries import load
 
 QUERIES = load("pgtrail_cli")
@@ -30,6 +31,9 @@ _OPTIONS = (
         help="Only resources whose id or label is like this: 'prod*'; can be repeated.",
     ),
     click.option("--resource-id", help="Only the resource with exactly this id, which is quicker."),
+    click.option(
+        "--node", "nodes", multiple=True, help="On a hub: only what this node recorded ('-': the hub); can be repeated."
+    ),
     click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
     click.option("--until", help="Only before this time."),
 )
@@ -47,6 +51,28 @@ class Filters:
     wanted: str
 
 
+def event_id(connection: Connection, name: str) -> int:
+    """The id of the event that people call so: 42; on a hub also eu1:42.
+
+    :raises PgtrailError: there is none, or this role may not see it.
+    """
+    row = connection.execute(QUERIES["event_id"], {"name": name}).fetchone()
+    if row is None or row[0] is None:
+        raise no_event(name)
+    found: int = row[0]
+    return found
+
+
+def event_ids(connection: Connection, names: Iterable[str]) -> list[int] | None:
+    """The ids of the events that people call so; None: none is named."""
+    return [event_id(connection, name) for name in names] or None
+
+
+def no_event(name: str) -> PgtrailError:
+    """Nobody has it, or not for this role to see."""
+    return PgtrailError(f"there is no event {name} that you may see", "pgtrail log lists them")
+
+
 def filter_options(command: Command) -> Command:
     """Give a command the options; they reach it as keyword arguments for `resolve`."""
     for option in reversed(_OPTIONS):
@@ -62,7 +88,7 @@ def resolve(connection: Connection, **options: Any) -> Filters:
         connection.execute(QUERIES["check_patterns"], {"patterns": list(options.get(kind, ()))})
     row = connection.execute(QUERIES["moments"], {key: options.get(key) for key in ("since", "until")}).fetchone()
     since, until = row or (None, None)
-    kinds = ("categories", "actions", "orgs", "actors", "resources")
+    kinds = ("categories", "actions", "orgs", "actors", "resources", "nodes")
     lists = {key: list(options.get(key, ())) or None for key in kinds}
     ids = {key: options.get(key) for key in ("actor_id", "resource_id")}
     fields = {**lists, **ids, "since": since, "until": until}

@@ -22,6 +22,7 @@ COMMANDS = {
     "erase-actor": "erase:erase_actor",
     "export": "export:export",
     "forward": "forward:forward",
+    "hub": "hub:hub",
     "import": "import_:import_",
     "log": "log:log",
     "migrate": "install:migrate",

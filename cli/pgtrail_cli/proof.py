@@ -12,7 +12,8 @@ EVENT_FIELDS = (
     "resource_id", "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name", "changed",
 )  # fmt: skip
 IMPORTED_FIELDS = (*EVENT_FIELDS, "imported_from")
-FIELDS = {"pgtrail event 1": EVENT_FIELDS, "pgtrail event 2": IMPORTED_FIELDS}
+NODE_FIELDS = (*IMPORTED_FIELDS, "node", "node_id", "node_xid")
+FIELDS = {"pgtrail event 1": EVENT_FIELDS, "pgtrail event 2": IMPORTED_FIELDS, "pgtrail event 3": NODE_FIELDS}
 PARTS = {"actor": ("actor_id", "actor_label", "actor_ip", "user_agent"), "rows": ("resource_label", "before", "after")}
 ERASED = "[erased]"
 

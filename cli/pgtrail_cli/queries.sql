@@ -14,7 +14,8 @@ select audit.check_patterns(%(patterns)s::text[])
 select audit.narrowed(
         row(
             %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
-            %(until)s::timestamptz, %(resources)s::text[], null, %(actor_id)s::text, null, %(resource_id)s::text, null
+            %(until)s::timestamptz, %(resources)s::text[], null, %(actor_id)s::text, null, %(resource_id)s::text, null,
+            %(nodes)s::text[]
         )::audit.filter
     )::text
 
@@ -49,7 +50,8 @@ select
     coalesce(event.actor_label, event.actor_id) as actor,
     coalesce(event.resource_label, event.resource_id) as resource,
     shown.details::text as details,
-    event.operation
+    event.operation,
+    audit.event_name(event)
 from audit.event
 cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s) as shown (details)
 where event.id = any (%(ids)s)
@@ -61,9 +63,14 @@ from audit.event
 where event.id = any (%(ids)s)
     and event.occurred_at between %(first)s and %(last)s
 
+-- name: event_id
+select audit.event_id(%(name)s)
+
 -- name: event
 select
     event.id,
+    audit.event_name(event) as name,
+    event.node,
     event.occurred_at,
     event.action,
     category.label as category,
@@ -283,7 +290,7 @@ where dead_letter.destination_id = audit.destination_id(%(name)s)
 order by dead_letter.event_id
 
 -- name: rendered
-select audit.render(sent.event, destination.format)
+select audit.render(sent.event, destination.format), audit.event_uid(sent.event)
 from audit.destination
 cross join lateral (
     select audit.ping_event() as event
@@ -489,3 +496,100 @@ join audit.import on import.id = problem.import_id
 where import.relation = %(source)s::oid::regclass
 order by problem.noted_at desc, problem.row_id
 limit %(most)s
+
+-- name: hub_problems
+select problem, mend
+from audit.hub_problems()
+
+-- name: init_hub
+select audit.init_hub()
+
+-- name: slot_name
+select audit.slot_name(%(name)s)
+
+-- name: last_received_seal
+select audit.last_received_seal(%(name)s)
+
+-- name: check_new_node
+select audit.check_new_node(%(name)s, %(hashes)s, %(columns)s)
+
+-- name: node_problems
+select problem, mend
+from audit.node_problems()
+
+-- name: node_identity
+select
+    audit.system_identifier(),
+    audit.timeline(),
+    (select last_value from audit.event_id_seq),
+    (select min(occurred_at) from audit.event),
+    audit.published_columns(),
+    coalesce(
+        (select jsonb_build_object(number::text, encode(hash, 'hex')) from audit.seal where number = %(seal)s), '{}'
+    )
+
+-- name: publish
+select audit.publish(%(role)s, %(password)s)
+
+-- name: create_slot
+select pg_create_logical_replication_slot(%(slot)s, 'pgoutput')
+
+-- name: unpublish
+select audit.unpublish(%(role)s)
+
+-- name: log_no_password
+select set_config('log_statement', 'none', true), set_config('log_min_duration_statement', '-1', true)
+where (select rolsuper from pg_roles where rolname = current_user)
+
+-- name: add_node
+select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s, %(first_time)s)
+
+-- name: remove_node
+select audit.remove_node(%(name)s)
+
+-- name: check_is_hub
+select audit.check_is_hub()
+
+-- name: node_state
+select *
+from audit.node_state()
+
+-- name: node_conninfo
+select subconninfo
+from pg_subscription
+where oid = (select subscription from audit.node where name = %(name)s)
+
+-- name: node_look
+-- What a node says of itself, to its hub's own role there.
+select
+    audit.system_identifier() as system_identifier,
+    audit.timeline() as timeline,
+    waiting.events,
+    extract(epoch from clock_timestamp() - waiting.first_occurred_at)::double precision as seconds,
+    (select max(id) from audit.event) as last_id,
+    (select encode(hash, 'hex') from audit.seal where number = %(seal)s) as seal_hash,
+    slot.wal_status,
+    case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), slot.restart_lsn)::bigint end as slot_bytes
+from audit.published_since(coalesce(%(last_id)s, 0)) as waiting
+left join pg_replication_slots as slot on slot.slot_name = %(slot)s
+
+-- name: node_states
+select name, state
+from audit.node_state()
+order by name
+
+-- name: node_seals
+select number, max(events)
+from audit.node_seal
+where node = %(node)s
+group by number
+order by number
+
+-- name: check_node
+select subject, problem
+from audit.check_node(%(node)s)
+
+-- name: check_node_seals
+select number, found.event_id, found.problem
+from unnest(%(numbers)s::bigint[]) as number
+cross join lateral audit.check_node_seal(%(node)s, number) as found

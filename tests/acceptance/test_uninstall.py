@@ -220,7 +220,7 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
         "uninstall", "--no-export", "--yes", "--despite-holds", "--even-undelivered", "--cascade", dsn=nemo.dsn()
     )
     assert done.returncode == 0, done.stderr
-    assert "these roles stay: audit_org_reader, audit_owner (database template_" in done.stderr
+    assert "these roles stay: audit_hub, audit_org_reader, audit_owner (database template_" in done.stderr
     assert mentions(su) == []
     assert su.execute("select to_regclass('nemo.recent'), to_regproc('nemo.sign_in')::text").fetchone() == (
         None,

@@ -183,7 +183,15 @@ def test_a_role_that_may_create_roles_and_schemas_needs_no_superuser(server, bar
     su = bare_db.connect()
     su.execute("do $$ begin create role builder login createrole; exception when duplicate_object then null; end $$")
     su.execute("drop role if exists audit_probe")
-    for role in ("audit_owner", "audit_admin", "audit_auditor", "audit_reader", "audit_forwarder", "audit_org_reader"):
+    for role in (
+        "audit_owner",
+        "audit_admin",
+        "audit_auditor",
+        "audit_reader",
+        "audit_forwarder",
+        "audit_org_reader",
+        "audit_hub",
+    ):
         su.execute(f"do $$ begin create role {role} nologin; exception when duplicate_object then null; end $$")
         # On 16 and later only who created a role, or was given ADMIN, may hand it on.
         su.execute(f"grant {role} to builder with admin option")

@@ -215,7 +215,7 @@ def test_in_a_destination_and_in_filters(su, canary):
             state = refusal(su, statement, arguments)
             assert state is None or state.startswith("PT"), (state, statement, text)
         matched = su.execute(
-            "select audit.passes(event, (%(t)s, %(t)s, %(t)s, %(t)s, null, null, %(t)s, null, null, null, null, null)) from audit.event limit 1",
+            "select audit.passes(event, (%(t)s, %(t)s, %(t)s, %(t)s, null, null, %(t)s, null, null, null, null, null, %(t)s)) from audit.event limit 1",
             {"t": [text]},
         ).fetchone()
         assert matched in ((True,), (False,)), text

@@ -2,11 +2,11 @@
 
 import pytest
 
-ROLES = ("public", "audit_reader", "audit_org_reader", "audit_auditor", "audit_admin", "audit_forwarder")
+ROLES = ("public", "audit_reader", "audit_org_reader", "audit_auditor", "audit_admin", "audit_forwarder", "audit_hub")
 EVERYBODY = set(ROLES)
 READERS = {"audit_reader", "audit_org_reader", "audit_auditor", "audit_admin", "audit_forwarder"}
 WHO_SEES_ALL = {"audit_auditor", "audit_admin", "audit_forwarder"}
-ADMIN, FORWARDER = {"audit_admin"}, {"audit_forwarder"}
+ADMIN, FORWARDER, HUB = {"audit_admin"}, {"audit_forwarder"}, {"audit_hub"}
 NOBODY: set[str] = set()
 
 CATEGORY_VIEWS = (
@@ -15,19 +15,23 @@ CATEGORY_VIEWS = (
 
 SELECT = {
     **dict.fromkeys(
-        ["event", "log", "diff", "export", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
+        ["log", "diff", "export", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
     ),
     **dict.fromkeys(
         [
-            "installation", "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
-            "replay", "worker", "seal", "seal_leaves", "erasure", "retention", "legal_hold", "dropped_partition", "policy",
-            "import", "import_problem",
+            "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
+            "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal", "node_seal_leaves",
         ],
         WHO_SEES_ALL,
     ),
     "destination_secret": FORWARDER,
-    # Salts, and what was erased, are for the definers alone; so is where the next seal begins, and how the triggers were last seen.
-    **dict.fromkeys(["salt", "erased_part", "seal_head", "own_trigger"], NOBODY),
+    # What a hub needs to have every event, and to verify it.
+    "event": READERS | HUB,
+    **dict.fromkeys(["installation", "seal", "seal_leaves", "dropped_partition"], WHO_SEES_ALL | HUB),
+    # Salts, and what was erased, are for the definers and a hub alone.
+    **dict.fromkeys(["salt", "erased_part"], HUB),
+    # For the definers alone; so is where the next seal begins, and how the triggers were last seen.
+    **dict.fromkeys(["node_salt", "node_erased_part", "node_dropped", "seal_head", "own_trigger"], NOBODY),
 }  # fmt: skip
 """Who reads a table or a view. Partitions are read through audit.event alone."""
 WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
@@ -44,13 +48,15 @@ EXECUTE = {
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
             "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "newest_as_planned", "newest_in_order", "counted",
             "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
+            "event_uid", "event_name", "event_id",
         ],
         READERS,
     ),
     **dict.fromkeys(
         [
-            "is_for", "is_news_for", "cursor_state", "destination_id", "ping_event", "system_identifier", "doctor", "partition_bounds", "qualified_name",
+            "is_for", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
             "identity_columns", "check_seal", "check_log", "count_unsealed", "seal_object", "seal_text", "retention_plan",
+            "is_hub", "check_is_hub", "node_state", "check_node", "check_node_seal",
         ],
         WHO_SEES_ALL,
     ),
@@ -75,6 +81,8 @@ EXECUTE = {
             "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_reading", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
+            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "make_past_partitions", "remove_node", "reserve_ids", "register_node",
+            "unregister_node", "own_subscription", "subscription_name", "slot_name",
         ],
         ADMIN,
     ),
@@ -82,6 +90,8 @@ EXECUTE = {
         ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "maintain"], ADMIN | FORWARDER),
+    "system_identifier": WHO_SEES_ALL | HUB,
+    **dict.fromkeys(["published_since", "timeline"], HUB),
 }  # fmt: skip
 """Who calls a function. One that is not here is called by nobody but the definers."""
 
@@ -194,7 +204,7 @@ def test_every_view_runs_as_its_reader_and_the_tables_of_events_are_under_row_le
     assert secured >= {"event", "org_grant"}
     # Whoever may read any of these sees every organization.
     assert all(
-        SELECT[name] <= WHO_SEES_ALL
+        SELECT[name] <= WHO_SEES_ALL | HUB
         for name in ("destination", "dead_letter", "replay", "attempt", "cursor", "seal", "erasure")
     )
 

@@ -231,6 +231,9 @@ CHANGES = {
     "resource_hash": "1",
     "actor_hash": "1",
     "imported_from": "'supa_audit old_audit.record_version 1'",
+    "node": "'eu1'",
+    "node_id": "1",
+    "node_xid": "'3'",
 }
 
 

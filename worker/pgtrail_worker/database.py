@@ -108,7 +108,7 @@ class Database:
         (row,) = await self._call("next_batch", parameters)
         return Batch(
             row["lease_token"],
-            Handout(row["event_ids"], row["resource_keys"], row["sizes"], row["body"]),
+            Handout(row["event_ids"], row["resource_keys"], row["sizes"], row["body"], row["event_uids"]),
             row["failures"] or 0,
             row["failing_seconds"] or 0.0,
             row["dead_in_row"] or 0,

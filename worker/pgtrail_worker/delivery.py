@@ -193,8 +193,7 @@ class Delivery:
         return not self._stopping.is_set() and time.monotonic() < self._lease_ends
 
     async def _request(self, batch: Batch, request: Request) -> tuple[Answer, Verdict]:
-        first, last = (batch.handout.event_ids[request.positions[end]] for end in (0, -1))
-        message_id = f"evt_{first}" if first == last else f"evt_{first}_{last}"
+        message_id = batch.handout.message_id(request.positions)
         return await self._send(message_id, request.body, len(request.positions))
 
     async def _take(self, sending: Sending, batch: Batch, request: Request, answer: Answer, verdict: Verdict) -> None:

@@ -19,12 +19,21 @@ class Handout:
 
     :param keys: events with the same number may be of one resource.
     :param sizes: the bytes of each event in ``body``, between which the format's separator stands.
+    :param uids: what each is called outside, where other databases' events are among them.
     """
 
     event_ids: Sequence[int]
     keys: Sequence[int]
     sizes: Sequence[int]
     body: bytes
+    uids: Sequence[str] | None = None
+
+    def message_id(self, positions: Sequence[int]) -> str:
+        """The idempotency key of a request with these events."""
+        first, last = positions[0], positions[-1]
+        if first != last:
+            return f"evt_{self.event_ids[first]}_{self.event_ids[last]}"
+        return self.uids[first] if self.uids else f"evt_{self.event_ids[first]}"
 
 
 @dataclass(slots=True)

@@ -47,6 +47,7 @@ order by cursor.id
 select
     lease_token,
     event_ids,
+    event_uids,
     resource_keys,
     sizes,
     body,

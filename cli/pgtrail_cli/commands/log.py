@@ -14,8 +14,7 @@ from rich.text import Text
 
 from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
+from pgtrail_cli.filters import QUERIES, Filters, event_id, filter_options, no_event, resolve
 from pgtrail_cli.render import console, local_time, plain_table, printable, short_details, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
 
@@ -117,9 +116,9 @@ def _print_table(connection: Connection, found: Found) -> None:
     table = plain_table("ID", "Timestamp", "Action", "Actor", "Resource", "Details")
     for column in table.columns[:3]:
         column.no_wrap = True
-    for event_id, occurred_at, action, actor, resource, details, operation in _rows(connection, "log_rows", found):
+    for _, occurred_at, action, actor, resource, details, operation, name in _rows(connection, "log_rows", found):
         cells = (
-            Text(str(event_id)),
+            Text(name),
             Text(local_time(occurred_at)),
             Text(action, style="cyan"),
             Text(printable(actor or "")),
@@ -146,25 +145,25 @@ def _print_csv(connection: Connection, found: Found) -> None:
 
 
 @click.command()
-@click.argument("event_id", metavar="ID")
+@click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="The event as one JSON object.")
 @with_connection
-def show(connection: Connection, event_id: str, as_json: bool) -> None:
+def show(connection: Connection, name: str, as_json: bool) -> None:
     """Show one event field by field: unchanged ones dimmed, changed ones marked.
+
+    On a hub, event 42 of node eu1 is eu1:42.
 
     \b
     Example:
       pgtrail show 42
     """
-    digits = event_id.removeprefix("evt_")
-    if not (digits.isascii() and digits.isdigit() and len(digits) < 20 and int(digits) < 2**63):
-        raise click.UsageError(f'"{event_id}" is no event id. Write a number, as in the first column of pgtrail log.')
+    found = event_id(connection, name)
     if not as_json:
-        print_event(connection, int(digits))
+        print_event(connection, found)
         return
-    row = connection.execute(QUERIES["event_json"], {"id": int(digits)}).fetchone()
+    row = connection.execute(QUERIES["event_json"], {"id": found}).fetchone()
     if row is None:
-        raise _no_event(int(digits))
+        raise no_event(name)
     click.echo(row[0])
 
 
@@ -176,19 +175,16 @@ def print_event(connection: Connection, event_id: int) -> None:
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
     event = cursor.execute(QUERIES["event"], {"id": event_id}).fetchone()
     if event is None:
-        raise _no_event(event_id)
+        raise no_event(str(event_id))
     screen = console()
     screen.print(_heading(event))
     screen.print(_diff(connection.execute(QUERIES["diff"], {"id": event_id}).fetchall(), event["operation"]))
 
 
-def _no_event(event_id: int) -> PgtrailError:
-    return PgtrailError(f"there is no event {event_id} that you may see", "pgtrail log lists them")
-
-
 def _heading(event: dict[str, Any]) -> Table:
     lines = {
-        "event": f"{event['id']}  {event['action']}  ({event['category']})",
+        "event": f"{event['name']}  {event['action']}  ({event['category']})",
+        "node": event["node"],
         "when": f"{local_time(event['occurred_at'])}  ({event['occurred_at'].astimezone().tzname()})",
         "actor": _joined(event["actor_label"], event["actor_id"], event["actor_type"], event["actor_ip"]),
         "resource": _joined(event["resource_type"], event["resource_label"], event["resource_id"]),

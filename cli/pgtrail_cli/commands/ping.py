@@ -13,7 +13,7 @@ import click
 from pgtrail_cli.commands.forward import secrets_option
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, event_id, no_event
 from pgtrail_cli.render import printable
 from pgtrail_web.errors import PageError
 from pgtrail_worker.answer import Answer, Cause
@@ -55,11 +55,11 @@ SECRET_HEADERS = ("authorization", "dd-api-key", "webhook-signature")
 
 @click.command()
 @click.argument("name")
-@click.option("--event", "event_id", type=int, help="Send this event of the log in place of a ping.")
+@click.option("--event", "event", help="Send this event of the log in place of a ping.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, on stdout, and send nothing.")
 @secrets_option
 @dsn_option
-def test(dsn: str, name: str, event_id: int | None, dry_run: bool, secrets_dir: Path) -> None:
+def test(dsn: str, name: str, event: str | None, dry_run: bool, secrets_dir: Path) -> None:
     """Send an audit.ping to NAME as the worker would, and explain what comes back.
 
     Tokens and certificates are looked for here, on this machine; the role has to be in audit_forwarder.
@@ -70,7 +70,7 @@ def test(dsn: str, name: str, event_id: int | None, dry_run: bool, secrets_dir: 
       pgtrail destination test siem --dry-run
     """
     with open_connection(dsn) as connection:
-        piece = _rendered(connection, name, event_id)
+        piece, uid = _rendered(connection, name, event_id(connection, event) if event else None)
     try:
         destination = asyncio.run(_destination(dsn, name))
     except WorkerError as error:
@@ -79,7 +79,7 @@ def test(dsn: str, name: str, event_id: int | None, dry_run: bool, secrets_dir: 
         ) from error
     framing = destination.framing
     body = framing.prefix + piece + framing.suffix
-    message_id = f"evt_{event_id}" if event_id else f"ping_{uuid.uuid4().hex}"
+    message_id = uid if event else f"ping_{uuid.uuid4().hex}"
     secrets = Secrets(secrets_dir, os.environ)
     try:
         if dry_run:
@@ -93,11 +93,11 @@ def test(dsn: str, name: str, event_id: int | None, dry_run: bool, secrets_dir: 
         raise PgtrailError(f"{name}: {error}", CAUSES[Cause.TOKEN]) from error
 
 
-def _rendered(connection: Connection, name: str, event_id: int | None) -> bytes:
+def _rendered(connection: Connection, name: str, event_id: int | None) -> tuple[bytes, str]:
     row = connection.execute(QUERIES["rendered"], {"name": name, "event_id": event_id}).fetchone()
     if row is None:
-        raise PgtrailError(f"there is no event {event_id}, or not for you to see", "pgtrail log lists them")
-    return bytes(row[0])
+        raise no_event(str(event_id))
+    return bytes(row[0]), row[1]
 
 
 async def _destination(dsn: str, name: str) -> Destination:
@@ -132,7 +132,7 @@ async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
     """
     try:
         with open_connection(dsn) as connection:
-            piece = _rendered(connection, name, None)
+            piece, _ = _rendered(connection, name, None)
         destination = await _destination(dsn, name)
         body = destination.framing.prefix + piece + destination.framing.suffix
         secrets = Secrets(secrets_dir, os.environ)

@@ -10,15 +10,15 @@ from rich.text import Text
 from pgtrail_cli.anchor import find_anchors
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, event_id
 from pgtrail_cli.proof import Proved, check_proof
 from pgtrail_cli.render import console, plain_table, printable, value
 
 
 @click.command()
-@click.argument("event_id", metavar="ID", type=click.IntRange(min=1))
+@click.argument("name", metavar="ID")
 @with_connection
-def prove(connection: Connection, event_id: int) -> None:
+def prove(connection: Connection, name: str) -> None:
     """Print the proof that event ID is in the chain of seals, in JSON.
 
     Whoever gets it can check it without a database: pgtrail verify-proof. It holds the event in full.
@@ -27,7 +27,7 @@ def prove(connection: Connection, event_id: int) -> None:
     Example:
       pgtrail prove 4711 > proof.json
     """
-    row = connection.execute(QUERIES["prove"], {"event_id": event_id}).fetchone()
+    row = connection.execute(QUERIES["prove"], {"event_id": event_id(connection, name)}).fetchone()
     assert row is not None
     click.echo(json.dumps(row[0], indent=2, ensure_ascii=False))
 

@@ -5,11 +5,11 @@ import json
 import click
 
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, event_ids
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
 reason_option = click.option("--reason", required=True, help="Why; it is recorded.")
-event_option = click.option("--event", "event_ids", multiple=True, type=int, help="Only this event; can be repeated.")
+event_option = click.option("--event", "events", multiple=True, help="Only this event; can be repeated.")
 
 
 @click.command()
@@ -20,7 +20,7 @@ event_option = click.option("--event", "event_ids", multiple=True, type=int, hel
 @reason_option
 @with_connection
 def replay(
-    connection: Connection, name: str, since: str | None, until: str | None, event_ids: tuple[int, ...], reason: str
+    connection: Connection, name: str, since: str | None, until: str | None, events: tuple[str, ...], reason: str
 ) -> None:
     """Send events to NAME once more, under the same ids, beside the new ones. Its filters hold.
 
@@ -30,7 +30,7 @@ def replay(
     """
     connection.execute(
         QUERIES["replay"],
-        {"name": name, "since": since, "until": until, "event_ids": list(event_ids) or None, "reason": reason},
+        {"name": name, "since": since, "until": until, "event_ids": event_ids(connection, events), "reason": reason},
     )
     click.echo(f"pgtrail: the worker sends them to {name} again: pgtrail destination show {name}", err=True)
 
@@ -74,7 +74,7 @@ def dead_letters(connection: Connection, name: str, as_json: bool) -> None:
 @event_option
 @reason_option
 @with_connection
-def redrive(connection: Connection, name: str, event_ids: tuple[int, ...], reason: str) -> None:
+def redrive(connection: Connection, name: str, events: tuple[str, ...], reason: str) -> None:
     """Try the dead letters of NAME again: all of them, or those named.
 
     \b
@@ -82,7 +82,7 @@ def redrive(connection: Connection, name: str, event_ids: tuple[int, ...], reaso
       pgtrail destination redrive siem --reason 'mapping mended'
     """
     row = connection.execute(
-        QUERIES["redrive"], {"name": name, "reason": reason, "event_ids": list(event_ids) or None}
+        QUERIES["redrive"], {"name": name, "reason": reason, "event_ids": event_ids(connection, events)}
     ).fetchone()
     assert row is not None
     click.echo(f"pgtrail: {row[0]} dead letters of {name} are tried again", err=True)

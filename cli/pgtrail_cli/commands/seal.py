@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import NoReturn
@@ -15,6 +16,7 @@ from pgtrail_cli.anchor import find_anchors
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
 from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.nodes import rewritten, rewritten_seals
 from pgtrail_cli.own_source import foreign_functions
 from pgtrail_cli.render import console, printable
 
@@ -23,6 +25,31 @@ Problem = tuple[str, str]
 SLICE_EVENTS = 20_000
 """So many events, or so many seals, are checked between two looks at the clock."""
 SLICE_SEALS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """Seals of this database (node: None), or of a node as they arrived.
+
+    :param seals: how many events each has, by number.
+    """
+
+    node: str | None
+    seals: dict[int, int]
+
+    @property
+    def of(self) -> str:
+        """What its subjects begin with."""
+        return "" if self.node is None else f"node {self.node} "
+
+    def named(self, number: int, event_id: int | None, problem: str) -> Problem:
+        """What is wrong with one of its seals or events."""
+        if event_id is None:
+            return f"{self.of}seal {number}", problem
+        return (
+            f"event {event_id if self.node is None else f'{self.node}:{event_id}'}",
+            f"{problem} ({self.of}seal {number})",
+        )
 
 
 @click.command()
@@ -57,13 +84,17 @@ def seal(connection: Connection, as_json: bool) -> None:
     "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connections that check at once."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem.")
+@click.option("--node", "only", multiple=True, help="On a hub: only the seals of this node; can be repeated.")
 @dsn_option
-def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool) -> None:
+def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool, only: tuple[str, ...]) -> None:
     """Recompute every seal from the events as they are now, and say what does not match.
 
     A superuser could rewrite events and the whole chain with them: that shows against an anchor, the seals as a SIEM
     received them (pgtrail destination add --seals). Stopped, it says where to go on. Exit status 1 if anything does
     not match, 2 if there is no such seal to go on with.
+
+    On a hub the seals of each node are recomputed too, from its events as they are here; a node that has rewritten
+    its history since is named.
 
     \b
     Example:
@@ -71,35 +102,63 @@ def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool) 
     """
     with open_connection(dsn) as connection:
         last, waiting = connection.execute(QUERIES["last_seal"]).fetchone() or (0, 0)
-        seals = dict(connection.execute(QUERIES["seals"], {"first": first}).fetchall())
+        chains = list(_chains(connection, first, only))
         problems = 0
-        for subject, problem in _problems(connection, dsn, anchor, seals, jobs):
+        for subject, problem in _problems(connection, dsn, anchor, chains, jobs):
             problems += 1
             line = json.dumps({"subject": subject, "problem": problem}) if as_json else f"{subject}: {problem}"
             click.echo(printable(line))
-    count = f"{sum(seals.values()):,} events in {len(seals):,} seals{f', from seal {first} on' if first > 1 else ''}"
+    count = "; ".join(
+        f"{chain.of}{sum(chain.seals.values()):,} events in {len(chain.seals):,} seals"
+        f"{f', from seal {first} on' if first > 1 and chain.node is None else ''}"
+        for chain in chains
+    )
     if problems:
         click.echo(f"pgtrail: {problems:,} problems in {count}", err=True)
         raise SystemExit(1)
     # Only now: what is missing at the end of a chain that was cut off is a problem, and has been named.
-    if first > 1 and first not in seals:
+    if first > 1 and not any(first in chain.seals for chain in chains if chain.node is None):
         raise NotUnderstood(f"there is no seal {first} to go on with", f"the last is {last}")
     click.echo(f"pgtrail: {count} hold; {waiting:,} events wait for the next seal (the last is {last})", err=True)
     if anchor is None:
         click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
 
 
+def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterator[Chain]:
+    if not only:
+        yield Chain(None, dict(connection.execute(QUERIES["seals"], {"first": first}).fetchall()))
+    states = {row[0]: row[1] for row in connection.execute(QUERIES["node_states"])}
+    for unknown in set(only) - states.keys():
+        raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
+    for name, state in states.items():
+        if state == "copying" and (not only or name in only):
+            click.echo(f"pgtrail: {name} is still being copied, and not checked", err=True)
+        elif not only or name in only:
+            yield Chain(name, dict(connection.execute(QUERIES["node_seals"], {"node": name}).fetchall()))
+
+
 def _problems(
-    connection: Connection, dsn: str, anchor: Path | None, seals: dict[int, int], jobs: int
+    connection: Connection, dsn: str, anchor: Path | None, chains: list[Chain], jobs: int
 ) -> Iterator[Problem]:
     for name in foreign_functions(connection.execute(QUERIES["function_sources"])):
         yield f"function audit.{name}", "its source is not this program's: pgtrail migrate, and see who changed it"
-    yield from connection.execute(QUERIES["check_log"])
-    for missing in sorted(set(range(min(seals, default=1), max(seals, default=0))) - seals.keys()):
-        yield f"seal {missing}", "it is missing"
+    for chain in chains:
+        if chain.node is None:
+            yield from connection.execute(QUERIES["check_log"])
+            for missing in sorted(
+                set(range(min(chain.seals, default=1), max(chain.seals, default=0))) - chain.seals.keys()
+            ):
+                yield f"seal {missing}", "it is missing"
+        else:
+            for subject, problem in connection.execute(QUERIES["check_node"], {"node": chain.node}):
+                yield f"{chain.of}{subject}", problem
     if anchor is not None:
         yield from _against(connection, anchor)
-    yield from _against_events(dsn, seals, jobs)
+    of_nodes = {chain.node for chain in chains}
+    for node, number in rewritten_seals(connection):
+        if node in of_nodes:
+            yield f"node {node}", rewritten(number)
+    yield from _against_events(dsn, chains, jobs)
 
 
 def _against(connection: Connection, anchor: Path) -> Iterator[Problem]:
@@ -115,8 +174,8 @@ def _against(connection: Connection, anchor: Path) -> Iterator[Problem]:
             yield f"seal {number}", f"it was rewritten: {anchor} has the hash {known.hash}"
 
 
-def _against_events(dsn: str, seals: dict[int, int], jobs: int) -> Iterator[Problem]:
-    slices = list(_slices(seals))
+def _against_events(dsn: str, chains: list[Chain], jobs: int) -> Iterator[Problem]:
+    slices = [(chain, numbers) for chain in chains for numbers in _slices(chain.seals)]
     if not slices:
         # (A bar of nothing would leave an empty line.)
         return
@@ -126,32 +185,30 @@ def _against_events(dsn: str, seals: dict[int, int], jobs: int) -> Iterator[Prob
         ThreadPoolExecutor(jobs) as pool,
         Progress(*columns, console=console(stderr=True), transient=True) as progress,
     ):
-        task = progress.add_task("", total=sum(seals.values()))
+        task = progress.add_task("", total=sum(sum(chain.seals.values()) for chain in chains))
         free: SimpleQueue[Connection] = SimpleQueue()
         for _ in range(min(jobs, len(slices))):
             free.put(stack.enter_context(open_connection(dsn)))
 
-        def check(numbers: list[int]) -> list[Problem]:
+        def check(part: tuple[Chain, list[int]]) -> list[Problem]:
+            chain, numbers = part
             connection = free.get()
+            query = "check_seals" if chain.node is None else "check_node_seals"
             try:
-                rows = connection.execute(QUERIES["check_seals"], {"numbers": numbers}).fetchall()
+                rows = connection.execute(QUERIES[query], {"numbers": numbers, "node": chain.node}).fetchall()
             finally:
                 free.put(connection)
-            return [_named(*row) for row in rows]
+            return [chain.named(*row) for row in rows]
 
         done = 0
         try:
-            for numbers, problems in zip(slices, pool.map(check, slices), strict=True):
+            for (chain, numbers), problems in zip(slices, pool.map(check, slices), strict=True):
                 yield from problems
-                progress.advance(task, sum(seals[number] for number in numbers))
-                done = numbers[-1]
+                progress.advance(task, sum(chain.seals[number] for number in numbers))
+                done = numbers[-1] if chain.node is None else done
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             _stopped(done)
-
-
-def _named(number: int, event_id: int | None, problem: str) -> Problem:
-    return (f"seal {number}", problem) if event_id is None else (f"event {event_id}", f"{problem} (seal {number})")
 
 
 def _slices(seals: dict[int, int]) -> Iterator[list[int]]:

@@ -193,7 +193,7 @@ found as (
         and refobjid in (
             select oid
             from pg_roles
-            where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader')
+            where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader', 'audit_hub')
         )
         and (
             (classid = 'pg_class'::regclass
@@ -274,7 +274,7 @@ order by place
 with own_role as (
     select oid, rolname
     from pg_roles
-    where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader')
+    where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader', 'audit_hub')
 )
 select
     own_role.rolname::text,
@@ -319,3 +319,17 @@ select
         ),
         0
     )
+
+-- name: hub_ties
+-- What of a hub's would stay behind: subscriptions here, or a slot that keeps the write-ahead log for a hub.
+select format('it gathers what %s records', substr(subname, length('pgtrail_') + 1)), 'take it out: pgtrail hub remove'
+from pg_subscription
+where subdbid = (select oid from pg_database where datname = current_database())
+    and subpublications = array['pgtrail']
+union all
+select 'a hub gathers what it records', format('take it out at the hub: pgtrail hub remove; or here: select audit.unpublish(%L)', slot_name)
+from pg_replication_slots
+where database = current_database()
+    and plugin = 'pgoutput'
+    and starts_with(slot_name, 'pgtrail_')
+    and exists (select from pg_publication where pubname = 'pgtrail')

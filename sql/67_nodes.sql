@@ -1,0 +1,441 @@
+-- On a hub: events and seals of other databases, as they arrive by logical replication, and whether they hold.
+--
+-- A subscription writes to audit.event, audit.seal and the others as if they were its own. These triggers, which fire for what
+-- is replicated and for nothing else, give an event its place in this log and put what verifies it beside: the hub has seals
+-- of its own. `pgtrail hub init` sets them up; elsewhere there are none.
+
+create or replace function audit.learn_node()
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    source record;
+begin
+    select node.name, node.copies_above, case when worker.relid is not null then node.copies_to else 0 end as copies_to
+    into source
+    from pg_stat_subscription as worker
+    left join audit.node on node.subscription = worker.subid
+    where worker.pid = pg_backend_pid();
+    if source.name is null then
+        raise exception using
+            errcode = 'PT046',
+            message = 'events are replicated into this hub, and not from one of its nodes',
+            hint = 'pgtrail hub add adds a node; to copy the hub itself, drop the triggers "receive" of the copy first.';
+    end if;
+    -- For as long as this worker lives.
+    perform set_config('pgtrail.copies_above', source.copies_above::text, false);
+    perform set_config('pgtrail.copies_to', source.copies_to::text, false);
+    return set_config('pgtrail.node', source.name, false);
+end
+$$;
+
+comment on function audit.learn_node() is
+    'The node whose changes this session applies, which is kept in the settings pgtrail.node, pgtrail.copies_above and pgtrail.copies_to (0: nothing is copied any more). PT046.';
+
+create or replace function audit.applying_node()
+returns text
+language sql
+volatile
+as $$
+    select coalesce(nullif(pg_catalog.current_setting('pgtrail.node', true), ''), audit.learn_node())
+$$;
+
+comment on function audit.applying_node() is 'The node whose changes this session applies. PT046.';
+
+create or replace function audit.has_received(event audit.event, from_node text)
+returns boolean
+language sql
+stable
+as $$
+    -- (An id that a restored node gave again has another transaction or another time.)
+    select exists (
+        select
+        from audit.event as known
+        where known.node = from_node
+            and known.node_id = event.id
+            and known.node_xid = event.xid
+            and known.occurred_at = event.occurred_at
+    )
+$$;
+
+comment on function audit.has_received(audit.event, text) is 'Whether a node''s event, as it comes from there, is in this log already.';
+
+create or replace function audit.receive_event()
+returns trigger
+language plpgsql
+as $$
+declare
+    copies_to bigint;
+begin
+    new.node := audit.applying_node();
+    if new.node = '-' then
+        -- What the hub itself has to say of it.
+        new.node := null;
+        return new;
+    end if;
+    copies_to := pg_catalog.current_setting('pgtrail.copies_to')::bigint;
+    new.node_xid := new.xid;
+    new.xid := pg_catalog.pg_current_xact_id();
+    new.node_id := new.id;
+    if copies_to = 0 then
+        new.id := pg_catalog.nextval('audit.event_id_seq');
+    else
+        new.id := new.node_id;
+        new.xid := new.node_xid;
+        if audit.has_received(new, new.node) then
+            return null;
+        end if;
+        new.xid := pg_catalog.pg_current_xact_id();
+        -- What is copied comes in the order of the disk.
+        new.id := case
+            when new.node_id <= copies_to then new.node_id + pg_catalog.current_setting('pgtrail.copies_above')::bigint
+            else pg_catalog.nextval('audit.event_id_seq')
+        end;
+    end if;
+    if audit.takes_the_wake() then
+        notify pgtrail;
+    end if;
+    return new;
+end
+$$;
+
+comment on function audit.receive_event() is
+    'Gives a node''s event its place in this log. Commits are applied in the order in which the node made them, so ids keep the order of each resource''s events.';
+
+create or replace function audit.record_broken_chain(p_node text, p_number bigint)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update audit.node
+    set broken_seal = p_number
+    where name = p_node and broken_seal is null;
+    perform set_config('pgtrail.node', '-', false);
+    perform audit.record(
+        'audit.node_rewritten', 'node', p_node, p_node, null, jsonb_build_object('seal', p_number)
+    );
+    perform set_config('pgtrail.node', p_node, false);
+end
+$$;
+
+comment on function audit.record_broken_chain(text, bigint) is
+    'Records that a node''s seal does not fit to those that had arrived, as an event of the hub''s own: destinations hear of it at once.';
+
+create or replace function audit.receive_seal()
+returns trigger
+language plpgsql
+as $$
+declare
+    node_name text := audit.applying_node();
+begin
+    if exists (select from audit.node_seal where node = node_name and number = new.number and hash = new.hash) then
+        return null;
+    end if;
+    insert into audit.node_seal (
+        node, number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time,
+        epoch, above_id, up_to_id, events, first_id, last_id, personal, root, previous, hash
+    )
+    values (
+        node_name, new.number, new.sealed_at, new.system_identifier, new.from_snapshot, new.from_time, new.from_xid,
+        new.from_id, new.to_snapshot, new.to_time, new.epoch, new.above_id, new.up_to_id, new.events, new.first_id,
+        new.last_id, new.personal, new.root, new.previous, new.hash
+    );
+    if exists (select from audit.node_seal where node = node_name and number = new.number and hash <> new.hash)
+        or new.previous <> all (array(select hash from audit.node_seal where node = node_name and number = new.number - 1))
+            and exists (select from audit.node_seal where node = node_name and number = new.number - 1)
+    then
+        perform audit.record_broken_chain(node_name, new.number);
+    end if;
+    return null;
+end
+$$;
+
+comment on function audit.receive_seal() is
+    'Keeps a node''s seal in audit.node_seal. Whatever else arrives under its number is kept too, and tells: audit.node_rewritten.';
+
+create or replace function audit.receive_seal_leaves()
+returns trigger
+language plpgsql
+as $$
+declare
+    node_name text := audit.applying_node();
+begin
+    if not exists (
+        select
+        from audit.node_seal_leaves as known
+        where known.node = node_name and known.number = new.number and known.ids = new.ids and known.leaves = new.leaves
+    )
+    then
+        insert into audit.node_seal_leaves (node, number, ids, leaves)
+        values (node_name, new.number, new.ids, new.leaves);
+    end if;
+    return null;
+end
+$$;
+
+comment on function audit.receive_seal_leaves() is 'Keeps the leaves of a node''s seal in audit.node_seal_leaves.';
+
+create or replace function audit.receive_salt()
+returns trigger
+language plpgsql
+as $$
+declare
+    node_name text := audit.applying_node();
+begin
+    -- A person who was erased there and came back has another; what the old one blinded, audit.node_erased_part has.
+    delete from audit.node_salt where (node, kind, type, id) = (node_name, new.kind, new.type, new.id);
+    insert into audit.node_salt (node, kind, type, id, salt)
+    values (node_name, new.kind, new.type, new.id, new.salt);
+    return null;
+end
+$$;
+
+comment on function audit.receive_salt() is 'Keeps a node''s salt in audit.node_salt.';
+
+create or replace function audit.receive_erased_part()
+returns trigger
+language plpgsql
+as $$
+declare
+    node_name text := audit.applying_node();
+begin
+    insert into audit.node_erased_part as known (node, event_id, part, commitment)
+    values (node_name, new.event_id, new.part, new.commitment)
+    on conflict (node, event_id, part) do update
+    set commitment = excluded.commitment
+    where known.commitment is null;
+    return null;
+end
+$$;
+
+comment on function audit.receive_erased_part() is 'Keeps what an erased part of a node''s event was sealed as in audit.node_erased_part.';
+
+create or replace function audit.receive_dropped_partition()
+returns trigger
+language plpgsql
+as $$
+declare
+    node_name text := audit.applying_node();
+begin
+    insert into audit.node_dropped (node, name, here, ids)
+    values (node_name, new.name, false, new.ids)
+    on conflict do nothing;
+    return null;
+end
+$$;
+
+comment on function audit.receive_dropped_partition() is 'Keeps which events a node''s retention has dropped in audit.node_dropped.';
+
+create or replace function audit.replicated_tables()
+returns table (relation regclass, receiver regproc)
+language sql
+stable
+as $$
+    values
+        ('audit.event'::regclass, 'audit.receive_event'::regproc),
+        ('audit.seal', 'audit.receive_seal'),
+        ('audit.seal_leaves', 'audit.receive_seal_leaves'),
+        ('audit.salt', 'audit.receive_salt'),
+        ('audit.erased_part', 'audit.receive_erased_part'),
+        ('audit.dropped_partition', 'audit.receive_dropped_partition')
+$$;
+
+comment on function audit.replicated_tables() is 'What a node publishes, and the function by which a hub takes it in.';
+
+create or replace function audit.is_hub()
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_trigger
+        where tgrelid = 'audit.event'::pg_catalog.regclass
+            and tgfoid = 'audit.receive_event'::pg_catalog.regproc
+            and tgenabled = 'R'
+    )
+$$;
+
+comment on function audit.is_hub() is 'Whether this database takes in the events of others.';
+
+create or replace trigger refuse_change
+    before update or delete on audit.node_seal
+    for each row execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.node_seal
+    for each statement execute function audit.refuse_change();
+
+create or replace trigger refuse_change
+    before update or delete on audit.node_seal_leaves
+    for each row execute function audit.refuse_change();
+
+create or replace trigger refuse_truncate
+    before truncate on audit.node_seal_leaves
+    for each statement execute function audit.refuse_change();
+
+-- Whether a node's seals hold --------------------------------------------------------------------------------------
+
+create or replace function audit.first_seal(p_node text, p_number bigint)
+returns audit.seal
+language sql
+stable
+as $$
+    select row(
+        number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time, epoch, above_id,
+        up_to_id, events, first_id, last_id, personal, root, previous, hash
+    )::audit.seal
+    from audit.node_seal
+    where node = p_node and number = p_number
+    order by arrival
+    limit 1
+$$;
+
+comment on function audit.first_seal(text, bigint) is 'A node''s seal of a number: the one that arrived first, which holds; null: none has.';
+
+create or replace function audit.node_leaves(p_node text, seal audit.seal)
+returns table (event_id bigint, leaf bytea)
+language sql
+stable
+as $$
+    select
+        event.id,
+        audit.merkle_leaf(
+            audit.event_text(
+                event,
+                coalesce(erased_actor.commitment, audit.commitment(actor_salt.salt, audit.actor_part(event))),
+                coalesce(erased_rows.commitment, audit.commitment(rows_salt.salt, audit.rows_part(event)))
+            )
+        )
+    from audit.sealed_events(seal, p_node) as event
+    left join audit.node_salt as actor_salt
+        on (actor_salt.node, actor_salt.kind, actor_salt.type, actor_salt.id) = (p_node, 'actor', event.actor_type, event.actor_id)
+    left join audit.node_salt as rows_salt
+        on (rows_salt.node, rows_salt.kind, rows_salt.type, rows_salt.id) = (p_node, 'resource', event.resource_type, event.resource_id)
+        and event.resource_type = any (seal.personal)
+    left join audit.node_erased_part as erased_actor
+        on (erased_actor.node, erased_actor.event_id, erased_actor.part) = (p_node, event.id, 'actor')
+    left join audit.node_erased_part as erased_rows
+        on (erased_rows.node, erased_rows.event_id, erased_rows.part) = (p_node, event.id, 'rows')
+$$;
+
+comment on function audit.node_leaves(text, audit.seal) is
+    'The ids at the node of the events in a seal''s batch, each with its leaf hash as it is now.';
+
+create or replace function audit.differing_node_leaves(p_node text, sealed audit.seal_leaves, present audit.seal_leaves)
+returns table (event_id bigint, problem text)
+language sql
+stable
+as $$
+    select differing.*
+    from audit.differing_leaves(
+        sealed, present, (select range_agg(dropped.held) from (select unnest(ids) as held from audit.node_dropped where node = p_node) as dropped)
+    ) as differing
+    -- Erased here before it was sealed there: this hub's own seals have it.
+    where not exists (
+        select
+        from audit.node_erased_part as erased
+        where erased.node = p_node and erased.event_id = differing.event_id and erased.commitment is null
+    )
+$$;
+
+comment on function audit.differing_node_leaves(text, audit.seal_leaves, audit.seal_leaves) is
+    'The events of a node whose leaf is not the sealed one, but for those that were dropped there or here.';
+
+create or replace function audit.check_node_seal(p_node text, p_number bigint)
+returns table (event_id bigint, problem text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal := audit.first_seal(p_node, p_number);
+    before audit.seal := audit.first_seal(p_node, p_number - 1);
+    sealed audit.seal_leaves;
+    present audit.seal_leaves;
+begin
+    if seal.number is null then
+        return query values (null::bigint, 'it is missing');
+        return;
+    end if;
+    return query
+    select null::bigint, format('it was made again, with the hash %s: the node''s history was rewritten, or restored from a backup', encode(again.hash, 'hex'))
+    from audit.node_seal as again
+    where again.node = p_node and again.number = p_number and again.hash <> seal.hash
+    order by again.arrival;
+
+    return query select null::bigint, wrong from audit.wrong_in_chain(seal, before) as wrong;
+
+    select number, ids, leaves
+    into sealed
+    from audit.node_seal_leaves
+    where node = p_node and number = p_number and audit.merkle_root(leaves) = seal.root
+    limit 1;
+    if not found then
+        return query values (null::bigint, 'its list of leaves was changed: it has another root');
+    end if;
+
+    select p_number, array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
+    into present
+    from audit.node_leaves(p_node, seal) as hashed;
+    if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
+        return query select * from audit.differing_node_leaves(p_node, sealed, present);
+    end if;
+    return query select * from audit.misdated_events(seal, p_node);
+end
+$$;
+
+comment on function audit.check_node_seal(text, bigint) is
+    'What does not match in a node''s seal: the seal itself (event_id null) or events of its batch, by their ids at the node. No rows: it holds.';
+
+create or replace function audit.check_node(p_node text)
+returns table (subject text, problem text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query
+    select format('seal %s', missing), 'it is missing'
+    from generate_series(1, (select max(number) from audit.node_seal where node = p_node)) as missing
+    where not exists (select from audit.node_seal where node = p_node and number = missing);
+
+    return query
+    select format('event %s', twice.node_id), 'there are two of it: the node''s history was rewritten, or restored from a backup'
+    from (
+        select event.node_id
+        from audit.event
+        where event.node = p_node
+        group by event.node_id
+        having count(*) > 1
+    ) as twice;
+
+    -- What a node says that it dropped, its events say too.
+    return query
+    select format('partition %s', dropped.name), 'it is not what the event of its removal says'
+    from audit.node_dropped as dropped
+    where dropped.node = p_node
+        and not dropped.here
+        and not exists (
+            select
+            from audit.event
+            where event.node = p_node
+                and event.action = 'audit.partition_dropped'
+                and event.resource_id = dropped.name
+                and event.after ->> 'ids_sha256' = encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex')
+        )
+        -- The event of its removal may have been dropped since.
+        and not exists (
+            select from audit.node_dropped as later where later.node = p_node and (later.here or later.name > dropped.name)
+        );
+end
+$$;
+
+comment on function audit.check_node(text) is
+    'What does not match of a node beside its seals: gaps in the chain, ids that came twice, partitions that were said to be dropped. No rows: it holds.';

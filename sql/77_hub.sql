@@ -1,0 +1,497 @@
+-- One log over many databases: each is a node that publishes what it records, and a hub subscribes to all of them.
+--
+-- The transport is Postgres' own logical replication. docs/hub.md says how it is operated.
+
+create or replace function audit.subscription_name(p_node text)
+returns text
+language sql
+immutable
+as $$
+    select 'pgtrail_' || p_node
+$$;
+
+comment on function audit.subscription_name(text) is 'What a hub calls its subscription to a node.';
+
+create or replace function audit.slot_name(p_node text)
+returns text
+language sql
+stable
+as $$
+    -- Of two hubs, in two clusters or in one, each has its own. At most 51 of the 63 characters that a slot's name may have.
+    select 'pgtrail_' || p_node || '_' || pg_catalog.left(
+        pg_catalog.md5(
+            audit.system_identifier() || ' ' || (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+        ),
+        12
+    )
+$$;
+
+comment on function audit.slot_name(text) is
+    'What this hub calls its replication slot at a node, and the role by which it connects: the node''s name, and 12 digits that stand for this database.';
+
+-- On a hub ---------------------------------------------------------------------------------------------------------
+
+create or replace function audit.hub_problems()
+returns table (problem text, mend text)
+language sql
+stable
+as $$
+    -- A node takes a worker and an origin, and one more of each for every table that is being copied: two, unless somebody
+    -- raised max_sync_workers_per_subscription.
+    select
+        pg_catalog.format('its %s is %s, and its nodes need %s', wanted.setting, present.value, wanted.least),
+        pg_catalog.format('set %s = %s or more, and restart the server', wanted.setting, wanted.least)
+    from (select count(*) + 1 from audit.node where removed_at is null) as following (nodes)
+    cross join lateral (values
+        ('max_logical_replication_workers', following.nodes + 1),
+        ('max_worker_processes', following.nodes + 3),
+        (
+            case
+                when pg_catalog.current_setting('server_version_num')::integer < 180000 then 'max_replication_slots'
+                else 'max_active_replication_origins'
+            end,
+            following.nodes + 2
+        )
+    ) as wanted (setting, least)
+    cross join lateral (select pg_catalog.current_setting(wanted.setting)::bigint as value) as present
+    where present.value < wanted.least
+    union all
+    select pg_catalog.format('role %s may not make subscriptions', pg_catalog.quote_ident(current_user)),
+        'connect as a superuser or, from PostgreSQL 16 on, as a member of pg_create_subscription and audit_owner'
+    where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
+        and not exists (
+            select
+            from pg_catalog.pg_roles
+            where rolname = 'pg_create_subscription' and pg_catalog.pg_has_role(current_user, pg_roles.oid, 'usage')
+        )
+$$;
+
+comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to mend it. No rows: nothing does.';
+
+create or replace function audit.init_hub()
+returns boolean
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    replicated record;
+begin
+    if audit.is_hub() then
+        return false;
+    end if;
+    -- They fire for what is replicated, and for nothing else.
+    for replicated in select * from audit.replicated_tables()
+    loop
+        execute format(
+            'create or replace trigger receive before insert on %s for each row execute function %s()',
+            replicated.relation, replicated.receiver
+        );
+        execute format('alter table %s enable replica trigger receive', replicated.relation);
+    end loop;
+    create index if not exists event_node on audit.event (node, node_id);
+    create index if not exists event_node_xid on audit.event (node, node_xid);
+    perform audit.record('audit.hub_made', 'hub', current_database(), current_database(), null, null);
+    return true;
+end
+$$;
+
+comment on function audit.init_hub() is
+    'Makes this database a hub: sets up the triggers that take in what nodes publish, and the indexes by which a node''s events are found. Whether it was none before. It locks the log while the indexes are built.';
+
+create or replace function audit.check_is_hub()
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not audit.is_hub() then
+        raise exception using
+            errcode = 'PT048',
+            message = format('database "%s" is no hub', current_database()),
+            hint = 'Make it one with: pgtrail hub init';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_hub() is 'Raises PT048 unless this database is a hub.';
+
+create or replace function audit.published_columns()
+returns text[]
+language sql
+stable
+as $$
+    select array(
+        select replicated.relation::text || '.' || column_of.attname
+        from audit.replicated_tables() as replicated
+        join pg_catalog.pg_attribute as column_of on column_of.attrelid = replicated.relation
+        where column_of.attnum > 0 and not column_of.attisdropped
+    )
+$$;
+
+comment on function audit.published_columns() is 'What a node publishes: `audit.event.id` and so on. A hub has to have all of them.';
+
+create or replace function audit.check_new_node(p_name text, p_hashes jsonb, p_columns text[])
+returns void
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    known audit.node := (select node from audit.node where name = p_name);
+    last record;
+begin
+    perform audit.check_is_hub();
+    if p_name !~ '^[a-z][a-z0-9_]{0,29}$' then
+        raise exception using
+            errcode = 'PT049',
+            message = format('"%s" is no name for a node', left(p_name, 100)),
+            hint = 'Lower-case letters, digits and underscores, 30 at most, a letter first: eu1.';
+    elsif known.subscription is not null then
+        raise exception using
+            errcode = 'PT049',
+            message = format('there is a node "%s" already', p_name),
+            hint = 'pgtrail hub status shows it; pgtrail hub remove takes it out.';
+    end if;
+    p_columns := array(select unnest(p_columns) except select unnest(audit.published_columns()) order by 1);
+    if p_columns <> '{}' then
+        raise exception using
+            errcode = 'PT049',
+            message = format('the node has a later version of pgtrail: this hub has no %s', p_columns[1]),
+            hint = 'Upgrade the hub first, then its nodes: pgtrail migrate';
+    end if;
+    select number, encode(hash, 'hex') as hash
+    into last
+    from audit.node_seal
+    where node = p_name
+    order by number desc, arrival
+    limit 1;
+    if last.number is not null and p_hashes ->> last.number::text is distinct from last.hash then
+        raise exception using
+            errcode = 'PT049',
+            message = format('this is not the database that was node "%s": it has not the seal %s that this hub received', p_name, last.number),
+            hint = 'Another database, or one that was restored from a backup, is added under a name of its own: its events are called by it.';
+    end if;
+end
+$$;
+
+comment on function audit.check_new_node(text, jsonb, text[]) is
+    'Raises PT048 or PT049 unless a database can be added under this name: a new one, or the one that had it, which has the last seal that arrived. p_hashes: the hashes of its seals, hex, by number; p_columns: its audit.published_columns().';
+
+create or replace function audit.last_received_seal(p_name text)
+returns bigint
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select max(number) from audit.node_seal where node = p_name
+$$;
+
+comment on function audit.last_received_seal(text) is 'The number of the last seal that arrived from a node; null: none has.';
+
+create or replace function audit.reserve_ids(p_count bigint)
+returns bigint
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Whoever takes an id meanwhile takes one below.
+    above bigint := nextval('audit.event_id_seq') + 100000;
+begin
+    perform audit.check_is_hub();
+    if p_count not between 1 and 1000000000000 then
+        raise exception using
+            errcode = 'PT049',
+            message = format('%s ids can''t be set aside', p_count),
+            hint = 'A node''s last id is taken from its sequence, audit.event_id_seq: look at it there.';
+    end if;
+    perform setval('audit.event_id_seq', above + p_count);
+    return above;
+end
+$$;
+
+comment on function audit.reserve_ids(bigint) is 'Sets so many ids of events aside (a trillion at most); the id before the first of them. PT048, PT049.';
+
+create or replace function audit.register_node(
+    p_name text, p_subscription oid, p_system_identifier bigint, p_timeline integer, p_copies_above bigint, p_copies_to bigint
+)
+returns void
+language sql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to)
+    values (p_name, p_subscription, p_system_identifier, p_timeline, p_copies_above, p_copies_to)
+    on conflict (name) do update
+    set subscription = excluded.subscription,
+        system_identifier = excluded.system_identifier,
+        timeline = excluded.timeline,
+        copies_above = excluded.copies_above,
+        copies_to = excluded.copies_to,
+        added_at = excluded.added_at,
+        removed_at = null
+$$;
+
+comment on function audit.register_node(text, oid, bigint, integer, bigint, bigint) is
+    'Notes a node and its subscription: part of audit.add_node().';
+
+create or replace function audit.unregister_node(p_name text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update audit.node
+    set subscription = null, removed_at = clock_timestamp()
+    where name = p_name and subscription is not null;
+    if not found then
+        raise exception using
+            errcode = 'PT049',
+            message = format('there is no node "%s"', left(p_name, 100)),
+            hint = 'pgtrail hub status lists them.';
+    end if;
+end
+$$;
+
+comment on function audit.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT049.';
+
+create or replace function audit.own_subscription(p_node text)
+returns oid
+language sql
+stable
+as $$
+    select subscription.oid
+    from pg_catalog.pg_subscription as subscription
+    where subscription.subname = audit.subscription_name(p_node)
+        and subscription.subdbid = (
+            select database.oid from pg_catalog.pg_database as database where database.datname = pg_catalog.current_database()
+        )
+$$;
+
+comment on function audit.own_subscription(text) is 'The subscription of this database to a node, by its name; null: there is none.';
+
+create or replace function audit.add_node(
+    p_name text, p_conninfo text, p_system_identifier bigint, p_timeline integer, p_last_id bigint, p_first_time timestamptz
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- More may be recorded there before the copy begins.
+    copies_to bigint := p_last_id + 100000;
+begin
+    perform audit.make_past_partitions(p_first_time);
+    -- (Not enabled yet: its workers do not start before the node is known.)
+    execute format(
+        'create subscription %I connection %L publication pgtrail '
+        'with (create_slot = false, slot_name = %L, enabled = false, copy_data = true, streaming = on)',
+        audit.subscription_name(p_name), p_conninfo, audit.slot_name(p_name)
+    );
+    perform audit.register_node(
+        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, audit.reserve_ids(copies_to), copies_to
+    );
+    execute format('alter subscription %I enable', audit.subscription_name(p_name));
+end
+$$;
+
+comment on function audit.add_node(text, text, bigint, integer, bigint, timestamptz) is
+    'Subscribes to a node that has been published to this hub: what it holds is copied, then what it records follows. What is here already is not copied again. As whoever calls it, who may make subscriptions; in one transaction.';
+
+create or replace function audit.remove_node(p_name text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    subscription_name text := audit.subscription_name(p_name);
+begin
+    perform audit.unregister_node(p_name);
+    if audit.own_subscription(p_name) is not null then
+        execute format('alter subscription %I disable', subscription_name);
+        -- The node may be gone: its slot is dropped there.
+        execute format('alter subscription %I set (slot_name = none)', subscription_name);
+        execute format('drop subscription %I', subscription_name);
+    end if;
+    return audit.slot_name(p_name);
+end
+$$;
+
+comment on function audit.remove_node(text) is
+    'Ends the subscription to a node; its events stay. The name of the slot and role that are left at the node: audit.unpublish() drops them there. PT049.';
+
+create or replace function audit.node_state()
+returns table (
+    name text, state text, last_id bigint, last_occurred_at timestamptz, last_seal bigint,
+    last_seal_hash text, last_seal_at timestamptz, slot_name text, system_identifier bigint, timeline integer, broken_seal bigint
+)
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select
+        node.name,
+        case
+            when node.subscription is null then 'removed'
+            when subscription.oid is null then 'without its subscription'
+            when not subscription.subenabled then 'disabled'
+            when not exists (select from pg_stat_subscription as worker where worker.subid = subscription.oid and worker.relid is null and worker.pid is not null) then
+                'stopped'
+            when exists (
+                select from pg_subscription_rel as copied where copied.srsubid = subscription.oid and copied.srsubstate not in ('r', 's')
+            )
+            then 'copying'
+            else 'streaming'
+        end,
+        last_event.node_id,
+        last_event.occurred_at,
+        last_seal.number,
+        encode(last_seal.hash, 'hex'),
+        last_seal.sealed_at,
+        audit.slot_name(node.name),
+        node.system_identifier,
+        node.timeline,
+        node.broken_seal
+    from audit.node
+    left join pg_subscription as subscription on subscription.oid = node.subscription
+    left join lateral (
+        select event.node_id, event.occurred_at
+        from audit.event
+        where event.node = node.name
+        order by event.node_id desc
+        limit 1
+    ) as last_event on true
+    left join lateral (
+        select seal.number, seal.hash, seal.sealed_at
+        from audit.node_seal as seal
+        where seal.node = node.name
+        order by seal.number desc, seal.arrival
+        limit 1
+    ) as last_seal on true
+    order by node.name
+$$;
+
+comment on function audit.node_state() is
+    'Each node as this hub sees it: whether its subscription is `copying`, `streaming`, `stopped` (it failed, or starts anew: the server''s log says why), `disabled` or `removed`, and what arrived last.';
+
+-- At a node --------------------------------------------------------------------------------------------------------
+
+create or replace function audit.node_problems()
+returns table (problem text, mend text)
+language sql
+stable
+as $$
+    select 'wal_level is ' || pg_catalog.current_setting('wal_level'), 'set wal_level = logical, and restart the server'
+    where pg_catalog.current_setting('wal_level') <> 'logical'
+    union all
+    select 'it has no replication slot left', 'raise max_replication_slots, and restart the server'
+    where (select count(*) from pg_catalog.pg_replication_slots) + 2 > pg_catalog.current_setting('max_replication_slots')::integer
+    union all
+    select 'it has no WAL sender left', 'raise max_wal_senders, and restart the server'
+    where (select count(*) from pg_catalog.pg_stat_replication) + 2 > pg_catalog.current_setting('max_wal_senders')::integer
+    union all
+    select 'it is a standby', 'add its primary'
+    where pg_catalog.pg_is_in_recovery()
+    union all
+    select 'it is a hub itself', 'add its nodes to this hub'
+    where audit.is_hub()
+    union all
+    select pg_catalog.format('role %s may not make publications, roles and slots there', pg_catalog.quote_ident(current_user)),
+        'give --dsn for a superuser; the hub itself gets a role that may only read what is published'
+    where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
+$$;
+
+comment on function audit.node_problems() is 'What keeps this database from being a node, and how to mend it. No rows: nothing does.';
+
+create or replace function audit.publish(p_role text, p_password text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Inserts alone: what is recorded does not change, and what somebody changes all the same is not to reach the hub.
+    if not exists (select from pg_publication where pubname = 'pgtrail') then
+        execute format(
+            'create publication pgtrail for table %s with (publish = ''insert'', publish_via_partition_root = true)',
+            (select string_agg(relation::text, ', ') from audit.replicated_tables())
+        );
+    end if;
+    execute format('create role %I login replication password %L', p_role, p_password);
+    execute format('grant audit_hub to %I', p_role);
+    perform audit.record('audit.published', 'hub', p_role, null, null, null);
+end
+$$;
+
+comment on function audit.publish(text, text) is
+    'Lets a hub subscribe: makes the publication, and a role (a slot has the same name) that may replicate, and read what is published and nothing else. As a superuser. 42710: the role is there already.';
+
+create or replace function audit.unpublish(p_role text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = p_role and active_pid is not null;
+    perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = p_role;
+    if exists (select from pg_roles where rolname = p_role) then
+        execute format('drop role %I', p_role);
+    end if;
+    if not exists (
+        select
+        from pg_replication_slots
+        where database = current_database() and plugin = 'pgoutput' and starts_with(slot_name, 'pgtrail_')
+    )
+    then
+        drop publication if exists pgtrail;
+    end if;
+    perform audit.record('audit.unpublished', 'hub', p_role, null, null, null);
+end
+$$;
+
+comment on function audit.unpublish(text) is
+    'Takes audit.publish() back: drops the hub''s slot, with what it holds of the write-ahead log, and its role. As a superuser.';
+
+create or replace function audit.timeline()
+returns integer
+language sql
+stable
+as $$
+    -- The first part of a WAL file's name, in hexadecimal digits; of a standby nobody can say so.
+    select case
+        when not pg_catalog.pg_is_in_recovery() then
+            ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer
+    end
+$$;
+
+comment on function audit.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
+
+create or replace function audit.published_since(p_id bigint, p_most integer default 100000)
+returns table (events bigint, first_occurred_at timestamptz)
+language sql
+stable
+as $$
+    select count(*), min(waiting.occurred_at)
+    from (
+        select event.occurred_at
+        from audit.event
+        where event.id > p_id
+        limit p_most
+    ) as waiting
+$$;
+
+comment on function audit.published_since(bigint, integer) is
+    'How many events have a higher id, counted no further than p_most, and when the first of them occurred: what a hub that has got so far lacks.';
