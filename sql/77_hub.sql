@@ -308,6 +308,23 @@ $$;
 comment on function audit.add_node(text, text, bigint, integer, bigint, timestamptz) is
     'Subscribes to a node that has been published to this hub: what it holds is copied, then what it records follows. What is here already is not copied again. As whoever calls it, who may make subscriptions; in one transaction.';
 
+create or replace function audit.stop_node(p_name text)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if audit.own_subscription(p_name) is not null then
+        execute format('alter subscription %I disable', audit.subscription_name(p_name));
+    end if;
+    return audit.slot_name(p_name);
+end
+$$;
+
+comment on function audit.stop_node(text) is
+    'Disables the subscription to a node. What is called, in a transaction of its own, before audit.remove_node(), so that nothing begins anew meanwhile. The name of the slot and role at the node.';
+
 create or replace function audit.remove_node(p_name text)
 returns text
 language plpgsql

@@ -121,10 +121,16 @@ def remove(hub: Connection, node_dsn: str | None, name: str) -> str:
 
     :returns: the name of both.
     """
-    with hub.transaction():
-        role = str(_value(hub, "remove_node", name=name))
-    if node_dsn is not None:
-        with open_connection(node_dsn) as node:
+    with contextlib.ExitStack() as stack:
+        node = stack.enter_context(open_connection(node_dsn)) if node_dsn is not None else None
+        role = str(_value(hub, "stop_node", name=name))
+        if node is not None:
+            # A slot for the copy that is still being made waits for every transaction there. Dropping the subscription
+            # waits for that slot: forever, where the hub is of the same cluster.
+            _row(node, "end_replication", role=role)
+        with hub.transaction():
+            _row(hub, "remove_node", name=name)
+        if node is not None:
             _row(node, "unpublish", role=role)
     return role
 

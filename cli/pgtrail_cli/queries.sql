@@ -544,6 +544,14 @@ where (select rolsuper from pg_roles where rolname = current_user)
 -- name: add_node
 select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s, %(first_time)s)
 
+-- name: stop_node
+select audit.stop_node(%(name)s)
+
+-- name: end_replication
+select pg_terminate_backend(pid)
+from pg_stat_activity
+where usename = %(role)s
+
 -- name: remove_node
 select audit.remove_node(%(name)s)
 
