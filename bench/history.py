@@ -64,11 +64,13 @@ class History:
 
     :param start: when its first event happened.
     :param step: from each event to the next one.
+    :param prefix: of the ids of organizations and resources.
     """
 
     events: int
     start: datetime
     step: timedelta
+    prefix: str = ""
 
     def first_since(self, moment: datetime) -> int:
         """The number, from 0, of the first event not before a moment."""
@@ -91,11 +93,11 @@ def _months(history: History, until: datetime) -> list[tuple[datetime, datetime,
     return found
 
 
-def fill(connection: Connection, dsn: str, events: int) -> None:
+def fill(connection: Connection, dsn: str, events: int, prefix: str = "") -> None:
     """Make the history in a log that has no events; nothing of it is sealed."""
     until = datetime.now(UTC) - timedelta(minutes=5)
     step = timedelta(days=DAYS) / events
-    history = History(events, until - step * events, step)
+    history = History(events, until - step * events, step, prefix)
     months = _months(history, until)
     with ThreadPoolExecutor(max_workers=2) as pool:
         # The last one first: it has a partition, with its indexes, and takes longer.
@@ -130,6 +132,7 @@ def _fill_month(dsn: str, history: History, begins: datetime, ends: datetime, fi
         statement = sql.SQL(FILL.read_text()).format(
             table=sql.Identifier(name),
             first_id=sql.Literal(FIRST_ID),
+            prefix=sql.Literal(history.prefix),
             orgs=sql.Literal(ORGS),
             actors=sql.Literal(ACTORS),
             resources=sql.Literal(RESOURCES),

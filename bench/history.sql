@@ -7,9 +7,9 @@ select
     {first_id} + n,
     ({first_id} + n)::text::xid8,
     %(start)s + n * %(step)s,
-    'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
-    category, action, operation, 'nemo.' || kind, kind, coalesce(known, 'res_' || resource), 'name ' || coalesce(known, resource::text),
-    hashtextextended(coalesce(known, 'res_' || resource), 0),
+    {prefix} || 'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
+    category, action, operation, 'nemo.' || kind, kind, coalesce(known, {prefix} || 'res_' || resource), 'name ' || coalesce(known, resource::text),
+    hashtextextended(coalesce(known, {prefix} || 'res_' || resource), 0),
     'user', 'usr_' || actor, hashtextextended('usr_' || actor, 0), 'person_' || actor || '@acme.example',
     case operation
         when 'UPDATE' then '{{"rpm_limit": 60}}'::jsonb

@@ -1,0 +1,96 @@
+"""What a database that is neither hub nor node pays for there being hubs: this version beside one before them."""
+
+import io
+import subprocess
+import tarfile
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import psycopg
+
+import growth
+import stage
+from gathering.ground import Values
+from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail_cli.migrations import migrate
+from writing.ground import SETTINGS
+
+PROJECT = Path(__file__).parents[2]
+NOW = "this version"
+Site = tuple[EmbeddedPostgres, stage.Connection]
+
+
+def measure(before: str, rounds: int, seconds: int, folder: str | None) -> Values:
+    """Writes, the forwarder's looks and batches, and seals of both versions in turns.
+
+    :param before: a commit.
+    """
+    values: Values = defaultdict(list)
+    with _sites(before, folder) as sites:
+        for number in range(rounds + 1):
+            order = list(sites) if number % 2 else list(reversed(sites))
+            found = {variant: _round(*sites[variant], seconds) for variant in order}
+            # (The first round fills the caches.)
+            for variant, figures in found.items() if number else ():
+                for (work, unit), value in figures.items():
+                    values[work, variant, unit].append(value)
+    return values
+
+
+def _round(server: EmbeddedPostgres, connection: stage.Connection, seconds: int) -> dict[tuple[str, str], float]:
+    connection.execute("checkpoint")
+    return {
+        ("update, 8 clients", "transactions/s"): growth.writing(server, 8, seconds),
+        ("update: processor of the backend", "µs"): growth.write_alone(connection, 2000),
+        ("a look of the forwarder: processor", "µs"): growth.looks(server.dsn())[1],
+        ("rendering a batch", "events/s"): _batch(connection),
+        ("sealing", "events/s"): growth.sealing(connection),
+    }
+
+
+def _batch(connection: stage.Connection) -> float:
+    """Events a second that audit.next_batch() hands out."""
+    cursor = "(select id from audit.cursor where replay_id is null and destination_id = audit.destination_id('growth'))"
+    connection.execute("update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1")
+    events, started = 0, time.perf_counter()
+    # What is handed out again and again, as if it had not been settled.
+    for _ in range(10):
+        row = connection.execute(f"select cardinality(event_ids) from audit.next_batch({cursor}, 'growth')".encode())
+        events += (row.fetchone() or (0,))[0]
+    return events / (time.perf_counter() - started)
+
+
+@contextmanager
+def _sites(before: str, folder: str | None) -> Iterator[dict[str, Site]]:
+    with ExitStack() as stack:
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=folder)))
+        place.chmod(0o711)
+        _check_out(before, place / "before")
+        found = {}
+        for variant, source in ((NOW, PROJECT), ("before there were hubs", place / "before")):
+            data = place / variant.split()[0] / "data"
+            data.parent.mkdir(exist_ok=True)
+            data.parent.chmod(0o711)
+            server = stack.enter_context(EmbeddedPostgres(data, best_binaries(), SETTINGS))
+            migrate(
+                server.dsn(),
+                nemo=True,
+                migrations=source / "migrations",
+                behaviour=sorted((source / "sql").glob("*.sql")),
+            )
+            connection = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
+            growth.prepare(connection)
+            found[variant] = (server, connection)
+        yield found
+
+
+def _check_out(commit: str, folder: Path) -> None:
+    """The SQL of a commit."""
+    done = subprocess.run(["git", "archive", commit, "sql", "migrations"], cwd=PROJECT, check=True, capture_output=True)
+    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
+        archive.extractall(folder, filter="data")
