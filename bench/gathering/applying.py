@@ -8,6 +8,7 @@ from gathering.ground import NAMES, Ground, Values, apart, timed
 from growth import processor_seconds
 
 APPLYING = "select pid from pg_stat_subscription where relid is null and pid is not null and subname = any (%s)"
+FOLLOWED = "select bool_and(srsubstate = 'r') from pg_subscription_rel"
 SENDING = "select pid from pg_stat_replication"
 
 
@@ -69,7 +70,17 @@ def first_copy(ground: Ground, rounds: int, rows: int) -> Values:
                 ground.add(name)
             ground.wait_for(wanted, names)
             values["the first copy", f"of {len(names)}", "events/s"].append(timed(started, wanted))
+            if len(names) == 1:
+                values["copied again, and here already", "of 1", "events/s"].append(_copy_again(ground, names[0]))
     return values
+
+
+def _copy_again(ground: Ground, name: str) -> float:
+    ground.remove(name)
+    wanted, started = ground.received([name]), time.perf_counter()
+    ground.add(name)
+    stage.wait_until(lambda: ground.connection.execute(FOLLOWED).fetchall() == [(True,)])
+    return timed(started, wanted)
 
 
 def forget(ground: Ground) -> None:
