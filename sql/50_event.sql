@@ -233,37 +233,6 @@ $$;
 comment on function audit.make_partitions(integer) is
     'Makes the partitions of this month and the months ahead that are missing, and turns a default partition that has filled into one. How many it made. The worker and `pgtrail migrate` call it.';
 
-create or replace function audit.make_past_partitions(p_from timestamptz)
-returns integer
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-set timezone = 'UTC'
-as $$
-declare
-    month_begins timestamptz;
-    made integer := 0;
-begin
-    lock table audit.event_default in share update exclusive mode;
-    perform audit.adopt_default_partition();
-    for month_begins in
-        select generate_series(
-            -- (What is older was imported, or is wrong: the default partition takes it.)
-            date_trunc('month', greatest(p_from, now() - interval '10 years')), date_trunc('month', now()), interval '1 month'
-        )
-    loop
-        continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month');
-        perform audit.make_partition(month_begins);
-        made := made + 1;
-    end loop;
-    return made;
-end
-$$;
-
-comment on function audit.make_past_partitions(timestamptz) is
-    'Makes the partitions that are missing from the month of that time (10 years ago at most) to this one: before history of other databases is copied. How many it made.';
-
 create or replace function audit.make_partition(month_begins timestamptz)
 returns void
 language plpgsql

@@ -198,7 +198,11 @@ $$;
 comment on function audit.reasons_to_keep(regclass, boolean) is
     'Why a partition can''t be dropped, however old: legal holds, events that are not sealed, and (unless they are given up) those that a destination has not got.';
 
-create or replace function audit.retention_plan(p_even_undelivered boolean default false)
+drop function if exists audit.retention_plan(boolean);
+
+create or replace function audit.retention_plan(
+    p_even_undelivered boolean default false, p_before timestamptz default null, p_partition text default null
+)
 returns table (partition text, begins timestamptz, ends timestamptz, events bigint, kept_because text[])
 language plpgsql
 stable
@@ -209,9 +213,13 @@ declare
     bounds record;
 begin
     for bounds in
-        select * from audit.partition_bounds() as known where known.ends <= date_trunc('month', now()) order by known.begins
+        select *
+        from audit.partition_bounds() as known
+        where known.ends <= least(date_trunc('month', now()), p_before)
+            and (p_partition is null or audit.qualified_name(known.partition) = p_partition)
+        order by known.begins
     loop
-        continue when audit.keep_partition_until(bounds.partition, bounds.ends) > now();
+        continue when p_before is null and audit.keep_partition_until(bounds.partition, bounds.ends) > now();
         partition := audit.qualified_name(bounds.partition);
         begins := bounds.begins;
         ends := bounds.ends;
@@ -222,11 +230,18 @@ begin
 end
 $$;
 
-comment on function audit.retention_plan(boolean) is
-    'The months that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one.';
+comment on function audit.retention_plan(boolean, timestamptz, text) is
+    'The months (or the one that is named) that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one. p_before: those that end by then, whatever the retention, as they are moved to an archive.';
+
+drop function if exists audit.drop_partition(text, text, bytea, boolean);
 
 create or replace function audit.drop_partition(
-    p_partition text, p_archive text default null, p_archive_sha256 bytea default null, p_even_undelivered boolean default false
+    p_partition text,
+    p_archive text default null,
+    p_archive_sha256 bytea default null,
+    p_even_undelivered boolean default false,
+    p_before timestamptz default null,
+    p_events bigint default null
 )
 returns bigint
 language plpgsql
@@ -242,12 +257,22 @@ declare
 begin
     -- Changes nothing, and takes the lock that LOCK TABLE gives only to who may update: nobody writes or reads until the end.
     alter table audit.event enable row level security;
-    select * into plan from audit.retention_plan(p_even_undelivered) as known where known.partition = p_partition;
+    select * into plan from audit.retention_plan(p_even_undelivered, p_before, p_partition);
     if not found or plan.kept_because <> '{}' then
         raise exception using
             errcode = 'PT024',
             message = format('%s is kept: %s', p_partition, coalesce(array_to_string(plan.kept_because, '; '), 'it is not old enough, or no month of the log')),
             hint = 'pgtrail retention show says what can be dropped.';
+    elsif p_before is not null and p_archive is null then
+        raise exception using
+            errcode = 'PT042',
+            message = format('%s is not old enough to be dropped without an archive', p_partition),
+            hint = 'What the retention settings do not let go can be moved, not deleted: name the archive and its SHA-256.';
+    elsif plan.events <> p_events then
+        raise exception using
+            errcode = 'PT041',
+            message = format('%s has %s events, and its archive %s', p_partition, plan.events, p_events),
+            hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
     dropped.name := p_partition;
     dropped.begins := plan.begins;
@@ -283,8 +308,8 @@ begin
 end
 $$;
 
-comment on function audit.drop_partition(text, text, bytea, boolean) is
-    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it. PT024; 55P03 where somebody uses the log for longer than 5 s.';
+comment on function audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint) is
+    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it; p_events: how many that archive has, which must be all. PT024, PT041, PT042; 55P03 where somebody uses the log for longer than 5 s.';
 
 -- What an archive holds beside the events, so that it can be verified alone ----------------------------------------
 
@@ -301,14 +326,16 @@ begin
     end if;
     return query execute format(
         $query$
+            with person as (
+                select 'actor' as kind, event.actor_type as type, event.actor_id as id
+                from %1$s as event
+                union
+                select 'resource', event.resource_type, event.resource_id
+                from %1$s as event
+            )
             select salt.*
             from audit.salt
-            where exists (
-                select
-                from %s as event
-                where (salt.kind, salt.type, salt.id) = ('actor', event.actor_type, event.actor_id)
-                    or (salt.kind, salt.type, salt.id) = ('resource', event.resource_type, event.resource_id)
-            )
+            join person using (kind, type, id)
         $query$,
         p_partition::regclass
     );

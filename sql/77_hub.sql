@@ -219,14 +219,24 @@ $$;
 comment on function audit.reserve_ids(bigint) is 'Sets so many ids of events aside (a trillion at most); the id before the first of them. PT048, PT049.';
 
 create or replace function audit.register_node(
-    p_name text, p_subscription oid, p_system_identifier bigint, p_timeline integer, p_copies_above bigint, p_copies_to bigint
+    p_name text, p_subscription oid, p_system_identifier bigint, p_timeline integer, p_copies_above bigint, p_copies_to bigint,
+    p_first_time timestamptz
 )
 returns void
 language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
 as $$
+    -- (What is older was imported, or is wrong: the default partition takes it.)
+    select audit.make_past_partitions(
+        array(
+            select generate_series(
+                date_trunc('month', greatest(p_first_time, now() - interval '10 years')), now(), interval '1 month'
+            )
+        )
+    );
     insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to)
     values (p_name, p_subscription, p_system_identifier, p_timeline, p_copies_above, p_copies_to)
     on conflict (name) do update
@@ -239,8 +249,8 @@ as $$
         removed_at = null
 $$;
 
-comment on function audit.register_node(text, oid, bigint, integer, bigint, bigint) is
-    'Notes a node and its subscription: part of audit.add_node().';
+comment on function audit.register_node(text, oid, bigint, integer, bigint, bigint, timestamptz) is
+    'Notes a node and its subscription, and makes the partitions for what it holds: part of audit.add_node().';
 
 create or replace function audit.unregister_node(p_name text)
 returns void
@@ -291,7 +301,6 @@ declare
     -- More may be recorded there before the copy begins.
     copies_to bigint := p_last_id + 100000;
 begin
-    perform audit.make_past_partitions(p_first_time);
     -- (Not enabled yet: its workers do not start before the node is known.)
     execute format(
         'create subscription %I connection %L publication pgtrail '
@@ -299,7 +308,8 @@ begin
         audit.subscription_name(p_name), p_conninfo, audit.slot_name(p_name)
     );
     perform audit.register_node(
-        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, audit.reserve_ids(copies_to), copies_to
+        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, audit.reserve_ids(copies_to), copies_to,
+        p_first_time
     );
     execute format('alter subscription %I enable', audit.subscription_name(p_name));
 end

@@ -132,7 +132,7 @@ grant execute on function
     audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
     audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
-    audit.retention_plan(boolean), audit.seal_object(audit.seal),
+    audit.retention_plan(boolean, timestamptz, text), audit.seal_object(audit.seal),
     audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state(),
     audit.check_node(text), audit.check_node_seal(text, bigint)
     to audit_auditor, audit_admin, audit_forwarder;
@@ -215,7 +215,7 @@ grant execute on function
     audit.clear_retention(text),
     audit.place_hold(text, text, text, timestamptz, timestamptz),
     audit.release_hold(text),
-    audit.drop_partition(text, text, bytea, boolean),
+    audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
     audit.archived_salts(text),
     audit.archived_parts(text)
     to audit_admin;
@@ -279,7 +279,7 @@ grant execute on function audit.published_since(bigint, integer), audit.system_i
 -- Whoever operates a hub, and may make subscriptions.
 grant execute on function
     audit.hub_problems(), audit.init_hub(), audit.check_new_node(text, jsonb, text[]), audit.published_columns(), audit.node_problems(), audit.last_received_seal(text),
-    audit.add_node(text, text, bigint, integer, bigint, timestamptz), audit.make_past_partitions(timestamptz), audit.stop_node(text), audit.remove_node(text), audit.reserve_ids(bigint),
-    audit.register_node(text, oid, bigint, integer, bigint, bigint), audit.unregister_node(text),
+    audit.add_node(text, text, bigint, integer, bigint, timestamptz), audit.stop_node(text), audit.remove_node(text), audit.reserve_ids(bigint),
+    audit.register_node(text, oid, bigint, integer, bigint, bigint, timestamptz), audit.unregister_node(text),
     audit.own_subscription(text), audit.subscription_name(text), audit.slot_name(text)
     to audit_admin;

@@ -12,9 +12,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pgtrail_cli.canonical import Row, actor_part, commitment, leaf, merkle_root, rows_part
+from pgtrail_cli.cold.engine import engine, named_rows, run, spooled
 from pgtrail_cli.errors import PgtrailError
 
 VERSION = "pgtrail archive 1"
@@ -55,16 +57,17 @@ def digest(file: Path) -> bytes:
         return file_digest(content, "sha256").digest()
 
 
-def csv_to_parquet(source: Path, target: Path) -> None:
+def csv_to_parquet(source: Path, target: Path, longest: int) -> None:
     """The same cells as columns of text.
 
+    :param longest: bytes of the longest row.
     :raises PgtrailError: the extra is not installed.
     """
-    pyarrow = _pyarrow()
     with source.open(newline="", encoding="utf-8") as lines:
-        rows = list(_rows(lines))
-    table = pyarrow.Table.from_pylist(rows, schema=pyarrow.schema([(name, pyarrow.string()) for name in rows[0]]))
-    pyarrow.parquet.write_table(table, target, compression="zstd")
+        names = next(csv.reader(lines))
+    with TemporaryDirectory(prefix="pgtrail-") as folder, engine(Path(folder)) as working:
+        given = spooled(source, dict.fromkeys(names, "varchar"), longest)
+        run(working, "write_texts", {"file": str(target)}, **given)
 
 
 def verify(data: Path) -> tuple[Seals, list[tuple[str, str]]]:
@@ -159,8 +162,8 @@ def _pieces(digests: str) -> list[bytes]:
 
 def _events(data: Path) -> Iterator[Row]:
     if data.suffix == ".parquet":
-        for batch in _pyarrow().parquet.ParquetFile(data).iter_batches():
-            yield from batch.to_pylist()
+        with TemporaryDirectory(prefix="pgtrail-") as folder, engine(Path(folder)) as reading:
+            yield from named_rows(reading, "texts", file=str(data))
         return
     with data.open(newline="", encoding="utf-8") as lines:
         yield from _rows(lines)
@@ -177,14 +180,3 @@ def _cell(cell: str) -> str | None:
     if cell == NULL:
         return None
     return cell[1:] if cell.startswith("\\") else cell
-
-
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-        import pyarrow.parquet
-    except ImportError as error:
-        raise PgtrailError(
-            "Parquet needs an extra", "pip install 'pgtrail[parquet]', or choose --format csv"
-        ) from error
-    return pyarrow

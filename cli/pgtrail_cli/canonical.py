@@ -34,14 +34,16 @@ def commitment(salt: bytes, part: str) -> bytes:
 
 def leaf(event: Row, actor_commitment: bytes, rows_commitment: bytes) -> bytes:
     """The leaf hash of an event (RFC 6962, 2.1), 32 bytes."""
-    # What an archive of an earlier version holds has no such column.
-    imported_from = event.get("imported_from")
+    # What an archive of an earlier version holds has no such columns.
+    imported_from, node = event.get("imported_from"), event.get("node")
+    version = 3 if node is not None else 2 if imported_from is not None else 1
     content = _array(
-        _text("pgtrail event 1" if imported_from is None else "pgtrail event 2"),
+        _text(f"pgtrail event {version}"),
         event["id"] or "null",
         *(_text(event[name]) for name in BEFORE_CHANGED),
         event["changed"] or "null",
-        *([] if imported_from is None else [_text(imported_from)]),
+        *([_text(imported_from)] if version > 1 else []),
+        *([_text(node), event["node_id"] or "null", _text(event["node_xid"])] if version > 2 else []),
         _text(actor_commitment.hex()),
         _text(rows_commitment.hex()),
     )

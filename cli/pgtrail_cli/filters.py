@@ -51,6 +51,13 @@ class Filters:
     wanted: str
 
 
+archive_option = click.option(
+    "--archive",
+    metavar="PLACE",
+    help="Read the months that pgtrail archive moved there (a folder, or s3://BUCKET/PREFIX), without a database.",
+)
+
+
 def event_id(connection: Connection, name: str) -> int:
     """The id of the event that people call so: 42; on a hub also eu1:42.
 
@@ -89,7 +96,8 @@ def resolve(connection: Connection, **options: Any) -> Filters:
     row = connection.execute(QUERIES["moments"], {key: options.get(key) for key in ("since", "until")}).fetchone()
     since, until = row or (None, None)
     kinds = ("categories", "actions", "orgs", "actors", "resources", "nodes")
-    lists = {key: list(options.get(key, ())) or None for key in kinds}
+    # (An organization that is named twice would give each of its events twice.)
+    lists = {key: list(dict.fromkeys(options.get(key, ()))) or None for key in kinds}
     ids = {key: options.get(key) for key in ("actor_id", "resource_id")}
     fields = {**lists, **ids, "since": since, "until": until}
     found = connection.execute(QUERIES["wanted"], fields).fetchone()

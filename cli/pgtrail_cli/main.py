@@ -16,6 +16,7 @@ from pgtrail_cli.lazy import LazyGroup
 
 COMMANDS = {
     "apply": "apply:apply",
+    "archive": "archive:archive",
     "demo": "demo:demo",
     "destination": "destination:destination",
     "doctor": "doctor:doctor",
@@ -41,7 +42,7 @@ COMMANDS = {
     "uninstall": "uninstall:uninstall",
     "untrack": "tracking:untrack",
     "verify": "seal:verify",
-    "verify-archive": "retention:verify_archive",
+    "verify-archive": "verify_archive:verify_archive",
     "verify-proof": "proof:verify_proof",
 }
 

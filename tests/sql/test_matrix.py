@@ -81,7 +81,7 @@ EXECUTE = {
             "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_reading", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
-            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "make_past_partitions", "stop_node", "remove_node", "reserve_ids", "register_node",
+            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "stop_node", "remove_node", "reserve_ids", "register_node",
             "unregister_node", "own_subscription", "subscription_name", "slot_name",
         ],
         ADMIN,

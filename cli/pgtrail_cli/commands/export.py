@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,9 +13,10 @@ from psycopg import sql
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail_cli.appearing import appearing
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.commands import archived
+from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filters, filter_options, resolve
+from pgtrail_cli.filters import QUERIES, Filters, archive_option, filter_options, resolve
 from pgtrail_cli.render import console
 
 Piece = bytes | bytearray | memoryview
@@ -24,30 +25,48 @@ Piece = bytes | bytearray | memoryview
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @filter_options
-@with_connection
-def export(connection: Connection, file: Path, **options: Any) -> None:
+@archive_option
+@dsn_option
+def export(dsn: str, file: Path, archive: str | None, **options: Any) -> None:
     """Write the log to FILE as CSV, oldest first; `-` is stdout.
 
     FILE appears when it is complete, never before. Cells that a spreadsheet would take for a formula begin with an
     apostrophe. The bytes are those of: \\copy (select * from audit.export) to 'FILE' csv header
 
-    Each export is an event itself, recorded before the first byte leaves.
+    Each export is an event itself, recorded before the first byte leaves: but for one from an archive, which has no
+    log to be recorded in.
 
     \b
     Example:
       pgtrail export audit.csv
       pgtrail export keys.csv --category api_keys --since 30d
+      pgtrail export 2025.csv --archive /mnt/archive --since 2025-01-01 --until 2026-01-01
     """
-    filters = resolve(connection, **options)
+    if archive is not None:
+        with archived.csv_lines(archive, options) as lines:
+            _write(file, lambda: lines)
+        return
+    with open_connection(dsn) as connection:
+        filters = resolve(connection, **options)
+        with contextlib.ExitStack() as stack:
+
+            def recorded() -> tuple[int, Iterable[Piece]]:
+                # (Where the file can't be made, nothing is taken out.)
+                total = record(connection, filters)
+                return total, stack.enter_context(_filtered_csv(connection, filters))
+
+            _write(file, recorded)
+
+
+def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]]) -> None:
+    """Write to the file, or to stdout; what is begun says about how many events there are, and has them."""
     if str(file) == "-":
-        record(connection, filters)
-        with _filtered_csv(connection, filters) as pieces:
-            sys.stdout.buffer.writelines(pieces)
+        _, pieces = begin()
+        sys.stdout.buffer.writelines(pieces)
         return
     with appearing(file) as output:
-        total = record(connection, filters)
-        with _filtered_csv(connection, filters) as pieces:
-            events = write_csv(pieces, output, total)
+        total, pieces = begin()
+        events = write_csv(pieces, output, total)
     click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 

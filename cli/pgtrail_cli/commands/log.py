@@ -8,21 +8,19 @@ from typing import Any
 
 import click
 import psycopg
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.export import copy_csv, of_events
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.filters import QUERIES, Filters, event_id, filter_options, no_event, resolve
-from pgtrail_cli.render import console, local_time, plain_table, printable, short_details, value
+from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
+from pgtrail_cli.filters import QUERIES, Filters, archive_option, event_id, filter_options, no_event, resolve
+from pgtrail_cli.log_table import print_rows
+from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
 
 FOLLOW_SECONDS = 1.0
 """The longest time without a look: a notification is a hint, not a promise."""
-
-WIDE_ENOUGH = 110
-"""Columns of a terminal that a table fits into; in a narrower one the details go below."""
 
 Found = Sequence[tuple[int, datetime]]
 Printer = Callable[[Connection, Found], None]
@@ -34,8 +32,9 @@ Printer = Callable[[Connection, Found], None]
 @click.option("-f", "--follow", is_flag=True, help="Print the last ones, then new ones as they are committed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.option("--csv", "as_csv", is_flag=True, help="The CSV of audit.export, oldest first.")
-@with_connection
-def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
+@archive_option
+@dsn_option
+def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Show who did what, when, and what changed.
 
     \b
@@ -43,13 +42,23 @@ def log(connection: Connection, limit: int, follow: bool, as_json: bool, as_csv:
       pgtrail log --category api_keys --category members --since 7d
       pgtrail log --action 'key.*' --actor '*@acme.com' --json
       pgtrail log -f
+      pgtrail log --archive /mnt/archive --org acme --since 2025-01-01
     """
     if as_json and as_csv:
         raise click.UsageError("--json and --csv exclude each other.")
     if as_csv and follow:
         raise click.UsageError("a CSV has an end: use --json to follow.")
-    filters = resolve(connection, **options)
-    show = _print_json if as_json else _print_csv if as_csv else _print_table
+    if archive is not None:
+        if follow:
+            raise click.UsageError("an archive does not grow: --archive and --follow exclude each other.")
+        archived.log(archive, limit, options, "json" if as_json else "csv" if as_csv else "table")
+        return
+    with open_connection(dsn) as connection:
+        show = _print_json if as_json else _print_csv if as_csv else _print_table
+        _log(connection, resolve(connection, **options), limit, follow, show)
+
+
+def _log(connection: Connection, filters: Filters, limit: int, follow: bool, show: Printer) -> None:
     # What is committed between the two would be printed twice.
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
@@ -111,27 +120,7 @@ def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, .
 
 
 def _print_table(connection: Connection, found: Found) -> None:
-    screen = console()
-    narrow = screen.width < WIDE_ENOUGH
-    table = plain_table("ID", "Timestamp", "Action", "Actor", "Resource", "Details")
-    for column in table.columns[:3]:
-        column.no_wrap = True
-    for _, occurred_at, action, actor, resource, details, operation, name in _rows(connection, "log_rows", found):
-        cells = (
-            Text(name),
-            Text(local_time(occurred_at)),
-            Text(action, style="cyan"),
-            Text(printable(actor or "")),
-            Text(printable(resource or "")),
-        )
-        told = short_details(parse_json(details), operation)
-        if narrow:
-            screen.print(Text("  ").join(cells))
-            screen.print(Padding(told, (0, 0, 0, 4)))
-        else:
-            table.add_row(*cells, told)
-    if table.row_count:
-        screen.print(table)
+    print_rows(_rows(connection, "log_rows", found))
 
 
 def _print_json(connection: Connection, found: Found) -> None:

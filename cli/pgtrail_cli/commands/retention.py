@@ -2,8 +2,6 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,21 +10,11 @@ from psycopg import sql
 
 from pgtrail_cli import archive as archives
 from pgtrail_cli.appearing import appearing
+from pgtrail_cli.cold.spool import Month, month_of
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import console, local_time, plain_table, printable
-
-
-@dataclass(frozen=True, slots=True)
-class Month:
-    """A partition that is archived: its bounds, its lowest and highest id, and how many events it has."""
-
-    begins: datetime
-    ends: datetime
-    first_id: int
-    last_id: int
-    events: int
 
 
 @click.group()
@@ -172,7 +160,7 @@ def run(
         elif dry_run:
             click.echo(partition)
         else:
-            file = write_archive(connection, partition, archive, format) if archive else None
+            file, archived = write_archive(connection, partition, archive, format) if archive else (None, None)
             connection.execute(
                 QUERIES["drop_partition"],
                 {
@@ -180,6 +168,8 @@ def run(
                     "archive": file and file.name,
                     "sha256": file and archives.digest(file),
                     "even_undelivered": even_undelivered,
+                    "before": None,
+                    "events": archived,
                 },
             )
             click.echo(partition)
@@ -190,27 +180,8 @@ def run(
         raise SystemExit(1)
 
 
-@click.command("verify-archive")
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def verify_archive(file: Path) -> None:
-    """Check an archived month against its seals. It needs no database, but FILE.seals.jsonl beside FILE.
-
-    Exit status 1 if anything does not match.
-
-    \b
-    Example:
-      pgtrail verify-archive /mnt/archive/audit.event_2025_01.csv
-    """
-    seals, problems = archives.verify(file)
-    for subject, problem in problems:
-        click.echo(printable(f"{subject}: {problem}"))
-    if problems:
-        raise PgtrailError(f"{len(problems):,} problems in {file}", "fetch it again, or look who changed it")
-    click.echo(f"pgtrail: {seals.header['events']:,} events hold", err=True)
-
-
-def write_archive(connection: Connection, partition: str, folder: Path, format: str) -> Path:
-    """Write a month and its seals; the file of the events.
+def write_archive(connection: Connection, partition: str, folder: Path, format: str) -> tuple[Path, int]:
+    """Write a month and its seals; the file of the events, and how many these are.
 
     :raises PgtrailError: it can't be written, or does not verify.
     """
@@ -218,11 +189,11 @@ def write_archive(connection: Connection, partition: str, folder: Path, format: 
     plain = data.with_suffix(".csv")
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
-        month = _month(connection, partition)
+        month = month_of(connection, partition)
         with appearing(plain) as output:
-            _copy(connection, month, output)
+            longest = _copy(connection, month, output)
         if data != plain:
-            archives.csv_to_parquet(plain, data)
+            archives.csv_to_parquet(plain, data, longest)
             plain.unlink()
         with appearing(archives.seals_file(data)) as output:
             for line in _seal_lines(connection, partition, month, archives.digest(data)):
@@ -232,20 +203,18 @@ def write_archive(connection: Connection, partition: str, folder: Path, format: 
         raise PgtrailError(
             f"{data} does not verify: {': '.join(problems[0])}", "look into it: pgtrail verify; nothing was dropped"
         )
-    return data
+    return data, month.events
 
 
-def _month(connection: Connection, partition: str) -> Month:
-    row = connection.execute(QUERIES["month"], {"partition": partition}).fetchone()
-    assert row is not None
-    return Month(*row)
-
-
-def _copy(connection: Connection, month: Month, output: IO[bytes]) -> None:
+def _copy(connection: Connection, month: Month, output: IO[bytes]) -> int:
+    """The bytes of the longest row."""
+    longest = 0
     query = sql.SQL(QUERIES["archived_events"]).format(begins=sql.Literal(month.begins), ends=sql.Literal(month.ends))
     with connection.cursor().copy(query) as rows:
         for chunk in rows:
-            output.write(bytes(chunk))
+            output.write(chunk)
+            longest = max(longest, len(chunk))
+    return longest
 
 
 def _seal_lines(connection: Connection, partition: str, month: Month, digest: bytes) -> Iterator[dict[str, Any]]:
@@ -268,7 +237,9 @@ def _seal_lines(connection: Connection, partition: str, month: Month, digest: by
 
 
 def _plan(connection: Connection, even_undelivered: bool) -> Iterator[tuple[str, Any, int, list[str]]]:
-    yield from connection.execute(QUERIES["retention_plan"], {"even_undelivered": even_undelivered}).fetchall()
+    yield from connection.execute(
+        QUERIES["retention_plan"], {"even_undelivered": even_undelivered, "before": None}
+    ).fetchall()
 
 
 def _shown(cell: Any) -> str:

@@ -12,10 +12,11 @@ from typing import NoReturn
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgtrail_cli.anchor import find_anchors
+from pgtrail_cli.anchor import Anchor, find_anchors
+from pgtrail_cli.cold.files import check_place
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
 from pgtrail_cli.errors import NotUnderstood
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, archive_option
 from pgtrail_cli.nodes import rewritten, rewritten_seals
 from pgtrail_cli.own_source import foreign_functions
 from pgtrail_cli.render import console, printable
@@ -81,12 +82,25 @@ def seal(connection: Connection, as_json: bool) -> None:
 )
 @click.option("--from", "first", type=click.IntRange(min=1), default=1, help="Go on with this seal.")
 @click.option(
-    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, help="Connections that check at once."
+    "--jobs",
+    type=click.IntRange(1, 64),
+    default=2,
+    show_default=True,
+    help="Connections (of an archive: threads) that check at once.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a problem.")
 @click.option("--node", "only", multiple=True, help="On a hub: only the seals of this node; can be repeated.")
+@archive_option
 @dsn_option
-def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool, only: tuple[str, ...]) -> None:
+def verify(
+    dsn: str,
+    archive: str | None,
+    anchor: Path | None,
+    first: int,
+    jobs: int,
+    as_json: bool,
+    only: tuple[str, ...],
+) -> None:
     """Recompute every seal from the events as they are now, and say what does not match.
 
     A superuser could rewrite events and the whole chain with them: that shows against an anchor, the seals as a SIEM
@@ -96,18 +110,25 @@ def verify(dsn: str, anchor: Path | None, first: int, jobs: int, as_json: bool, 
     On a hub the seals of each node are recomputed too, from its events as they are here; a node that has rewritten
     its history since is named.
 
+    With --archive it checks the months that pgtrail archive moved there, and the chain over them, without a database.
+
     \b
     Example:
       pgtrail verify --anchor seals.jsonl
+      pgtrail verify --archive /mnt/archive
     """
+    if archive is not None:
+        if first > 1:
+            raise click.UsageError("--archive and --from exclude each other.")
+        _verify_archive(archive, anchor, jobs, as_json)
+        return
     with open_connection(dsn) as connection:
         last, waiting = connection.execute(QUERIES["last_seal"]).fetchone() or (0, 0)
         chains = list(_chains(connection, first, only))
         problems = 0
         for subject, problem in _problems(connection, dsn, anchor, chains, jobs):
             problems += 1
-            line = json.dumps({"subject": subject, "problem": problem}) if as_json else f"{subject}: {problem}"
-            click.echo(printable(line))
+            _say(subject, problem, as_json)
     count = "; ".join(
         f"{chain.of}{sum(chain.seals.values()):,} events in {len(chain.seals):,} seals"
         f"{f', from seal {first} on' if first > 1 and chain.node is None else ''}"
@@ -137,6 +158,35 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
             yield Chain(name, dict(connection.execute(QUERIES["node_seals"], {"node": name}).fetchall()))
 
 
+def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -> None:
+    checked = check_place(where, jobs)
+    problems = 0
+    for subject, problem in checked.problems:
+        problems += 1
+        _say(subject, problem, as_json)
+    anchors = _read_anchors(anchor) if anchor is not None else {}
+    for number, (digest, _) in sorted(checked.chain.items()):
+        if number in anchors and anchors[number].hash != digest:
+            problems += 1
+            _say(f"seal {number}", f"it was rewritten: {anchor} has the hash {anchors[number].hash}", as_json)
+    count = f"{checked.events:,} events of {checked.months:,} months, under {len(checked.chain):,} seals"
+    if problems:
+        click.echo(f"pgtrail: {problems:,} problems in {count}", err=True)
+        raise SystemExit(1)
+    click.echo(f"pgtrail: {count}, hold", err=True)
+    if anchor is None:
+        click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
+
+
+def _say(subject: str, problem: str, as_json: bool) -> None:
+    click.echo(printable(json.dumps({"subject": subject, "problem": problem}) if as_json else f"{subject}: {problem}"))
+
+
+def _read_anchors(anchor: Path) -> dict[int, Anchor]:
+    with anchor.open(encoding="utf-8", errors="replace") as lines:
+        return find_anchors(lines)
+
+
 def _problems(
     connection: Connection, dsn: str, anchor: Path | None, chains: list[Chain], jobs: int
 ) -> Iterator[Problem]:
@@ -162,8 +212,7 @@ def _problems(
 
 
 def _against(connection: Connection, anchor: Path) -> Iterator[Problem]:
-    with anchor.open(encoding="utf-8", errors="replace") as lines:
-        anchors = find_anchors(lines)
+    anchors = _read_anchors(anchor)
     present = {
         number: digest for number, digest, _ in connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)})
     }

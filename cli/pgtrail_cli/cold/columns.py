@@ -1,0 +1,56 @@
+"""What an archive has of each event: the one list that copying and writing go by. Pure: no I/O.
+
+What a leaf is made of says the macro event_leaf() in ``queries.sql``, after docs/seals.md; what people see, details.py.
+"""
+
+from dataclasses import dataclass
+from typing import LiteralString
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of audit.event, and of the Parquet files.
+
+    :param type: DuckDB's.
+    :param written: how Postgres writes it, where its plain output would not do.
+    """
+
+    name: LiteralString
+    type: LiteralString = "varchar"
+    written: LiteralString | None = None
+
+
+EVENT = (
+    Column("id", "bigint"),
+    Column("xid", "ubigint"),
+    Column("occurred_at", "timestamptz"),
+    Column("org_id"),
+    Column("category"),
+    Column("action"),
+    Column("operation"),
+    Column("table_name"),
+    Column("resource_type"),
+    Column("resource_id"),
+    Column("resource_label"),
+    Column("actor_type"),
+    Column("actor_id"),
+    Column("actor_label"),
+    # (As Postgres shows an address; and JSON to the byte, which a JSON type of others would not keep.)
+    Column("actor_ip"),
+    Column("user_agent"),
+    Column("request_id"),
+    Column("reason"),
+    Column("db_role"),
+    Column("client_addr"),
+    Column("application_name"),
+    Column("before"),
+    Column("after"),
+    Column("changed", written="to_json(changed)"),
+    Column("imported_from"),
+    Column("node"),
+    Column("node_id", "bigint"),
+    Column("node_xid", "ubigint"),
+)
+LEAVES = (Column("seal", "bigint"), Column("id", "bigint"), Column("leaf"))
+SALTS = (Column("kind"), Column("type"), Column("id"), Column("salt"))
+ERASED = (Column("event_id", "bigint"), Column("part"), Column("commitment"))

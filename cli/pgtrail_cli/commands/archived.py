@@ -1,0 +1,53 @@
+"""What `pgtrail log` and `export` do with ``--archive``: no database."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Literal
+
+import click
+
+from pgtrail_cli.cold.details import Event, as_json, csv_header, csv_line, event_name, short_details
+from pgtrail_cli.cold.reading import Archive, Wanted, open_archive, resolve
+from pgtrail_cli.log_table import print_rows
+from pgtrail_web.details import LONGEST_VALUE
+
+Form = Literal["table", "json", "csv"]
+
+
+def log(where: str, most: int, options: dict[str, Any], form: Form) -> None:
+    """Print the newest events that pass."""
+    with open_archive(where) as archive:
+        found = archive.newest(resolve(archive, **options), most)
+    if form == "table":
+        print_rows(map(_row, found))
+    elif form == "json":
+        for event in found:
+            click.echo(as_json(event))
+    else:
+        sys.stdout.buffer.write(csv_header())
+        sys.stdout.buffer.writelines(map(csv_line, reversed(found)))
+    if not found:
+        click.echo("pgtrail: no events match", err=True)
+
+
+def _row(event: Event) -> tuple[Any, ...]:
+    actor = event["actor_id"] if event["actor_label"] is None else event["actor_label"]
+    resource = event["resource_id"] if event["resource_label"] is None else event["resource_label"]
+    details = short_details(event, LONGEST_VALUE + 1)
+    moment = datetime.fromisoformat(event["time"])
+    return event["id"], moment, event["action"], actor, resource, details, event["operation"], event_name(event)
+
+
+@contextmanager
+def csv_lines(where: str, options: dict[str, Any]) -> Iterator[tuple[int, Iterator[bytes]]]:
+    """The CSV of the events that pass, oldest first, and how many they are."""
+    with open_archive(where) as archive:
+        wanted = resolve(archive, **options)
+        yield archive.count(wanted), _lines(archive, wanted)
+
+
+def _lines(archive: Archive, wanted: Wanted) -> Iterator[bytes]:
+    yield csv_header()
+    yield from map(csv_line, archive.oldest_first(wanted))

@@ -1,0 +1,38 @@
+"""The table of `pgtrail log`."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from rich.padding import Padding
+from rich.text import Text
+
+from pgtrail_cli.render import console, local_time, plain_table, printable, short_details
+from pgtrail_web.details import parse_json
+
+WIDE_ENOUGH = 110
+"""Columns of a terminal that a table fits into; in a narrower one the details go below."""
+
+
+def print_rows(rows: Iterable[tuple[Any, ...]]) -> None:
+    """Events as a table: of each id, time, action, actor, resource, details as JSON, operation, name."""
+    screen = console()
+    narrow = screen.width < WIDE_ENOUGH
+    table = plain_table("ID", "Timestamp", "Action", "Actor", "Resource", "Details")
+    for column in table.columns[:3]:
+        column.no_wrap = True
+    for _, occurred_at, action, actor, resource, details, operation, name in rows:
+        cells = (
+            Text(name),
+            Text(local_time(occurred_at)),
+            Text(action, style="cyan"),
+            Text(printable(actor or "")),
+            Text(printable(resource or "")),
+        )
+        told = short_details(parse_json(details), operation)
+        if narrow:
+            screen.print(Text("  ").join(cells))
+            screen.print(Padding(told, (0, 0, 0, 4)))
+        else:
+            table.add_row(*cells, told)
+    if table.row_count:
+        screen.print(table)
