@@ -1,0 +1,242 @@
+"""Months that move to Parquet files: what they take there, how long it takes, and how fast they are read.
+
+On a history (bench/history.py; its months are sealed first): every month but the present one is archived as `pgtrail
+archive` does it, read back and verified, and its drop tried and taken back; then filters are asked of the table and of
+the archive in turns, warm, by the code of `pgtrail log`; and some months are exported from both and compared, byte for
+byte. That every leaf of every event, computed anew from the files, is the one that was sealed, verifying has shown.
+
+Example:
+  python bench/archive.py --events 10500000 --folder /var/tmp/pgtrail-history-10m
+"""
+
+import argparse
+import random
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import history
+import results
+from pgtrail_cli.cold.checking import check_month
+from pgtrail_cli.cold.details import csv_header, csv_line
+from pgtrail_cli.cold.manifest import EVENTS, Manifest
+from pgtrail_cli.cold.place import Folder
+from pgtrail_cli.cold.reading import Archive, open_archive
+from pgtrail_cli.cold.reading import resolve as resolve_cold
+from pgtrail_cli.cold.spool import spool
+from pgtrail_cli.cold.writing import store, workshop
+from pgtrail_cli.commands import log as command
+from pgtrail_cli.filters import QUERIES, resolve
+from results import Figure
+
+LIVE, COLD = "table", "archive"
+COMPARED_MONTHS = 2
+Stages = dict[str, tuple[float, float]]
+"""Seconds of each, and those of the program's processors."""
+Asked = dict[str, Callable[[random.Random], dict[str, Any]]]
+FILTERS: Asked = {
+    "newest 50": lambda choose: {},
+    "newest 50 of a small organization": lambda choose: {"orgs": [f"org_{choose.randrange(300, 500)}"]},
+    "newest 50 of the largest organization": lambda choose: {"orgs": ["org_1"]},
+    "newest 50 of an action": lambda choose: {"actions": ["member.removed"]},
+    "newest 50 of an actor": lambda choose: {"actor_id": f"usr_{choose.randrange(1000, 20_000)}"},
+    "a resource's history": lambda choose: {"resource_id": history.RESOURCE_SHORT},
+    "newest 50 of actors like *77@*": lambda choose: {"actors": ["*77@*"]},
+}
+
+
+def seal_all(connection: history.Connection) -> int:
+    """Seal the history from its first event on; how many events were."""
+    (known,) = connection.execute("select count(*) from audit.seal").fetchone() or (0,)
+    if not known:
+        connection.execute("update audit.seal_head set from_snapshot = '1:1:', from_time = null")
+    events = 0
+    while row := connection.execute("select events from audit.seal() where number is not null").fetchone():
+        events += row[0]
+    return events
+
+
+@contextmanager
+def timed(stages: Stages, name: str) -> Iterator[None]:
+    """Add to a stage's seconds."""
+    seconds, busy = stages.get(name, (0.0, 0.0))
+    started, begun = time.perf_counter(), time.process_time()
+    yield
+    stages[name] = seconds + time.perf_counter() - started, busy + time.process_time() - begun
+
+
+def archive(
+    connection: history.Connection, place: Folder, temp: Path, before: datetime
+) -> tuple[list[Manifest], Stages]:
+    """Every month, but that none is dropped for good."""
+    stages: Stages = {}
+    months = []
+    with timed(stages, "planned"):
+        plan = connection.execute(QUERIES["retention_plan"], {"even_undelivered": False, "before": before}).fetchall()
+    for partition, _, _, reasons in plan:
+        assert not reasons, (partition, reasons)
+        with workshop(temp, "bench") as folder:
+            with timed(stages, "copied out"):
+                copied = spool(connection, partition, folder)
+            with timed(stages, "written"):
+                month, digest = store(copied, place, folder)
+            with timed(stages, "read back and verified"):
+                assert list(check_month(place, month, temp)) == []
+        dropped = {
+            "partition": partition,
+            "archive": month.name,
+            "sha256": bytes.fromhex(digest),
+            "even_undelivered": False,
+            "before": before,
+            "events": month.events,
+        }
+        with timed(stages, "dropped"), connection.transaction(force_rollback=True):
+            connection.execute(QUERIES["drop_partition"], dropped)
+        months.append(month)
+        print(f"{partition}: {month.events:,}", flush=True)
+    return months, stages
+
+
+def sizes(connection: history.Connection, months: list[Manifest]) -> list[Figure]:
+    """What the months take in the database, and what their files do."""
+    names = [month.partition for month in months]
+    row = connection.execute(
+        "select sum(pg_relation_size(name::regclass))::float8, sum(pg_total_relation_size(name::regclass))::float8, "
+        "(select sum(pg_column_size(leaves) + pg_column_size(ids))::float8 from audit.seal_leaves) from unnest(%s::text[]) as name",
+        [names],
+    ).fetchone()
+    assert row is not None
+    heap, whole, leaves = row
+    files = [file for month in months for file in month.files]
+    events = sum(file.bytes for file in files if file.kind == EVENTS)
+    count = sum(month.events for month in months)
+    of = {
+        "table without indexes": heap,
+        "table": whole,
+        "seals in the database": leaves,
+        "archive: events": events,
+        "archive: all files": sum(file.bytes for file in files),
+    }
+    return [
+        *(Figure("size", variant, "MB", [round(size / 1e6)]) for variant, size in of.items()),
+        *(Figure("an event", variant, "bytes", [round(size / count, 1)]) for variant, size in of.items()),
+    ]
+
+
+def filters(connection: history.Connection, cold: Archive, until: datetime, rounds: int) -> Iterator[Figure]:
+    """Each filter of the table and of the archive, in turns; the same events, or it fails."""
+    choose = random.Random(5)
+    for name, ask in FILTERS.items():
+        taken: dict[str, list[float]] = {LIVE: [], COLD: []}
+        for number in range(rounds + 1):
+            options = {**ask(choose), "until": until.isoformat()}
+            found = {}
+            for variant, read in ((LIVE, _live(connection)), (COLD, _cold(cold))):
+                started = time.perf_counter()
+                found[variant] = read(options)
+                if number:
+                    taken[variant].append(round((time.perf_counter() - started) * 1000, 1))
+            assert found[LIVE] == found[COLD], (name, options)
+        yield from (Figure(name, variant, "ms", values) for variant, values in taken.items())
+
+
+def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int]]:
+    def read(options: dict[str, Any]) -> list[int]:
+        wanted = resolve(connection, **options)
+        return [row[0] for row in command._rows(connection, "log_rows", command.newest(connection, wanted, 50))]
+
+    return read
+
+
+def _cold(cold: Archive) -> Callable[[dict[str, Any]], list[int]]:
+    return lambda options: [event["id"] for event in cold.newest(resolve_cold(cold, **options), 50)]
+
+
+def counts(connection: history.Connection, cold: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
+    """How many events of a category a month has."""
+    options = {"categories": ["members"], "since": month.begins.isoformat(), "until": month.ends.isoformat()}
+    taken: dict[str, list[float]] = {LIVE: [], COLD: []}
+    for number in range(rounds + 1):
+        started = time.perf_counter()
+        live = connection.execute(QUERIES["count"], {"wanted": resolve(connection, **options).wanted}).fetchone()
+        between = time.perf_counter()
+        counted = cold.count(resolve_cold(cold, **options))
+        ended = time.perf_counter()
+        assert live == (counted,)
+        if number:
+            taken[LIVE].append(round((between - started) * 1000, 1))
+            taken[COLD].append(round((ended - between) * 1000, 1))
+    yield from (Figure("a month's count of a category", variant, "ms", values) for variant, values in taken.items())
+
+
+def exports(connection: history.Connection, cold: Archive, months: list[Manifest]) -> Iterator[Figure]:
+    """Some months as CSV, from both: events a second; the same bytes, or it fails."""
+    options = {"since": months[0].begins.isoformat(), "until": months[-1].ends.isoformat()}
+    events = sum(month.events for month in months)
+    digests = {}
+    for variant in (LIVE, COLD):
+        digest = sha256()
+        started = time.perf_counter()
+        if variant == LIVE:
+            row = connection.execute(
+                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted}
+            ).fetchone()
+            assert row is not None
+            with connection.cursor().copy(row[0]) as pieces:
+                for piece in pieces:
+                    digest.update(piece)
+        else:
+            digest.update(csv_header())
+            for event in cold.oldest_first(resolve_cold(cold, **options)):
+                digest.update(csv_line(event))
+        yield Figure("export", variant, "events/s", [round(events / (time.perf_counter() - started))])
+        digests[variant] = digest.digest()
+    assert digests[LIVE] == digests[COLD]
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=1_000_000)
+    parser.add_argument("--folder", type=Path, required=True, help="The history's.")
+    parser.add_argument("--rounds", type=int, default=10)
+    options = parser.parse_args()
+    before = datetime.now(UTC) - timedelta(seconds=1)
+    with history.opened(options.events, options.folder) as (_, connection):
+        seal_all(connection)
+        temp = Path(tempfile.mkdtemp(prefix="pgtrail-bench-", dir=options.folder))
+        try:
+            place = Folder(temp / "place")
+            place.root.mkdir()
+            months, stages = archive(connection, place, temp, before)
+            count = sum(month.events for month in months)
+            figures = sizes(connection, months)
+            for stage, (seconds, busy) in stages.items():
+                figures.append(Figure("time", stage, "s", [round(seconds, 1)]))
+                figures.append(Figure("processor time of the program", stage, "s", [round(busy, 1)]))
+                figures.append(Figure("rate", stage, "events/s", [round(count / seconds)]))
+            with open_archive(str(place.root)) as cold:
+                until = max(month.ends for month in months)
+                figures += filters(connection, cold, until, options.rounds)
+                figures += counts(connection, cold, months[len(months) // 2], options.rounds)
+                figures += exports(connection, cold, months[-COMPARED_MONTHS:])
+        finally:
+            shutil.rmtree(temp)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    for figure in figures:
+        print(f"{figure.work:<45} {figure.variant:<16} {sorted(figure.values)[len(figure.values) // 2]:>14,}")
+    print(f"{count:,} events, {len(months)} months; memory at its peak {peak:.1f} GB")
+    results.save(
+        "archive", figures, events=count, months=len(months), rounds=options.rounds, peak_memory_gb=round(peak, 1)
+    )
+
+
+if __name__ == "__main__":
+    main()
