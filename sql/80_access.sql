@@ -101,7 +101,7 @@ grant execute on function
     audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.glob(text[]),
     audit.matches(audit.event, text[], text[], text[], timestamptz, timestamptz),
     audit.moment(text), audit.check_category(text),
-    audit.batch(pg_snapshot, pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),
+    audit.batch(pg_snapshot, pg_snapshot), audit.transactions_open_in(pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),
     audit.render_cloudevents(audit.event), audit.render_cloudevents_batch(audit.event),
     audit.render_splunk_hec(audit.event), audit.render_datadog(audit.event), audit.render_elastic(audit.event),
     audit.render_ocsf(audit.event), audit.render_sentinel(audit.event), audit.render_ndjson(audit.event),

@@ -290,6 +290,24 @@ def test_the_batch_is_found_by_index_however_long_the_log_is(table):
     assert "Seq Scan on event_2" not in plan
 
 
+def test_a_look_reads_nothing_of_a_month_that_one_transaction_recorded(table):
+    table.execute("insert into public.thing select i, 'x' from generate_series(1, 20000) as i")
+    table.execute("vacuum analyze audit.event")
+    (snapshot,) = table.execute("select pg_current_snapshot()::text").fetchone()
+    (plan,) = table.execute(
+        f"explain (analyze, timing off, format json) select from audit.batch('{snapshot}', pg_current_snapshot())"
+    ).fetchone()
+    scans = [scan for scan in nodes_of(plan[0]["Plan"]) if scan.get("Relation Name", "").startswith("event")]
+    assert len(scans) > 1
+    assert sum(scan["Actual Rows"] + scan.get("Rows Removed by Filter", 0) for scan in scans) == 0
+
+
+def nodes_of(node):
+    yield node
+    for child in node.get("Plans", []):
+        yield from nodes_of(child)
+
+
 XIDS = st.integers(1, 400_000)
 
 

@@ -41,7 +41,7 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "event_json", "render_webhook",
+            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "glob", "matches", "moment", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
