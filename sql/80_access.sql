@@ -65,7 +65,8 @@ create policy granted_orgs on audit.event
 drop policy if exists named_org on audit.event;
 create policy named_org on audit.event
     for select to audit_org_reader
-    using (org_id = nullif(pg_catalog.current_setting('pgtrail.org', true), ''));
+    -- (As a subquery it is one value for the whole statement: found once, and sent along where a month lies elsewhere.)
+    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
 
 drop policy if exists every_org on audit.event;
 create policy every_org on audit.event

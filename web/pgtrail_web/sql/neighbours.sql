@@ -6,6 +6,7 @@ select
         where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
+            and event.occurred_at <= %(utc_time)s::timestamptz
             and (event.occurred_at, event.id) < (%(utc_time)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at desc, event.id desc
         limit 1
@@ -16,6 +17,7 @@ select
         where event.resource_hash = hashtextextended(%(resource_id)s, 0)
             and event.resource_id = %(resource_id)s
             and event.resource_type = %(resource_type)s
+            and event.occurred_at >= %(utc_time)s::timestamptz
             and (event.occurred_at, event.id) > (%(utc_time)s::timestamptz, %(id)s::bigint)
         order by event.occurred_at, event.id
         limit 1
