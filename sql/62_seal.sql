@@ -216,32 +216,40 @@ create or replace trigger refuse_truncate
 
 create or replace function audit.last_foreign_id()
 returns bigint
-language sql
+language plpgsql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-    select coalesce(
+declare
+    head audit.seal_head;
+begin
+    -- (First: to look for what there can't be takes a plan over all months, and asks whatever server some lie on.)
+    select * into head from audit.seal_head where system_identifier <> audit.system_identifier();
+    if not found then
+        return null;
+    end if;
+    return coalesce(
         (
             -- Transactions that this cluster has not begun …
             select max(event.id)
             from audit.event
-            where event.id > head.epoch and event.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+            where event.id > head.epoch and event.xid >= pg_snapshot_xmax(pg_current_snapshot())
         ),
         (
             -- … or new events with transaction ids that had ended when the last seal was made.
             select min(event.id) - 1
             from audit.event
             where event.id > (select coalesce(max(last_id), 0) from audit.seal)
-                and event.xid < pg_catalog.pg_snapshot_xmax(head.from_snapshot)
-                and event.xid <> all (array(select pg_catalog.pg_snapshot_xip(head.from_snapshot)))
+                and event.xid < pg_snapshot_xmax(head.from_snapshot)
+                and event.xid <> all (array(select pg_snapshot_xip(head.from_snapshot)))
         ),
         -- … or neither yet, but that is what comes.
         case
-            when pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot()) < pg_catalog.pg_snapshot_xmax(head.from_snapshot)
+            when pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(head.from_snapshot)
                 then (select coalesce(max(last_id), 0) from audit.seal)
         end
-    )
-    from audit.seal_head as head
-    where head.system_identifier <> audit.system_identifier()
+    );
+end
 $$;
 
 comment on function audit.last_foreign_id() is
@@ -970,6 +978,8 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     last_given bigint := (select last_value from audit.event_id_seq);
+    -- (A value, which leaves out the months that lie elsewhere.)
+    next_xid xid8 := pg_snapshot_xmax(pg_current_snapshot());
     head audit.seal_head := (select seal_head from audit.seal_head);
     last audit.seal := (select seal from audit.seal order by number desc limit 1);
 begin
@@ -986,7 +996,7 @@ begin
     select 'event ' || event.id, 'it claims a transaction that is in no seal and has not begun either'
     from audit.event
     where (
-            event.xid >= pg_snapshot_xmax(pg_current_snapshot())
+            event.xid >= next_xid
             or (
                 event.id <= head.epoch
                 and event.xid >= (select max(pg_snapshot_xmax(to_snapshot)) from audit.seal where epoch < head.epoch)

@@ -113,7 +113,7 @@ grant execute on function
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
-    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
+    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(), audit.kinds_by_steps(), audit.readable_from(), audit.last_elsewhere(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
@@ -138,7 +138,8 @@ grant execute on function
     audit.check_node(text), audit.check_node_seal(text, bigint)
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
-    audit.seal, audit.seal_leaves, audit.node, audit.node_seal, audit.node_seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
+    audit.seal, audit.seal_leaves, audit.node, audit.node_seal, audit.node_seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy,
+    audit.distributed_month
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
@@ -218,7 +219,9 @@ grant execute on function
     audit.release_hold(text),
     audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
     audit.archived_salts(text),
-    audit.archived_parts(text)
+    audit.archived_parts(text),
+    audit.history_server(), audit.history_columns(), audit.history_definition(text, name), audit.distribution_plan(), audit.part_keys(), audit.history_readers(),
+    audit.distribute_month(text, text, bigint), audit.gather_month(text), audit.sweep_history()
     to audit_admin;
 
 -- What proposes runs as whoever asks for a proposal.

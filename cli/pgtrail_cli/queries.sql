@@ -645,3 +645,53 @@ from audit.check_node(%(node)s)
 select number, found.event_id, found.problem
 from unnest(%(numbers)s::bigint[]) as number
 cross join lateral audit.check_node_seal(%(node)s, number) as found
+
+-- name: distribution_plan
+select partition, begins, ends, events, server, kept_because
+from audit.distribution_plan()
+
+-- name: distributed_months
+select partition, server, remote_name
+from audit.distributed_month
+where dropped_at is null
+
+-- name: foreign_server
+select audit.history_server(), exists (select from pg_foreign_server where srvname = audit.history_server())
+
+-- name: unmapped_readers
+select reader
+from audit.history_readers() as reader
+where reader not in (select usename from pg_user_mappings where srvname = audit.history_server())
+    and pg_has_role((select srvowner from pg_foreign_server where srvname = audit.history_server()), 'usage')
+
+-- name: history_columns
+select string_agg(quote_ident(attname), ', ' order by attnum)
+from pg_attribute
+where attrelid = 'audit.event'::regclass and attnum > 0 and not attisdropped
+
+-- name: history_definition
+select audit.history_definition(%(remote_name)s, %(access_method)s)
+
+-- name: highest_id
+select max(id)
+from audit.event
+where occurred_at >= %(begins)s and occurred_at < %(ends)s and org_id is not null
+
+-- name: history_events
+copy (
+    select {columns}
+    from audit.event
+    where occurred_at >= {begins} and occurred_at < {ends} and org_id is not null and id <= {up_to_id}
+) to stdout (format binary)
+
+-- name: part_keys
+select audit.part_keys()
+
+-- name: distribute_month
+select audit.distribute_month(%(partition)s, %(remote_name)s, %(up_to_id)s)
+
+-- name: gather_month
+select audit.gather_month(%(partition)s)
+
+-- name: sweep_history
+select audit.sweep_history()

@@ -64,6 +64,10 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
     dsn = aged.dsn("admin")
     su = aged.connect()
     su.execute("select audit.erase_actor('ann', 'ticket 1')")
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type, imported_from) "
+        r"values ('2020-02-06', 'teams', 'team.updated', 'team', 'user', '\tool:public.t:1')"
+    )
     seal(su)
     assert pgtrail("retention", "set", "400d", dsn=dsn).returncode == 0
     assert pgtrail("retention", "run", dsn=dsn).returncode == 2, "with or without an archive must be said"

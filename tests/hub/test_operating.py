@@ -226,7 +226,9 @@ def test_neither_a_hub_nor_a_node_loses_pgtrail_while_they_are_tied(shared_hub, 
 def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo, pgtrail, wait_until, request):
     su = nemo.connect()
     su.execute("set role audit_owner")
-    su.execute("select audit.make_past_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))")
+    su.execute(
+        "select audit.make_past_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))"
+    )
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, category, action, resource_type, actor_type) "
@@ -243,7 +245,9 @@ def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo,
 def test_what_retention_drops_on_the_hub_leaves_each_nodes_chain_whole(hub, nemo, pgtrail, wait_until, request):
     su = nemo.connect()
     su.execute("set role audit_owner")
-    su.execute("select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))")
+    su.execute(
+        "select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+    )
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, category, action, resource_type, actor_type, imported_from) "
@@ -266,7 +270,9 @@ def test_what_retention_drops_on_the_hub_leaves_each_nodes_chain_whole(hub, nemo
 def test_what_retention_dropped_at_the_node_is_missed_by_nobody(hub, nemo, pgtrail, wait_until, request):
     su = nemo.connect()
     su.execute("set role audit_owner")
-    su.execute("select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))")
+    su.execute(
+        "select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+    )
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, category, action, resource_type, actor_type, imported_from) "

@@ -248,6 +248,11 @@ from (
     from pg_namespace
     where nspname in ('audit', 'pgtrail_meta')
     union all
+    -- (What lies over there stays there.)
+    select 2, format('drop server %I cascade', srvname)
+    from pg_foreign_server
+    where srvname = 'pgtrail_history' and pg_has_role(srvowner, 'usage')
+    union all
     -- It is the default again, so nothing is left of it.
     select 2, 'alter default privileges for role audit_owner grant execute on functions to public'
     where exists (
