@@ -200,7 +200,8 @@ begin
     end if;
     return case
         when parts[1] is null then parts[2]::bigint
-        else (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
+        -- (Where there are no nodes there is no index of their events, either.)
+        when audit.has_nodes() then (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
     end;
 end
 $$;

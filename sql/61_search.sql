@@ -202,6 +202,40 @@ $$;
 comment on function audit.kinds() is
     'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads the whole index.';
 
+create or replace function audit.visible_nodes(look_at integer)
+returns table (name text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    orgs text[] := audit.visible_orgs();
+begin
+    if orgs is null then
+        return query
+        select node.name
+        from audit.node
+        union all
+        values ('-');
+    else
+        -- (A node may be called by whose it is: of others not even the names.)
+        return query
+        select distinct coalesce(newest.node, '-')
+        from unnest(orgs) as org
+        cross join lateral (
+            select event.node
+            from audit.event
+            where event.org_id = org
+            order by event.occurred_at desc, event.id desc
+            limit greatest(look_at / cardinality(orgs), 1)
+        ) as newest;
+    end if;
+end
+$$;
+
+comment on function audit.visible_nodes(integer) is
+    'The nodes that a filter can take, `-` for this database itself; for who sees only some organizations those alone of whose newest events (look_at in all) there are some.';
+
 create or replace function audit.horizon(
     wanted audit.filter, before_time timestamptz, before_id bigint, most integer,
     out occurred_at timestamptz, out id bigint

@@ -268,6 +268,19 @@ $$;
 
 comment on function audit.is_hub() is 'Whether this database takes in the events of others.';
 
+create or replace function audit.has_nodes()
+returns boolean
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (select from audit.node)
+$$;
+
+comment on function audit.has_nodes() is
+    'Whether there may be events of other databases in this log: also of nodes that were removed, or in the copy of a hub.';
+
 create or replace trigger refuse_change
     before update or delete on audit.node_seal
     for each row execute function audit.refuse_change();

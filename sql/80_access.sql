@@ -113,6 +113,7 @@ grant execute on function
     audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
+    audit.has_nodes(), audit.visible_nodes(integer),
     audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(), audit.kinds_by_steps(), audit.readable_from(), audit.last_elsewhere(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),

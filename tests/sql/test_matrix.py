@@ -52,6 +52,7 @@ EXECUTE = {
         ],
         READERS,
     ),
+    **dict.fromkeys(["has_nodes", "visible_nodes"], READERS),
     **dict.fromkeys(
         [
             "is_for", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",

@@ -37,7 +37,7 @@ def filters(draw):
         range=draw(st.sampled_from(["today", "7d", "30d", "all"])) if chosen == "preset" else "custom",
         first=first if chosen in ("first", "both") else None,
         last=last if chosen in ("last", "both") else None,
-        action=draw(TEXTS), actor=draw(TEXTS), resource=draw(TEXTS), words=draw(TEXTS), org=draw(TEXTS),
+        action=draw(TEXTS), actor=draw(TEXTS), resource=draw(TEXTS), words=draw(TEXTS), org=draw(TEXTS), node=draw(TEXTS),
         size=draw(st.sampled_from([50, 200, 1000])),
         before=draw(st.none() | st.builds(Cursor, st.integers(0, 10**16), st.integers(0, 10**12))),
         **one,

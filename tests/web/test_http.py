@@ -141,6 +141,18 @@ def test_json_lines_are_the_events_and_each_export_is_an_event(client, day):
     assert len(list(csv.DictReader(io.StringIO(everything.text, newline="")))) == total
 
 
+def test_a_single_database_says_nothing_of_nodes(client, day):
+    for path in ("/?range=all", f"/events/{event_of(day, 'key.rotated')}", "/?resource_type=key&resource_id=x"):
+        text = client.get(path).text
+        assert not re.search(r">Node\b|name=.node.|node=|this hub|class=.where.", text), path
+    # Who comes with another's URL is told what it asks for, and that there is nothing of it.
+    text = client.get("/?range=all&node=eu1").text
+    assert "Node <b>eu1</b>" in text
+    assert "No events match" in text
+    assert 'type="hidden" name="node" value="eu1"' in text
+    assert client.get("/events/eu1:42").status_code == 404
+
+
 def test_a_form_from_elsewhere_is_refused(client, day):
     token = form_token(client)
     other = TimestampSigner("guess").sign("x").decode()

@@ -176,7 +176,7 @@ def test_an_event_and_its_neighbours_are_found_by_indexes(large, role):
     assert touched <= 5
     for resource in ("res_77", "once", "often"):
         touched, (neighbours,) = explained.touched(
-            "neighbours", id=middle, resource_id=resource, resource_type="key", utc_time=MIDDLE
+            "neighbours", id=middle, node=None, resource_id=resource, resource_type="key", utc_time=MIDDLE
         )
         assert touched <= 100
         if role == "audit_auditor":

@@ -68,6 +68,8 @@ class DatabaseAway(PageError):
     status = 503
 
 
+NO_NAME_STATE = "PT047"
+"""SQLSTATE of what no event is called, which stands in the path of a URL."""
 MISSING_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
 """SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
 
@@ -91,6 +93,8 @@ def from_database(error: psycopg.Error) -> PageError:
             "The page's database role may not do that.",
             "Its administrator can grant audit_auditor, audit_reader or audit_admin.",
         )
+    if state == NO_NAME_STATE:
+        return NotFound(f"{message}.", "An event is called 42, or on a hub eu1:42.")
     if state in MISSING_STATES:
         return PageError("This database has no pgtrail, or another version of it.", "Run: pgtrail migrate")
     # What a person entered: a rule of ours, or a value that Postgres can't read.

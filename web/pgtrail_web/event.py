@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from pgtrail_web.database import Connection, read_frame, row, rows
-from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, indented, printable_json
+from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, indented, printable, printable_json
 from pgtrail_web.errors import NotFound
 from pgtrail_web.viewer import Viewer
 
@@ -26,7 +26,7 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
     async with page.database.session(viewer) as connection:
         event = await _event(connection, request)
         problems = await rows(connection, "check_event", id=event["id"]) if "verify" in request.query_params else None
-        key = {name: event[name] for name in ("resource_id", "resource_type", "utc_time", "id")}
+        key = {name: event[name] for name in ("node", "resource_id", "resource_type", "utc_time", "id")}
         found = compare(await rows(connection, "diff", id=event["id"]), event["operation"])
         fields = list(islice(found, MOST_FIELDS))
         states = {field.state for field in fields}
@@ -58,11 +58,25 @@ async def _event(connection: Connection, request: Request) -> DictRow:
 
     :raises NotFound: there is none, or another organization's.
     """
-    digits = request.path_params["id"].removeprefix("evt_")
+    event_id = await _event_id(connection, request.path_params["id"])
+    found = None if event_id is None else await row(connection, "event", id=event_id)
+    if found is None:
+        raise NotFound(
+            "There is no such event.",
+            "It may belong to an organization that you don't see, or retention has dropped it.",
+        )
+    return found
+
+
+async def _event_id(connection: Connection, name: str) -> int | None:
+    """The id of the event that is called so: ``42`` or ``evt_42``, on a hub ``eu1:42`` or ``evt_eu1_42``.
+
+    None: there is none, or not for this viewer.
+
+    :raises NotFound: no event is ever called so.
+    """
+    digits = name.removeprefix("evt_")
     if digits.isascii() and digits.isdigit() and len(digits) < 19:
-        found = await row(connection, "event", id=int(digits))
-        if found is not None:
-            return found
-    raise NotFound(
-        "There is no such event.", "It may belong to an organization that you don't see, or retention has dropped it."
-    )
+        return int(digits)
+    found = await row(connection, "event_id", called=printable(name))
+    return None if found is None else found["id"]

@@ -17,8 +17,13 @@ LONGEST_TEXT = 500
 LONGEST_ID = 20_000
 
 _EXACT = {"actor_type", "actor_id", "resource_type", "resource_id"}
-_WORDS = {"Text": "words", "Action": "action", "Actor": "actor", "Resource": "resource", "Organization": "org"}
-"""What can be typed, by its label."""
+_WORDS = {
+    "Text": "words", "Action": "action", "Actor": "actor", "Resource": "resource", "Organization": "org",
+    "Node": "node",
+}  # fmt: skip
+"""What can be typed or chosen from a list, by its label."""
+HUB = "-"
+"""The node that is none: what a hub did itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,7 @@ class Filters:
     resource: str = ""
     words: str = ""
     org: str = ""
+    node: str = ""
     actor_type: str = ""
     actor_id: str = ""
     resource_type: str = ""
@@ -93,7 +99,8 @@ class Filters:
         ]
         for word, field in _WORDS.items():
             if value := getattr(self, field):
-                found.append((word, value, self.but(**{field: ""})))
+                shown = node_label(value) if field == "node" else value
+                found.append((word, shown, self.but(**{field: ""})))
         for word in ("actor", "resource"):
             kind, key = f"{word}_type", f"{word}_id"
             if getattr(self, key):
@@ -102,7 +109,7 @@ class Filters:
 
     @property
     def is_searching(self) -> bool:
-        """Whether anything that is typed narrows it."""
+        """Whether anything that is typed or chosen from a list narrows it."""
         return any(getattr(self, field) for field in _WORDS.values())
 
     @property
@@ -118,6 +125,7 @@ class Filters:
             "actors": [_anywhere(self.actor)] if self.actor else [],
             "resources": [_anywhere(self.resource)] if self.resource else [],
             "orgs": [self.org] if self.org else [],
+            "nodes": [self.node] if self.node else [],
             "words": self.words,
             "actor_id": self.actor_id,
             "actor_type": self.actor_type,
@@ -134,6 +142,7 @@ class Filters:
             "resource": self.resource,
             "q": self.words,
             "org": self.org,
+            "node": self.node,
             "actor_type": self.actor_type,
             "actor_id": self.actor_id,
             "resource_type": self.resource_type,
@@ -179,6 +188,7 @@ def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
         resource=given.get("resource", ""),
         words=given.get("q", ""),
         org=given.get("org", ""),
+        node=given.get("node", ""),
         actor_type=_with(given, "actor_type", "actor_id"),
         actor_id=_with(given, "actor_id", "actor_type"),
         resource_type=_with(given, "resource_type", "resource_id"),
@@ -217,6 +227,11 @@ def _cursor(text: str | None) -> Cursor | None:
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 18 for part in parts):
         raise NotUnderstood("This is no place in the log.", "Begin with the newest events.")
     return Cursor(int(parts[0]), int(parts[1]))
+
+
+def node_label(node: str | None) -> str:
+    """What people read for a node, or for none."""
+    return "this hub" if node in (None, HUB) else str(node)
 
 
 def _anywhere(text: str) -> str:

@@ -49,6 +49,7 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             ranges=RANGES,
             sizes=SIZES,
             actions=await _actions(page, connection, viewer),
+            nodes=await _nodes(connection, filters) if frame["is_hub"] else [],
             drawn=await _drawn(connection, filters, frame),
             heading=_heading(filters, found["events"]),
             **found,
@@ -67,12 +68,18 @@ async def _actions(page: "Page", connection: Connection, viewer: Viewer) -> list
     return actions
 
 
+async def _nodes(connection: Connection, filters: Filters) -> list[str]:
+    """The nodes that can be chosen, with the one that is."""
+    nodes = [node["name"] for node in await rows(connection, "nodes", look_at=LOOK_AT)]
+    return nodes if filters.node in ("", *nodes) else [*nodes, filters.node]
+
+
 def _most_counted(filters: Filters) -> int:
     if filters.actor_id or filters.resource_id:
         return COUNT_OF_ONE
     if filters.words:
         return LOOK_AT_TEXTS
-    return LOOK_AT if filters.patterns else COUNT
+    return LOOK_AT if filters.patterns or filters.node else COUNT
 
 
 def _heading(filters: Filters, events: Sequence[DictRow]) -> str:

@@ -20,7 +20,7 @@ from pgtrail_web.access import Access, Carried, Named
 from pgtrail_web.database import Database
 from pgtrail_web.details import behind, printable
 from pgtrail_web.errors import DatabaseAway, Gone, NotAllowed, NotFound, NotUnderstood, PageError
-from pgtrail_web.filters import Filters
+from pgtrail_web.filters import Filters, node_label
 from pgtrail_web.http import HEADERS, Guarded, while_somebody_waits
 from pgtrail_web.live import Listener
 from pgtrail_web.session import Sessions, Token, base_of, new_session
@@ -79,7 +79,7 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters["shown"] = printable
+    made.filters |= {"shown": printable, "node": node_label}
     made.globals |= {"empty": Filters(), "behind": behind}
     return made
 

@@ -3,7 +3,19 @@ select
     attempt.replay_id,
     attempt.delivered,
     attempt.first_event_id,
+    coalesce(
+        case when audit.has_nodes() then
+            (select audit.event_name(event) from audit.event where event.id = attempt.first_event_id)
+        end,
+        attempt.first_event_id::text
+    ) as first_event,
     attempt.last_event_id,
+    coalesce(
+        case when audit.has_nodes() then
+            (select audit.event_name(event) from audit.event where event.id = attempt.last_event_id)
+        end,
+        attempt.last_event_id::text
+    ) as last_event,
     attempt.dead_letters,
     attempt.status,
     attempt.error,

@@ -1,5 +1,6 @@
 select
     dead_letter.event_id,
+    coalesce(audit.event_name(event), dead_letter.event_id::text) as event_name,
     event.action,
     dead_letter.status,
     dead_letter.error,

@@ -1,5 +1,7 @@
 select
     event.id,
+    audit.event_name(event) as name,
+    event.node,
     to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
     audit.rfc3339(event.occurred_at) as utc_time,
     event.action,

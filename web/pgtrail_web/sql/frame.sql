@@ -5,6 +5,7 @@ select
     -- A test is signed as the worker would.
     pg_has_role('audit_admin', 'usage') and pg_has_role('audit_forwarder', 'usage') as can_send,
     audit.visible_orgs() = '{}' as sees_nothing,
+    audit.has_nodes() as is_hub,
     current_setting('TimeZone') as zone,
     current_database() as database,
     pg_current_snapshot()::text as snapshot,

@@ -11,6 +11,7 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     event.resource_type,
     event.resource_id,
+    event.node,
     shown.details::text as details,
     event.operation,
     (extract(epoch from event.occurred_at) * 1000000)::bigint as microseconds

@@ -37,7 +37,7 @@ if (filters) {
   filters.addEventListener("change", ({ target }) => {
     if (!byPointer) return;
     if (target.name === "range" && target.value === "custom") days[0].focus();
-    else if (["category", "range"].includes(target.name) || (days.includes(target) && days.every((day) => day.value))) {
+    else if (["category", "node", "range"].includes(target.name) || (days.includes(target) && days.every((day) => day.value))) {
       filters.requestSubmit();
     }
   });

@@ -1,0 +1,1 @@
+select audit.event_id(%(called)s) as id
