@@ -15,7 +15,7 @@ declare
 begin
     select node.name, node.copies_above, case when worker.relid is not null then node.copies_to else 0 end as copies_to
     into source
-    from pg_stat_subscription as worker
+    from pg_stat_get_subscription(null) as worker
     left join audit.node on node.subscription = worker.subid
     where worker.pid = pg_backend_pid();
     if source.name is null then
@@ -24,14 +24,15 @@ begin
             message = 'events are replicated into this hub, and not from one of its nodes',
             hint = 'pgtrail hub add adds a node; to copy the hub itself, drop the triggers "receive" of the copy first.';
     end if;
-    -- For as long as this worker lives.
-    perform set_config('pgtrail.copies_above', source.copies_above::text, false);
+    -- For as long as this worker lives, where it copies. Otherwise, from PostgreSQL 16 on, a worker forgets after each row
+    -- what was set for it: so this is called for each, and does no more than it must.
     perform set_config('pgtrail.copies_to', source.copies_to::text, false);
-    -- The plans of these triggers are kept from when their tables are empty: of a large copy each row would read all before it.
-    perform set_config('enable_seqscan', 'off', false);
-    perform set_config(
-        'pgtrail.copies_again', (exists (select from audit.event where node = source.name))::text, false
-    );
+    if source.copies_to > 0 then
+        perform set_config('pgtrail.copies_above', source.copies_above::text, false);
+        perform set_config(
+            'pgtrail.copies_again', (exists (select from audit.event where node = source.name))::text, false
+        );
+    end if;
     return set_config('pgtrail.node', source.name, false);
 end
 $$;
@@ -53,6 +54,8 @@ create or replace function audit.has_received(event audit.event, from_node text)
 returns boolean
 language sql
 stable
+-- A plan that is kept is made when there is little to read, and would read all of it later.
+set enable_seqscan = off
 as $$
     -- (An id that a restored node gave again has another transaction or another time.)
     select exists (
@@ -134,6 +137,7 @@ comment on function audit.record_broken_chain(text, bigint) is
 create or replace function audit.receive_seal()
 returns trigger
 language plpgsql
+set enable_seqscan = off
 as $$
 declare
     node_name text := audit.applying_node();
@@ -166,6 +170,7 @@ comment on function audit.receive_seal() is
 create or replace function audit.receive_seal_leaves()
 returns trigger
 language plpgsql
+set enable_seqscan = off
 as $$
 declare
     node_name text := audit.applying_node();
@@ -188,6 +193,7 @@ comment on function audit.receive_seal_leaves() is 'Keeps the leaves of a node''
 create or replace function audit.receive_salt()
 returns trigger
 language plpgsql
+set enable_seqscan = off
 as $$
 declare
     node_name text := audit.applying_node();
