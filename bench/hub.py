@@ -48,15 +48,14 @@ def _applying(options: argparse.Namespace) -> Iterator[Values]:
 def _copying(options: argparse.Namespace) -> Iterator[Values]:
     with prepared(options.folder) as ground:
         yield applying.first_copy(ground, options.rounds, options.copied)
+        reading.seal(ground)
+        yield reading.verifying(ground, options.rounds)
 
 
 def _reading(options: argparse.Namespace) -> Iterator[Values]:
     with prepared(options.folder) as ground:
         reading.fill(ground, options.events)
         yield reading.measure(ground, 4 * options.rounds)
-        ground.follow(True)
-        reading.seal(ground, options.copied)
-        yield reading.verifying(ground, options.rounds)
 
 
 def _alone(options: argparse.Namespace) -> Iterator[Values]:

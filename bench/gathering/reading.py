@@ -15,7 +15,6 @@ import history
 import reads
 import stage
 from exports import by_command
-from gathering.applying import record_many
 from gathering.ground import NAMES, Ground, Values
 from pgtrail_web.filters import parse
 from pgtrail_web.viewer import Viewer
@@ -115,10 +114,9 @@ def verifying(ground: Ground, rounds: int) -> Values:
     return values
 
 
-def seal(ground: Ground, events: int) -> None:
-    """Seal new events of each node, which the hub receives."""
+def seal(ground: Ground) -> None:
+    """Seal the events of each node, which the hub receives."""
     for connection in ground.connections.values():
-        record_many(connection, events)
         while connection.execute("select number from audit.seal() where number is not null").fetchone():
             pass
     ground.wait_for(ground.all_recorded())
