@@ -47,6 +47,7 @@ bench: $(VENV)/bench.stamp ## Measure what pgtrail costs, beside others, and dra
 	$(BIN)/python bench/exports.py --folder build/history-1m
 	$(BIN)/python bench/archive.py --events 10500000 --folder build/history-10m
 	$(BIN)/python bench/page.py
+	$(BIN)/python bench/hub.py
 	$(BIN)/python bench/report.py
 	$(MAKE) docs
 

@@ -4,7 +4,6 @@ import io
 import subprocess
 import tarfile
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -48,21 +47,31 @@ def _round(server: EmbeddedPostgres, connection: stage.Connection, seconds: int)
         ("update, 8 clients", "transactions/s"): growth.writing(server, 8, seconds),
         ("update: processor of the backend", "µs"): growth.write_alone(connection, 2000),
         ("a look of the forwarder: processor", "µs"): growth.looks(server.dsn())[1],
-        ("rendering a batch", "events/s"): _batch(connection),
-        ("sealing", "events/s"): growth.sealing(connection),
+        ("handing out a batch: processor for an event", "µs"): _batch(connection),
+        ("sealing: processor for an event", "µs"): _sealing(connection),
     }
 
 
 def _batch(connection: stage.Connection) -> float:
-    """Events a second that audit.next_batch() hands out."""
+    """Microseconds of the backend's processor for each event that audit.next_batch() hands out."""
     cursor = "(select id from audit.cursor where replay_id is null and destination_id = audit.destination_id('growth'))"
     connection.execute("update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1")
-    events, started = 0, time.perf_counter()
+    events, before = 0, growth.processor_seconds(connection.info.backend_pid)
     # What is handed out again and again, as if it had not been settled.
     for _ in range(10):
         row = connection.execute(f"select cardinality(event_ids) from audit.next_batch({cursor}, 'growth')".encode())
         events += (row.fetchone() or (0,))[0]
-    return events / (time.perf_counter() - started)
+    return (growth.processor_seconds(connection.info.backend_pid) - before) / events * 1e6
+
+
+def _sealing(connection: stage.Connection) -> float:
+    """The same for each event that is sealed."""
+    growth.seal_all(connection)
+    for _ in range(10):
+        connection.execute("update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1")
+    before = growth.processor_seconds(connection.info.backend_pid)
+    events = growth.seal_all(connection)
+    return (growth.processor_seconds(connection.info.backend_pid) - before) / events * 1e6
 
 
 @contextmanager

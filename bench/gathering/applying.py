@@ -21,15 +21,19 @@ def while_written(ground: Ground, rounds: int, seconds: int, clients: int) -> Va
                 ground.follow(follows)
                 if follows:
                     ground.wait_for(ground.all_recorded())
-                before, started = ground.received(), time.perf_counter()
+                before, busy, started = ground.received(), _busy(ground, NAMES), time.perf_counter()
                 rate = ground.write(seconds, clients)
-                applied = timed(started, ground.received() - before)
+                events, busy_since = ground.received() - before, _busy(ground, NAMES)
+                applied = timed(started, events)
                 variant = "followed by a hub" if follows else "by themselves"
                 values["three nodes are written to", variant, "events/s"].append(rate)
                 if follows:
                     values["the hub applies meanwhile", "hub", "events/s"].append(applied)
                     behind = ground.all_recorded() - ground.received()
                     values["it is behind in the end", "hub", "events"].append(behind)
+                    for who, now, then in zip(("of the hub", "of the nodes"), busy_since, busy, strict=True):
+                        work = f"the hub applies meanwhile: processor {who}"
+                        values[work, "hub", "µs"].append((now - then) / events * 1e6)
             ground.follow(True)
             ground.wait_for(ground.all_recorded())
     return values
@@ -115,7 +119,12 @@ def _catch_up(ground: Ground, names: tuple[str, ...]) -> tuple[float, float, flo
     ground.wait_for(wanted, names)
     rate = timed(started, wanted - before)
     # (They have begun when it was enabled.)
+    applying, sending = _busy(ground, names)
+    return rate, applying / (wanted - before) * 1e6, sending / (wanted - before) * 1e6
+
+
+def _busy(ground: Ground, names: tuple[str, ...]) -> tuple[float, float]:
+    """Seconds of the processor of those that apply here, and that send there, since they began."""
     applying = [row[0] for row in ground.connection.execute(APPLYING, [[f"pgtrail_{name}" for name in names]])]
     sending = [row[0] for name in names for row in ground.connections[name].execute(SENDING)]
-    each = 1e6 / (wanted - before)
-    return rate, sum(map(processor_seconds, applying)) * each, sum(map(processor_seconds, sending)) * each
+    return sum(map(processor_seconds, applying)), sum(map(processor_seconds, sending))
