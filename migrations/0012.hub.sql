@@ -41,6 +41,8 @@ create table audit.node (
     added_at timestamptz not null default clock_timestamp(),
     removed_at timestamptz,
     broken_seal bigint,
+    hub_system_identifier bigint not null,
+    hub_timeline integer not null,
     constraint name_is_short check (name ~ '^[a-z][a-z0-9_]{0,29}$'),
     constraint removed_has_no_subscription check ((subscription is null) = (removed_at is not null))
 );
@@ -54,6 +56,8 @@ comment on column audit.node.copies_above is 'Of what is copied at first, an eve
 comment on column audit.node.copies_to is 'The last id there for which that holds; later ones take the next id here.';
 comment on column audit.node.added_at is 'When it was added, the last time.';
 comment on column audit.node.removed_at is 'When it was removed; null: it was not.';
+comment on column audit.node.hub_system_identifier is 'The cluster that this hub was in when it was added.';
+comment on column audit.node.hub_timeline is 'And the timeline of that: a hub that was restored or promoted may have forgotten what it had confirmed.';
 comment on column audit.node.broken_seal is 'The first seal that arrived and did not fit to those before it: the node''s history was rewritten, or restored from a backup. Null: all fitted.';
 
 -- What a node says of its events: its seals, and what they can't be verified without -------------------------------
@@ -100,32 +104,56 @@ create table audit.node_salt (
 
 create index node_salt_id on audit.node_salt using hash (id);
 
-comment on table audit.node_salt is 'The salts of each node. Nobody reads it; audit.erase_actor() destroys a person''s here too.';
+comment on table audit.node_salt is 'The salts of each node, each that a person ever had. Nobody reads it; audit.erase_actor() destroys a person''s here too.';
 comment on column audit.node_salt.node is 'The node.';
 comment on column audit.node_salt.kind is '`actor` or `resource`, as in audit.salt.';
 comment on column audit.node_salt.type is 'The actor''s or the resource''s type.';
 comment on column audit.node_salt.id is 'Its id.';
 comment on column audit.node_salt.salt is '32 random bytes.';
 
+create table audit.node_dead_salt (
+    digest bytea primary key
+);
+
+comment on table audit.node_dead_salt is 'Salts that were destroyed here, and are not taken in again where a node is copied once more.';
+comment on column audit.node_dead_salt.digest is 'SHA-256 of the salt, which tells of nobody.';
+
+create table audit.node_copy (
+    node text not null references audit.node (name),
+    xid xid8 not null,
+    primary key (node, xid)
+);
+
+comment on table audit.node_copy is 'The transactions in which events were copied from a node, rather than followed as they were recorded.';
+comment on column audit.node_copy.node is 'The node.';
+comment on column audit.node_copy.xid is 'The transaction here: events that it received may have been erased there before.';
+
 create table audit.node_erased_part (
     node text not null references audit.node (name),
     event_id bigint not null,
     part text not null,
+    here boolean not null,
     commitment bytea,
-    primary key (node, event_id, part)
+    redacted bytea,
+    constraint what_the_node_says_is_whole check (here or (commitment is not null and redacted is not null))
 );
+
+create index node_erased_part_event on audit.node_erased_part (node, event_id, part);
 
 comment on table audit.node_erased_part is 'What an erased part of a node''s event was sealed as there.';
 comment on column audit.node_erased_part.node is 'The node.';
 comment on column audit.node_erased_part.event_id is 'The event''s id there.';
 comment on column audit.node_erased_part.part is '`actor` or `rows`, as in audit.erased_part.';
+comment on column audit.node_erased_part.here is 'Whether it was erased on this hub; else the node says so, which is believed of an event that was copied as that erasure left it, and of no other.';
 comment on column audit.node_erased_part.commitment is 'The salted commitment (SHA-256) that stands in the node''s leaf; null: it was erased here before the node had sealed it, and only this hub''s own seals tell.';
+comment on column audit.node_erased_part.redacted is 'SHA-256 of the part as the node''s erasure left it; null: it was erased here.';
 
 create table audit.node_dropped (
     node text not null references audit.node (name),
     name text not null,
     here boolean not null,
     ids int8multirange not null,
+    told_by bigint,
     primary key (node, name, here)
 );
 
@@ -134,3 +162,4 @@ comment on column audit.node_dropped.node is 'The node.';
 comment on column audit.node_dropped.name is 'The partition that was dropped.';
 comment on column audit.node_dropped.here is 'Whether it was this hub''s partition; else the node''s.';
 comment on column audit.node_dropped.ids is 'The ids of its events at the node.';
+comment on column audit.node_dropped.told_by is 'The id at the node of the event of its removal; null: it was dropped here.';

@@ -279,7 +279,6 @@ returns audit.event
 language plpgsql
 immutable
 parallel safe
-set search_path = pg_catalog, pg_temp
 as $$
 begin
     event.id := event.node_id;
@@ -310,9 +309,8 @@ declare
 begin
     if of_node is not null then
         return query
-        select recorded.*
+        select event.*
         from audit.event
-        cross join lateral audit.as_recorded(event) as recorded
         where event.node = of_node
             and event.node_id > seal.above_id
             and (high_id is null or event.node_id <= high_id)
@@ -345,7 +343,7 @@ end
 $$;
 
 comment on function audit.sealed_events(audit.seal, text) is
-    'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled. Of a node''s seal as they were there.';
+    'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled.';
 
 create or replace function audit.event_leaves(seal audit.seal)
 returns table (event_id bigint, leaf bytea)
@@ -400,6 +398,46 @@ $$;
 
 comment on function audit.present_personal_types() is
     'The resource types whose rows tell of a person now, here or at a node.';
+
+create or replace function audit.node_commitments(p_node text, event audit.event, p_part text, personal text[])
+returns setof bytea
+language sql
+stable
+as $$
+    -- Under each salt that the person ever had, or none …
+    select audit.commitment(salted.salt, said.text)
+    from (select case p_part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end as text) as said
+    left join lateral (
+        select node_salt.salt
+        from audit.node_salt
+        where case p_part
+                when 'actor' then (node_salt.kind, node_salt.type) = ('actor', event.actor_type) and node_salt.id = event.actor_id
+                else (node_salt.kind, node_salt.type) = ('resource', event.resource_type) and node_salt.id = event.resource_id
+                    and event.resource_type = any (personal)
+            end
+            and node_salt.node = p_node
+    ) as salted on true
+    union all
+    -- … or what it was sealed as before it was erased, here, or there before it was copied as that left it.
+    select erased.commitment
+    from audit.node_erased_part as erased
+    where erased.node = p_node
+        and erased.event_id = event.node_id
+        and erased.part = p_part
+        and erased.commitment is not null
+        and (
+            erased.here
+            or (
+                exists (select from audit.node_copy where node_copy.node = p_node and node_copy.xid = event.xid)
+                and erased.redacted = audit.commitment(
+                    null, case p_part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end
+                )
+            )
+        )
+$$;
+
+comment on function audit.node_commitments(text, audit.event, text, text[]) is
+    'What a part (`actor` or `rows`) of a node''s event may stand for in the node''s leaf; personal: the seal''s.';
 
 -- Sealing ----------------------------------------------------------------------------------------------------------
 
@@ -927,23 +965,31 @@ returns table (event_id bigint, problem text)
 language sql
 stable
 as $$
+    -- (Of a node's seal, by what they were there; of others' events in one of this database's, their nodes' seals tell.)
+    with recorded as (
+        select
+            case when of_node is null then stored.id else stored.node_id end as id,
+            case when of_node is null then stored.xid else stored.node_xid end as xid,
+            stored.occurred_at,
+            stored.imported_from
+        from audit.sealed_events(seal, of_node) as stored
+        where of_node is not null or stored.node is null
+    )
     -- It was recorded after that moment, so that it can't have occurred before; clocks are set by a second or two.
     select
         event.id,
         pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
-    from audit.sealed_events(seal, of_node) as event
+    from recorded as event
     where event.xid > seal.from_xid
-        -- (What was imported did occur before it was recorded, and says so; of a node's events the node's seals tell.)
+        -- (What was imported did occur before it was recorded, and says so.)
         and event.imported_from is null
-        and event.node is null
         and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
     union all
     select
         event.id,
         pg_catalog.format('it says that it occurred at %s, but was recorded before %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.to_time))
-    from audit.sealed_events(seal, of_node) as event
+    from recorded as event
     where event.occurred_at > seal.to_time + interval '2 seconds'
-        and event.node is null
     order by 1
 $$;
 

@@ -269,27 +269,20 @@ as $$
         order by node_seal.arrival
         limit 1
     )
-    insert into audit.node_erased_part (node, event_id, part, commitment)
-    select
-        was.node,
-        was.node_id,
-        p_part,
-        (
-            select audit.commitment(
-                (
-                    select salt
-                    from audit.node_salt
-                    where node_salt.node = was.node
-                        and case p_part
-                            when 'actor' then (kind, type, id) = ('actor', was.actor_type, was.actor_id)
-                            else (kind, type, id) = ('resource', was.resource_type, was.resource_id) and type = any (sealed.personal)
-                        end
-                ),
-                case p_part when 'actor' then audit.actor_part(was) else audit.rows_part(was) end
-            )
-            from sealed
-        )
-    on conflict (node, event_id, part) do nothing
+    insert into audit.node_erased_part (node, event_id, part, here, commitment)
+    -- (Of a person who came back there are more than one: each is kept, and one of them is in the leaf.)
+    select was.node, was.node_id, p_part, true, held.commitment
+    from (select) as once
+    left join lateral (
+        select commitment
+        from sealed
+        cross join lateral audit.node_commitments(was.node, was, p_part, sealed.personal) as commitment
+    ) as held on true
+    where not exists (
+        select
+        from audit.node_erased_part as known
+        where (known.node, known.event_id, known.part) = (was.node, was.node_id, p_part) and known.here
+    )
 $$;
 
 comment on function audit.keep_node_commitment(audit.event, text) is
@@ -405,8 +398,15 @@ begin
     perform audit.keep_node_commitment(sibling, 'rows')
     from audit.event as sibling
     where sibling.node is not null and audit.resource_key(sibling) = any (told);
-    delete from audit.node_salt
-    where (kind = 'resource' and type || ':' || id = any (told)) or (kind = 'actor' and id = any (ids));
+    with destroyed as (
+        delete from audit.node_salt
+        where (kind = 'resource' and type || ':' || id = any (told)) or (kind = 'actor' and id = any (ids))
+        returning salt
+    )
+    insert into audit.node_dead_salt (digest)
+    select distinct sha256(salt)
+    from destroyed
+    on conflict do nothing;
 end
 $$;
 

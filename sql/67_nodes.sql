@@ -13,7 +13,11 @@ as $$
 declare
     source record;
 begin
-    select node.name, node.copies_above, case when worker.relid is not null then node.copies_to else 0 end as copies_to
+    select
+        node.name,
+        node.copies_above,
+        case when worker.relid is not null then node.copies_to else 0 end as copies_to,
+        worker.subid
     into source
     from pg_stat_get_subscription(null) as worker
     left join audit.node on node.subscription = worker.subid
@@ -32,8 +36,16 @@ begin
         perform set_config(
             'pgtrail.copies_again', (exists (select from audit.event where node = source.name))::text, false
         );
+        if exists (select from pg_subscription_rel where srsubid = source.subid and srrelid = 'audit.event'::regclass and srsubstate = 'd')
+        then
+            insert into audit.node_copy (node, xid)
+            values (source.name, pg_current_xact_id())
+            on conflict do nothing;
+        end if;
     end if;
-    return set_config('pgtrail.node', source.name, false);
+    -- With the process, so that what somebody set for the database or a role beforehand is not believed.
+    perform set_config('pgtrail.node', pg_backend_pid() || ' ' || source.name, false);
+    return source.name;
 end
 $$;
 
@@ -45,10 +57,15 @@ returns text
 language sql
 volatile
 as $$
-    select coalesce(nullif(pg_catalog.current_setting('pgtrail.node', true), ''), audit.learn_node())
+    select case
+        when pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 1) = pg_catalog.pg_backend_pid()::text
+            then pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 2)
+        else audit.learn_node()
+    end
 $$;
 
-comment on function audit.applying_node() is 'The node whose changes this session applies. PT046.';
+comment on function audit.applying_node() is
+    'The node whose changes this session applies; `-`: what it records is the hub''s own. PT046.';
 
 create or replace function audit.has_received(event audit.event, from_node text)
 returns boolean
@@ -93,7 +110,13 @@ begin
     else
         new.id := new.node_id;
         new.xid := new.node_xid;
-        if pg_catalog.current_setting('pgtrail.copies_again')::boolean and audit.has_received(new, new.node) then
+        if pg_catalog.current_setting('pgtrail.copies_again')::boolean
+            and (
+                audit.has_received(new, new.node)
+                -- What retention has dropped here does not come back.
+                or exists (select from audit.node_dropped where node = new.node and here and ids @> new.node_id)
+            )
+        then
             return null;
         end if;
         new.xid := pg_catalog.pg_current_xact_id();
@@ -123,11 +146,11 @@ begin
     update audit.node
     set broken_seal = p_number
     where name = p_node and broken_seal is null;
-    perform set_config('pgtrail.node', '-', false);
+    perform set_config('pgtrail.node', pg_backend_pid() || ' -', false);
     perform audit.record(
         'audit.node_rewritten', 'node', p_node, p_node, null, jsonb_build_object('seal', p_number)
     );
-    perform set_config('pgtrail.node', p_node, false);
+    perform set_config('pgtrail.node', pg_backend_pid() || ' ' || p_node, false);
 end
 $$;
 
@@ -198,33 +221,44 @@ as $$
 declare
     node_name text := audit.applying_node();
 begin
-    -- A person who was erased there and came back has another; what the old one blinded, audit.node_erased_part has.
-    delete from audit.node_salt where (node, kind, type, id) = (node_name, new.kind, new.type, new.id);
-    insert into audit.node_salt (node, kind, type, id, salt)
-    values (node_name, new.kind, new.type, new.id, new.salt);
+    -- (A person who was erased there and came back has another; events of before are held to by the old one.)
+    if not exists (select from audit.node_dead_salt where digest = pg_catalog.sha256(new.salt))
+        and not exists (
+            select
+            from audit.node_salt
+            where id = new.id and (node, kind, type, salt) = (node_name, new.kind, new.type, new.salt)
+        )
+    then
+        insert into audit.node_salt (node, kind, type, id, salt)
+        values (node_name, new.kind, new.type, new.id, new.salt);
+    end if;
     return null;
 end
 $$;
 
-comment on function audit.receive_salt() is 'Keeps a node''s salt in audit.node_salt.';
+comment on function audit.receive_salt() is 'Keeps a node''s salt in audit.node_salt, unless it was destroyed here.';
 
 create or replace function audit.receive_erased_part()
 returns trigger
 language plpgsql
 as $$
-declare
-    node_name text := audit.applying_node();
 begin
-    insert into audit.node_erased_part as known (node, event_id, part, commitment)
-    values (node_name, new.event_id, new.part, new.commitment)
-    on conflict (node, event_id, part) do update
-    set commitment = excluded.commitment
-    where known.commitment is null;
+    if new.commitment is not null and new.redacted is not null then
+        insert into audit.node_erased_part (node, event_id, part, here, commitment, redacted)
+        select audit.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted
+        where not exists (
+            select
+            from audit.node_erased_part as known
+            where (known.node, known.event_id, known.part) = (audit.applying_node(), new.event_id, new.part)
+                and not known.here
+                and (known.commitment, known.redacted) = (new.commitment, new.redacted)
+        );
+    end if;
     return null;
 end
 $$;
 
-comment on function audit.receive_erased_part() is 'Keeps what an erased part of a node''s event was sealed as in audit.node_erased_part.';
+comment on function audit.receive_erased_part() is 'Keeps what a node says that an erased part was sealed as in audit.node_erased_part.';
 
 create or replace function audit.receive_dropped_partition()
 returns trigger
@@ -233,14 +267,17 @@ as $$
 declare
     node_name text := audit.applying_node();
 begin
-    insert into audit.node_dropped (node, name, here, ids)
-    values (node_name, new.name, false, new.ids)
-    on conflict do nothing;
+    -- What it drops once it is followed is here.
+    if pg_catalog.current_setting('pgtrail.copies_to')::bigint > 0 then
+        insert into audit.node_dropped (node, name, here, ids, told_by)
+        values (node_name, new.name, false, new.ids, new.event_id)
+        on conflict do nothing;
+    end if;
     return null;
 end
 $$;
 
-comment on function audit.receive_dropped_partition() is 'Keeps which events a node''s retention has dropped in audit.node_dropped.';
+comment on function audit.receive_dropped_partition() is 'Keeps which events a node''s retention had dropped before it was copied in audit.node_dropped.';
 
 create or replace function audit.replicated_tables()
 returns table (relation regclass, receiver regproc)
@@ -322,34 +359,59 @@ $$;
 
 comment on function audit.first_seal(text, bigint) is 'A node''s seal of a number: the one that arrived first, which holds; null: none has.';
 
-create or replace function audit.node_leaves(p_node text, seal audit.seal)
+create or replace function audit.node_leaves(p_node text, seal audit.seal, sealed audit.seal_leaves)
 returns table (event_id bigint, leaf bytea)
 language sql
 stable
 as $$
-    select
-        event.id,
-        audit.merkle_leaf(
-            audit.event_text(
-                event,
-                coalesce(erased_actor.commitment, audit.commitment(actor_salt.salt, audit.actor_part(event))),
-                coalesce(erased_rows.commitment, audit.commitment(rows_salt.salt, audit.rows_part(event)))
-            )
-        )
-    from audit.sealed_events(seal, p_node) as event
-    left join audit.node_salt as actor_salt
-        on (actor_salt.node, actor_salt.kind, actor_salt.type, actor_salt.id) = (p_node, 'actor', event.actor_type, event.actor_id)
-    left join audit.node_salt as rows_salt
-        on (rows_salt.node, rows_salt.kind, rows_salt.type, rows_salt.id) = (p_node, 'resource', event.resource_type, event.resource_id)
-        and event.resource_type = any (seal.personal)
-    left join audit.node_erased_part as erased_actor
-        on (erased_actor.node, erased_actor.event_id, erased_actor.part) = (p_node, event.id, 'actor')
-    left join audit.node_erased_part as erased_rows
-        on (erased_rows.node, erased_rows.event_id, erased_rows.part) = (p_node, event.id, 'rows')
+    with was as (
+        select place.id, pg_catalog.substr(sealed.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
+        from pg_catalog.unnest(sealed.ids) with ordinality as place (id, number)
+    ),
+    -- All but few of them at once: as they stand here, under a salt that arrived.
+    plain as materialized (
+        select
+            event.node_id as id,
+            audit.merkle_leaf(
+                audit.event_text(
+                    audit.as_recorded(event),
+                    audit.commitment(actor_salt.salt, audit.actor_part(event)),
+                    audit.commitment(rows_salt.salt, audit.rows_part(event))
+                )
+            ) as leaf
+        from audit.sealed_events(seal, p_node) as event
+        left join audit.node_salt as actor_salt
+            on (actor_salt.node, actor_salt.kind, actor_salt.type, actor_salt.id) = (p_node, 'actor', event.actor_type, event.actor_id)
+        left join audit.node_salt as rows_salt
+            on (rows_salt.node, rows_salt.kind, rows_salt.type, rows_salt.id) = (p_node, 'resource', event.resource_type, event.resource_id)
+            and event.resource_type = any (seal.personal)
+    ),
+    other as (
+        select plain.id
+        from plain
+        left join was using (id)
+        group by plain.id
+        having pg_catalog.bool_and(plain.leaf is distinct from was.leaf)
+    ),
+    present as (
+        select plain.id, plain.leaf
+        from plain
+        union all
+        -- The others as anything that they may stand for.
+        select event.node_id, audit.merkle_leaf(audit.event_text(audit.as_recorded(event), actor, rows))
+        from other
+        join audit.event on event.node = p_node and event.node_id = other.id
+        cross join lateral audit.node_commitments(p_node, event, 'actor', seal.personal) as actor
+        cross join lateral audit.node_commitments(p_node, event, 'rows', seal.personal) as rows
+    )
+    select distinct on (present.id) present.id, present.leaf
+    from present
+    left join was using (id)
+    order by present.id, present.leaf is distinct from was.leaf
 $$;
 
-comment on function audit.node_leaves(text, audit.seal) is
-    'The ids at the node of the events in a seal''s batch, each with its leaf hash as it is now.';
+comment on function audit.node_leaves(text, audit.seal, audit.seal_leaves) is
+    'The ids at the node of the events in a seal''s batch, each with its leaf hash as it is now: the sealed one, if it can be that.';
 
 create or replace function audit.differing_node_leaves(p_node text, sealed audit.seal_leaves, present audit.seal_leaves)
 returns table (event_id bigint, problem text)
@@ -364,12 +426,12 @@ as $$
     where not exists (
         select
         from audit.node_erased_part as erased
-        where erased.node = p_node and erased.event_id = differing.event_id and erased.commitment is null
+        where erased.node = p_node and erased.event_id = differing.event_id and erased.here and erased.commitment is null
     )
 $$;
 
 comment on function audit.differing_node_leaves(text, audit.seal_leaves, audit.seal_leaves) is
-    'The events of a node whose leaf is not the sealed one, but for those that were dropped there or here.';
+    'The events of a node whose leaf is not the sealed one, but for those that were dropped, there before they were copied or here.';
 
 create or replace function audit.check_node_seal(p_node text, p_number bigint)
 returns table (event_id bigint, problem text)
@@ -407,7 +469,7 @@ begin
 
     select p_number, array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
     into present
-    from audit.node_leaves(p_node, seal) as hashed;
+    from audit.node_leaves(p_node, seal, sealed) as hashed;
     if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
         return query select * from audit.differing_node_leaves(p_node, sealed, present);
     end if;
@@ -427,12 +489,12 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return query
-    select format('seal %s', missing), 'it is missing'
+    select format('node %s seal %s', p_node, missing), 'it is missing'
     from generate_series(1, (select max(number) from audit.node_seal where node = p_node)) as missing
     where not exists (select from audit.node_seal where node = p_node and number = missing);
 
     return query
-    select format('event %s', twice.node_id), 'there are two of it: the node''s history was rewritten, or restored from a backup'
+    select format('event %s:%s', p_node, twice.node_id), 'there are two of it: the node''s history was rewritten, or restored from a backup'
     from (
         select event.node_id
         from audit.event
@@ -441,9 +503,9 @@ begin
         having count(*) > 1
     ) as twice;
 
-    -- What a node says that it dropped, its events say too.
+    -- What a node says that it dropped, its events say too; unless that was dropped here since.
     return query
-    select format('partition %s', dropped.name), 'it is not what the event of its removal says'
+    select format('node %s partition %s', p_node, dropped.name), 'it is not what the event of its removal says'
     from audit.node_dropped as dropped
     where dropped.node = p_node
         and not dropped.here
@@ -455,12 +517,66 @@ begin
                 and event.resource_id = dropped.name
                 and event.after ->> 'ids_sha256' = encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex')
         )
-        -- The event of its removal may have been dropped since.
         and not exists (
-            select from audit.node_dropped as later where later.node = p_node and (later.here or later.name > dropped.name)
+            select
+            from audit.node_dropped as here
+            where here.node = p_node and here.here and here.ids @> dropped.told_by
         );
+
+    return query select * from audit.uncovered_node_events(p_node);
 end
 $$;
 
 comment on function audit.check_node(text) is
-    'What does not match of a node beside its seals: gaps in the chain, ids that came twice, partitions that were said to be dropped. No rows: it holds.';
+    'What does not match of a node beside its seals: gaps in the chain, ids that came twice, events that its seals leave out, partitions that were said to be dropped. No rows: it holds.';
+
+create or replace function audit.uncovered_node_events(p_node text)
+returns table (subject text, problem text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set work_mem = '64MB'
+-- A plan that is kept knows no snapshot, and would read all of an index.
+set plan_cache_mode = force_custom_plan
+as $$
+declare
+    last audit.seal := audit.first_seal(p_node, (select max(number) from audit.node_seal where node = p_node));
+    -- Whatever had a lower transaction has been sealed.
+    sealed_below xid8 := pg_snapshot_xmin(case when last.up_to_id is null then last.to_snapshot else last.from_snapshot end);
+    waiting record;
+begin
+    return query
+    with covered as (
+        select unnest(leaves.ids) as id
+        from audit.node_seal_leaves as leaves
+        where leaves.node = p_node
+    )
+    select format('event %s:%s', p_node, event.node_id), 'it is in no seal, though its transaction had ended when the last one was made'
+    from audit.event
+    where event.node = p_node
+        and (event.node_xid < sealed_below or event.node_id < 1)
+        and not exists (select from covered where covered.id = event.node_id)
+    order by event.node_id;
+
+    select count(*) as events, min(event.occurred_at) as since
+    into waiting
+    from audit.event
+    where event.node = p_node
+        and event.node_xid >= coalesce(sealed_below, '3')
+        and event.occurred_at < now() - interval '1 day'
+        -- (What was imported occurred when it says, and what was copied may have waited there.)
+        and event.imported_from is null
+        and (select added_at from audit.node where name = p_node) < now() - interval '1 day'
+        and not exists (select from audit.node_seal_leaves as leaves where leaves.node = p_node and event.node_id = any (leaves.ids));
+    if waiting.events > 0 then
+        return query
+        values (
+            format('node %s seal %s', p_node, coalesce(last.number, 0) + 1),
+            format('it has not arrived: %s events wait for it, the oldest since %s', waiting.events, audit.rfc3339(waiting.since))
+        );
+    end if;
+end
+$$;
+
+comment on function audit.uncovered_node_events(text) is
+    'Events of a node that none of its seals has, though they should: those of transactions that had ended, and those of more than a day ago.';

@@ -29,6 +29,20 @@ $$;
 comment on function audit.slot_name(text) is
     'What this hub calls its replication slot at a node, and the role by which it connects: the node''s name, and 12 digits that stand for this database.';
 
+create or replace function audit.timeline()
+returns integer
+language sql
+stable
+as $$
+    -- The first part of a WAL file's name, in hexadecimal digits; of a standby nobody can say so.
+    select case
+        when not pg_catalog.pg_is_in_recovery() then
+            ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer
+    end
+$$;
+
+comment on function audit.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
+
 -- On a hub ---------------------------------------------------------------------------------------------------------
 
 create or replace function audit.hub_problems()
@@ -193,36 +207,8 @@ $$;
 
 comment on function audit.last_received_seal(text) is 'The number of the last seal that arrived from a node; null: none has.';
 
-create or replace function audit.reserve_ids(p_count bigint)
-returns bigint
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    -- Whoever takes an id meanwhile takes one below.
-    above bigint := nextval('audit.event_id_seq') + 100000;
-begin
-    perform audit.check_is_hub();
-    if p_count not between 1 and 1000000000000 then
-        raise exception using
-            errcode = 'PT049',
-            message = format('%s ids can''t be set aside', p_count),
-            hint = 'A node''s last id is taken from its sequence, audit.event_id_seq: look at it there.';
-    end if;
-    perform setval('audit.event_id_seq', above + p_count);
-    return above;
-end
-$$;
-
-comment on function audit.reserve_ids(bigint) is 'Sets so many ids of events aside (a trillion at most); the id before the first of them. PT048, PT049.';
-
-create or replace function audit.register_node(
-    p_name text, p_subscription oid, p_system_identifier bigint, p_timeline integer, p_copies_above bigint, p_copies_to bigint,
-    p_first_time timestamptz
-)
-returns void
+create or replace function audit.prepare_for_node(p_first_time timestamptz)
+returns integer
 language sql
 volatile
 security definer
@@ -236,21 +222,59 @@ as $$
                 date_trunc('month', greatest(p_first_time, now() - interval '10 years')), now(), interval '1 month'
             )
         )
-    );
-    insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to)
-    values (p_name, p_subscription, p_system_identifier, p_timeline, p_copies_above, p_copies_to)
+    )
+$$;
+
+comment on function audit.prepare_for_node(timestamptz) is
+    'Makes the partitions for what a node holds since that time. How many. In a transaction of its own: audit.add_node() waits for the node.';
+
+create or replace function audit.register_node(
+    p_name text, p_system_identifier bigint, p_timeline integer, p_last_id bigint
+)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- More may be recorded there before the copy begins.
+    copies_to bigint := p_last_id + 100000;
+    above bigint;
+begin
+    perform audit.check_is_hub();
+    if copies_to not between 1 and 1000000000000 then
+        raise exception using
+            errcode = 'PT049',
+            message = format('its last event can''t be number %s', p_last_id),
+            hint = 'It is taken from the sequence audit.event_id_seq of the node: look at it there.';
+    end if;
+    -- Two at once would set aside the same ids. Whoever records meanwhile takes one below them.
+    lock table audit.node in share row exclusive mode;
+    above := nextval('audit.event_id_seq') + 100000;
+    perform setval('audit.event_id_seq', above + copies_to);
+    insert into audit.node (
+        name, subscription, system_identifier, timeline, copies_above, copies_to, hub_system_identifier, hub_timeline
+    )
+    values (
+        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, above, copies_to,
+        audit.system_identifier(), audit.timeline()
+    )
     on conflict (name) do update
     set subscription = excluded.subscription,
         system_identifier = excluded.system_identifier,
         timeline = excluded.timeline,
         copies_above = excluded.copies_above,
         copies_to = excluded.copies_to,
+        hub_system_identifier = excluded.hub_system_identifier,
+        hub_timeline = excluded.hub_timeline,
         added_at = excluded.added_at,
-        removed_at = null
+        removed_at = null;
+end
 $$;
 
-comment on function audit.register_node(text, oid, bigint, integer, bigint, bigint, timestamptz) is
-    'Notes a node and its subscription, and makes the partitions for what it holds: part of audit.add_node().';
+comment on function audit.register_node(text, bigint, integer, bigint) is
+    'Notes a node, its subscription (by its name) and the ids that what is copied gets: part of audit.add_node(). PT048, PT049.';
 
 create or replace function audit.unregister_node(p_name text)
 returns void
@@ -290,33 +314,46 @@ $$;
 comment on function audit.own_subscription(text) is 'The subscription of this database to a node, by its name; null: there is none.';
 
 create or replace function audit.add_node(
-    p_name text, p_conninfo text, p_system_identifier bigint, p_timeline integer, p_last_id bigint, p_first_time timestamptz
+    p_name text, p_conninfo text, p_system_identifier bigint, p_timeline integer, p_last_id bigint
 )
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
-declare
-    -- More may be recorded there before the copy begins.
-    copies_to bigint := p_last_id + 100000;
 begin
     -- (Not enabled yet: its workers do not start before the node is known.)
-    execute format(
-        'create subscription %I connection %L publication pgtrail '
-        'with (create_slot = false, slot_name = %L, enabled = false, copy_data = true, streaming = on)',
-        audit.subscription_name(p_name), p_conninfo, audit.slot_name(p_name)
-    );
-    perform audit.register_node(
-        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, audit.reserve_ids(copies_to), copies_to,
-        p_first_time
-    );
+    begin
+        execute format(
+            'create subscription %I connection %L publication pgtrail '
+            'with (create_slot = false, slot_name = %L, enabled = false, copy_data = true, streaming = on)',
+            audit.subscription_name(p_name), p_conninfo, audit.slot_name(p_name)
+        );
+    exception
+        when others then
+            -- Anew, since the context of what failed is the statement, with the password in it.
+            raise exception using errcode = sqlstate, message = sqlerrm;
+    end;
+    perform audit.register_node(p_name, p_system_identifier, p_timeline, p_last_id);
     execute format('alter subscription %I enable', audit.subscription_name(p_name));
 end
 $$;
 
-comment on function audit.add_node(text, text, bigint, integer, bigint, timestamptz) is
+comment on function audit.add_node(text, text, bigint, integer, bigint) is
     'Subscribes to a node that has been published to this hub: what it holds is copied, then what it records follows. What is here already is not copied again. As whoever calls it, who may make subscriptions; in one transaction.';
+
+create or replace function audit.present_slot(p_node text)
+returns text
+language sql
+stable
+as $$
+    -- (Of a cluster that was upgraded the name would be another now.)
+    select coalesce(
+        (select subslotname::text from pg_catalog.pg_subscription where oid = audit.own_subscription(p_node)), audit.slot_name(p_node)
+    )
+$$;
+
+comment on function audit.present_slot(text) is 'What the slot and the role at a node are called that is followed, or would be called.';
 
 create or replace function audit.stop_node(p_name text)
 returns text
@@ -328,7 +365,7 @@ begin
     if audit.own_subscription(p_name) is not null then
         execute format('alter subscription %I disable', audit.subscription_name(p_name));
     end if;
-    return audit.slot_name(p_name);
+    return audit.present_slot(p_name);
 end
 $$;
 
@@ -343,6 +380,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     subscription_name text := audit.subscription_name(p_name);
+    slot text := audit.present_slot(p_name);
 begin
     perform audit.unregister_node(p_name);
     if audit.own_subscription(p_name) is not null then
@@ -351,7 +389,7 @@ begin
         execute format('alter subscription %I set (slot_name = none)', subscription_name);
         execute format('drop subscription %I', subscription_name);
     end if;
-    return audit.slot_name(p_name);
+    return slot;
 end
 $$;
 
@@ -361,7 +399,8 @@ comment on function audit.remove_node(text) is
 create or replace function audit.node_state()
 returns table (
     name text, state text, last_id bigint, last_occurred_at timestamptz, last_seal bigint,
-    last_seal_hash text, last_seal_at timestamptz, slot_name text, system_identifier bigint, timeline integer, broken_seal bigint
+    last_seal_hash text, last_seal_at timestamptz, slot_name text, system_identifier bigint, timeline integer, broken_seal bigint,
+    hub_moved boolean, published text[]
 )
 language sql
 stable
@@ -387,10 +426,12 @@ as $$
         last_seal.number,
         encode(last_seal.hash, 'hex'),
         last_seal.sealed_at,
-        audit.slot_name(node.name),
+        coalesce(subscription.subslotname::text, audit.slot_name(node.name)),
         node.system_identifier,
         node.timeline,
-        node.broken_seal
+        node.broken_seal,
+        (node.hub_system_identifier, node.hub_timeline) is distinct from (audit.system_identifier(), audit.timeline()),
+        (select array_agg(replicated.relation::text order by 1) from audit.replicated_tables() as replicated)
     from audit.node
     left join pg_subscription as subscription on subscription.oid = node.subscription
     left join lateral (
@@ -456,7 +497,7 @@ begin
             (select string_agg(relation::text, ', ') from audit.replicated_tables())
         );
     end if;
-    execute format('create role %I login replication password %L', p_role, p_password);
+    execute format('create role %I login replication connection limit 10 password %L', p_role, p_password);
     execute format('grant audit_hub to %I', p_role);
     perform audit.record('audit.published', 'hub', p_role, null, null, null);
 end
@@ -472,7 +513,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = p_role and active_pid is not null;
+    perform pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = p_role and active_pid is not null;
     perform pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = p_role;
     if exists (select from pg_roles where rolname = p_role) then
         execute format('drop role %I', p_role);
@@ -491,20 +532,6 @@ $$;
 
 comment on function audit.unpublish(text) is
     'Takes audit.publish() back: drops the hub''s slot, with what it holds of the write-ahead log, and its role. As a superuser.';
-
-create or replace function audit.timeline()
-returns integer
-language sql
-stable
-as $$
-    -- The first part of a WAL file's name, in hexadecimal digits; of a standby nobody can say so.
-    select case
-        when not pg_catalog.pg_is_in_recovery() then
-            ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer
-    end
-$$;
-
-comment on function audit.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
 
 create or replace function audit.published_since(p_id bigint, p_most integer default 100000)
 returns table (events bigint, first_occurred_at timestamptz)

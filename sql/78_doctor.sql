@@ -509,6 +509,14 @@ as $$
         'pgtrail verify --node ' || name
     from audit.node
     where broken_seal is not null and removed_at is null
+    union all
+    select
+        'hub moved',
+        name,
+        'this hub was restored or promoted since it was added: what it had confirmed to the node may be missing here',
+        pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s: what is here already is not copied again', name)
+    from audit.node_state()
+    where hub_moved and state <> 'removed'
 $$;
 
 comment on function audit.find_silent_nodes() is 'Nodes of this hub that nothing comes from, or that have rewritten their history.';
@@ -525,11 +533,12 @@ as $$
             when 'lost' then 'its slot was given up for max_slot_wal_keep_size: what is recorded does not reach the hub'
             else pg_catalog.format('nobody reads its slot, which holds %s of the write-ahead log', pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), slot.restart_lsn)))
         end,
-        pg_catalog.format('at the hub: pgtrail hub status; if there is none any more: select audit.unpublish(%L)', slot.slot_name)
+        pg_catalog.format('at the hub: pgtrail hub status; if there is none any more: select %s(%L)', case when pg_catalog.starts_with(slot.slot_name, 'pgtrail_') then 'audit.unpublish' else 'pg_drop_replication_slot' end, slot.slot_name)
     from pg_catalog.pg_replication_slots as slot
     where slot.database = pg_catalog.current_database()
         and slot.plugin = 'pgoutput'
-        and pg_catalog.starts_with(slot.slot_name, 'pgtrail_')
+        -- (Of a copy that was given up, too.)
+        and (pg_catalog.starts_with(slot.slot_name, 'pgtrail_') or slot.slot_name ~ '^pg_[0-9]+_sync_[0-9]+_[0-9]+$')
         and not slot.active
         and not slot.temporary
         and not pg_catalog.pg_is_in_recovery()

@@ -284,7 +284,7 @@ grant execute on function audit.published_since(bigint, integer), audit.system_i
 -- Whoever operates a hub, and may make subscriptions.
 grant execute on function
     audit.hub_problems(), audit.init_hub(), audit.check_new_node(text, jsonb, text[]), audit.published_columns(), audit.node_problems(), audit.last_received_seal(text),
-    audit.add_node(text, text, bigint, integer, bigint, timestamptz), audit.stop_node(text), audit.remove_node(text), audit.reserve_ids(bigint),
-    audit.register_node(text, oid, bigint, integer, bigint, bigint, timestamptz), audit.unregister_node(text),
+    audit.add_node(text, text, bigint, integer, bigint), audit.prepare_for_node(timestamptz), audit.present_slot(text), audit.stop_node(text), audit.remove_node(text),
+    audit.register_node(text, bigint, integer, bigint), audit.unregister_node(text),
     audit.own_subscription(text), audit.subscription_name(text), audit.slot_name(text)
     to audit_admin;

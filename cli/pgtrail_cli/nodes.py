@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
@@ -65,6 +66,7 @@ def add(hub: Connection, node_dsn: str, name: str, from_hub: str) -> None:
         _row(hub, "check_new_node", name=name, hashes=Jsonb(hashes), columns=columns)
         role = _value(hub, "slot_name", name=name)
         password = secrets.token_urlsafe(32)
+        _row(hub, "prepare_for_node", first_time=first_time)
         with _published(node, role, password), hub.transaction():
             hub.execute(QUERIES["log_no_password"])
             _subscribe(
@@ -74,7 +76,6 @@ def add(hub: Connection, node_dsn: str, name: str, from_hub: str) -> None:
                 system_identifier=system_identifier,
                 timeline=timeline,
                 last_id=last_id,
-                first_time=first_time,
             )
 
 
@@ -105,14 +106,23 @@ def _published(node: Connection, role: str, password: str) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with contextlib.suppress(psycopg.Error):
+        try:
             _row(node, "unpublish", role=role)
+        except psycopg.Error:
+            click.echo(f"pgtrail: what was made at the node is left there: select audit.unpublish('{role}')", err=True)
         raise
 
 
 def _conninfo(node_dsn: str, from_hub: str, role: str, password: str) -> str:
     given = {key: value for key, value in conninfo_to_dict(node_dsn).items() if key not in NOT_THE_HUBS}
-    parameters: dict[str, Any] = {**given, **conninfo_to_dict(from_hub), "user": role, "password": password}
+    patience = {"connect_timeout": "10"}
+    parameters: dict[str, Any] = {
+        **patience,
+        **given,
+        **conninfo_to_dict(from_hub),
+        "user": role,
+        "password": password,
+    }
     return make_conninfo(**parameters)
 
 
@@ -190,8 +200,14 @@ def _changed(state: dict[str, Any], seen: dict[str, Any]) -> Iterator[str]:
     elif seen["timeline"] is not None and seen["timeline"] != state["timeline"]:
         was = f"it is on timeline {seen['timeline']}, and was on {state['timeline']}"
         yield f"{was}: promoted, or restored from a backup"
+    if state["hub_moved"]:
+        yield f"this hub was restored or promoted since: what it had confirmed to it may be missing here ({AGAIN})"
+    if seen["published"] != state["published"]:
+        yield f"its publication was changed, and not all that it records arrives ({AGAIN})"
     if state["last_seal"] is not None and seen["seal_hash"] != state["last_seal_hash"]:
         yield rewritten(state["last_seal"])
+    elif state["state"] == "streaming" and not seen["events"] and (seen["last_seal"] or 0) > (state["last_seal"] or 0):
+        yield withheld(seen["last_seal"])
     if (seen["last_id"] or 0) < (state["last_id"] or 0):
         yield f"its last event is {seen['last_id']}, and {state['last_id']} is here: it lost what it had recorded"
     if seen["wal_status"] is None:
@@ -207,14 +223,19 @@ def rewritten(seal: int) -> str:
     return f"seal {seal} is another there now: its history was rewritten, or it was restored from a backup"
 
 
-def rewritten_seals(hub: Connection) -> Iterator[tuple[str, int]]:
-    """The nodes that can be asked, and no longer have the last seal that arrived from them; which that is."""
+def withheld(seal: int) -> str:
+    """A node whose events arrive, and whose seals do not."""
+    return f"seal {seal} has not arrived, though all its events have"
+
+
+def changed_nodes(hub: Connection) -> Iterator[tuple[str, str]]:
+    """The nodes that can be asked, and are not what they were when they were added; what is wrong."""
     with hub.cursor(row_factory=dict_row) as cursor:
         states = cursor.execute(QUERIES["node_state"]).fetchall()
     for state in states:
-        seen = _ask(hub, state, []) if state["last_seal"] is not None and state["state"] != "removed" else None
-        if seen is not None and seen["seal_hash"] != state["last_seal_hash"]:
-            yield state["name"], state["last_seal"]
+        seen = _ask(hub, state, []) if state["state"] != "removed" else None
+        if seen is not None:
+            yield from ((state["name"], problem) for problem in _changed(state, seen))
 
 
 def _row(connection: Connection, query: str, **parameters: Any) -> tuple[Any, ...]:

@@ -586,7 +586,10 @@ select set_config('log_statement', 'none', true), set_config('log_min_duration_s
 where (select rolsuper from pg_roles where rolname = current_user)
 
 -- name: add_node
-select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s, %(first_time)s)
+select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s)
+
+-- name: prepare_for_node
+select audit.prepare_for_node(%(first_time)s)
 
 -- name: stop_node
 select audit.stop_node(%(name)s)
@@ -620,6 +623,20 @@ select
     extract(epoch from clock_timestamp() - waiting.first_occurred_at)::double precision as seconds,
     (select max(id) from audit.event) as last_id,
     (select encode(hash, 'hex') from audit.seal where number = %(seal)s) as seal_hash,
+    -- (A seal that was made longer ago than it takes to arrive.)
+    (select max(number) from audit.seal where sealed_at < clock_timestamp() - interval '10 minutes') as last_seal,
+    (
+        select array_agg(quote_ident(schemaname) || '.' || quote_ident(tablename) order by 1)
+        from pg_publication_tables
+        where pubname = 'pgtrail'
+            and rowfilter is null
+            and (select pubinsert and pubviaroot from pg_publication where pg_publication.pubname = 'pgtrail')
+            and cardinality(attnames) = (
+                select count(*)
+                from pg_attribute
+                where attrelid = format('%%I.%%I', schemaname, tablename)::regclass and attnum > 0 and not attisdropped
+            )
+    ) as published,
     slot.wal_status,
     case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), slot.restart_lsn)::bigint end as slot_bytes
 from audit.published_since(coalesce(%(last_id)s, 0)) as waiting

@@ -66,8 +66,12 @@ class Hub:
     def take_out(self, name: str) -> None:
         """End a node's subscription, so that both databases can be dropped."""
         if self.one("select exists (select from audit.node where name = %s and subscription is not null)", name):
-            role = self.one("select audit.remove_node(%s)", name)
-            self.nodes[name].connect().execute("select audit.unpublish(%s)", [role])
+            # In the order of pgtrail hub remove: what is still being copied holds up whoever drops it.
+            role = self.one("select audit.stop_node(%s)", name)
+            node = self.nodes[name].connect()
+            node.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [role])
+            self.one("select audit.remove_node(%s)", name)
+            node.execute("select audit.unpublish(%s)", [role])
 
     def follows_all(self) -> bool:
         """Whether nothing is being copied any more, and every event and seal is here."""

@@ -31,7 +31,7 @@ SELECT = {
     # Salts, and what was erased, are for the definers and a hub alone.
     **dict.fromkeys(["salt", "erased_part"], HUB),
     # For the definers alone; so is where the next seal begins, and how the triggers were last seen.
-    **dict.fromkeys(["node_salt", "node_erased_part", "node_dropped", "seal_head", "own_trigger"], NOBODY),
+    **dict.fromkeys(["node_salt", "node_dead_salt", "node_copy", "node_erased_part", "node_dropped", "seal_head", "own_trigger"], NOBODY),
 }  # fmt: skip
 """Who reads a table or a view. Partitions are read through audit.event alone."""
 WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
@@ -82,7 +82,7 @@ EXECUTE = {
             "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_reading", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
-            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "stop_node", "remove_node", "reserve_ids", "register_node",
+            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "prepare_for_node", "present_slot", "stop_node", "remove_node", "register_node",
             "unregister_node", "own_subscription", "subscription_name", "slot_name",
         ],
         ADMIN,

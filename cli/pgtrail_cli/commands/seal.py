@@ -17,7 +17,7 @@ from pgtrail_cli.cold.files import check_place
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
 from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES, archive_option
-from pgtrail_cli.nodes import rewritten, rewritten_seals
+from pgtrail_cli.nodes import changed_nodes
 from pgtrail_cli.own_source import foreign_functions
 from pgtrail_cli.render import console, printable
 
@@ -200,14 +200,13 @@ def _problems(
             ):
                 yield f"seal {missing}", "it is missing"
         else:
-            for subject, problem in connection.execute(QUERIES["check_node"], {"node": chain.node}):
-                yield f"{chain.of}{subject}", problem
+            yield from connection.execute(QUERIES["check_node"], {"node": chain.node})
     if anchor is not None:
         yield from _against(connection, anchor)
     of_nodes = {chain.node for chain in chains}
-    for node, number in rewritten_seals(connection):
+    for node, problem in changed_nodes(connection):
         if node in of_nodes:
-            yield f"node {node}", rewritten(number)
+            yield f"node {node}", problem
     yield from _against_events(dsn, chains, jobs)
 
 
