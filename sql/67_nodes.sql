@@ -359,6 +359,21 @@ $$;
 
 comment on function audit.first_seal(text, bigint) is 'A node''s seal of a number: the one that arrived first, which holds; null: none has.';
 
+create or replace function audit.first_leaves(p_node text, seal audit.seal)
+returns audit.seal_leaves
+language sql
+stable
+as $$
+    select row(number, ids, leaves)::audit.seal_leaves
+    from audit.node_seal_leaves
+    where node = p_node and number = seal.number and audit.merkle_root(leaves) = seal.root
+    order by arrival
+    limit 1
+$$;
+
+comment on function audit.first_leaves(text, audit.seal) is
+    'The leaves of a node''s seal: those that arrived first of those that have its root; null: none have.';
+
 create or replace function audit.node_leaves(p_node text, seal audit.seal, sealed audit.seal_leaves)
 returns table (event_id bigint, leaf bytea)
 language sql
@@ -443,7 +458,7 @@ as $$
 declare
     seal audit.seal := audit.first_seal(p_node, p_number);
     before audit.seal := audit.first_seal(p_node, p_number - 1);
-    sealed audit.seal_leaves;
+    sealed audit.seal_leaves := audit.first_leaves(p_node, seal);
     present audit.seal_leaves;
 begin
     if seal.number is null then
@@ -458,12 +473,7 @@ begin
 
     return query select null::bigint, wrong from audit.wrong_in_chain(seal, before) as wrong;
 
-    select number, ids, leaves
-    into sealed
-    from audit.node_seal_leaves
-    where node = p_node and number = p_number and audit.merkle_root(leaves) = seal.root
-    limit 1;
-    if not found then
+    if sealed.number is null then
         return query values (null::bigint, 'its list of leaves was changed: it has another root');
     end if;
 
@@ -547,9 +557,8 @@ declare
 begin
     return query
     with covered as (
-        select unnest(leaves.ids) as id
-        from audit.node_seal_leaves as leaves
-        where leaves.node = p_node
+        select unnest((audit.first_leaves(p_node, audit.first_seal(p_node, known.number))).ids) as id
+        from (select distinct number from audit.node_seal where node = p_node) as known
     )
     select format('event %s:%s', p_node, event.node_id), 'it is in no seal, though its transaction had ended when the last one was made'
     from audit.event
@@ -566,6 +575,8 @@ begin
         and event.occurred_at < now() - interval '1 day'
         -- (What was imported occurred when it says, and what was copied may have waited there.)
         and event.imported_from is null
+        -- (Where nothing else is recorded, none is made for it.)
+        and event.action <> 'audit.sealed'
         and (select added_at from audit.node where name = p_node) < now() - interval '1 day'
         and not exists (select from audit.node_seal_leaves as leaves where leaves.node = p_node and event.node_id = any (leaves.ids));
     if waiting.events > 0 then

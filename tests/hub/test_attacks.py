@@ -100,6 +100,20 @@ def test_an_event_inserted_where_no_seal_looks_is_named(recorded, pgtrail, wait_
     assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
+def test_invented_leaves_cover_no_event(recorded, pgtrail, wait_until):
+    meddle(
+        recorded,
+        "insert into audit.event (id, xid, category, action, resource_type, actor_type) values (-5, '3', 'plan', 'plan.changed', 'organization', 'user')",
+        "alter table audit.seal_leaves drop constraint seal_leaves_pkey",
+        "insert into audit.seal_leaves select number, -5 || ids[2:], leaves from audit.seal_leaves where number = 1",
+        "insert into audit.seal_leaves values (1, '{-5}', sha256('x'))",
+    )
+    wait_until(
+        lambda: recorded.one("select count(*) >= 3 from audit.node_seal_leaves where node = 'eu1' and number = 1")
+    )
+    assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
+
+
 def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until):
     meddle(recorded, "alter publication pgtrail drop table audit.seal, audit.seal_leaves")
     problems = told(recorded, pgtrail, wait_until)
