@@ -31,8 +31,8 @@ COPY = """
     begin
         foreach node_name in array array['eu1', 'us1']
         loop
-            insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to)
-            values (node_name, length(node_name || '') + ascii(node_name), 1, 1, 0, 0);
+            insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to, hub_system_identifier, hub_timeline)
+            values (node_name, length(node_name || '') + ascii(node_name), 1, 1, 0, 0, 1, 1);
             execute format(
                 'insert into audit.event (%1$s, node, node_id, node_xid) '
                 'select %1$s, %2$L, id, xid from audit.event '
@@ -312,8 +312,8 @@ def large_hub(server, nemo_template):
         su.execute("select audit.init_hub()")
         su.execute(
             """
-            insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to)
-            select name, row_number() over (), 1, 1, 0, 0 from unnest('{ap1,eu1,us1}'::text[]) as name
+            insert into audit.node (name, subscription, system_identifier, timeline, copies_above, copies_to, hub_system_identifier, hub_timeline)
+            select name, row_number() over (), 1, 1, 0, 0, 1, 1 from unnest('{ap1,eu1,us1}'::text[]) as name
             """
         )
         su.execute(
