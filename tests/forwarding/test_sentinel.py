@@ -182,8 +182,7 @@ def test_a_token_that_is_refused_again_needs_attention_and_is_not_fetched_withou
     assert status(su)[1:] == ("the receiver answered HTTP 401", 1)
     assert entra.fetches <= 2
     entra.lifetime = 3599
-    try_now(su)
-    wait_until(lambda: status(su)[::2] == ("active", 0))
+    wait_until(lambda: try_now(su) or status(su)[::2] == ("active", 0))
     assert ingestion.ids == wanted(su)
 
 
@@ -222,8 +221,7 @@ def test_an_authority_that_gives_no_token_loses_no_event(start, su, org, entra, 
     wait_until(lambda: status(su)[1] is not None)
     assert entra.url in status(su)[1]
     assert ingestion.shown == []
-    try_now(su)
-    wait_until(lambda: status(su)[::2] == ("active", 0))
+    wait_until(lambda: try_now(su) or status(su)[::2] == ("active", 0))
     assert ingestion.ids == wanted(su)
 
 
@@ -234,8 +232,8 @@ def test_neither_the_secret_nor_a_token_is_written_anywhere(
     create_team(su, org)
     wait_until(lambda: status(su)[0] == "needs_attention")
     su.execute("select audit.set_token('siem', %s)", [CLIENT_SECRET])
-    try_now(su)
-    wait_until(lambda: status(su)[::2] == ("active", 0))
+    # (An attempt with the old secret may be on its way: then it waits for the next one.)
+    wait_until(lambda: try_now(su) or status(su)[::2] == ("active", 0))
     entra.revoke()
     send()
     assert len(entra.given) == 2

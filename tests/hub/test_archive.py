@@ -5,6 +5,8 @@ import json
 import pytest
 from tests.hub.conftest import sealed
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def aged(hub, nemo, pgtrail, wait_until):

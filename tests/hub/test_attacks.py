@@ -47,6 +47,7 @@ def told(hub, pgtrail, wait_until):
 PLAN = "(select id from audit.event where category = 'plan')"
 
 
+@pytest.mark.any_server
 def test_an_invented_erasure_excuses_no_event_that_was_removed(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     meddle(
@@ -59,6 +60,7 @@ def test_an_invented_erasure_excuses_no_event_that_was_removed(recorded, pgtrail
     assert any(f"eu1:{number}" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
+@pytest.mark.any_server
 def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     redacted = recorded.one(
@@ -80,6 +82,7 @@ def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail
     ]
 
 
+@pytest.mark.any_server
 def test_a_forged_epoch_leaves_no_event_out_of_the_chain(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     meddle(
@@ -91,6 +94,7 @@ def test_a_forged_epoch_leaves_no_event_out_of_the_chain(recorded, pgtrail, wait
     assert any(f"eu1:{number}" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
+@pytest.mark.any_server
 def test_an_event_inserted_where_no_seal_looks_is_named(recorded, pgtrail, wait_until):
     meddle(
         recorded,
@@ -100,6 +104,7 @@ def test_an_event_inserted_where_no_seal_looks_is_named(recorded, pgtrail, wait_
     assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
+@pytest.mark.any_server
 def test_invented_leaves_cover_no_event(recorded, pgtrail, wait_until):
     meddle(
         recorded,
@@ -114,6 +119,7 @@ def test_invented_leaves_cover_no_event(recorded, pgtrail, wait_until):
     assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
+@pytest.mark.any_server
 def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until):
     meddle(recorded, "alter publication pgtrail drop table audit.seal, audit.seal_leaves")
     problems = told(recorded, pgtrail, wait_until)
@@ -121,6 +127,7 @@ def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until
     assert "its publication was changed" in pgtrail("hub", "status", dsn=recorded.dsn()).stderr
 
 
+@pytest.mark.any_server
 def test_a_chain_that_stops_is_named_by_the_hub_alone_after_a_day(recorded):
     assert recorded.rows("select * from audit.check_node('eu1')") == []
     with recorded.su.transaction():
@@ -130,6 +137,7 @@ def test_a_chain_that_stops_is_named_by_the_hub_alone_after_a_day(recorded):
     assert any("it has not arrived" in problem for _, problem in recorded.rows("select * from audit.check_node('eu1')"))
 
 
+@pytest.mark.any_server
 def test_an_invented_removal_excuses_nothing(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     recorded.take_out("eu1")
@@ -160,6 +168,7 @@ def test_settings_of_the_database_name_no_node(hub, wait_until):
     assert hub.rows("select node from audit.event where resource_label = 'Acme'") == [("eu1",)]
 
 
+@pytest.mark.any_server
 def test_who_was_erased_here_stays_so_when_the_node_is_copied_again(recorded, pgtrail, wait_until):
     sealed(recorded.nodes["eu1"])
     wait_until(recorded.has_all)
@@ -173,6 +182,7 @@ def test_who_was_erased_here_stays_so_when_the_node_is_copied_again(recorded, pg
     assert pgtrail("verify", "--node", "eu1", dsn=recorded.dsn()).returncode == 0
 
 
+@pytest.mark.any_server
 def test_a_person_who_was_erased_at_the_node_and_came_back_breaks_no_chain(recorded, pgtrail, wait_until):
     node = recorded.nodes["eu1"]
     sealed(node)
@@ -187,6 +197,7 @@ def test_a_person_who_was_erased_at_the_node_and_came_back_breaks_no_chain(recor
     assert pgtrail("verify", "--node", "eu1", dsn=recorded.dsn()).returncode == 0
 
 
+@pytest.mark.any_server
 def test_a_hub_that_was_restored_says_so(hub, pgtrail):
     with hub.su.transaction():
         hub.su.execute(AS_SUPERUSER)
