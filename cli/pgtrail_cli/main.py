@@ -41,7 +41,7 @@ COMMANDS = {
     "track": "tracking:track",
     "uninstall": "uninstall:uninstall",
     "untrack": "tracking:untrack",
-    "verify": "seal:verify",
+    "verify": "verify:verify",
     "verify-archive": "verify_archive:verify_archive",
     "verify-proof": "proof:verify_proof",
 }
