@@ -136,6 +136,122 @@ $$;
 comment on function audit.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as audit_owner.';
 
+create or replace function audit.live_columns(relation regclass)
+returns table (name text, number smallint, type_oid oid, has_value boolean)
+language sql
+stable
+as $$
+    select attname::text, attnum, atttypid, attgenerated <> 'v'
+    from pg_catalog.pg_attribute
+    where attrelid = relation and attnum > 0 and not attisdropped
+$$;
+
+comment on function audit.live_columns(regclass) is
+    'A table''s columns with their types; has_value: a trigger has a value of it, which it has not of a virtual generated column.';
+
+create or replace function audit.base_type(type_oid oid)
+returns oid
+language sql
+stable
+as $$
+    with recursive base as (
+        select type_oid as oid
+        union all
+        select pg_type.typbasetype
+        from base
+        join pg_catalog.pg_type on pg_type.oid = base.oid
+        where pg_type.typtype = 'd'
+    )
+    select base.oid
+    from base
+    join pg_catalog.pg_type on pg_type.oid = base.oid
+    where pg_type.typtype <> 'd'
+$$;
+
+comment on function audit.base_type(oid) is 'Of a domain the type that it is over, else the type itself.';
+
+create or replace function audit.plain_column(row_name text, column_name text, type_oid oid)
+returns text
+language sql
+stable
+as $$
+    -- format() takes a value of any type and calls the output function of that, whatever casts its owner gives it.
+    select pg_catalog.format(
+        case
+            when audit.is_trusted_type(type_oid) is not true then 'case when num_nulls(%1$I.%2$I) = 0 then format(''%%s'', %1$I.%2$I) end as %2$I'
+            when audit.base_type(type_oid) <> type_oid then '%1$I.%2$I::' || pg_catalog.format_type(audit.base_type(type_oid), -1) || ' as %2$I'
+            else '%1$I.%2$I'
+        end,
+        row_name, column_name
+    )
+$$;
+
+comment on function audit.plain_column(text, text, oid) is
+    'SQL for a column as it is recorded: as text, by its type''s output function alone, where the type belongs to no superuser.';
+
+create or replace function audit.plain_type(type_oid oid)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case when audit.is_trusted_type(type_oid) then format_type(audit.base_type(type_oid), -1) else 'text' end
+$$;
+
+comment on function audit.plain_type(oid) is 'The type that audit.plain_column() gives.';
+
+create or replace function audit.plain_columns(relation regclass)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.string_agg(
+        pg_catalog.format('%I ', name) || audit.plain_type(type_oid), ', ' order by number
+    )
+    from audit.live_columns(relation)
+$$;
+
+comment on function audit.plain_columns(regclass) is 'A column definition list: the columns of a table as they are recorded.';
+
+create or replace function audit.columns_as_text(relation regclass)
+returns text[]
+language sql
+stable
+as $$
+    select coalesce(pg_catalog.array_agg(name order by number), '{}')
+    from audit.live_columns(relation)
+    where not audit.is_trusted_type(type_oid)
+$$;
+
+comment on function audit.columns_as_text(regclass) is 'The columns that are recorded as text, since somebody else than a superuser owns their type.';
+
+create or replace function audit.compiled_item(relation regclass, row_name text, rows text, all_as_text boolean)
+returns text
+language sql
+stable
+as $$
+    select case
+        when not all_as_text and audit.columns_as_text(relation) = '{}' then rows || ' as ' || row_name
+        else (
+            select pg_catalog.concat(
+                '(select ',
+                pg_catalog.string_agg(
+                    -- (Of an unknown type: so as text.)
+                    audit.plain_column(row_name, name, case when not all_as_text then type_oid end), ', ' order by number
+                ),
+                ' from ' || rows || ' as ' || row_name,
+                ') as ',
+                row_name
+            )
+            from audit.live_columns(relation)
+            where has_value
+        )
+    end
+$$;
+
+comment on function audit.compiled_item(regclass, text, text, boolean) is
+    'SQL for a FROM item: `old` or `new` with its columns as they are recorded, or all as text, from rows (null: the trigger''s own variable); null: that variable is as it is to be.';
+
 create or replace function audit.foreign_code(read_relation regclass)
 returns text
 language sql
@@ -196,43 +312,6 @@ $$;
 comment on function audit.foreign_code(regclass) is
     'What would run with the rights of whoever reads a table: an index, statistics, a policy or a check that calls a function of somebody who is no superuser. Null: nothing.';
 
-create or replace function audit.refuse_foreign_code(read_relation regclass)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    foreign_code text := audit.foreign_code(read_relation);
-begin
-    if foreign_code is not null then
-        raise exception using
-            errcode = 'PT037',
-            message = format('%s can''t be read by pgtrail: %s, which would run as audit_owner', read_relation, foreign_code),
-            hint = 'Let a superuser own that function, or drop what calls it.';
-    end if;
-end
-$$;
-
-comment on function audit.refuse_foreign_code(regclass) is
-    'Raises PT037 where reading a table, for a snapshot or to record a TRUNCATE, would run code of its owner''s.';
-
-create or replace function audit.compiled_value(relation regclass, row_name text, column_name text)
-returns text
-language sql
-stable
-as $$
-    select case
-        when audit.is_trusted_type(attribute.atttypid) then pg_catalog.format('%s.%I', row_name, column_name)
-        else pg_catalog.format('case when num_nulls(%1$s.%2$I) = 0 then format(''%%s'', %1$s.%2$I) end', row_name, column_name)
-    end
-    from pg_catalog.pg_attribute as attribute
-    where attribute.attrelid = relation and attribute.attname = column_name
-$$;
-
-comment on function audit.compiled_value(regclass, text, text) is
-    'SQL for a column''s value; as text, through its type''s output function alone, where the type belongs to no superuser.';
-
 create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
 returns text
 language plpgsql
@@ -264,12 +343,12 @@ as $$
         audited.name,
         audited.number,
         case
-            when redacted then pg_catalog.format('case when %s.%I is not null then ''[redacted]'' end', row_name, audited.name)
+            when redacted then pg_catalog.format('case when %s is not null then ''[redacted]'' end', value)
             when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(value, secret_paths)
             else value
         end
     from audit.audited_columns(tracked) as audited
-    cross join lateral (select audit.compiled_value(tracked.relation, row_name, audited.name)) as compiled (value)
+    cross join lateral (select pg_catalog.format('%s.%I', row_name, audited.name)) as compiled (value)
 $$;
 
 comment on function audit.compiled_fields(audit.tracked_table, text) is
@@ -426,7 +505,7 @@ stable
 as $$
     with identity as (
         select
-            audit.compiled_value(tracked.relation, row_name, part.name) as field,
+            pg_catalog.format('%s.%I', row_name, part.name) as field,
             part.name = any (tracked.secret) as redacted,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
@@ -456,120 +535,6 @@ $$;
 comment on function audit.compiled_resource_id(audit.tracked_table, text) is
     'SQL for the resource id: the key as text; several columns as in a row literal; without a key a digest of the redacted row.';
 
-create or replace function audit.compiled_condition(condition text)
-returns text
-language sql
-immutable
-as $$
-    -- A line break ends a comment that the condition may end in.
-    select pg_catalog.format('(%s%s)', coalesce(condition, 'true'), case when condition ~ '--' then E'\n' end)
-$$;
-
-comment on function audit.compiled_condition(text) is
-    'SQL for a rule''s condition.';
-
-create or replace function audit.condition_error(relation regclass, row_operation text, condition text)
-returns text
-language plpgsql
-stable
-as $$
-begin
-    if condition is null then
-        return null;
-    end if;
-    -- It runs as audit_owner, who may read secrets that whoever adds rules may not: a condition looks at the row alone.
-    if condition ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*)\M|U&' then
-        return 'a condition looks at old and new alone, without queries';
-    end if;
-    -- Prepared, never run: `limit 0` over one row of nulls in the table's type.
-    execute pg_catalog.format(
-        E'select %1$s is true from (select (null::%2$s).*) as old, (select (null::%2$s).*) as new limit 0',
-        audit.compiled_condition(condition),
-        audit.qualified_name(relation)
-    );
-    if row_operation = 'INSERT' and condition ~* '\mold\M\s*\.' then
-        return 'an INSERT has no old row';
-    elsif row_operation = 'DELETE' and condition ~* '\mnew\M\s*\.' then
-        return 'a DELETE has no new row';
-    end if;
-    return null;
-exception
-    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
-        return sqlerrm;
-end
-$$;
-
-comment on function audit.condition_error(regclass, text, text) is
-    'Why the expression can''t be a rule''s condition for this table; null: it can.';
-
-create or replace function audit.foreign_dependency(relation regclass, condition text)
-returns text
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    probe text := format('condition %s', pg_backend_pid());
-    foreign_object text;
-begin
-    -- Parsed and never run: Postgres notes what the body of such a function needs.
-    execute format(
-        E'create function audit.%1$I(old %2$s, new %2$s) returns boolean language sql begin atomic select %3$s is true; end',
-        probe,
-        audit.qualified_name(relation),
-        audit.compiled_condition(condition)
-    );
-    select pg_describe_object(refclassid, refobjid, refobjsubid)
-    into foreign_object
-    from pg_depend
-    join pg_proc on pg_proc.oid = pg_depend.objid
-    where classid = 'pg_proc'::regclass
-        and pg_proc.pronamespace = 'audit'::regnamespace
-        and pg_proc.proname = probe
-        and (
-            refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass)
-            or (refclassid = 'pg_class'::regclass and refobjid <> relation)
-            -- To become a domain's value runs its checks.
-            or (refclassid = 'pg_type'::regclass and exists (select from pg_type where oid = refobjid and typtype = 'd'))
-        )
-    limit 1;
-    execute format('drop function audit.%I', probe);
-    return foreign_object;
-end
-$$;
-
-comment on function audit.foreign_dependency(regclass, text) is
-    'What a condition needs besides the row and Postgres'' own functions and operators, such as `function public.f()`; null: nothing.';
-
-create or replace function audit.check_rule()
-returns trigger
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    foreign_object text;
-begin
-    if new.condition is not null and audit.condition_error(new.relation, new.operation, new.condition) is null then
-        foreign_object := audit.foreign_dependency(new.relation, new.condition);
-    end if;
-    if foreign_object is not null then
-        -- It would run as audit_owner, who may read what neither its author nor whoever adds the rule may.
-        raise exception using
-            errcode = 'PT006',
-            message = format('the rule %s on %s has no valid condition: it needs %s', new.action, new.relation, foreign_object),
-            hint = 'Use nothing but old, new, and Postgres'' own functions and operators.';
-    end if;
-    return new;
-end
-$$;
-
-comment on function audit.check_rule() is 'Refuses a condition that would run somebody else''s code as audit_owner. PT006.';
-
-create or replace trigger check_rule
-    before insert or update on audit.rule
-    for each row execute function audit.check_rule();
-
 create or replace function audit.compiled_naming(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns text
 language sql
@@ -579,13 +544,13 @@ as $$
         select
             rule.id,
             rule.category,
-            audit.compiled_condition(rule.condition) as condition,
+            coalesce(rule.expression, 'true') as condition,
             rule.action
         from audit.rule
         where with_rules
             and rule.relation = tracked.relation
             and rule.operation = row_operation
-            and audit.condition_error(rule.relation, rule.operation, rule.condition) is null
+            and rule.problem is null
     ),
     otherwise as (
         -- The table's default action, where no rule matches: within its category that is where the others end.
@@ -655,7 +620,7 @@ declare
     naming text := audit.compiled_naming(tracked, row_operation, with_rules);
 begin
     return pg_catalog.format(
-        $template$insert into audit.event (
+        $template$insert into audit.recording (
         category, action, operation, table_name, org_id, resource_type, resource_id, resource_hash, resource_label,
         actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason,
         before, after, changed
@@ -676,7 +641,7 @@ begin
         audit.compiled_org(tracked, row_name, row_operation),
         tracked.resource,
         resource_id,
-        coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
+        coalesce(row_name || '.' || pg_catalog.quote_ident(tracked.label) || '::text', 'null'),
         case row_operation
             when 'INSERT' then 'null'
             when 'UPDATE' then audit.compiled_before(tracked)
@@ -748,30 +713,62 @@ $$;
 
 comment on function audit.compiled_pairing(audit.tracked_table) is 'SQL for what says that `old` and `new` are one resource.';
 
-create or replace function audit.compiled_source(tracked audit.tracked_table, event_operation text)
+create or replace function audit.compiled_name(purpose text, subject text)
+returns text
+language sql
+stable
+as $$
+    -- Identifiers end at 63 bytes; a longer name is cut and told apart by its digest.
+    select case
+        when pg_catalog.octet_length(purpose || ' ' || subject) <= 63 then purpose || ' ' || subject
+        else purpose || ' ' || pg_catalog.left(pg_catalog.md5(subject), 16) || '…'
+    end
+$$;
+
+comment on function audit.compiled_name(text, text) is 'The name of a function that is compiled for a table.';
+
+create or replace function audit.reader_name(relation regclass)
+returns text
+language sql
+stable
+as $$
+    select audit.compiled_name('read', audit.qualified_name(relation))
+$$;
+
+comment on function audit.reader_name(regclass) is 'The name of the function in schema audit that reads a tracked table''s rows.';
+
+create or replace function audit.compiled_source(tracked audit.tracked_table, event_operation text, all_as_text boolean default false)
 returns text
 language sql
 stable
 as $$
     select case
-        -- The trigger's own variables.
-        when audit.records_by_row(tracked, event_operation) then null
-        when event_operation = 'INSERT' then 'new_rows as new'
-        when event_operation = 'UPDATE' then
-            pg_catalog.format(E'old_rows as old\n    join new_rows as new on %s', audit.compiled_pairing(tracked))
-        when event_operation = 'DELETE' then 'old_rows as old'
-        when partitioned then 'only {leaf} as old'
-        else pg_catalog.format('only %s as old', audit.qualified_name(tracked.relation))
+        when audit.records_by_row(tracked, event_operation) then nullif(pg_catalog.concat_ws(
+            E'\n    cross join ',
+            case when event_operation <> 'INSERT' then audit.compiled_item(tracked.relation, 'old', null, all_as_text) end,
+            case when event_operation <> 'DELETE' then audit.compiled_item(tracked.relation, 'new', null, all_as_text) end
+        ), '')
+        when event_operation = 'INSERT' then audit.compiled_item(tracked.relation, 'new', 'new_rows', all_as_text)
+        when event_operation = 'UPDATE' then pg_catalog.concat(
+            audit.compiled_item(tracked.relation, 'old', 'old_rows', all_as_text),
+            E'\n    join ',
+            audit.compiled_item(tracked.relation, 'new', 'new_rows', all_as_text),
+            ' on ',
+            audit.compiled_pairing(tracked)
+        )
+        when event_operation = 'DELETE' then audit.compiled_item(tracked.relation, 'old', 'old_rows', all_as_text)
+        else pg_catalog.concat(
+            pg_catalog.format('audit.%I(tg_relid, ''(0,0)'', ''(4294967295,0)'') as old (', audit.reader_name(tracked.relation)),
+            audit.plain_columns(tracked.relation),
+            ')'
+        )
     end
-    from (
-        select relkind = 'p' as partitioned from pg_catalog.pg_class where oid = tracked.relation
-    ) as class
 $$;
 
-comment on function audit.compiled_source(audit.tracked_table, text) is
-    'The FROM item of the rows that a statement changed; null where the trigger has them as `old` and `new`.';
+comment on function audit.compiled_source(audit.tracked_table, text, boolean) is
+    'The FROM item of the rows that a statement changed; null where the trigger has them as `old` and `new`, and may record them as they are.';
 
-create or replace function audit.compiled_updates(tracked audit.tracked_table, with_rules boolean)
+create or replace function audit.compiled_updates(tracked audit.tracked_table, with_rules boolean, all_as_text boolean default false)
 returns text
 language sql
 stable
@@ -779,75 +776,60 @@ as $$
     -- A row belongs to the resource that its key says, so old and new are paired by it. Of a key that is only on one side,
     -- since the update moved it, the other half is at the same place among those: in the order of the update. (Numbered before
     -- anything is joined, which has an order of its own.)
-    select pg_catalog.format(
-        E'%1$s\n    recorded_rows := recorded_rows or found;\n'
-        '    if exists (select from old_rows as old where not exists (select from new_rows as new where %2$s)) then\n    %3$s\n'
-        '    recorded_rows := true;\n    end if;',
-        audit.compiled_insert(tracked, 'UPDATE', audit.compiled_source(tracked, 'UPDATE'), with_rules, differs),
-        pairing,
+    select pg_catalog.concat(
+        audit.compiled_insert(
+            tracked, 'UPDATE', audit.compiled_source(tracked, 'UPDATE', all_as_text), with_rules, differs
+        ),
+        E'\n    recorded_rows := recorded_rows or found;\n    if exists (select from ', old_item,
+        ' where not exists (select from ', new_item, ' where ', pairing, E')) then\n    ',
         audit.compiled_insert(
             tracked,
             'UPDATE',
-            pg_catalog.format(
-                $source$(
-        select old.*, row_number() over (order by old."pgtrail number") as "pgtrail place"
-        from (select old.*, row_number() over () as "pgtrail number" from old_rows as old) as old
-        where not exists (select from new_rows as new where %1$s)
-    ) as old
-    join (
-        select new.*, row_number() over (order by new."pgtrail number") as "pgtrail place"
-        from (select new.*, row_number() over () as "pgtrail number" from new_rows as new) as new
-        where not exists (select from old_rows as old where %1$s)
-    ) as new on new."pgtrail place" = old."pgtrail place"$source$,
-                pairing
+            pg_catalog.concat(
+                E'(\n        select old.*, row_number() over (order by old."pgtrail number") as "pgtrail place"\n',
+                '        from (select old.*, row_number() over () as "pgtrail number" from ', old_item, E') as old\n',
+                '        where not exists (select from ', new_item, ' where ', pairing, E')\n    ) as old\n',
+                E'    join (\n        select new.*, row_number() over (order by new."pgtrail number") as "pgtrail place"\n',
+                '        from (select new.*, row_number() over () as "pgtrail number" from ', new_item, E') as new\n',
+                '        where not exists (select from ', old_item, ' where ', pairing, E')\n    ) as new',
+                ' on new."pgtrail place" = old."pgtrail place"'
             ),
             with_rules,
             differs
-        )
+        ),
+        E'\n    recorded_rows := true;\n    end if;'
     )
     from audit.compiled_pairing(tracked) as pairing
     cross join lateral (
-        select pg_catalog.format(
-            E'%s\n        *<> %s', audit.compiled_image(tracked, 'old'), audit.compiled_image(tracked, 'new')
-        ) as differs
-    ) as comparison
+        select
+            audit.compiled_item(tracked.relation, 'old', 'old_rows', all_as_text),
+            audit.compiled_item(tracked.relation, 'new', 'new_rows', all_as_text),
+            pg_catalog.concat(
+                audit.compiled_image(tracked, 'old'), E'\n        *<> ', audit.compiled_image(tracked, 'new')
+            )
+    ) as item (old_item, new_item, differs)
 $$;
 
-comment on function audit.compiled_updates(audit.tracked_table, boolean) is
+comment on function audit.compiled_updates(audit.tracked_table, boolean, boolean) is
     'SQL that records what a statement updated, all at once.';
 
 create or replace function audit.compiled_recording(
-    tracked audit.tracked_table, event_operation text, with_rules boolean default true
+    tracked audit.tracked_table, event_operation text, with_rules boolean default true, all_as_text boolean default false
 )
 returns text
 language sql
 stable
 as $$
     select case
-        when event_operation = 'UPDATE' and source is not null then audit.compiled_updates(tracked, with_rules)
-        when source = 'only {leaf} as old' then
-            -- Each leaf has this trigger, and is truncated by itself or with its parent.
-            pg_catalog.format(
-                E'execute replace(\n        %L,\n        %L,\n        format(''%%I.%%I'', tg_table_schema, tg_table_name)\n    ) using actor;',
-                audit.compiled_insert(
-                    tracked,
-                    event_operation,
-                    pg_catalog.format(E'only %s as old\n    cross join (select ($1).*) as actor', mark),
-                    with_rules
-                ),
-                mark
-            )
-        else recording
+        when event_operation = 'UPDATE' and not audit.records_by_row(tracked, event_operation)
+            then audit.compiled_updates(tracked, with_rules, all_as_text)
+        else audit.compiled_insert(
+            tracked, event_operation, audit.compiled_source(tracked, event_operation, all_as_text), with_rules
+        )
     end
-    from (select audit.compiled_source(tracked, event_operation)) as known (source)
-    cross join lateral (
-        select audit.compiled_insert(tracked, event_operation, source, with_rules)
-    ) as compiled (recording)
-    -- No name in a text can have the digest of that text in it.
-    cross join lateral (select pg_catalog.format('{leaf %s}', pg_catalog.md5(recording))) as leaf (mark)
 $$;
 
-comment on function audit.compiled_recording(audit.tracked_table, text, boolean) is
+comment on function audit.compiled_recording(audit.tracked_table, text, boolean, boolean) is
     'SQL that records what a statement changed, with the names that the rules give or the table''s default ones.';
 
 create or replace function audit.compiled_ending(tracked audit.tracked_table, event_operation text)
@@ -857,13 +839,15 @@ stable
 as $$
     select E'\n    return null;\n' || case on_failure
         when 'continue' then
-            pg_catalog.format(
-                E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n'
-                '    begin\n    %s\n    exception\n        when others then\n            null;\n    end;\n'
-                '    perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
-                audit.compiled_recording(tracked, event_operation, with_rules => false),
-                audit.qualified_name(tracked.relation),
-                event_operation
+            pg_catalog.concat(
+                E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n    begin\n    ',
+                audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
+                E'\n    exception\n        when others then\n            null;\n    end;\n    ',
+                pg_catalog.format(
+                    E'perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
+                    audit.qualified_name(tracked.relation),
+                    event_operation
+                )
             )
         else E'end\n'
     end
@@ -873,7 +857,7 @@ $$;
 comment on function audit.compiled_ending(audit.tracked_table, text) is
     'How a trigger function ends: by itself; or, where the policy prefers that the application goes on, by recording what can be recorded.';
 
-create or replace function audit.compiled_guard(tracked audit.tracked_table)
+create or replace function audit.compiled_unchanged(tracked audit.tracked_table)
 returns text
 language sql
 stable
@@ -904,10 +888,10 @@ as $$
                 pg_catalog.format(E'old.%1$I := new.%1$I;\n    ', attribute.attname), '' order by attribute.attnum
             ), '')
             || E'if old *= new then\n        return null;\n    end if;\n    '
-        else pg_catalog.format(
-            E'if %s\n        *= %s\n    then\n        return null;\n    end if;\n    ',
-            audit.compiled_image(tracked, 'old'),
-            audit.compiled_image(tracked, 'new')
+        else pg_catalog.concat(
+            'if ', audit.compiled_image(tracked, 'old'),
+            E'\n        *= ', audit.compiled_image(tracked, 'new'),
+            E'\n    then\n        return null;\n    end if;\n    '
         )
     end
     from pg_catalog.pg_attribute as attribute
@@ -917,45 +901,115 @@ as $$
         and not attribute.attisdropped
 $$;
 
-comment on function audit.compiled_guard(audit.tracked_table) is
-    'What a trigger function for each updated row begins with: it ends where no audited column has moved.';
+comment on function audit.compiled_unchanged(audit.tracked_table) is
+    'What a trigger function for each updated row begins with: it ends where no audited column has changed.';
+
+create or replace function audit.compiled_check(tracked audit.tracked_table, event_operation text)
+returns text
+language sql
+stable
+as $$
+    -- On TRUNCATE a warning: a partition that was detached may still have the trigger, and it is its owner's to empty.
+    select pg_catalog.concat(
+        'if tg_relid <> ', tracked.relation::oid,
+        case when relkind = 'p' then pg_catalog.concat(' and pg_partition_root(tg_relid) is distinct from ', tracked.relation::oid) end,
+        -- (Apart, since it costs something to prepare a call that is not made.)
+        pg_catalog.format(E' then\n        if not audit.captures(tg_relid, %L) then', audit.qualified_name(tracked.relation)),
+        E'\n            raise ', case event_operation when 'TRUNCATE' then 'warning' else 'exception' end, ' using errcode = ''PT063'', ',
+        pg_catalog.format(
+            E'message = format(''trigger %%s of %%s is of no use there: it records %%s'', tg_name, tg_relid::regclass, %L), ',
+            audit.qualified_name(tracked.relation)
+        ),
+        E'hint = ''Drop it; audit.track() makes the triggers of a table.'';',
+        case event_operation when 'TRUNCATE' then E'\n            return null;' end,
+        E'\n        end if;\n    end if;\n    '
+    )
+    from pg_catalog.pg_class
+    where pg_class.oid = tracked.relation
+$$;
+
+comment on function audit.compiled_check(audit.tracked_table, text) is
+    'What ends a capture function that is called for another table than its own.';
+
+create or replace function audit.compiled_types(tracked audit.tracked_table, event_operation text)
+returns text
+language sql
+stable
+as $$
+    -- Postgres compares records of nulls while it plans, once a session, and raises an error where a type is another: then
+    -- what was compiled for a number might call a cast of its owner's.
+    select pg_catalog.concat(
+        E'begin\n        if row(',
+        pg_catalog.string_agg(
+            pg_catalog.format(
+                case
+                    when audit.records_by_row(tracked, event_operation) then 'case when false then %s.%I end'
+                    else '(null::%3$s).%2$I'
+                end,
+                case event_operation when 'DELETE' then 'old' else 'new' end,
+                name,
+                audit.qualified_name(tracked.relation)
+            ),
+            ', ' order by number
+        ),
+        E')::record\n            *<> row(',
+        pg_catalog.string_agg(
+            'null::' || pg_catalog.format_type(type_oid, -1), ', ' order by number
+        ),
+        E')::record then\n            null;\n        end if;\n    exception\n        when others then\n',
+        E'            is_as_compiled := audit.is_as_compiled(tg_relid, ',
+        pg_catalog.quote_literal(audit.columns_as_text(tracked.relation)),
+        E');\n    end;\n    '
+    )
+    from audit.live_columns(tracked.relation)
+    where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
+    having count(*) > 0
+$$;
+
+comment on function audit.compiled_types(audit.tracked_table, text) is
+    'What finds out whether a table''s columns are of the types that a capture function was compiled for: no event trigger may have followed. Null: nothing depends on it.';
 
 create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
 returns text
 language sql
 stable
 as $$
-    select pg_catalog.format(
-        E'-- %s on %s, compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
-        event_operation,
+    select pg_catalog.concat(
+        '-- ', event_operation, ' on ',
         -- A line break in a name must not end the comment.
-        pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  ')
+        pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  '),
+        E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
+        E'#variable_conflict use_column\ndeclare\n    actor audit.actor;\n',
+        case when types is not null then E'    is_as_compiled boolean := true;\n' end,
+        case when in_bulk then E'    recorded_rows boolean := false;\n' end,
+        E'begin\n    ',
+        case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
+        audit.compiled_check(tracked, event_operation),
+        types,
+        E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
+        E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',
+        case
+            when types is null then audit.compiled_recording(tracked, event_operation)
+            else pg_catalog.concat(
+                E'if is_as_compiled then\n    ',
+                audit.compiled_recording(tracked, event_operation),
+                E'\n    else\n    ',
+                audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
+                E'\n    end if;'
+            )
+        end,
+        E'\n    if ',
+        case
+            when in_bulk then 'recorded_rows and '
+            when by_row then ''
+            else 'found and '
+        end,
+        E'audit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
+        audit.compiled_ending(tracked, event_operation)
     )
-        || case when by_row then '' else E'#variable_conflict use_column\n' end
-        || E'declare\n    actor audit.actor;\n'
-        || case when in_bulk then E'    recorded_rows boolean := false;\n' else '' end
-        || E'begin\n    '
-        || case
-            when event_operation = 'TRUNCATE' then E'perform audit.refuse_foreign_code(tg_relid);\n    '
-            when event_operation = 'UPDATE' and by_row then audit.compiled_guard(tracked)
-            else ''
-        end
-        || E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n'
-        '    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    '
-        || audit.compiled_recording(tracked, event_operation)
-        || pg_catalog.format(
-            E'\n    if %saudit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
-            case
-                when in_bulk then 'recorded_rows and '
-                -- (Of what is executed nobody knows whether it found a row.)
-                when by_row or source = 'only {leaf} as old' then ''
-                else 'found and '
-            end
-        )
-        || audit.compiled_ending(tracked, event_operation)
     from (select audit.records_by_row(tracked, event_operation) as by_row) as kind
     cross join lateral (
-        select audit.compiled_source(tracked, event_operation) as source, event_operation = 'UPDATE' and not by_row as in_bulk
+        select event_operation = 'UPDATE' and not by_row as in_bulk, audit.compiled_types(tracked, event_operation) as types
     ) as origin
 $$;
 
@@ -967,14 +1021,14 @@ returns text
 language sql
 stable
 as $$
-    -- Identifiers end at 63 bytes; a longer name is cut and told apart by its digest.
-    select case
-        when pg_catalog.octet_length(long_name) <= 63 then long_name
-        else pg_catalog.format('capture %s… %s', pg_catalog.left(pg_catalog.md5(long_name), 16), event_operation)
-    end
-    from (
-        select pg_catalog.format('capture %s %s', audit.qualified_name(relation), pg_catalog.lower(event_operation))
-    ) as full_name (long_name)
+    -- Identifiers end at 63 bytes; a longer name, of any of the four, is cut and told apart by its digest.
+    select 'capture '
+        || case
+            when pg_catalog.octet_length(known.name) <= 46 then known.name
+            else pg_catalog.left(pg_catalog.md5(known.name), 16) || '…'
+        end
+        || ' ' || pg_catalog.lower(event_operation)
+    from (select audit.qualified_name(relation)) as known (name)
 $$;
 
 comment on function audit.capture_function_name(regclass, text) is
@@ -1011,45 +1065,6 @@ $$;
 
 comment on function audit.claim_capture_function(regclass, text) is
     'The name of a tracked table''s trigger function, which follows the table''s.';
-
-create or replace function audit.reads_by_policy(relations regclass[])
-returns boolean
-language sql
-stable
-as $$
-    -- Row-level security is on somewhere, and our own policy shows everything and no restrictive one takes it back.
-    select coalesce(
-        pg_catalog.bool_or(pg_class.relrowsecurity) and pg_catalog.bool_and(
-            not pg_class.relrowsecurity
-            or (
-                exists (
-                    select
-                    from pg_catalog.pg_policy
-                    where polrelid = pg_class.oid
-                        and polname = 'pgtrail_truncate'
-                        -- As it was made: its owner can alter it.
-                        and polpermissive
-                        and polcmd = 'r'
-                        and polroles = array['audit_owner'::pg_catalog.regrole::oid]
-                        and pg_catalog.pg_get_expr(polqual, polrelid) = 'true'
-                )
-                and not exists (select from pg_catalog.pg_policy where polrelid = pg_class.oid and not polpermissive)
-            )
-        ),
-        false
-    )
-    from pg_catalog.unnest(relations) as named (relation)
-    cross join lateral (
-        select relid from pg_catalog.pg_partition_tree(named.relation) union select named.relation
-    ) as tree
-    join pg_catalog.pg_class on pg_class.oid = tree.relid
-$$;
-
-comment on function audit.reads_by_policy(regclass[]) is
-    'Whether audit_owner reads every row of tables (and of their partitions) by a policy of pgtrail''s.';
-
-drop function if exists audit.reads_by_policy(regclass);
-drop function if exists audit.sees_every_row(regclass);
 
 create or replace function audit.partition_makers(relation regclass)
 returns setof oid
@@ -1101,23 +1116,83 @@ $$;
 comment on function audit.allow_trigger_makers(regclass, text) is
     'Who creates a trigger, or a partition that gets a copy of it, must be allowed to execute its function: audit_admin and the table''s owners, nobody else.';
 
-create or replace function audit.refuses_what_is_hidden(tracked_relation regclass, event_operation text)
-returns boolean
+create or replace function audit.pinned_settings(tracked audit.tracked_table)
+returns text[]
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
-    select pg_catalog.cardinality(read.relations) > 0 and not audit.reads_by_policy(read.relations)
-    from (
-        select array(
-            select place from audit.org_step where relation = tracked_relation and position > 0
-            union
-            select tracked_relation where event_operation = 'TRUNCATE'
+    -- What is recorded of a value may depend on more than the value: each setting where a column has such a type in it.
+    with recursive part (oid, in_text) as (
+        select
+            live.type_oid,
+            -- JSON has times in one form, a text in that of the session.
+            live.name = any (audit.identity_columns(tracked.relation) || tracked.label || tracked.org)
+                or not audit.is_trusted_type(live.type_oid)
+        from audit.live_columns(tracked.relation) as live
+        where live.name <> all (tracked.ignore)
+            or live.name = any (audit.identity_columns(tracked.relation) || tracked.label || tracked.org)
+        union
+        select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
+        from part
+        join pg_type on pg_type.oid = part.oid
+        cross join lateral (
+            values (pg_type.typbasetype), (pg_type.typelem)
+            union all
+            select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
+            union all
+            select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
+        ) as made_of (oid)
+        where made_of.oid <> 0
+    ),
+    pinned (type_oid, setting, of_text_alone) as (
+        values
+            ('timestamptz'::regtype, 'timezone = ''UTC''', false),
+            ('timestamptz', 'datestyle = ''ISO''', true),
+            ('timestamp', 'datestyle = ''ISO''', true),
+            ('date', 'datestyle = ''ISO''', true),
+            ('interval', 'intervalstyle = ''postgres''', false),
+            ('bytea', 'bytea_output = ''hex''', false),
+            ('money', 'lc_monetary = ''C''', false),
+            ('real', 'extra_float_digits = 1', false),
+            ('double precision', 'extra_float_digits = 1', false),
+            ('point', 'extra_float_digits = 1', false)
+    )
+    select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
+    from part
+    join pinned on (part.in_text or not pinned.of_text_alone)
+        -- (What the type of an extension depends on nobody knows.)
+        and (
+            pinned.type_oid = part.oid
+            or (part.oid >= 16384 and exists (select from pg_type where pg_type.oid = part.oid and typtype = 'b' and typelem = 0))
         )
-    ) as read (relations)
 $$;
 
-comment on function audit.refuses_what_is_hidden(regclass, text) is
-    'Whether a trigger function that reads tables is to fail should row-level security ever hide a row of theirs: it must see every row.';
+comment on function audit.pinned_settings(audit.tracked_table) is
+    'The SET clauses of a table''s capture functions, so that a value is recorded in one form whatever the session''s settings.';
+
+create or replace function audit.create_compiled(
+    function_name text, arguments text, returned text, settings text[], body text, new_owner name
+)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    execute concat(
+        format('create or replace function audit.%I(', function_name), arguments, ') returns ', returned,
+        ' language plpgsql security definer set search_path = pg_catalog, pg_temp',
+        (select string_agg(' set ' || setting, '' order by number) from unnest(settings) with ordinality as pinned (setting, number)),
+        ' as ', quote_literal(body)
+    );
+    execute concat(format('revoke execute on function audit.%I(', function_name), arguments, ') from public');
+    perform audit.hand_over(function_name, arguments, new_owner);
+end
+$$;
+
+comment on function audit.create_compiled(text, text, text, text[], text, name) is
+    'Creates a function in schema audit, or replaces it, that runs as its owner and that nobody else may call.';
 
 create or replace function audit.compile_table(relation regclass)
 returns void
@@ -1128,22 +1203,23 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     tracked audit.tracked_table;
+    recorder name := audit.assign_recorder(relation);
     event_operation text;
     function_name text;
 begin
     tracked := audit.follow_columns(relation);
+    -- Each condition is parsed anew: by audit.check_rule().
+    update audit.rule set condition = condition where rule.relation = compile_table.relation;
+    perform audit.create_compiled(
+        audit.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security = on}',
+        audit.compiled_reader(tracked), recorder
+    );
+    perform audit.create_lookups(relation, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
         function_name := audit.claim_capture_function(relation, event_operation);
-        execute format(
-            'create or replace function audit.%I() returns trigger language plpgsql security definer '
-            'set search_path = pg_catalog, pg_temp%s as %L',
-            function_name,
-            case
-                when audit.refuses_what_is_hidden(relation, event_operation) then ' set row_security = off'
-                else ''
-            end,
-            audit.compiled_body(tracked, event_operation)
+        perform audit.create_compiled(
+            function_name, '', 'trigger', audit.pinned_settings(tracked), audit.compiled_body(tracked, event_operation), recorder
         );
         perform audit.allow_trigger_makers(relation, function_name);
         execute format(
@@ -1156,7 +1232,7 @@ end
 $$;
 
 comment on function audit.compile_table(regclass) is
-    'Writes the trigger functions of a tracked table anew from its settings, its rules and its columns as they are now.';
+    'Writes the functions of a tracked table anew from its settings, its rules and its columns as they are now.';
 
 create or replace function audit.follow_columns(moved_relation regclass)
 returns audit.tracked_table

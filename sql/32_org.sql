@@ -128,12 +128,6 @@ begin
     if (select relkind not in ('r', 'p') or relpersistence = 't' from pg_class where oid = found_table) then
         perform audit.refuse_way(org, format('%s is not a table', found_table), 'Name the table that it reads.');
     end if;
-    if audit.foreign_code(found_table) is not null then
-        perform audit.refuse_way(
-            org, format('of %s %s, which would run as audit_owner', found_table, audit.foreign_code(found_table)),
-            'Go another way, or let a superuser own that function.'
-        );
-    end if;
     return found_table;
 end
 $$;
@@ -437,21 +431,20 @@ begin
                 and before.position = step.position - 1
                 and not audit.can_join(before.place, before.column_number, step.place, step.key_number)
             union
-            -- What would fail the application's writes, or run its owner's code.
+            -- What can't be read, or not all of it.
             select step.alternative
             from audit.org_step as step
             join pg_class on pg_class.oid = step.place
             where step.relation = tracked_relation
                 and step.position > 0
                 and (
-                    not has_table_privilege('audit_owner', step.place, 'select')
-                    or (pg_class.relrowsecurity and not audit.reads_by_policy(array[step.place]))
-                    or audit.foreign_code(step.place) is not null
+                    not coalesce(has_table_privilege(audit.recorder_of(step.place), step.place, 'select'), false)
+                    or (pg_class.relrowsecurity and not audit.shows_every_row(step.place, audit.recorder_of(step.place)))
                 )
         );
     if found then
         raise warning 'pgtrail: a way from % to its organization is no more', tracked_relation
-            using hint = 'What it led through was dropped, became of another type, or is not audit_owner''s to read any more. Call audit.track() with another org if need be.';
+            using hint = 'What it led through was dropped, became of another type, or can''t be read any more. Call audit.track() with another org if need be.';
     end if;
     return audit.written_steps(array(select step from audit.org_step as step where relation = tracked_relation));
 end
@@ -489,9 +482,8 @@ returns text
 language sql
 stable
 as $$
-    select pg_catalog.format(
-        case when type.typlen > 0 then '%s::text' else 'audit.short_org(%s::text)' end,
-        audit.compiled_value(relation, row_name, column_name)
+    select pg_catalog.concat(
+        case when type.typlen > 0 then '' else 'audit.short_org' end, '(', row_name, '.', pg_catalog.quote_ident(column_name), '::text)'
     )
     from pg_catalog.pg_attribute as attribute
     join pg_catalog.pg_type as type on type.oid = attribute.atttypid
@@ -500,54 +492,99 @@ $$;
 
 comment on function audit.compiled_org_column(regclass, text, text) is 'SQL for the organization that a column holds; null: there is no such column.';
 
-create or replace function audit.compiled_way(way_relation regclass, way_alternative smallint, row_name text)
+create or replace function audit.lookups(tracked_relation regclass)
+returns table (
+    alternative smallint, "position" smallint, place regclass, key_name text, column_name text, key_type text, function_name text
+)
+language sql
+stable
+as $$
+    select
+        step.alternative,
+        step.position,
+        step.place,
+        key_column.attname::text,
+        read_column.attname::text,
+        audit.plain_type(referring.atttypid),
+        case when step.position > 0 then audit.compiled_name(
+            'find',
+            pg_catalog.format('%s.%I by %I ', audit.qualified_name(step.place), read_column.attname, key_column.attname)
+                || audit.plain_type(referring.atttypid)
+        ) end
+    from audit.org_step as step
+    join pg_catalog.pg_attribute as read_column
+        on read_column.attrelid = step.place and read_column.attnum = step.column_number
+    left join pg_catalog.pg_attribute as key_column
+        on key_column.attrelid = step.place and key_column.attnum = step.key_number
+    left join audit.org_step as before
+        on before.relation = step.relation and before.alternative = step.alternative and before.position = step.position - 1
+    left join pg_catalog.pg_attribute as referring
+        on referring.attrelid = before.place and referring.attnum = before.column_number
+    where step.relation = tracked_relation
+$$;
+
+comment on function audit.lookups(regclass) is
+    'The steps to a tracked table''s organization with the names of their columns, and of the function that takes each but the first; key_type: of what is looked for.';
+
+create or replace function audit.create_lookups(tracked_relation regclass, recorder name)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    step record;
+begin
+    for step in select * from audit.lookups(tracked_relation) as lookup where lookup.position > 0
+    loop
+        perform audit.create_compiled(
+            step.function_name, 'key text', 'text', '{}',
+            concat(
+                E'declare\n    found_value text;\n    is_read boolean;\nbegin\n',
+                audit.compiled_sandbox(
+                    concat(
+                        format('select stored.%I::text into found_value from ', step.column_name),
+                        -- Of an ordinary table its own rows: only they are held unique by its key.
+                        (select case when relkind = 'r' then 'only ' end from pg_class where pg_class.oid = step.place),
+                        audit.qualified_name(step.place),
+                        format(' as stored where stored.%I = key::', step.key_name), step.key_type, ' limit 1;'
+                    ),
+                    -- It costs no write.
+                    'return null;'
+                ),
+                E'    return found_value;\nend\n'
+            ),
+            audit.assign_recorder(step.place)
+        );
+        execute format('grant execute on function audit.%I(text) to %I', step.function_name, recorder);
+    end loop;
+end
+$$;
+
+comment on function audit.create_lookups(regclass, name) is
+    'Makes the functions that find a value in a table on the way to an organization by a key; whoever records the tracked table may call them.';
+
+create or replace function audit.compiled_way(tracked_relation regclass, way_alternative smallint, row_name text)
 returns text
 language sql
 stable
 as $$
-    with step as (
-        select
-            org_step.position,
-            org_step.place,
-            case when org_step.position = 0 then row_name else 'step_' || org_step.position end as alias,
-            read_column.attname::text as column_name,
-            key_column.attname::text as key_name,
-            -- Of an ordinary table its own rows: only they are held unique by its key.
-            case when class.relkind = 'r' then 'only ' else '' end as reach
-        from audit.org_step
-        join pg_catalog.pg_class as class on class.oid = org_step.place
-        join pg_catalog.pg_attribute as read_column
-            on read_column.attrelid = org_step.place and read_column.attnum = org_step.column_number
-        left join pg_catalog.pg_attribute as key_column
-            on key_column.attrelid = org_step.place and key_column.attnum = org_step.key_number
-        where org_step.relation = way_relation and org_step.alternative = way_alternative
-    ),
-    joined as (
-        select
-            step.*,
-            case when step.position > 0 then pg_catalog.format(
-                '%s.%I = %s.%I',
-                step.alias, step.key_name, pg_catalog.lag(step.alias) over way, pg_catalog.lag(step.column_name) over way
-            ) end as condition
-        from step
-        window way as (order by step.position)
-    ),
-    last_step as (
-        select audit.compiled_org_column(place, alias, column_name) as org from step order by position desc limit 1
+    select pg_catalog.concat(
+        'audit.short_org(',
+        (
+            select pg_catalog.string_agg(pg_catalog.format('audit.%I(', lookup.function_name), '' order by lookup.position desc)
+            from audit.lookups(tracked_relation) as lookup
+            where lookup.alternative = way_alternative and lookup.position > 0
+        ),
+        (
+            select pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(lookup.column_name), '::text')
+            from audit.lookups(tracked_relation) as lookup
+            where lookup.alternative = way_alternative and lookup.position = 0
+        ),
+        pg_catalog.repeat(')', (
+            select count(*)::integer from audit.lookups(tracked_relation) as lookup where lookup.alternative = way_alternative
+        ))
     )
-    select case
-        when pg_catalog.count(*) = 1 then pg_catalog.min(last_step.org)
-        else pg_catalog.format(
-            E'(\n            select %s\n            from %s\n            where %s\n            limit 1\n        )',
-            pg_catalog.min(last_step.org),
-            pg_catalog.string_agg(
-                pg_catalog.format('%s%s as %s', reach, audit.qualified_name(place), alias), ', ' order by position
-            ) filter (where position > 0),
-            pg_catalog.string_agg(condition, ' and ' order by position) filter (where position > 0)
-        )
-    end
-    from joined
-    cross join last_step
 $$;
 
 comment on function audit.compiled_way(regclass, smallint, text) is
@@ -557,6 +594,8 @@ create or replace function audit.last_org(of_type text, of_id text)
 returns text
 language sql
 stable
+security definer
+set search_path = pg_catalog, pg_temp
 as $$
     select event.org_id
     from audit.event

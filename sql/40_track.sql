@@ -99,8 +99,8 @@ begin
 
     perform audit.take_way(relation, org);
     perform audit.lock_for_policies(relation, places_before, false);
-    perform audit.leave_unread(place) from unnest(places_before) as place;
-    perform audit.allow_owner_to_read(relation);
+    perform audit.revoke_reading(place) from unnest(places_before) as place;
+    perform audit.allow_reading(relation);
     perform audit.compile_table(relation);
     perform audit.renew_triggers(relation);
 
@@ -134,8 +134,8 @@ begin
     perform audit.watch_triggers();
     perform audit.lock_for_policies(tracked_relation, places, true);
     perform audit.drop_triggers(tracked_relation);
-    perform audit.leave_unread(place) from unnest(places || tracked_relation) as place;
-    perform audit.drop_capture_functions(tracked_relation);
+    perform audit.revoke_reading(place) from unnest(places || tracked_relation) as place;
+    perform audit.drop_orphaned_functions();
 end
 $$;
 
@@ -155,8 +155,6 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
-declare
-    error text;
 begin
     perform audit.check_is_not_own(tracked_relation, current_user);
     perform audit.check_is_tracked(tracked_relation);
@@ -164,14 +162,6 @@ begin
     operation := upper(operation);
     perform audit.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
     perform audit.check_name('action', action, '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
-    error := audit.condition_error(tracked_relation, operation, condition);
-    if error is not null then
-        raise exception using
-            errcode = 'PT006',
-            message = format('the rule %s on %s has no valid condition: %s', action, tracked_relation, error),
-            hint = 'Write a boolean SQL expression over old and new, such as: new.name is distinct from old.name';
-    end if;
-
     insert into audit.rule as known (relation, operation, action, category, condition)
     values (tracked_relation, operation, action, category, condition)
     on conflict on constraint rule_relation_operation_action_key do update
@@ -234,7 +224,7 @@ begin
         where only_relation is null or relation = only_relation
         order by relation
     loop
-        perform audit.allow_owner_to_read(tracked_relation);
+        perform audit.allow_reading(tracked_relation);
         perform audit.compile_table(tracked_relation);
         perform audit.renew_triggers(tracked_relation);
         compiled := compiled + 1;
@@ -779,83 +769,92 @@ $$;
 
 comment on function audit.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
 
-create or replace function audit.allow_owner_to_read(relation regclass)
+create or replace function audit.allow_reading(relation regclass)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    target regclass;
-    schema_name name;
+    target record;
 begin
     for target in
-        select relid from pg_partition_tree(relation) where isleaf
-        union
-        select relation
-        union
-        select place from audit.org_step as step where step.relation = allow_owner_to_read.relation
+        select
+            pg_class.oid::regclass as relation,
+            audit.qualified_name(pg_class.oid) as name,
+            pg_namespace.nspname as schema_name,
+            pg_class.relrowsecurity as filtered,
+            audit.assign_recorder(pg_class.oid) as recorder
+        from (
+            select relid from pg_partition_tree(relation) where isleaf
+            union
+            select relation
+            union
+            select place from audit.org_step as step where step.relation = allow_reading.relation
+        ) as read (oid)
+        join pg_class on pg_class.oid = read.oid
+        join pg_namespace on pg_namespace.oid = pg_class.relnamespace
     loop
-        if not has_table_privilege('audit_owner', target, 'select') then
-            execute format('grant select on %s to audit_owner', audit.qualified_name(target));
+        continue when target.recorder = 'audit_owner';
+        if not has_table_privilege(target.recorder, target.relation, 'select') then
+            execute format('grant select on %s to %I', target.name, target.recorder);
         end if;
-        schema_name := (
-            select pg_namespace.nspname
-            from pg_class
-            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-            where pg_class.oid = target
-        );
-        if not has_schema_privilege('audit_owner', schema_name, 'usage') then
-            execute format('grant usage on schema %I to audit_owner', schema_name);
+        if not has_schema_privilege(target.recorder, target.schema_name, 'usage') then
+            execute format('grant usage on schema %I to %I', target.schema_name, target.recorder);
         end if;
-        continue when not (select relrowsecurity from pg_class where oid = target)
-            or exists (select from pg_policy where polrelid = target and polname = 'pgtrail_truncate');
-        perform audit.lock_briefly(array[target]::regclass[], 'access exclusive');
-        execute format(
-            'create policy pgtrail_truncate on %s for select to audit_owner using (true)', audit.qualified_name(target)
+        continue when not target.filtered or exists (
+            select
+            from pg_policy
+            where polrelid = target.relation and polname = 'pgtrail_truncate' and polroles = array[target.recorder::regrole::oid]
         );
+        perform audit.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
+        if exists (select from pg_policy where polrelid = target.relation and polname = 'pgtrail_truncate') then
+            execute format('drop policy pgtrail_truncate on %s', target.name);
+        end if;
+        execute format('create policy pgtrail_truncate on %s for select to %I using (true)', target.name, target.recorder);
     end loop;
 end
 $$;
 
-comment on function audit.allow_owner_to_read(regclass) is
-    'Lets audit_owner read a tracked table, which recording a TRUNCATE needs, and what leads to its organization, through row-level security too.';
+comment on function audit.allow_reading(regclass) is
+    'Lets the role that records a table read it, which recording a TRUNCATE needs, and what leads to its organization, through row-level security too. PT061.';
 
-drop function if exists audit.allow_truncate_to_read(regclass);
-
-create or replace function audit.leave_unread(relation regclass)
+create or replace function audit.revoke_reading(relation regclass)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    filtered regclass;
+    target record;
 begin
-    if audit.tracked_root(relation) is not null
-        or exists (select from audit.passed_through(relation))
-        or not exists (select from pg_class where oid = relation)
-    then
+    if audit.tracked_root(relation) is not null or exists (select from audit.passed_through(relation)) then
         return;
     end if;
-    for filtered in
-        select polrelid
-        from pg_policy
-        where polname = 'pgtrail_truncate'
-            and polrelid in (select relid from pg_partition_tree(relation) union select relation)
+    for target in
+        select
+            pg_class.oid::regclass as relation,
+            audit.qualified_name(pg_class.oid) as name,
+            exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate') as has_policy
+        from pg_class
+        where pg_class.oid in (select relid from pg_partition_tree(relation) union select relation)
+            and pg_class.relowner <> 'audit_owner'::regrole
     loop
-        perform audit.lock_briefly(array[filtered]::regclass[], 'access exclusive');
-        execute format('drop policy pgtrail_truncate on %s', audit.qualified_name(filtered));
+        if target.has_policy then
+            perform audit.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
+            execute format('drop policy pgtrail_truncate on %s', target.name);
+        end if;
+        execute (
+            select coalesce(string_agg(format('revoke select on %s from %I', target.name, role_name), '; '), 'select')
+            from audit.recorder
+            where has_table_privilege(role_name, target.relation, 'select')
+        );
     end loop;
-    -- (Its own tables it goes on reading.)
-    if (select relowner <> 'audit_owner'::regrole from pg_class where oid = relation) then
-        execute format('revoke select on %s from audit_owner', audit.qualified_name(relation));
-    end if;
 end
 $$;
 
-comment on function audit.leave_unread(regclass) is
-    'Takes back what audit.allow_owner_to_read() gave on a table, once it is neither tracked nor passed through on the way to an organization.';
+comment on function audit.revoke_reading(regclass) is
+    'Takes back what audit.allow_reading() gave on a table, once it is neither tracked nor passed through on the way to an organization.';
 
 create or replace function audit.drop_triggers(relation regclass)
 returns void
@@ -887,26 +886,6 @@ $$;
 
 comment on function audit.drop_triggers(regclass) is 'Removes pgtrail''s triggers from a table and its partitions.';
 
-create or replace function audit.drop_capture_functions(relation regclass)
-returns void
-language plpgsql
-volatile
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    operation text;
-begin
-    foreach operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
-    loop
-        execute format('drop function if exists audit.%I()', audit.capture_function_name(relation, operation));
-    end loop;
-end
-$$;
-
-comment on function audit.drop_capture_functions(regclass) is
-    'Drops a table''s compiled functions, which no trigger may call any more.';
-
 create or replace function audit.drop_orphaned_functions()
 returns void
 language plpgsql
@@ -915,18 +894,32 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    orphan name;
+    orphan regprocedure;
 begin
     for orphan in
-        select pg_proc.proname
+        select pg_proc.oid
         from pg_proc
         where pg_proc.pronamespace = 'audit'::regnamespace
-            and starts_with(pg_proc.proname, 'capture ')
-            and not exists (select from pg_trigger where tgfoid = pg_proc.oid)
+            and case split_part(pg_proc.proname, ' ', 1)
+                when 'capture' then not exists (select from pg_trigger where tgfoid = pg_proc.oid)
+                    and proname not in (
+                        select audit.capture_function_name(relation, operation)
+                        from audit.tracked_table
+                        cross join unnest(array['insert', 'update', 'delete', 'truncate']) as operation
+                    )
+                when 'read' then proname not in (select audit.reader_name(relation) from audit.tracked_table)
+                when 'find' then proname not in (
+                    select function_name
+                    from audit.tracked_table
+                    cross join audit.lookups(relation)
+                    where function_name is not null
+                )
+            end
     loop
-        execute format('drop function if exists audit.%I()', orphan);
+        execute format('drop function %s', orphan);
     end loop;
 end
 $$;
 
-comment on function audit.drop_orphaned_functions() is 'Drops the compiled functions of tables that are gone.';
+comment on function audit.drop_orphaned_functions() is 'Drops the compiled functions that no table needs any more.';
+

@@ -147,6 +147,7 @@ create or replace function audit.note_failure(p_table text, p_operation text, p_
 returns void
 language plpgsql
 volatile
+security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin

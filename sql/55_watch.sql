@@ -186,6 +186,9 @@ language sql
 immutable
 as $$
     select case name
+        when 'pgtrail_extend_capture' then
+            'create event trigger pgtrail_extend_capture on ddl_command_end '
+            'when tag in (''ALTER TABLE'', ''CREATE TABLE'') execute function audit.extend_capture()'
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
             'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER TRIGGER'', ''ALTER POLICY'', ''CREATE TABLE'', '

@@ -70,10 +70,10 @@ as $$
             when installed.evtname is null then audit.event_trigger_text(wanted.name)
             else pg_catalog.format('alter event trigger %I enable', wanted.name)
         end
-    from (values ('pgtrail_follow_ddl'), ('pgtrail_follow_drop')) as wanted (name)
+    from (values ('pgtrail_extend_capture'), ('pgtrail_follow_ddl'), ('pgtrail_follow_drop')) as wanted (name)
     left join pg_catalog.pg_event_trigger as installed on installed.evtname = wanted.name
     -- Only a superuser can make them, who makes this one beside them.
-    where pg_catalog.to_regprocedure('audit.extend_capture(regclass,text)') is not null
+    where pg_catalog.to_regprocedure('audit.extend_capture()') is not null
         and (installed.evtname is null or installed.evtenabled in ('D', 'R'))
 $$;
 
@@ -89,8 +89,7 @@ as $$
         select distinct
             relation,
             pg_catalog.upper(pg_catalog.replace(trigger_name, 'pgtrail_', '')) as operation,
-            source,
-            'row_security=off' = any (settings) as refuses_what_is_hidden
+            source
         from audit.capture_triggers()
         where state <> 'missing'
     ),
@@ -120,12 +119,8 @@ as $$
             select
             from installed
             where installed.relation = compiled.relation
-                and (
-                    -- (The body names the table.)
-                    installed.source <> audit.compiled_body(compiled.settings, installed.operation)
-                    or installed.refuses_what_is_hidden
-                        <> audit.refuses_what_is_hidden(compiled.relation, installed.operation)
-                )
+                -- (The body names the table.)
+                and installed.source <> audit.compiled_body(compiled.settings, installed.operation)
         )
 $$;
 
@@ -171,17 +166,14 @@ as $$
     select
         'rule broken',
         audit.qualified_name(rule.relation),
-        pg_catalog.format('the rule %s names nothing any more: %s', rule.action, broken.reason),
+        pg_catalog.format('the rule %s names nothing any more: %s', rule.action, rule.problem),
         pg_catalog.format(
             'select audit.rule(%1$L, %2$L, %3$L, %4$L, …) with another condition, or select audit.drop_rule(%1$L, %2$L, %4$L)',
             audit.qualified_name(rule.relation), rule.action, rule.category, rule.operation
         )
     from audit.rule
     join pg_catalog.pg_class as class on class.oid = rule.relation
-    cross join lateral (
-        select audit.condition_error(rule.relation, rule.operation, rule.condition)
-    ) as broken (reason)
-    where broken.reason is not null
+    where rule.problem is not null
 $$;
 
 comment on function audit.find_broken_rules() is 'Rules whose condition a change of the table has made invalid.';

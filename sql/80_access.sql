@@ -167,10 +167,10 @@ grant execute on function
     audit.records_by_row(audit.tracked_table, text),
     audit.check_bulk(regclass),
     audit.drop_triggers(regclass),
-    audit.drop_capture_functions(regclass),
     audit.drop_orphaned_functions(),
-    audit.allow_owner_to_read(regclass),
-    audit.leave_unread(regclass),
+    audit.allow_reading(regclass),
+    audit.assign_recorder(regclass),
+    audit.revoke_reading(regclass),
     audit.is_way(regclass, text),
     audit.written_way(regclass, text),
     audit.take_way(regclass, text),
@@ -186,7 +186,7 @@ grant execute on function
     audit.watch_triggers(),
     audit.capture_function_name(regclass, text),
     audit.condition_error(regclass, text, text),
-    audit.compiled_condition(text),
+    audit.parse_condition(regclass, text, text),
     audit.looks_secret(text),
     audit.words_of(text),
     audit.column_of_path(text, text[]),
@@ -254,6 +254,9 @@ grant execute on function
     audit.digest_of(text), audit.begin_import(text, regclass, bigint),
     audit.store_import(integer, audit.imported_row[], xid8, boolean), audit.end_import(integer, boolean)
     to audit_admin;
+
+-- Whoever records.
+select audit.equip_recorder(role_name) from audit.recorder;
 
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;

@@ -35,13 +35,13 @@ select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE
 select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
 
 -- Its rules stand before its triggers do, so that these very rules are not events without a name.
-insert into audit.tracked_table (relation, name, resource, category, label)
-values ('audit.rule', 'audit.rule', 'rule', 'audit', 'action')
+insert into audit.tracked_table (relation, name, resource, category, label, ignore)
+values ('audit.rule', 'audit.rule', 'rule', 'audit', 'action', '{expression,problem}')
 on conflict do nothing;
 select audit.rule('audit.rule', 'audit.rule_added', 'audit', 'INSERT');
 select audit.rule('audit.rule', 'audit.rule_changed', 'audit', 'UPDATE');
 select audit.rule('audit.rule', 'audit.rule_dropped', 'audit', 'DELETE');
-select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action');
+select audit.track('audit.rule', resource => 'rule', category => 'audit', label => 'action', ignore => '{expression,problem}');
 
 select audit.track('audit.policy', resource => 'policy', category => 'audit');
 select audit.rule('audit.policy', 'audit.policy_changed', 'audit', 'UPDATE');

@@ -35,8 +35,16 @@ as $$
                 command.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
                 and pg_class.relnamespace = command.objid
             )
-            -- A typed table follows its type.
-            or (command.object_type in ('type', 'composite type') and pg_class.reloftype <> 0)
+            -- A typed table follows its type; and what is compiled names a column's.
+            or (
+                command.object_type in ('type', 'composite type')
+                and (
+                    pg_class.reloftype <> 0
+                    or exists (
+                        select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = command.objid
+                    )
+                )
+            )
     ) as place (relation)
     where audit.tracked_root(place.relation) is not null
         or exists (select from audit.passed_through(place.relation))
@@ -72,7 +80,6 @@ begin
     if tg_tag = 'ALTER TABLE' then
         perform audit.note_attached_partitions(touched);
     end if;
-    perform audit.follow_partitions(touched);
     if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER') then
         for altered in
             select distinct concerned.relation
@@ -248,52 +255,9 @@ $$;
 comment on function audit.note_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';
 
-create or replace function audit.follow_partitions(touched regclass[])
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    place record;
-begin
-    -- (Made below, by a superuser alone.)
-    if to_regprocedure('audit.extend_capture(regclass,text)') is null then
-        return;
-    end if;
-    for place in
-        select distinct known.relation
-        from audit.own_trigger as known
-        where known.kind = 'capture'
-            and known.root = any (touched)
-            and audit.tracked_root(known.relation) is distinct from known.root
-            and exists (select from pg_class where pg_class.oid = known.relation)
-    loop
-        perform audit.release_partition(place.relation);
-    end loop;
-    for place in
-        select distinct root.relation
-        from (select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)) as root (relation)
-        where root.relation is not null
-    loop
-        perform audit.extend_capture(place.relation, audit.claim_capture_function(place.relation, 'TRUNCATE'));
-    end loop;
-    for place in
-        select touched_table.relation
-        from unnest(touched) as touched_table (relation)
-        where exists (select from audit.passed_through(touched_table.relation))
-    loop
-        perform audit.extend_reading(place.relation);
-    end loop;
-end
-$$;
-
-comment on function audit.follow_partitions(regclass[]) is
-    'Lets capture reach where its table went: new partitions, another schema, row-level security; and leave a partition that left.';
-
 revoke execute on function
     audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.fail_or_warn(text, text, text),
-    audit.note_attached_partitions(regclass[]), audit.follow_partitions(regclass[])
+    audit.note_attached_partitions(regclass[])
     from public;
 
 -- As everything is before anybody touches it.
@@ -308,164 +272,115 @@ begin
         return;
     end if;
 
-    -- audit_owner owns no table of the application's, so these two run as the superuser. They call nothing that
-    -- audit_owner could replace, and hand on no more than what a table's owner let pgtrail have by tracking it.
-
-    create or replace function audit.extend_capture(root regclass, truncate_function text)
-    returns void
+    -- It runs as whoever changes the table, who may do this by hand too; and since that may be a superuser, it is the
+    -- superuser's, and calls nothing that anybody else could replace.
+    create or replace function audit.extend_capture()
+    returns event_trigger
     language plpgsql
-    volatile
-    security definer
     set search_path = pg_catalog, pg_temp
+    set jit = off
     as $$
     declare
         place record;
-        function_name name := (
-            select proname
-            from pg_proc
-            where proname = truncate_function and pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')
-        );
+        statement text;
     begin
-        -- Tracked by somebody who may: audit_owner could write what it likes into its own tables.
-        if not has_table_privilege('audit_owner', root, 'select')
-            or not exists (
-                select
-                from pg_trigger
-                join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-                where pg_trigger.tgrelid = root
-                    and pg_proc.pronamespace = 'audit'::regnamespace
-                    and starts_with(pg_proc.proname, 'capture ')
-            )
-        then
-            return;
-        end if;
-
         for place in
+            with read_by as (
+                select distinct class.oid, recorder.rolname as recorder
+                from pg_event_trigger_ddl_commands() as command
+                cross join lateral (select relid from pg_partition_tree(command.objid) union select command.objid) as tree (oid)
+                join pg_class as class on class.oid = tree.oid and class.relkind in ('r', 'p')
+                cross join lateral (select relid from pg_partition_ancestors(class.oid) union select class.oid) as above (oid)
+                join pg_class as parent on parent.oid = above.oid and parent.relowner = class.relowner
+                join pg_roles as recorder
+                    on recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(recorder.oid, above.oid, 'select')
+                where command.classid = 'pg_class'::regclass
+            )
             select
-                pg_class.oid,
-                format('%I.%I', pg_namespace.nspname, pg_class.relname) as name,
-                pg_namespace.nspname as schema_name,
-                pg_class.relrowsecurity as filtered,
-                pg_class.oid <> root as is_partition
-            from pg_class
-            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-            where pg_class.oid in (select relid from pg_partition_tree(root) where isleaf union select root)
-                and pg_class.relkind in ('r', 'p')
-        loop
-            if not has_table_privilege('audit_owner', place.oid, 'select') then
-                execute format('grant select on %s to audit_owner', place.name);
-            end if;
-            if not has_schema_privilege('audit_owner', place.schema_name, 'usage') then
-                execute format('grant usage on schema %I to audit_owner', place.schema_name);
-            end if;
-            if place.filtered
-                and not exists (select from pg_policy where polrelid = place.oid and polname = 'pgtrail_truncate')
-            then
-                execute format('create policy pgtrail_truncate on %s for select to audit_owner using (true)', place.name);
-            end if;
-            if place.is_partition
-                and function_name is not null
-                and not exists (select from pg_trigger where tgrelid = place.oid and tgname = 'pgtrail_truncate')
-            then
-                execute format(
-                    'create trigger pgtrail_truncate before truncate on %s for each statement execute function audit.%I()',
-                    place.name, function_name
-                );
-            end if;
-        end loop;
-    end
-    $$;
-
-    comment on function audit.extend_capture(regclass, text) is
-        'Gives audit_owner on a tracked table''s partitions, and on its schema, what its owner gave on the table; creates their triggers for TRUNCATE. Runs as the superuser who installed it.';
-
-    create or replace function audit.extend_reading(place regclass)
-    returns void
-    language plpgsql
-    volatile
-    security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-    declare
-        found_place record;
-    begin
-        for found_place in
+                format('%I.%I', namespace.nspname, class.relname) as name,
+                array[
+                    case when not has_table_privilege(read_by.recorder, class.oid, 'select') then
+                        format('grant select on %I.%I to %I', namespace.nspname, class.relname, read_by.recorder) end,
+                    case when not has_schema_privilege(read_by.recorder, namespace.oid, 'usage') then
+                        format('grant usage on schema %I to %I', namespace.nspname, read_by.recorder) end,
+                    case when class.relrowsecurity
+                        and not exists (select from pg_policy where polrelid = class.oid and polname = 'pgtrail_truncate')
+                    then
+                        format('create policy pgtrail_truncate on %I.%I for select to %I using (true)', namespace.nspname, class.relname, read_by.recorder)
+                    end,
+                    case when class.relispartition
+                        and class.relkind = 'r'
+                        and not exists (select from pg_trigger where tgrelid = class.oid and tgname = 'pgtrail_truncate')
+                    then
+                        format(
+                            'create trigger pgtrail_truncate before truncate on %I.%I for each statement execute function audit.%I()',
+                            namespace.nspname, class.relname, capture.truncate_function
+                        )
+                    end
+                ] as statements
+            from read_by
+            join pg_class as class on class.oid = read_by.oid
+            join pg_namespace as namespace on namespace.oid = class.relnamespace
+            left join lateral (
+                -- That of the table whose copy its own triggers are.
+                select regexp_replace(pg_proc.proname, ' insert$', ' truncate')
+                from pg_trigger
+                join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+                where pg_trigger.tgrelid = class.oid and pg_trigger.tgname = 'pgtrail_insert' and pg_trigger.tgparentid <> 0
+            ) as capture (truncate_function) on true
+            union all
+            -- What is no partition any more has kept that trigger, and no other.
             select
-                format('%I.%I', pg_namespace.nspname, pg_class.relname) as name,
-                pg_namespace.nspname as schema_name,
-                pg_class.relrowsecurity
-                    and not exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate')
-                    as filtered
-            from pg_class
-            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-            where pg_class.oid = place
-                and has_table_privilege('audit_owner', pg_class.oid, 'select')
-                and exists (select from audit.org_step where org_step.place = pg_class.oid)
-        loop
-            if not has_schema_privilege('audit_owner', found_place.schema_name, 'usage') then
-                execute format('grant usage on schema %I to audit_owner', found_place.schema_name);
-            end if;
-            if found_place.filtered then
-                execute format('create policy pgtrail_truncate on %s for select to audit_owner using (true)', found_place.name);
-            end if;
-        end loop;
-    end
-    $$;
-
-    comment on function audit.extend_reading(regclass) is
-        'Lets audit_owner go on reading a table that it may read and that leads to organizations: in another schema, and every row should row-level security come to it. Runs as the superuser who installed it.';
-
-    create or replace function audit.release_partition(partition regclass)
-    returns void
-    language plpgsql
-    volatile
-    security definer
-    set search_path = pg_catalog, pg_temp
-    as $$
-    declare
-        name text := (
-            select format('%I.%I', pg_namespace.nspname, pg_class.relname)
-            from pg_class
-            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-            where pg_class.oid = partition
-                and pg_class.relowner <> 'audit_owner'::regrole
-                and not exists (
-                    select
-                    from audit.tracked_table
-                    where relation = pg_class.oid or relation in (select relid from pg_partition_ancestors(pg_class.oid))
-                )
-        );
-    begin
-        if name is null then
-            return;
-        end if;
-        if exists (
-            select
+                format('%I.%I', namespace.nspname, class.relname),
+                array[format('drop trigger pgtrail_truncate on %I.%I', namespace.nspname, class.relname)]
+                    || array(
+                        select format('drop policy pgtrail_truncate on %I.%I', namespace.nspname, class.relname)
+                        from pg_policy
+                        where polrelid = class.oid and polname = 'pgtrail_truncate'
+                    )
+                    || array(
+                        select format('revoke select on %I.%I from %I', namespace.nspname, class.relname, recorder.rolname)
+                        from pg_roles as recorder
+                        where recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(recorder.oid, class.oid, 'select')
+                    )
             from pg_trigger
-            join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-            where pg_trigger.tgrelid = partition
+            join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+            join pg_class as class on class.oid = pg_trigger.tgrelid and not class.relispartition
+            join pg_namespace as namespace on namespace.oid = class.relnamespace
+            where tg_tag = 'ALTER TABLE'
                 and pg_trigger.tgname = 'pgtrail_truncate'
-                and pg_proc.pronamespace = 'audit'::regnamespace
-        ) then
-            execute format('drop trigger pgtrail_truncate on %s', name);
-        end if;
-        if exists (select from pg_policy where polrelid = partition and polname = 'pgtrail_truncate') then
-            execute format('drop policy pgtrail_truncate on %s', name);
-        end if;
-        execute format('revoke select on %s from audit_owner', name);
+                and not exists (select from pg_trigger as other where other.tgrelid = class.oid and other.tgname = 'pgtrail_insert')
+        loop
+            foreach statement in array place.statements
+            loop
+                begin
+                    if statement is not null then
+                        execute statement;
+                    end if;
+                exception
+                    when insufficient_privilege then
+                        raise warning 'pgtrail: % could not be extended to %: %', 'capture', place.name, sqlerrm
+                            using hint = 'Let its owner, or a superuser, call audit.recompile().';
+                end;
+            end loop;
+        end loop;
     end
     $$;
 
-    comment on function audit.release_partition(regclass) is
-        'Takes from a table that is no partition of a tracked one any more what pgtrail put there. Runs as the superuser who installed it.';
+    comment on function audit.extend_capture() is
+        'Lets the role that records a table go on reading it where it went: a new partition, another schema, row-level security; gives a partition its trigger for TRUNCATE, and takes it from one that was detached. Runs as whoever altered the table.';
 
-    revoke execute on function audit.extend_capture(regclass, text), audit.extend_reading(regclass), audit.release_partition(regclass)
-        from public;
-    grant execute on function audit.extend_capture(regclass, text), audit.extend_reading(regclass), audit.release_partition(regclass)
-        to audit_owner;
+    revoke execute on function audit.extend_capture() from public;
 
+    drop function if exists audit.extend_capture(regclass, text);
+    drop function if exists audit.extend_reading(regclass);
+    drop function if exists audit.release_partition(regclass);
+    drop function if exists audit.follow_partitions(regclass[]);
+
+    drop event trigger if exists pgtrail_extend_capture;
     drop event trigger if exists pgtrail_follow_ddl;
     drop event trigger if exists pgtrail_follow_drop;
+    execute audit.event_trigger_text('pgtrail_extend_capture');
     execute audit.event_trigger_text('pgtrail_follow_ddl');
     execute audit.event_trigger_text('pgtrail_follow_drop');
 end

@@ -49,7 +49,8 @@ def unwatch(su):
     for statement in (
         "drop event trigger pgtrail_follow_ddl",
         "drop event trigger pgtrail_follow_drop",
-        "drop function audit.extend_capture(regclass, text), audit.extend_reading(regclass), audit.release_partition(regclass)",
+        "drop event trigger pgtrail_extend_capture",
+        "drop function audit.extend_capture()",
     ):
         su.execute(statement)
 

@@ -118,8 +118,8 @@ def test_truncate_records_what_row_level_security_would_hide(db, su, thing):
 @pytest.mark.parametrize(
     "hide",
     [
-        # Where no event trigger follows, there is no policy for audit_owner.
-        "drop event trigger pgtrail_follow_ddl; alter table public.thing enable row level security",
+        # Where no event trigger follows, there is no policy for who records.
+        "drop event trigger pgtrail_extend_capture; alter table public.thing enable row level security",
         # Where one does, a restrictive policy takes back what pgtrail's gave, and so does who drops that.
         "alter table public.thing enable row level security; create policy narrow on public.thing as restrictive using (false)",
         "alter table public.thing enable row level security; drop policy pgtrail_truncate on public.thing",

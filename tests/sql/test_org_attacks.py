@@ -65,20 +65,6 @@ def test_code_of_the_owner_of_a_parent_never_runs_as_audit_owner(db, su, ways, t
 
 
 @pytest.mark.parametrize(
-    "trap",
-    ["create index on public.child (id) where public.spy(3) = 3", "create index on public.child ((public.spy(7)))"],
-)
-def test_nor_does_that_of_an_observed_table(db, su, ways, trap):
-    su.execute("insert into public.child values (1, 1)")
-    db.connect("app").execute(trap)
-    with pytest.raises(psycopg.Error, match="which would run as audit_owner"):
-        su.execute("truncate public.child")
-    with pytest.raises(psycopg.Error, match="which would run as audit_owner") as refused:
-        su.execute("call audit.snapshot('public.child')")
-    assert refused.value.sqlstate == "PT037"
-
-
-@pytest.mark.parametrize(
     ("grant", "column"),
     [
         ("grant select (note) on public.parent to admin", "note"),

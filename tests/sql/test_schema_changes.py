@@ -115,7 +115,7 @@ def test_a_changed_table_is_recorded_as_it_is_now(su, full, followed, settings, 
      ("note", "varchar(20)")],
 )  # fmt: skip
 def test_a_column_of_another_type_goes_on(su, full, followed, column, kind):
-    followed(f"alter table public.thing alter column {column} type {kind}")
+    followed(f"alter table public.thing alter column {column} type {kind}", STALE)
     su.execute(
         "update public.thing set id = 2, org = 'p', name = 'b', pin = 'S3CRET2', note = 'n', config = '{\"a\": 1}'"
     )
@@ -446,28 +446,6 @@ def test_an_extension_comes_and_goes(su, thing, told):
     su.execute(f'create extension "{available[0]}"')
     su.execute(f'drop extension "{available[0]}"')
     assert told() == []
-
-
-def test_nobody_but_the_owner_calls_what_runs_as_a_superuser(db, su):
-    for call in (
-        "audit.extend_capture('pg_authid', 'x')", "audit.release_partition('pg_authid')",
-    ):  # fmt: skip
-        for user in ("app", "admin", "auditor", "forwarder"):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                db.connect(user).execute(f"select {call}")
-
-
-def test_audit_owner_gets_no_table_that_nobody_tracked(su):
-    su.execute("create table public.private (id int) partition by range (id)")
-    su.execute("create table public.private_1 partition of public.private for values from (0) to (10)")
-    with su.transaction():
-        su.execute("set local role audit_owner")
-        su.execute(
-            "insert into audit.tracked_table (relation, name, resource, category) values ('public.private', 'public.private', 'p', 'audit')"
-        )
-        su.execute("select audit.extend_capture('public.private', 'x')")
-    granted = "select has_table_privilege('audit_owner', relation, 'select') from unnest('{public.private,public.private_1}'::regclass[]) as relation"
-    assert su.execute(granted).fetchall() == [(False,), (False,)]
 
 
 def test_a_table_with_foreign_keys_is_dropped_from_a_schema_that_nothing_is_tracked_in(su):

@@ -53,17 +53,20 @@ order by application_name
 select evtname::text
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('follow_ddl', 'follow_drop')
+where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
 order by evtname
 
 -- name: drop_event_triggers
 select format('drop event trigger %I', evtname)
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('follow_ddl', 'follow_drop')
+where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
 
 -- name: marked_tables
-with step (relation, before, after, locks) as (
+with own_role as (
+    select oid, rolname from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$'
+),
+step (relation, before, after, locks) as (
     select tgrelid, format('drop trigger %I on ', tgname), '', true
     from pg_trigger
     join pg_proc on pg_proc.oid = tgfoid
@@ -73,18 +76,19 @@ with step (relation, before, after, locks) as (
     union all
     select polrelid, format('drop policy %I on ', polname), '', true
     from pg_policy
-    where polname = 'pgtrail_truncate' or polroles = array[to_regrole('audit_owner')::oid]
+    where polname = 'pgtrail_truncate' or polroles && array(select oid from own_role)
     union all
     -- (What is revoked on a table is revoked on its columns too.)
-    select pg_class.oid, 'revoke all on ', ' from audit_owner', false
+    select pg_class.oid, 'revoke all on ', format(' from %I', own_role.rolname), false
     from pg_class
+    cross join own_role
     where relkind in ('r', 'p', 'v', 'm', 'f')
         and relowner <> to_regrole('audit_owner')
         and exists (
             select
             from (select relacl union all select attacl from pg_attribute where attrelid = pg_class.oid) as granted (rights)
             cross join lateral aclexplode(granted.rights) as one
-            where one.grantee = to_regrole('audit_owner')
+            where one.grantee = own_role.oid
         )
 )
 select
@@ -226,7 +230,7 @@ where not (
             select
             from pg_event_trigger
             join pg_proc on pg_proc.oid = evtfoid
-            where pg_event_trigger.oid = objid and proname in ('follow_ddl', 'follow_drop')
+            where pg_event_trigger.oid = objid and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
         )
     )
     -- (A table's toast, and the like.)

@@ -1,0 +1,206 @@
+-- A rule's condition: what somebody writes is parsed, and what Postgres made of it is compiled. It is never run or planned
+-- before everything that it needs is known.
+
+create or replace function audit.condition_frame(relation regclass, row_operation text, condition text)
+returns text
+language sql
+stable
+as $$
+    -- (A line break ends a comment that the condition may end in.)
+    select pg_catalog.concat(
+        'create function audit."parsed condition"() returns boolean language sql begin atomic select (',
+        condition,
+        E'\n) as matches from ',
+        pg_catalog.concat_ws(
+            ', ',
+            case when row_operation <> 'INSERT' then nulls || 'as old' end,
+            case when row_operation <> 'DELETE' then nulls || 'as new' end
+        ),
+        '; end'
+    )
+    from (
+        select pg_catalog.concat(
+            '(select ', pg_catalog.string_agg(pg_catalog.concat('null::', audit.plain_type(type_oid), ' as ', pg_catalog.quote_ident(name)), ', ' order by number), ') '
+        )
+        from audit.live_columns(relation)
+        where has_value
+    ) as row_of_nulls (nulls)
+$$;
+
+comment on function audit.condition_frame(regclass, text, text) is
+    'The text of a function that returns what a condition says of rows as they are recorded.';
+
+create or replace function audit.parsed_text(relation regclass, row_operation text, condition text, out expression text, out needs text)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+-- Literals are read back as they are written.
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set timezone = 'UTC'
+set extra_float_digits = 1
+set standard_conforming_strings = on
+as $$
+declare
+    empty text;
+    filled text;
+    opening integer;
+    closing integer;
+begin
+    -- Each undone as soon as it is known: there is never such a function.
+    begin
+        execute audit.condition_frame(relation, row_operation, 'true');
+        empty := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
+        raise sqlstate 'PT062';
+    exception
+        when sqlstate 'PT062' then
+            null;
+    end;
+    begin
+        execute audit.condition_frame(relation, row_operation, condition);
+        filled := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
+        needs := audit.needed_by('pg_proc'::regclass, to_regprocedure('audit."parsed condition"()'), relation);
+        raise sqlstate 'PT062';
+    exception
+        when sqlstate 'PT062' then
+            null;
+    end;
+    -- Between what stands before `true` and what stands behind it.
+    opening := strpos(empty, 'true') - 1;
+    closing := length(empty) - opening - length('true');
+    if left(filled, opening) = left(empty, opening) and right(filled, closing) = right(empty, closing) then
+        expression := substr(filled, opening + 1, length(filled) - opening - closing);
+    end if;
+end
+$$;
+
+comment on function audit.parsed_text(regclass, text, text) is
+    'A condition as Postgres writes it (null: it is not one expression), and what it needs besides the row and Postgres'' own functions and operators (null: nothing).';
+
+create or replace function audit.needed_by(object_class oid, object_id oid, relation regclass)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- What Postgres is born with is pinned, and nothing that depends on it is noted.
+    select pg_describe_object(refclassid, refobjid, refobjsubid)
+    from pg_depend
+    where classid = object_class
+        and objid = object_id
+        and (
+            refclassid in ('pg_proc'::regclass, 'pg_operator'::regclass, 'pg_class'::regclass, 'pg_opclass'::regclass)
+            or (
+                refclassid = 'pg_type'::regclass
+                -- To become a domain's value runs its checks.
+                and (not audit.is_trusted_type(refobjid) or exists (select from pg_type where oid = refobjid and typtype = 'd'))
+            )
+        )
+    order by 1
+    limit 1
+$$;
+
+comment on function audit.needed_by(oid, oid, regclass) is
+    'Something that an object needs and that is not Postgres'' own, such as `function public.f()`; null: nothing.';
+
+create or replace function audit.looks_beyond_the_row(condition text)
+returns boolean
+language sql
+immutable
+as $$
+    -- Functions that Postgres itself has, and that read, write or wait.
+    select condition ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|pg_ls_\w*|pg_stat_file|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*|dblink\w*)\M|U&'
+$$;
+
+comment on function audit.looks_beyond_the_row(text) is
+    'Whether a condition contains a query, or calls a function of Postgres'' that does more than compute.';
+
+create or replace function audit.parse_condition(
+    relation regclass, row_operation text, condition text, out expression text, out problem text
+)
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    parsed record;
+begin
+    if condition is null then
+        return;
+    end if;
+    problem := case
+        -- (Two statements would be run, not parsed.)
+        when condition ~ ';' then 'a condition is one expression, without a semicolon (in a text: chr(59))'
+        when audit.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
+        when row_operation = 'INSERT' and condition ~* '\mold\M\s*\.' then 'an INSERT has no old row'
+        when row_operation = 'DELETE' and condition ~* '\mnew\M\s*\.' then 'a DELETE has no new row'
+    end;
+    if problem is not null then
+        return;
+    end if;
+    -- Until it stays as it is: what is written back is read in the same way, and closes no bracket that it has not opened.
+    for attempt in 1 .. 4 loop
+        parsed := audit.parsed_text(relation, row_operation, coalesce(expression, condition));
+        if parsed.needs is not null then
+            problem := 'it needs ' || parsed.needs;
+        elsif parsed.expression is null or (attempt = 4 and parsed.expression <> expression) then
+            problem := 'a condition is one expression';
+        elsif audit.looks_beyond_the_row(parsed.expression) then
+            problem := 'a condition looks at old and new alone, without queries';
+        end if;
+        if problem is not null then
+            expression := null;
+            return;
+        end if;
+        exit when parsed.expression = expression;
+        expression := parsed.expression;
+    end loop;
+exception
+    when syntax_error_or_access_rule_violation or data_exception or feature_not_supported or invalid_schema_name then
+        expression := null;
+        problem := sqlerrm;
+end
+$$;
+
+comment on function audit.parse_condition(regclass, text, text) is
+    'A rule''s condition as it is compiled for a table, or why it can''t be: it looks at nothing but old and new, by nothing but Postgres'' own functions and operators. Columns whose type somebody else than a superuser owns are texts.';
+
+create or replace function audit.condition_error(relation regclass, row_operation text, condition text)
+returns text
+language sql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+    select problem from audit.parse_condition(relation, row_operation, condition)
+$$;
+
+comment on function audit.condition_error(regclass, text, text) is
+    'Why the expression can''t be a rule''s condition for this table; null: it can.';
+
+create or replace function audit.check_rule()
+returns trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    select expression, problem
+    into new.expression, new.problem
+    from audit.parse_condition(new.relation, new.operation, new.condition);
+    -- A change of the table may make a rule invalid that was there: it stays, with its problem.
+    if new.problem is not null and (tg_op = 'INSERT' or new.condition is distinct from old.condition) then
+        raise exception using
+            errcode = 'PT006',
+            message = format('the rule %s on %s has no valid condition: %s', new.action, new.relation, new.problem),
+            hint = 'Write a boolean SQL expression over old and new, by Postgres'' own functions and operators, such as: new.name is distinct from old.name';
+    end if;
+    return new;
+end
+$$;
+
+comment on function audit.check_rule() is 'Parses a rule''s condition, and refuses one that can''t be compiled. PT006.';
+
+create or replace trigger check_rule
+    before insert or update on audit.rule
+    for each row execute function audit.check_rule();

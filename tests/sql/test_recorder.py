@@ -1,0 +1,488 @@
+"""Whatever the owner of a table makes of it: code of theirs runs as nobody who could do or read anything else."""
+
+import psycopg
+import pytest
+
+# It notes as whom it runs; and tries what nobody but pgtrail may do, and what only the other owner may read.
+SPY = """
+create schema shop authorization app;
+grant usage on schema shop to public;
+create schema other authorization admin;
+create table public.ran (who text, did text);
+grant insert, select on public.ran to public;
+set role admin;
+create table other.private (id int primary key, note text);
+insert into other.private values (1, 'only admin may read this');
+reset role;
+set role app;
+create table shop.key (id int primary key, name text, rpm_limit int);
+create function shop.spy(text) returns text language plpgsql immutable as $$
+declare
+    attempt text;
+begin
+    foreach attempt in array array[
+        'insert into public.ran select current_user, ''ran''',
+        'insert into audit.recording (category, action, resource_type, actor_type) values (''forged'', ''forged.event'', ''x'', ''x'')',
+        'insert into audit.event (category, action, resource_type, actor_type) values (''forged'', ''forged.event'', ''x'', ''x'')',
+        'alter function audit."capture other.private update"() security invoker',
+        'alter function audit."capture shop.key update"() security invoker',
+        'alter function audit."read shop.key"(regclass, tid, tid) reset search_path',
+        'drop function audit."capture other.private update"() cascade',
+        'create table audit.mine ()',
+        'grant audit_owner to app',
+        'alter role app superuser'
+    ] loop
+        begin
+            execute attempt;
+        exception
+            when others then
+                null;
+        end;
+    end loop;
+    begin
+        execute 'select note from other.private' into attempt;
+        raise warning 'read: %', attempt;
+    exception
+        when others then
+            null;
+    end;
+    perform pg_catalog.set_config('search_path', 'shop, pg_catalog', false);
+    raise warning 'ran as %', current_user;
+    return $1;
+end
+$$;
+create function shop.evil(int) returns boolean language sql immutable as 'select shop.spy(''x'') = ''x''';
+-- Where the path were left as it is set above, this would be called.
+create function shop.caught(text, text) returns boolean language plpgsql as
+$$ begin raise warning 'operator as %', current_user; return $1 operator(pg_catalog.=) $2; end $$;
+create operator shop.= (function = shop.caught, leftarg = text, rightarg = text);
+reset role;
+select audit.track('other.private');
+"""
+
+
+class Spied:
+    """A database with a spy in it, and what it said."""
+
+    def __init__(self, db):
+        self.db = db
+        self.heard = []
+        self.su = self.connect("postgres")
+        self.su.execute(SPY)
+
+    def connect(self, user):
+        connection = self.db.connect(user)
+        connection.add_notice_handler(lambda notice: self.heard.append(notice.message_primary))
+        return connection
+
+    def run(self, user, *statements):
+        """Whether they all went through."""
+        connection = self.connect(user)
+        try:
+            for statement in statements:
+                connection.execute(statement)
+        except psycopg.Error as error:
+            self.heard.append(error.diag.message_primary)
+            return False
+        return True
+
+    def check(self):
+        """Nothing of what the spy tried was done, as whomever it ran."""
+        heard = [line for line in self.heard if line.startswith(("ran as", "read:", "operator as"))]
+        # (What app does itself, app's code does as app.)
+        mine = [line for line in heard if line in ("ran as app", "operator as app")]
+        assert [line for line in heard if line not in mine and not line.startswith("ran as audit_recorder")] == []
+        assert self.su.execute("select * from public.ran").fetchall() == []
+        assert self.su.execute("select count(*) from audit.event where action = 'forged.event'").fetchone() == (0,)
+        assert self.su.execute("select rolsuper from pg_roles where rolname = 'app'").fetchone() == (False,)
+        assert self.su.execute(
+            "select proname from pg_proc where pronamespace = 'audit'::regnamespace and proname ~ '^(capture|read|find) ' "
+            "and (not prosecdef or proconfig is null or not proconfig[1] like 'search_path=pg_catalog%')"
+        ).fetchall() == []
+        assert self.su.execute("select count(*) from pg_trigger where tgrelid = 'other.private'::regclass").fetchone() == (4,)
+        self.run("admin", "update other.private set note = note || '.'")
+        assert self.su.execute("select count(*) from audit.event where table_name = 'other.private'").fetchone()[0] > 0
+
+    def actions(self, resource):
+        return [
+            row[0]
+            for row in self.su.execute(
+                "select action from audit.event where resource_type = %s order by id", [resource]
+            ).fetchall()
+        ]
+
+
+@pytest.fixture
+def spied(db):
+    return Spied(db)
+
+
+# What makes Postgres run code of a table's owner when somebody reads it.
+READ_TRAPS = {
+    "index predicate": "create index on shop.key (id) where shop.evil(1)",
+    "index expression": "create index on shop.key ((shop.spy(name)))",
+    "statistics": "create statistics shop.known on (shop.spy('x')), (id + 1) from shop.key",
+    "check": "alter table shop.key add check (shop.evil(1)); set constraint_exclusion = on",
+    "policy": "alter table shop.key enable row level security; create policy zzz on shop.key using (shop.evil(id))",
+    "our policy": "alter table shop.key enable row level security; alter policy pgtrail_truncate on shop.key using (shop.evil(id))",
+    "rule": "create rule r as on insert to shop.key do also select shop.evil(1)",
+    "type": (
+        "create type shop.num as (v int); create function shop.num_to_int(shop.num) returns int language sql as "
+        "'select length(shop.spy(''x''))'; create cast (shop.num as int) with function shop.num_to_int(shop.num) as implicit; "
+        "create function shop.num_to_text(shop.num) returns text language sql as 'select shop.spy(''x'')'; "
+        "create cast (shop.num as text) with function shop.num_to_text(shop.num) as implicit; "
+        "alter table shop.key alter rpm_limit type shop.num using row(rpm_limit)::shop.num"
+    ),
+}
+
+
+@pytest.mark.parametrize("trap", READ_TRAPS.values(), ids=READ_TRAPS)
+@pytest.mark.parametrize("followed", [True, False], ids=["", "no event trigger"])
+def test_reading_a_table_runs_its_owners_code_as_nobody_who_can_do_anything(spied, trap, followed):
+    spied.su.execute("select audit.track('shop.key')")
+    assert spied.run("app", "insert into shop.key values (1, 'a', 1)")
+    if not followed:
+        for name in ("extend_capture", "follow_ddl", "follow_drop"):
+            spied.su.execute(f"drop event trigger pgtrail_{name}")
+    spied.run("app", *trap.split("; "))
+    for statement in ("call audit.snapshot('shop.key')", "update shop.key set name = 'b'", "truncate shop.key"):
+        spied.run("app" if "snapshot" not in statement else "postgres", statement)
+    spied.check()
+
+
+@pytest.mark.parametrize(
+    "trap", ["create index on shop.key (id) where shop.evil(1)", "create index on shop.key ((shop.spy(name)))"]
+)
+def test_a_truncate_is_recorded_and_not_refused_for_a_function_of_the_owner(spied, trap):
+    spied.su.execute("select audit.track('shop.key')")
+    spied.run("app", "insert into shop.key values (1, 'a', 1)", trap)
+    assert spied.run("app", "truncate shop.key")
+    assert spied.actions("key") == ["key.created", "key.deleted"]
+    spied.check()
+
+
+def test_a_type_with_a_cast_that_no_event_trigger_followed_is_recorded_as_text(spied):
+    spied.su.execute("select audit.track('shop.key')")
+    spied.su.execute("select audit.rule('shop.key', 'key.limited', 'key', 'UPDATE', 'new.rpm_limit > 100')")
+    spied.run("app", "insert into shop.key values (1, 'a', 1)")
+    for name in ("extend_capture", "follow_ddl", "follow_drop"):
+        spied.su.execute(f"drop event trigger pgtrail_{name}")
+    assert spied.run("app", *READ_TRAPS["type"].split("; "))
+    spied.heard.clear()
+    assert spied.run("app", "update shop.key set rpm_limit = row(7)::shop.num")
+    assert spied.run("app", "insert into shop.key values (2, 'b', row(8)::shop.num)", "delete from shop.key")
+    assert not [line for line in spied.heard if line.startswith("ran as")]
+    after = spied.su.execute("select after from audit.event where action = 'key.updated'").fetchone()[0]
+    assert after == {"id": "1", "name": "a", "rpm_limit": "(7)"}
+    spied.su.execute("select audit.recompile('shop.key')")
+    assert spied.run("app", "insert into shop.key values (3, 'c', row(9)::shop.num)")
+    assert spied.su.execute("select after from audit.event order by id desc limit 1").fetchone()[0] == {
+        "id": 3, "name": "c", "rpm_limit": "(9)",
+    }  # fmt: skip
+    spied.check()
+
+
+def test_a_rule_whose_column_became_a_type_with_a_cast_names_nothing_any_more(spied):
+    spied.su.execute("select audit.track('shop.key')")
+    spied.su.execute("select audit.rule('shop.key', 'key.limited', 'key', 'UPDATE', 'new.rpm_limit > 100')")
+    spied.run("app", "insert into shop.key values (1, 'a', 1)", *READ_TRAPS["type"].split("; "))
+    spied.heard.clear()
+    assert spied.run("app", "update shop.key set rpm_limit = row(700)::shop.num")
+    assert not [line for line in spied.heard if line.startswith("ran as")]
+    assert spied.actions("key") == ["key.created", "key.updated"]
+    assert spied.su.execute("select problem from audit.doctor() where problem like 'rule%'").fetchall() == [("rule broken",)]
+    spied.check()
+
+
+def test_a_rule_over_an_enum_of_the_owners_calls_no_cast_that_comes_later(spied):
+    spied.run("app", "create type shop.mood as enum ('good', 'bad')", "alter table shop.key add mood shop.mood default 'bad'")
+    spied.su.execute("select audit.track('shop.key')")
+    spied.su.execute("select audit.rule('shop.key', 'key.cheered', 'key', 'UPDATE', $$new.mood = 'good' and old.mood = 'bad'$$)")
+    spied.run(
+        "app",
+        "create function shop.mood_text(shop.mood) returns text language sql as 'select shop.spy(''good'')'",
+        "create cast (shop.mood as text) with function shop.mood_text(shop.mood) as implicit",
+        "insert into shop.key values (1, 'a', 1)",
+    )
+    spied.heard.clear()
+    assert spied.run("app", "update shop.key set mood = 'good'")
+    assert not [line for line in spied.heard if line.startswith("ran as")]
+    assert spied.actions("key") == ["key.created", "key.cheered"]
+    spied.check()
+
+
+@pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
+def test_a_capture_function_records_no_other_table_than_its_own(spied, operation):
+    spied.su.execute("select audit.track('shop.key')")
+    spied.run("app", "insert into shop.key values (1, 'a', 1)", "create table shop.fake (like shop.key)", "create index on shop.fake (id) where shop.evil(1)")
+    before = spied.actions("key")
+    level, rows = {
+        "insert": ("statement", "referencing new table as new_rows"),
+        "update": ("row", ""),
+        "delete": ("statement", "referencing old table as old_rows"),
+        "truncate": ("statement", ""),
+    }[operation]
+    made = (
+        f"create trigger t {'before' if operation == 'truncate' else 'after'} {operation} on shop.fake {rows} "
+        f'for each {level} execute function audit."capture shop.key {operation}"()'
+    )
+    spied.su.execute(f'grant execute on function audit."capture shop.key {operation}"() to app')
+    assert spied.run("app", "insert into shop.fake values (7, 'forged', 1)", made)
+    spied.run(
+        "app",
+        {
+            "insert": "insert into shop.fake values (8, 'forged', 1)",
+            "update": "update shop.fake set name = 'forged too'",
+            "delete": "delete from shop.fake",
+            "truncate": "truncate shop.fake",
+        }[operation],
+    )
+    assert any("is of no use there: it records shop.key" in line for line in spied.heard)
+    assert spied.actions("key") == before
+    spied.check()
+
+
+def test_a_table_that_took_the_place_of_another_is_not_recorded_as_that(spied):
+    spied.su.execute("select audit.track('shop.key')")
+    spied.su.execute('grant execute on function audit."capture shop.key update"() to app')
+    spied.run("app", "alter table shop.key rename to old_key", "create table shop.key (like shop.old_key)", "insert into shop.key values (7, 'x', 1)")
+    spied.run("app", 'create trigger t after update on shop.key for each row execute function audit."capture shop.old_key update"()')
+    assert not spied.run("app", "update shop.key set name = 'y'")
+    assert spied.actions("key") == []
+
+
+def test_after_a_restore_under_other_oids_a_table_is_recorded_all_the_same(db, su):
+    su.execute("create table public.thing (id int primary key, name text)")
+    su.execute("select audit.track('public.thing')")
+    # As pg_restore leaves it: the function has the oid of the table that was dumped.
+    su.execute(
+        "update pg_proc set prosrc = replace(prosrc, 'tg_relid <> ' || 'public.thing'::regclass::oid, 'tg_relid <> 1') "
+        "where proname like 'capture public.thing%'"
+    )
+    su.execute("insert into public.thing values (1, 'a')")
+    su.execute("update public.thing set name = 'b'")
+    su.execute("truncate public.thing")
+    assert su.execute("select count(*) from audit.event where category = 'thing'").fetchone() == (3,)
+
+
+@pytest.mark.parametrize(
+    "trap",
+    [
+        "create index on shop.team (org) where shop.evil(1)",
+        "create index on shop.team ((shop.spy(org)))",
+        "create table shop.team1 partition of shop.team for values in (1); create index on shop.team1 (org) where shop.evil(1)",
+        'alter table shop.team drop constraint team_pkey; create rule "_RETURN" as on select to shop.team do instead '
+        "select 1 as id, shop.spy('x') as org",
+        "alter table shop.team enable row level security; create policy zzz on shop.team using (shop.evil(id))",
+    ],
+    ids=["predicate", "expression", "partition", "a table becomes a view", "policy"],
+)
+def test_the_way_to_an_organization_runs_its_owners_code_as_nobody_who_can_do_anything(spied, trap):
+    partitioned = " partition by list (id)" if "partition of" in trap else ""
+    spied.run("app", f"create table shop.team (id int primary key, org text){partitioned}")
+    if not partitioned:
+        spied.run("app", "insert into shop.team values (1, 'acme')")
+    spied.su.execute("create table public.child (id int primary key, team_id int)")
+    spied.su.execute("select audit.track('public.child', org => 'team_id -> shop.team.org')")
+    for name in ("extend_capture", "follow_ddl", "follow_drop"):
+        spied.su.execute(f"drop event trigger pgtrail_{name}")
+    spied.run("app", *trap.split("; "))
+    assert spied.run("postgres", "insert into public.child values (1, 1)")
+    assert spied.actions("child") == ["child.created"]
+    spied.check()
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "adm.evil(1)",
+        "adm.evil(1) or true",
+        "new.id operator(adm.===) 1",
+        "true) or adm.evil(1) or (true",
+        "true union select adm.evil(1)",
+        "true; select adm.evil(1)",
+        "true) is true; select adm.evil(1); select (true",
+        "true) as matches from adm.t as old; end; create table adm.made (); create function adm.f() returns boolean language sql begin atomic select (true",
+        "(select adm.evil(1))",
+        "new.id = any (array(select adm.evil(1)::int))",
+        "case when adm.evil(1) then true end",
+        "new.id::adm.checked > 0",
+        "'7'::adm.checked > 0",
+    ],
+)
+@pytest.mark.parametrize("how", ["audit.rule", "insert"])
+@pytest.mark.parametrize("user", ["admin", "postgres"])
+def test_a_condition_is_looked_at_before_anything_of_it_runs(db, su, condition, how, user):
+    heard = []
+    su.execute("create schema adm authorization admin")
+    admin = db.connect("admin")
+    admin.execute("create table adm.t (id int primary key)")
+    admin.execute(
+        "create function adm.evil(int) returns boolean language plpgsql immutable as "
+        "$$ begin raise warning 'ran as %', current_user; return true; end $$"
+    )
+    admin.execute("create function adm.same(int, int) returns boolean language sql immutable as 'select adm.evil(1)'")
+    admin.execute("create operator adm.=== (function = adm.same, leftarg = int, rightarg = int)")
+    admin.execute("create domain adm.checked as int check (adm.evil(value))")
+    admin.execute("select audit.track('adm.t')")
+    connection = db.connect(user)
+    connection.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+    with pytest.raises(psycopg.Error) as refused:
+        if how == "insert":
+            connection.execute(
+                "insert into audit.rule (relation, operation, action, category, condition) values ('adm.t', 'UPDATE', 't.x', 'audit', %s)",
+                [condition],
+            )
+        else:
+            connection.execute("select audit.rule('adm.t', 't.x', 'audit', 'UPDATE', %s)", [condition])
+    assert refused.value.sqlstate == "PT006"
+    assert heard == []
+    assert su.execute("select to_regclass('adm.made'), count(*) from audit.rule where action = 't.x'").fetchone() == (None, 0)
+
+
+def test_from_audit_owner_no_way_leads_to_a_superuser(db, su):
+    """What of pgtrail a superuser's session runs without being asked is nothing that audit_owner could change."""
+    su.execute("create role schemer login in role audit_owner")
+    try:
+        schemer = db.connect("schemer")
+        schemer.execute("set role audit_owner")
+        schemer.execute(
+            "create function audit.pwn(int) returns boolean language plpgsql immutable as "
+            "$$ begin if (select rolsuper from pg_roles where rolname = current_user) then raise exception 'ran as %', current_user; end if; return true; end $$"
+        )
+        for table in ("org_step", "tracked_table", "own_trigger", "recorder", "rule"):
+            schemer.execute(f"create index on audit.{table} ((audit.pwn(1)))")
+        su.execute("create table public.thing (id int primary key) partition by list (id)")
+        su.execute("create table public.part partition of public.thing for values in (1)")
+        su.execute("alter table public.thing add column x int")
+        su.execute("drop table public.thing")
+        assert (
+            su.execute(
+                "select proname from pg_proc join pg_roles on pg_roles.oid = proowner "
+                "where pronamespace = 'audit'::regnamespace and rolsuper and (prosecdef or proname <> 'extend_capture')"
+            ).fetchall()
+            == []
+        )
+        for function in ("extend_capture", "follow_ddl", "follow_drop"):
+            owner, definer = su.execute(
+                "select rolsuper, prosecdef from pg_proc join pg_roles on pg_roles.oid = proowner where proname = %s", [function]
+            ).fetchone()
+            assert owner != definer, "a superuser's, or one that runs as audit_owner"
+    finally:
+        su.execute("drop owned by schemer; drop role schemer")
+
+
+def test_each_owners_tables_have_a_role_of_their_own(db, su):
+    su.execute("create schema a authorization app; create schema b authorization admin")
+    db.connect("app").execute("create table a.one (id int primary key)")
+    db.connect("admin").execute("create table b.two (id int primary key)")
+    su.execute("create table public.three (id int primary key)")
+    for table in ("a.one", "b.two", "public.three"):
+        su.execute("select audit.track(%s)", [table])
+    roles = dict(
+        su.execute(
+            "select relation::text, audit.recorder_of(relation) from audit.tracked_table where category <> 'audit'"
+        ).fetchall()
+    )
+    assert len(set(roles.values())) == 3
+    for table, role in roles.items():
+        owners = su.execute(
+            "select distinct proowner::regrole::text from pg_proc where proname like %s", [f"% {table}%"]
+        ).fetchall()
+        assert owners == [(role,)]
+        for other in roles:
+            can = su.execute("select has_table_privilege(%s, %s, 'select')", [role, other]).fetchone()[0]
+            assert can == (table == other)
+
+
+def test_where_no_role_is_left_to_record_an_owners_tables_an_error_says_what_to_do(db, su):
+    for number, owner in enumerate(("app", "reader", "auditor", "forwarder"), start=1):
+        name = "audit_recorder" if number == 1 else f"audit_recorder_{number}"
+        su.execute("insert into audit.recorder values (%s, %s)", [name, owner])
+    su.execute("create table public.thing (id int primary key)")
+    with pytest.raises(psycopg.Error, match="no role is left to record the tables of superusers") as refused:
+        su.execute("select audit.track('public.thing')")
+    assert refused.value.sqlstate == "PT061"
+    assert refused.value.diag.message_hint == "create role audit_recorder_5 nologin; grant audit_recorder_5 to audit_owner;"
+
+
+def test_who_records_can_do_nothing_else(db, su):
+    su.execute("create table public.thing (id int primary key, at timestamptz)")
+    su.execute("select audit.track('public.thing')")
+    su.execute("insert into public.thing values (1, now())")
+    role = su.execute("select audit.recorder_of('public.thing')").fetchone()[0]
+    recorder = db.connect()
+    recorder.execute(f"set session authorization {role}")
+    for refused in (
+        "select * from audit.event",
+        "select * from audit.log",
+        "select * from audit.recording",
+        "select * from audit.salt",
+        "select * from audit.destination_secret",
+        "select * from audit.tracked_table",
+        "select nextval('audit.event_id_seq')",
+        "insert into audit.event (category, action, resource_type, actor_type) values ('a', 'b', 'c', 'd')",
+        "insert into audit.event (id, category, action, resource_type, actor_type) values (7, 'a', 'b', 'c', 'd')",
+        "insert into audit.recording (id) values (7)",
+        "insert into audit.recording (occurred_at) values (now())",
+        "update audit.recording set action = 'x'",
+        "delete from audit.recording",
+        "truncate audit.event",
+        "create table audit.mine ()",
+        "create schema mine",
+        "create table public.mine ()",
+        "create function audit.mine() returns void language sql as ''",
+        "insert into public.thing values (2)",
+        "select audit.seal()",
+        "select audit.compile_table('public.thing')",
+        "select audit.record('a', 'b', 'c', 'd', null, null)",
+        "select pg_read_file('PG_VERSION')",
+    ):
+        with pytest.raises((psycopg.errors.InsufficientPrivilege, psycopg.errors.UndefinedColumn)):
+            recorder.execute(refused)
+    executable = {
+        name
+        for (name,) in recorder.execute(
+            "select proname from pg_proc where pronamespace = 'audit'::regnamespace and has_function_privilege(oid, 'execute')"
+        )
+        if not name.startswith(("capture ", "read ", "find "))
+    }
+    assert executable == {
+        "set_actor", "database_actor_id", "database_actor", "actor_is_claimed", "current_actor", "takes_the_wake", "wake_key",
+        "short_org", "last_org", "captures", "is_as_compiled", "is_trusted_type", "note_failure", "shows_every_row",
+        "redacted", "redact", "may_name_secret", "looks_secret_within", "looks_secret", "words_of",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("extra_float_digits", "-15"),
+        ("timezone", "'Asia/Kolkata'"),
+        ("datestyle", "'German, DMY'"),
+        ("intervalstyle", "'sql_standard'"),
+        ("bytea_output", "'escape'"),
+        ("lc_monetary", "'C'"),
+    ],
+)
+def test_what_is_recorded_does_not_depend_on_the_session(su, setting, value):
+    su.execute(
+        "create table public.thing (at timestamptz, day date, primary key (at, day), price float8, wait interval, raw bytea, "
+        "paid money, spans tstzrange, pair float4[])"
+    )
+    su.execute("select audit.track('public.thing', label => 'at')")
+    row = (
+        "('2026-07-01 12:00+00', '2026-07-02', 1.4999, '1 day 02:03', '\\x00ff', 5, '[2026-07-01 12:00+00,2026-07-02 12:00+00)', '{0.1}')"
+    )
+    su.execute("insert into public.thing values " + row)
+    su.execute("delete from public.thing")
+    su.execute(f"set {setting} = {value}")
+    su.execute("insert into public.thing values " + row)
+    su.execute("update public.thing set price = 1.4998")
+    su.execute("reset all")
+    events = su.execute(
+        "select resource_id, resource_label, coalesce(after, before), before, changed from audit.event where category = 'thing' order by id"
+    ).fetchall()
+    assert events[0][:3] == events[2][:3]
+    assert events[0][:2] == ("2026-07-01 12:00:00+00,2026-07-02", "2026-07-01 12:00:00+00") or events[0][0].startswith('"2026')
+    assert (events[3][2]["price"], events[3][3], events[3][4]) == (1.4998, {"price": 1.4999}, ["price"])
