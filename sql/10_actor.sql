@@ -66,13 +66,19 @@ begin
     if actor.id is null then
         return audit.database_actor();
     end if;
-    actor.type := coalesce(actor.type, 'user');
+    -- Only the role that really is logged in is a `database` actor, however the claim is spelled.
+    if actor.type is null
+        or actor.type <> 'user'
+            and pg_catalog.lower(pg_catalog.regexp_replace(actor.type, '[^A-Za-z]', '', 'g')) = 'database'
+    then
+        actor.type := 'user';
+    end if;
     return actor;
 end
 $$;
 
 comment on function audit.current_actor() is
-    'The actor of this transaction: audit.set_actor(), else `request.jwt.claims` (`sub`, `email`), else the database role. Settings that do not parse count as not set.';
+    'The actor of this transaction: audit.set_actor(), else `request.jwt.claims` (`sub`, `email`), else the database role. Settings that do not parse count as not set. A claimed actor is never of type `database`: it becomes a `user`.';
 
 -- These two stand in compiled functions, where the planner sees through them.
 create or replace function audit.database_actor_id()
@@ -108,3 +114,27 @@ $$;
 
 comment on function audit.database_actor() is
     'The actor where nobody claims to be one: the role that was set, else the one that logged in.';
+
+create or replace function audit.speaks_for_others()
+returns boolean
+language sql
+stable
+as $$
+    -- (A superuser is in every role.)
+    select pg_catalog.pg_has_role(session_user, 'audit_admin', 'member')
+        or not (
+            pg_catalog.pg_has_role(session_user, 'audit_reader', 'member')
+            or pg_catalog.pg_has_role(session_user, 'audit_auditor', 'member')
+            or pg_catalog.pg_has_role(session_user, 'audit_forwarder', 'member')
+        )
+        -- (Itself: an auditor is in it too, by way of audit_auditor.)
+        or exists (
+            select
+            from pg_catalog.pg_auth_members
+            join pg_catalog.pg_roles on pg_roles.oid = pg_auth_members.member
+            where roleid = 'audit_org_reader'::pg_catalog.regrole and rolname = session_user
+        )
+$$;
+
+comment on function audit.speaks_for_others() is
+    'Whether the login may name somebody else as the actor of pgtrail''s own events: an application, an administrator (audit_admin), or a page that was itself granted audit_org_reader. Whoever else reads or forwards is recorded as the role that it is.';

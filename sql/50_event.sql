@@ -122,7 +122,10 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    actor audit.actor := audit.current_actor();
+    actor audit.actor := case
+        when audit.actor_is_claimed() and audit.speaks_for_others() then audit.current_actor()
+        else audit.database_actor()
+    end;
     event_id bigint;
 begin
     insert into audit.event (
@@ -141,7 +144,7 @@ end
 $$;
 
 comment on function audit.record(text, text, text, text, jsonb, jsonb, text) is
-    'Records an event of pgtrail''s own that is no change of a tracked table. Its id.';
+    'Records an event of pgtrail''s own that is no change of a tracked table. Its actor is the database role, unless audit.speaks_for_others(). Its id.';
 
 create or replace function audit.note_failure(p_table text, p_operation text, p_sqlstate text)
 returns void
@@ -172,6 +175,8 @@ volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    claimed audit.actor := audit.current_actor();
 begin
     if jsonb_typeof(p_filters) is distinct from 'object' or length(p_filters::text) > 10000 then
         raise exception using
@@ -181,7 +186,12 @@ begin
     end if;
     return audit.record(
         'audit.exported', 'export', null, null, null,
-        jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events),
+        jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events)
+            || case
+                when claimed.type <> 'database' and not audit.speaks_for_others() then
+                    jsonb_build_object('claimed', jsonb_build_object('type', claimed.type, 'id', claimed.id))
+                else '{}'
+            end,
         -- Who is confined to one organization takes out that one's events, and its admins see it.
         case when current_setting('role') = 'audit_org_reader' then nullif(current_setting('pgtrail.org', true), '') end
     );
@@ -189,7 +199,7 @@ end
 $$;
 
 comment on function audit.record_export(jsonb, bigint) is
-    'Records that somebody takes events out, before they do: which (the filters), and how many. The event''s id. PT029.';
+    'Records that somebody takes events out, before they do: which (the filters), and how many; a reader who claims to be somebody else is recorded as the role that it is, with `claimed` beside it. The event''s id. PT029.';
 
 create or replace function audit.system_identifier()
 returns bigint

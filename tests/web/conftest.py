@@ -103,6 +103,17 @@ def serving(database, *arguments: str, user: str = "auditor") -> Iterator[Served
             running.end()
 
 
+@contextlib.contextmanager
+def speaking(database) -> Iterator[str]:
+    """A login for a page that speaks for the viewers whom its proxy names."""
+    su = database.connect()
+    su.execute("create role speaking_page login in role audit_auditor, audit_org_reader")
+    try:
+        yield "speaking_page"
+    finally:
+        su.execute("drop role speaking_page")
+
+
 def played(database):
     """The demo's day, nasty texts wherever a user can write one, and a seal over all of it."""
     with database.connect("app") as app:

@@ -11,7 +11,7 @@ import httpx
 import psycopg
 import pytest
 from itsdangerous import TimestampSigner
-from tests.web.conftest import event_of, org_of, serving, terminate_pages
+from tests.web.conftest import event_of, org_of, serving, speaking, terminate_pages
 
 from pgtrail_cli.demo.receiver import Receiver
 
@@ -421,7 +421,10 @@ def test_an_auditor_looks_and_changes_nothing(client, day):
 
 
 def test_behind_a_proxy_the_header_is_who_it_is_and_only_from_there(day):
-    with serving(day, "--trusted-header", "X-Remote-User", "--root-path", "/tools") as running:
+    with (
+        speaking(day) as login,
+        serving(day, "--trusted-header", "X-Remote-User", "--root-path", "/tools", user=login) as running,
+    ):
         url = running.url().replace("/tools", "")
         with httpx.Client(base_url=url) as client:
             assert client.get("/").status_code == 403

@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trustme
 from tests.nginx import Nginx
-from tests.web.conftest import event_of, org_of, serving
+from tests.web.conftest import event_of, org_of, serving, speaking
 
 pytestmark = pytest.mark.any_server
 
@@ -28,7 +28,10 @@ def proxied(day, folder):
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "server.pem")
     context = ssl.create_default_context()
     authority.configure_trust(context)
-    with serving(day, "--trusted-header", "X-Remote-User", "--root-path", "/tools") as running:
+    with (
+        speaking(day) as login,
+        serving(day, "--trusted-header", "X-Remote-User", "--root-path", "/tools", user=login) as running,
+    ):
         upstream = running.url().removesuffix("/tools/audit/")
         with (
             Nginx(folder, DIRECTIVES.format(upstream=upstream)) as nginx,
