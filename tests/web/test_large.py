@@ -13,7 +13,8 @@ from tests.conftest import clone
 from tests.web.conftest import memory, serving, terminate_pages
 
 from pgtrail_web.database import MOST_CONNECTIONS, query
-from pgtrail_web.export import MOST_AT_ONCE
+from pgtrail_web.database import MOST_OF_ONE as MOST_CONNECTIONS_OF_ONE
+from pgtrail_web.export import MOST_AT_ONCE, MOST_OF_ONE
 
 EVENTS = 60_000
 PAGE = 51
@@ -225,17 +226,26 @@ def under_way(su):
 @pytest.mark.any_server
 def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_their_readers(large, wait_until):
     su = large.connect()
-    with serving(large) as running, running.client() as client:
-        form = for_everything(client)
+    with contextlib.ExitStack() as clients, serving(large, "--trusted-header", "X-Remote-User") as running:
+        url = running.url().rstrip("/")
+        names = [f"viewer {number}" for number in range(MOST_AT_ONCE // MOST_OF_ONE + 1)]
+        several = [
+            clients.enter_context(httpx.Client(base_url=url, headers={"x-remote-user": name}, timeout=30))
+            for name in names
+        ]
+        forms = [for_everything(client) for client in several]
         with contextlib.ExitStack() as stack:
-            for _ in range(MOST_AT_ONCE):
-                assert stack.enter_context(asking(client, "POST", "/export", data=form)) == "200"
+            for client, form in zip(several[:-1], forms, strict=False):
+                for _ in range(MOST_OF_ONE):
+                    assert stack.enter_context(asking(client, "POST", "/export", data=form)) == "200"
+                refused = client.post("/export", data=form)
+                assert (refused.status_code, "of your exports are under way" in refused.text) == (503, True)
             wait_until(lambda: under_way(su) == MOST_AT_ONCE)
-            assert client.get("/").status_code == 200
-            refused = client.post("/export", data=form)
+            assert several[0].get("/").status_code == 200
+            refused = several[-1].post("/export", data=forms[-1])
             assert (refused.status_code, "exports are under way" in refused.text) == (503, True)
         wait_until(lambda: under_way(su) == 0)
-        assert client.post("/export", data=form).text.count("\n") > EVENTS
+        assert several[-1].post("/export", data=forms[-1]).text.count("\n") > EVENTS
 
 
 @pytest.mark.any_server
@@ -247,7 +257,7 @@ def test_pages_that_nobody_waits_for_any_more_hold_nothing(large, wait_until):
             with contextlib.ExitStack() as stack:
                 for _ in range(MOST_CONNECTIONS):
                     stack.enter_context(leaving(client, "/"))
-                wait_until(lambda: under_way(su) == MOST_CONNECTIONS)
+                wait_until(lambda: under_way(su) == MOST_CONNECTIONS_OF_ONE)
             wait_until(lambda: under_way(su) == 0)
         assert client.get("/").status_code == 200
 

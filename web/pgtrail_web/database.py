@@ -12,11 +12,14 @@ from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from pgtrail_web.errors import Busy, from_database
+from pgtrail_web.shares import Shares
 from pgtrail_web.viewer import UTC, Viewer
 
 Connection = psycopg.AsyncConnection[DictRow]
 
 MOST_CONNECTIONS = 8
+MOST_OF_ONE = 3
+"""Connections that one viewer has at most: whoever makes slow requests leaves the rest to the others."""
 WAIT_SECONDS = 4.0
 """So long a request waits for a connection; then the page says that the database is away."""
 STATEMENT_MILLISECONDS = 15_000
@@ -45,6 +48,7 @@ class Database:
             **{"application_name": APPLICATION, "connect_timeout": "4"} | {k: v for k, v in given.items() if v},
         )
         self._pool: AsyncConnectionPool[Connection] | None = None
+        self._shares = Shares(MOST_OF_ONE, WAIT_SECONDS)
 
     async def _opened(self) -> AsyncConnectionPool[Connection]:
         # (At the first use: a part of another app hears nothing of that one's start.)
@@ -83,7 +87,7 @@ class Database:
         """
         try:
             pool = await self._opened()
-            async with pool.connection() as connection, connection.transaction():
+            async with self._shares.share(viewer), pool.connection() as connection, connection.transaction():
                 await connection.execute(query("read_only" if not writing else "read_committed"))
                 await self._become(connection, viewer, milliseconds)
                 yield connection

@@ -217,8 +217,10 @@ def since_then(seconds: float) -> str:
     return f"{int(seconds)} s"
 
 
-def behind(events: int, seconds: float) -> str:
+def behind(events: int | None, seconds: float | None) -> str:
     """How many events a destination has still to get, and for how long the oldest has waited."""
+    if events is None or seconds is None:
+        return "unknown"
     if not events:
         return "0"
     return f"{events:,}{'+' if events == MOST_COUNTED else ''}, {since_then(seconds)}"

@@ -1,7 +1,7 @@
 """CSV and JSON lines of exactly what is filtered, as a stream; recorded before the first byte leaves."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,6 +19,7 @@ from pgtrail_web.errors import Busy, NotUnderstood, PageError
 from pgtrail_web.filters import Filters, parse
 from pgtrail_web.http import while_somebody_waits
 from pgtrail_web.log import as_wanted
+from pgtrail_web.shares import Key, key_of
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
 PIECE_BYTES = 1 << 16
 MOST_REMEMBERED = 100
 MOST_AT_ONCE = MOST_CONNECTIONS // 2
+MOST_OF_ONE = 2
+"""Exports of one viewer, who goes on reading meanwhile."""
 STALLED_SECONDS = 60.0
 """So long a reader may take nothing."""
 LONGEST_SECONDS = 3600.0
@@ -49,21 +52,24 @@ class Running:
 
     def __init__(self) -> None:
         self._progress: OrderedDict[str, Progress] = OrderedDict()
-        self._under_way = 0
+        self._under_way: Counter[Key] = Counter()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, viewer: Viewer) -> Iterator[None]:
         """Room for one more.
 
         :raises Busy: as many are under way as there may be: the others leave no connection to those who read.
         """
-        if self._under_way >= MOST_AT_ONCE:
+        key = key_of(viewer)
+        if self._under_way[key] >= MOST_OF_ONE:
+            raise Busy(f"{MOST_OF_ONE} of your exports are under way.", "Wait until one has ended, and try again.")
+        if self._under_way.total() >= MOST_AT_ONCE:
             raise Busy(f"{MOST_AT_ONCE} exports are under way.", "Wait until one has ended, and try again.")
-        self._under_way += 1
+        self._under_way[key] += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._under_way -= Counter([key])
 
     @contextmanager
     def watched(self, export_id: str, events: int) -> Iterator[Progress]:
@@ -160,7 +166,7 @@ async def _chained(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncIterator
 
 async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, export_id: str) -> AsyncGenerator[bytes]:
     """The file in pieces of some size: the server sends one row at a time."""
-    with page.exports.place():
+    with page.exports.place(viewer):
         wanted, events = await _recorded(page, viewer, filters)
         with page.exports.watched(export_id, events) as progress:
             async with page.database.session(viewer, milliseconds=0) as connection:

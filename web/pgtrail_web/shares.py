@@ -1,0 +1,57 @@
+"""How much of the page one viewer may have at a time."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from pgtrail_web.errors import Busy
+from pgtrail_web.viewer import Viewer
+
+Key = tuple[str | None, str | None, str | None]
+
+
+class Shares:
+    """Lets each viewer do so many things at once; more of theirs wait for these.
+
+    :param most: of one viewer.
+    :param seconds: that one more waits.
+    """
+
+    def __init__(self, most: int, seconds: float) -> None:
+        self._most = most
+        self._seconds = seconds
+        self._viewers: dict[Key, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def share(self, viewer: Viewer) -> AsyncIterator[None]:
+        """Take a share, and give it back.
+
+        :raises Busy: all of this viewer's are taken, and none comes back in time.
+        """
+        key = key_of(viewer)
+        semaphore = self._count(key, 1)
+        try:
+            try:
+                async with asyncio.timeout(self._seconds):
+                    await semaphore.acquire()
+            except TimeoutError as error:
+                raise Busy("Too many of your own requests are under way.", "Wait until one has ended.") from error
+            try:
+                yield
+            finally:
+                semaphore.release()
+        finally:
+            self._count(key, -1)
+
+    def _count(self, key: Key, more: int) -> asyncio.Semaphore:
+        """The viewer's semaphore, kept as long as somebody uses it or waits for it."""
+        semaphore, users = self._viewers.get(key) or (asyncio.Semaphore(self._most), 0)
+        self._viewers[key] = semaphore, users + more
+        if users + more == 0:
+            del self._viewers[key]
+        return semaphore
+
+
+def key_of(viewer: Viewer) -> Key:
+    """Who it is: by name where they have one, else by the address that they come from."""
+    return viewer.org, viewer.actor, viewer.ip if viewer.actor is None else None
