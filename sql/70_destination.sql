@@ -54,33 +54,37 @@ as $$
 declare
     new_id bigint;
     new_secret text;
-    category_name text;
 begin
     perform audit.check_destination(name, url, format, allow_http);
+    perform audit.check_settings(categories, actions, orgs, allowed_networks, max_in_flight, seals);
     perform audit.check_token(format, token, token_env, token_file);
+    perform audit.check_secret_files(token_file, ca_file, client_cert_file);
     perform audit.check_oauth(allow_http, num_nonnulls(token, token_env, token_file) = 1, oauth_url, oauth_client_id, oauth_scope);
-    foreach category_name in array coalesce(categories, '{}')
-    loop
-        perform audit.check_category(category_name);
-    end loop;
-    perform audit.check_patterns(actions);
 
-    insert into audit.destination (
-        name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
-        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
-    )
-    values (
-        name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
-        token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
-    )
-    returning id into new_id;
+    begin
+        insert into audit.destination (
+            name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
+            token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
+        )
+        values (
+            name, format, url, categories, actions, orgs, since, allow_http, allowed_networks, max_in_flight, gzip, token_env,
+            token_file, ca_file, client_cert_file, oauth_url, oauth_client_id, oauth_scope, seals
+        )
+        returning id into new_id;
+    exception
+        when unique_violation then
+            -- Somebody else adds one of this name at the same time, and was first.
+            perform audit.refuse_known_name(name);
+        when integrity_constraint_violation or data_exception then
+            perform audit.refuse_unstorable(name);
+    end;
 
     if (select signed from audit.format as known where known.name = format) then
         new_secret := audit.new_signing_secret();
-        insert into audit.destination_secret (destination_id, kind, secret) values (new_id, 'signing', new_secret);
+        perform audit.store_secret(new_id, 'signing', new_secret);
     end if;
     if token is not null then
-        insert into audit.destination_secret (destination_id, kind, secret) values (new_id, 'token', token);
+        perform audit.store_secret(new_id, 'token', token);
     end if;
 
     insert into audit.cursor (destination_id, system_identifier, batch_from, foreign_id, takes_foreign)
@@ -93,7 +97,7 @@ comment on function audit.add_destination(
     text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
     text, text, text, boolean
 ) is
-    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016.';
+    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016, PT032, PT069, PT070.';
 
 create or replace function audit.new_signing_secret()
 returns text
@@ -114,20 +118,17 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if destination_name !~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$' then
+    if (destination_name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') is not true then
         raise exception using
             errcode = 'PT009',
-            message = format('"%s" can''t be a destination''s name', destination_name),
+            message = format('"%s" can''t be a destination''s name', left(destination_name, 63)),
             hint = 'Use letters, digits, dots, dashes and underscores, at most 63.';
     elsif exists (select from audit.destination where name = destination_name) then
-        raise exception using
-            errcode = 'PT009',
-            message = format('there is a destination "%s" already', destination_name),
-            hint = 'Choose another name, or remove that one first.';
+        perform audit.refuse_known_name(destination_name);
     elsif not exists (select from audit.format where name = destination_format) then
         raise exception using
             errcode = 'PT011',
-            message = format('there is no format "%s"', destination_format),
+            message = format('there is no format "%s"', left(destination_format, 63)),
             hint = 'The formats are ' || (select string_agg(name, ', ' order by name) from audit.format) || '.';
     end if;
     perform audit.check_url(destination_url, allow_http);
@@ -137,6 +138,140 @@ $$;
 comment on function audit.check_destination(text, text, text, boolean) is
     'Raises PT009 (name), PT010 (URL) or PT011 (format) unless a destination can be added so.';
 
+create or replace function audit.refuse_known_name(destination_name text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    raise exception using
+        errcode = 'PT009',
+        message = format('there is a destination "%s" already', destination_name),
+        hint = 'Choose another name, or remove that one first.';
+end
+$$;
+
+comment on function audit.refuse_known_name(text) is 'Raises PT009: two destinations can''t have one name.';
+
+create or replace function audit.refuse_unstorable(destination_name text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- In place of Postgres' own error, whose detail quotes the row, secrets and all.
+    raise exception using
+        errcode = 'PT070',
+        message = format('the settings or the secret of destination "%s" can''t be stored', destination_name),
+        hint = 'Compare them with the comments on the columns of audit.destination: \d+ audit.destination';
+end
+$$;
+
+comment on function audit.refuse_unstorable(text) is 'Raises PT070: a constraint refuses what a destination was given.';
+
+create or replace function audit.store_secret(found_id bigint, secret_kind text, new_secret text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    insert into audit.destination_secret (destination_id, kind, secret)
+    values (found_id, secret_kind, new_secret)
+    on conflict (destination_id, kind) do update set secret = excluded.secret;
+exception
+    when integrity_constraint_violation or data_exception then
+        perform audit.refuse_unstorable((select name from audit.destination where id = found_id));
+end
+$$;
+
+comment on function audit.store_secret(bigint, text, text) is 'Keeps a secret of a destination, in place of the one before. PT070.';
+
+create or replace function audit.check_settings(
+    categories text[], actions text[], orgs text[], allowed_networks cidr[], max_in_flight integer, seals boolean
+)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    category_name text;
+begin
+    perform audit.check_list('categories', categories);
+    perform audit.check_list('actions', actions);
+    perform audit.check_list('orgs', orgs);
+    perform audit.check_list('allowed_networks', allowed_networks::text[]);
+    if allowed_networks is null or seals is null or max_in_flight not between 1 and 64 then
+        raise exception using
+            errcode = 'PT069',
+            message = 'a setting of the destination is null, or out of its range',
+            hint = 'allowed_networks is a list (empty: none), seals true or false, max_in_flight between 1 and 64 or null.';
+    end if;
+    foreach category_name in array coalesce(categories, '{}')
+    loop
+        perform audit.check_category(category_name);
+    end loop;
+    perform audit.check_patterns(actions);
+    begin
+        perform 'key.created' ~ audit.glob(actions);
+    exception
+        when data_exception or program_limit_exceeded or insufficient_resources then
+            raise exception using
+                errcode = 'PT069',
+                message = 'these patterns for actions can''t be searched with',
+                hint = 'Use fewer stars: key.*';
+    end;
+end
+$$;
+
+comment on function audit.check_settings(text[], text[], text[], cidr[], integer, boolean) is
+    'Raises PT005 (category), PT032 or PT069 unless events can be filtered and sent by these settings.';
+
+create or replace function audit.check_list(setting text, elements text[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if array_ndims(elements) > 1 or exists (select from unnest(elements) as element where element is null) then
+        raise exception using
+            errcode = 'PT069',
+            message = format('%s is not a list, or holds a null', setting),
+            hint = 'Name each, as in array[''a'', ''b'']; leave the setting out for all.';
+    end if;
+end
+$$;
+
+comment on function audit.check_list(text, text[]) is 'Raises PT069 unless it is a list without nulls, or null.';
+
+create or replace function audit.check_secret_files(token_file text, ca_file text, client_cert_file text)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (
+        select
+        from unnest(array[token_file, ca_file, client_cert_file]) as file
+        where file = '' or file ~ '[[:cntrl:]]' or length(file) > 1000 or '..' = any (string_to_array(file, '/'))
+    )
+    then
+        raise exception using
+            errcode = 'PT069',
+            message = 'a file of the worker is named by its name in the secrets folder',
+            hint = 'Name it as it is listed there, without control characters and without "..".';
+    end if;
+end
+$$;
+
+comment on function audit.check_secret_files(text, text, text) is
+    'Raises PT069 unless these can be files of the worker''s secrets folder, or are null.';
+
 create or replace function audit.check_url(url text, allow_http boolean)
 returns void
 language plpgsql
@@ -144,16 +279,20 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if url !~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$' then
+    if allow_http is null
+        or (url ~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$') is not true
+        or length(url) > 8192
+    then
         raise exception using
             errcode = 'PT010',
+            -- Not the whole of it: there may be a password or a token in it.
             message = format('"%s" is not a URL that events can be posted to',
-                regexp_replace(url, '//[^/@]*@', '//…@')),
-            hint = 'Write https://host/path, without a user name or password in it.';
+                left(regexp_replace(substring(url from '^[^?#]*'), '^([a-z]*:?//)?([^/]*@)?([^/]*).*$', '\1\3'), 100)),
+            hint = 'Write https://host/path, without a user name or password in it, in at most 8192 characters.';
     elsif url like 'http:%' and not allow_http then
         raise exception using
             errcode = 'PT010',
-            message = format('%s is not https: anyone on the way could read the events', url),
+            message = format('%s is not https: anyone on the way could read the events', substring(url from '^http://[^/?#]*')),
             hint = 'Use https, or allow http for this destination (--allow-http).';
     end if;
 end
@@ -186,10 +325,11 @@ begin
             errcode = 'PT016',
             message = 'this token can''t be sent in a header',
             hint = 'A token is at most 8192 printable ASCII characters, without spaces.';
-    elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]*$' or token_env ~* '^(PG|LD_|PYTHON)' then
+    elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]{0,254}$' or token_env ~* '^(PG|LD_|PYTHON)' then
         raise exception using
             errcode = 'PT016',
-            message = format('"%s" is no environment variable that holds a token', token_env),
+            -- Without it: who mistakes the option gives the token itself.
+            message = 'this is no environment variable that holds a token',
             hint = 'Name one of letters, digits and underscores that does not begin with PG, LD_ or PYTHON.';
     end if;
 end
@@ -230,15 +370,27 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
+    found_id bigint := audit.destination_id(destination_name);
     new_secret text := audit.new_signing_secret();
 begin
-    update audit.destination_secret
-    set
-        previous = secret,
-        previous_until = now() + overlap,
-        secret = new_secret
-    where destination_id = audit.destination_id(destination_name) and kind = 'signing';
-    if not found then
+    if (overlap between interval '0' and interval '30 days') is not true then
+        raise exception using
+            errcode = 'PT069',
+            message = 'two secrets can''t overlap for so long',
+            hint = 'Let both sign for at most 30 days: 24 hours, or 0 to end the old one now.';
+    end if;
+    begin
+        update audit.destination_secret
+        set
+            previous = secret,
+            previous_until = now() + overlap,
+            secret = new_secret
+        where destination_id = found_id and kind = 'signing';
+    exception
+        when integrity_constraint_violation or data_exception then
+            perform audit.refuse_unstorable(destination_name);
+    end;
+    if not exists (select from audit.destination_secret where destination_id = found_id and kind = 'signing') then
         raise exception using
             errcode = 'PT016',
             message = format('requests to "%s" are not signed', destination_name),
@@ -250,7 +402,7 @@ end
 $$;
 
 comment on function audit.rotate_secret(text, interval) is
-    'A new signing secret, shown only here; the old one signs beside it until the overlap is over. PT012, PT016.';
+    'A new signing secret, shown only here; the old one signs beside it until the overlap, of at most 30 days, is over. PT012, PT016, PT069, PT070.';
 
 create or replace function audit.set_token(destination_name text, token text)
 returns void
@@ -263,17 +415,21 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
+    if token is null then
+        raise exception using
+            errcode = 'PT016',
+            message = 'there is no token to keep',
+            hint = 'Pipe it in: pgtrail destination set-token NAME < token.txt';
+    end if;
     perform audit.check_token((select format from audit.destination where id = found_id), token, null, null);
     update audit.destination set token_env = null, token_file = null where id = found_id;
-    insert into audit.destination_secret (destination_id, kind, secret)
-    values (found_id, 'token', token)
-    on conflict (destination_id, kind) do update set secret = excluded.secret;
+    perform audit.store_secret(found_id, 'token', token);
     notify pgtrail;
 end
 $$;
 
 comment on function audit.set_token(text, text) is
-    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. PT012, PT016.';
+    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. A token in a statement is in the server''s log, if statements are logged: `pgtrail destination set-token` sends it by COPY. PT012, PT016, PT070.';
 
 create or replace function audit.pause_destination(destination_name text, paused boolean default true)
 returns void
@@ -286,6 +442,12 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
+    if paused is null then
+        raise exception using
+            errcode = 'PT069',
+            message = 'a destination is paused or it is not',
+            hint = 'paused is true or false.';
+    end if;
     -- In the order in which a settlement locks: the cursor, then what refers to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
@@ -300,7 +462,7 @@ end
 $$;
 
 comment on function audit.pause_destination(text, boolean) is
-    'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT012.';
+    'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT012, PT069.';
 
 create or replace function audit.remove_destination(destination_name text, at_once boolean default false)
 returns void
@@ -374,9 +536,14 @@ begin
             errcode = 'PT017',
             message = 'this would send every event again',
             hint = 'Choose some: --since, --until or --event. (All of them are: --since 1970-01-01.)';
+    elsif redrive and event_ids is null then
+        raise exception using
+            errcode = 'PT017',
+            message = 'dead letters are sent again by their ids',
+            hint = 'Use audit.redrive_dead_letters().';
     end if;
     insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
-    values (found_id, since, until, event_ids, redrive, reason)
+    values (found_id, since, until, event_ids, coalesce(redrive, false), reason)
     returning id into new_id;
     insert into audit.cursor (destination_id, replay_id, system_identifier, batch_from, batch_to, foreign_id)
     values (found_id, new_id, audit.system_identifier(), '1:1:', pg_current_snapshot(), audit.foreign_id());
@@ -472,7 +639,7 @@ begin
     if found_id is null then
         raise exception using
             errcode = 'PT012',
-            message = format('there is no destination "%s"', destination_name),
+            message = format('there is no destination "%s"', left(destination_name, 63)),
             hint = coalesce(
                 'The destinations are ' || (select string_agg(name, ', ' order by name) from audit.destination) || '.',
                 'There are none yet: pgtrail destination add NAME --url https://…'
@@ -555,14 +722,50 @@ stable
 as $$
     select case
         when reached.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'
-        when reached.needs_attention then 'needs_attention'
+        when reached.needs_attention or reached.broken is not null then 'needs_attention'
         when reached.failures > 0 then 'retrying'
         else 'active'
     end
 $$;
 
 comment on function audit.cursor_state(audit.cursor) is
-    '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes; `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
+    '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes, or no worker can serve it (audit.cursor.broken); `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
+
+create or replace function audit.backlog(
+    destination audit.destination, reached audit.cursor, out events bigint, out oldest timestamptz, out error text
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+-- (As in audit.begin_batch().)
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    select count(*), min(pending.occurred_at)
+    into events, oldest
+    from (
+        select event.occurred_at
+        from audit.batch(reached.batch_from, pg_current_snapshot()) as event
+        where audit.is_news_for(event, destination)
+            and event.id > reached.foreign_id
+            and event.id <> all (reached.sent_ahead)
+            and (
+                reached.batch_to is null
+                or event.id > reached.last_sent_id
+                or not pg_visible_in_snapshot(event.xid, reached.batch_to)
+            )
+        limit 100000
+    ) as pending;
+exception
+    -- One destination's filters must not hide the others. (A statement's time limit still ends it.)
+    when others then
+        events := null;
+        error := format('its filters can''t be evaluated (SQLSTATE %s)', sqlstate);
+end
+$$;
+
+comment on function audit.backlog(audit.destination, audit.cursor) is
+    'How many events a destination has still to get (it counts to 100,000), and since when the oldest of them waits. Null events: its filters raise an error.';
 
 create or replace view audit.destination_status
 with (security_invoker = true) as
@@ -576,11 +779,15 @@ select
     destination.orgs,
     case
         when destination.paused then 'paused'
-        when destination.leaving is not null and cursor.failures = 0 then 'leaving'
+        when behind.error is not null then 'needs_attention'
+        when destination.leaving is not null and cursor.failures = 0 and cursor.broken is null then 'leaving'
         else audit.cursor_state(cursor)
     end as state,
     behind.events as events_behind,
-    case when behind.events > 0 then extract(epoch from clock_timestamp() - behind.oldest) else 0 end as seconds_behind,
+    case
+        when behind.events > 0 then extract(epoch from clock_timestamp() - behind.oldest)
+        when behind.events = 0 then 0
+    end as seconds_behind,
     (
         select count(*)
         from audit.dead_letter
@@ -593,7 +800,7 @@ select
     ) as replays,
     cursor.last_attempt_at,
     cursor.last_success_at,
-    cursor.last_error,
+    coalesce(behind.error, cursor.broken, cursor.last_error) as last_error,
     cursor.failures,
     cursor.failing_since,
     cursor.retry_at,
@@ -601,22 +808,7 @@ select
     cursor.lease_until
 from audit.destination
 join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
-cross join lateral (
-    select count(*) as events, min(pending.occurred_at) as oldest
-    from (
-        select event.occurred_at
-        from audit.batch(cursor.batch_from, pg_catalog.pg_current_snapshot()) as event
-        where audit.is_news_for(event, destination)
-            and event.id > cursor.foreign_id
-            and event.id <> all (cursor.sent_ahead)
-            and (
-                cursor.batch_to is null
-                or event.id > cursor.last_sent_id
-                or not pg_catalog.pg_visible_in_snapshot(event.xid, cursor.batch_to)
-            )
-        limit 100000
-    ) as pending
-) as behind;
+cross join lateral audit.backlog(destination, cursor) as behind;
 
 comment on view audit.destination_status is
-    'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds.';
+    'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds; null: its filters can''t be evaluated, as last_error says.';

@@ -686,13 +686,44 @@ begin
         after.destination_id::text,
         destination_name,
         jsonb_build_object('state', old_state),
-        jsonb_build_object('state', new_state, 'error', after.last_error)
+        jsonb_build_object('state', new_state, 'error', coalesce(after.broken, after.last_error))
     );
 end
 $$;
 
 comment on function audit.note_state(audit.cursor, audit.cursor, text) is
     'Records that a destination is held or suspended, or has come back, so that somebody notices; pauses one that is gone.';
+
+create or replace function audit.note_broken(p_cursor_id bigint, p_worker text, p_error text)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    before audit.cursor;
+    after audit.cursor;
+begin
+    select *
+    into before
+    from audit.cursor
+    where id = p_cursor_id
+        and broken is distinct from left(p_error, 1000)
+        -- Another worker may well be able to serve it.
+        and (lease_holder = p_worker or lease_holder is null or lease_until < clock_timestamp())
+        and system_identifier = audit.system_identifier()
+    for update;
+    if not found then
+        return;
+    end if;
+    update audit.cursor set broken = left(p_error, 1000) where id = p_cursor_id returning * into after;
+    perform audit.note_state(before, after, null);
+end
+$$;
+
+comment on function audit.note_broken(bigint, text, text) is
+    'A worker''s word that it can''t serve a cursor, without anything of an event, or (null) that it can again. Ignored while another worker holds the lease.';
 
 create or replace function audit.maintain()
 returns void

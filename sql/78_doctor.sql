@@ -305,11 +305,14 @@ as $$
     select
         pg_catalog.replace(audit.cursor_state(cursor), '_', ' '),
         destination.name,
-        pg_catalog.format(
-            'failing since %s: %s',
-            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-            cursor.last_error
-        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
+        case
+            when cursor.broken is not null then 'no worker can serve it: ' || cursor.broken
+            else pg_catalog.format(
+                'failing since %s: %s',
+                pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                cursor.last_error
+            )
+        end || coalesce(' (replay ' || cursor.replay_id || ')', ''),
         pg_catalog.format(
             'see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
             destination.name
@@ -321,7 +324,7 @@ as $$
 $$;
 
 comment on function audit.find_held_destinations() is
-    'Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days.';
+    'Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no worker can serve.';
 
 create or replace function audit.find_closed_receivers()
 returns table (problem text, subject text, finding text, mend text)
@@ -351,6 +354,17 @@ returns table (problem text, subject text, finding text, mend text)
 language sql
 stable
 as $$
+    with status as materialized (
+        select * from audit.destination_status
+    )
+    select
+        'filters fail',
+        name,
+        last_error || ': nothing is sent to it',
+        pg_catalog.format('pgtrail destination remove --now %s, and add it with other filters', name)
+    from status
+    where events_behind is null
+    union all
     select
         'standstill',
         status.name,
@@ -362,7 +376,7 @@ as $$
             case when status.lease_until > pg_catalog.clock_timestamp() then '; served by ' || status.lease_holder end, ''
         ),
         'start a worker (pgtrail forward), or read the log of the one that runs'
-    from audit.destination_status as status
+    from status
     join audit.cursor on cursor.destination_id = status.id and cursor.replay_id is null
     where status.events_behind > 0
         and status.seconds_behind > 60
@@ -374,7 +388,7 @@ as $$
 $$;
 
 comment on function audit.find_standstills() is
-    'Destinations with events that have waited for more than a minute, while there was no attempt and none was to be waited for.';
+    'Destinations with events that have waited for more than a minute, while there was no attempt and none was to be waited for; and those whose filters raise an error.';
 
 create or replace function audit.find_stale_cursors()
 returns table (problem text, subject text, finding text, mend text)
@@ -472,6 +486,47 @@ $$;
 
 comment on function audit.find_silenced_wakeups() is
     'Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.';
+
+create or replace function audit.find_held_wakeups()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    -- (Seen once: between two looks a writer may have ended.)
+    with locks as materialized (
+        select * from pg_catalog.pg_locks
+    )
+    select
+        'wake-up held',
+        coalesce(holder.usename::text, 'a prepared transaction'),
+        'it holds the advisory lock of the wake-up without having recorded anything: nobody is notified, '
+            'and new events are found by polling alone, a second or two later',
+        case
+            when held.pid is null then 'look for it in pg_prepared_xacts, then: rollback prepared …'
+            else pg_catalog.format('select pg_terminate_backend(%s), and ask whoever uses that role', held.pid)
+        end
+    from locks as held
+    left join pg_catalog.pg_stat_activity as holder on holder.pid = held.pid
+    where held.locktype = 'advisory'
+        and held.granted
+        and held.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+        and (held.classid::bigint << 32) + held.objid::bigint = audit.wake_key()
+        and held.objsubid = 1
+        -- Whoever has recorded an event keeps a lock on the log until the transaction ends.
+        and not exists (
+            select
+            from locks as writing
+            join pg_catalog.pg_partition_tree('audit.event') as log on log.relid = writing.relation
+            where writing.virtualtransaction = held.virtualtransaction
+                and writing.database = held.database
+                and writing.mode = 'RowExclusiveLock'
+        )
+        -- A worker holds it for a second at most, and notifies in place of the writers.
+        and (holder.usesysid is null or not pg_catalog.pg_has_role(holder.usesysid, 'audit_forwarder', 'member'))
+$$;
+
+comment on function audit.find_held_wakeups() is
+    'Sessions that keep writers from notifying: any role can take an advisory lock.';
 
 create or replace function audit.find_silent_nodes()
 returns table (problem text, subject text, finding text, mend text)
@@ -585,6 +640,8 @@ as $$
         select 17, * from audit.find_gone_tables()
         union all
         select 18, * from audit.find_silenced_wakeups()
+        union all
+        select 18, * from audit.find_held_wakeups()
         union all
         select 19, * from audit.find_silent_nodes()
         union all

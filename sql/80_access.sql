@@ -131,7 +131,8 @@ grant select on
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.cursor_state(audit.cursor), audit.destination_id(text),
+    audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.backlog(audit.destination, audit.cursor),
+    audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
     audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
     audit.retention_plan(boolean, timestamptz, text), audit.seal_object(audit.seal),
@@ -269,6 +270,7 @@ grant execute on function
     ),
     audit.release_lease(bigint, bigint),
     audit.wake_key(),
+    audit.note_broken(bigint, text, text),
     audit.worker_is_here(text, interval),
     audit.worker_leaves(text),
     audit.maintain()

@@ -164,7 +164,7 @@ select audit.add_destination(
     allowed_networks => %(allowed_networks)s::cidr[],
     max_in_flight => %(max_in_flight)s,
     gzip => %(gzip)s,
-    token => %(token)s,
+    token => nullif(current_setting('pgtrail.token', true), ''),
     token_env => %(token_env)s,
     token_file => %(token_file)s,
     ca_file => %(ca_file)s,
@@ -257,7 +257,17 @@ select audit.pause_destination(%(name)s, %(paused)s)
 select audit.rotate_secret(%(name)s, %(overlap)s)
 
 -- name: set_token
-select audit.set_token(%(name)s, %(token)s)
+select audit.set_token(%(name)s, current_setting('pgtrail.token'))
+
+-- name: make_token_table
+create temporary table pgtrail_token (token text) on commit drop
+
+-- name: copy_token
+-- (In binary: an error of COPY quotes a line of text.)
+copy pg_temp.pgtrail_token (token) from stdin (format binary)
+
+-- name: take_token
+select set_config('pgtrail.token', token, true) is not null from pg_temp.pgtrail_token
 
 -- name: rebase_destination
 select audit.rebase_destination(%(name)s, audit.moment(%(since)s))

@@ -34,7 +34,11 @@ CASES = [
     (["export", "/no/such/folder/x.csv"], 1, ["no such file or directory", "a folder that exists"]),
     (["export", "/proc/x.csv"], 1, ["can't write"]),
     (["destination", "add", "x", "--url", "no url"], 1, ['"no url" is not a URL', "https://"]),
-    (["destination", "add", "x", "--url", "https://x.example/\x1b[31m"], 1, ['\\x1b[31m" is not a URL', "https://"]),
+    (
+        ["destination", "add", "x", "--url", "https://x\x1b[31m.example/S3cret"],
+        1,
+        ['\\x1b[31m.example" is not a URL', "https://"],
+    ),
     (["destination", "add", "x", "--url", "https://x.example:abc/"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "https://[x/"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "ftp://x.example"], 1, ["is not a URL", "https://"]),

@@ -156,7 +156,11 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(nemo, pgtrail, answering)
     assert pgtrail("destination", "add", "splunk", *arguments, dsn=dsn).stdout == "", (
         "nothing to show: it is not signed"
     )
-    done = pgtrail("destination", "test", "splunk", "--dry-run", dsn=dsn, SPLUNK_TOKEN="T0KEN")
+    unbound = pgtrail("destination", "test", "splunk", "--dry-run", dsn=dsn, SPLUNK_TOKEN="T0KEN")
+    assert (unbound.returncode, unbound.stdout) == (1, "")
+    assert "set SPLUNK_TOKEN_HOSTS=127.0.0.1 for the worker" in unbound.stderr
+    environment = {"SPLUNK_TOKEN": "T0KEN", "SPLUNK_TOKEN_HOSTS": "127.0.0.1"}
+    done = pgtrail("destination", "test", "splunk", "--dry-run", dsn=dsn, **environment)
     assert done.returncode == 0, done.stderr
     head, _, body = done.stdout.partition("\n\n")
     assert head.startswith(f"POST {url}/200\n")
@@ -164,9 +168,7 @@ def test_a_dry_run_shows_the_request_and_sends_nothing(nemo, pgtrail, answering)
     assert "T0KEN" not in done.stdout + done.stderr
     assert json.loads(body)["event"]["action"] == "audit.ping"
     event_id = nemo.connect().execute("select max(id) from audit.event").fetchone()[0]
-    done = pgtrail(
-        "destination", "test", "splunk", "--dry-run", "--event", str(event_id), dsn=dsn, SPLUNK_TOKEN="T0KEN"
-    )
+    done = pgtrail("destination", "test", "splunk", "--dry-run", "--event", str(event_id), dsn=dsn, **environment)
     assert f'"evt_{event_id}"' in done.stdout
     assert got == []
     done = pgtrail("destination", "test", "splunk", dsn=dsn)

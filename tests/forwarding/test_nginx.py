@@ -22,6 +22,7 @@ def authority(folder):
     (folder / "nginx").mkdir()
     made.cert_pem.write_to_path(folder / "secrets" / "ca.pem")
     made.cert_pem.write_to_path(folder / "nginx" / "ca.pem")
+    (folder / "secrets" / "client.pem.hosts").write_text("127.0.0.1\n")
     made.issue_cert("worker.example").private_key_and_cert_chain_pem.write_to_path(folder / "secrets" / "client.pem")
     made.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(folder / "nginx" / "server.pem")
     return made
@@ -105,6 +106,20 @@ def test_a_client_certificate_is_shown_where_nginx_requires_one(start_nginx, for
     su = forward(nginx, 5, client_cert_file="client.pem", max_in_flight=1)
     wait_until(lambda: hurry(su) or len(sink.accepted) == 5)
     assert sink.ids == wanted(su)
+
+
+def test_a_client_certificate_is_shown_to_no_host_that_the_worker_s_operator_did_not_name(
+    start_nginx, forward, sink, folder, wait_until
+):
+    (folder / "secrets" / "client.pem.hosts").write_text("siem.example\n")
+    nginx = start_nginx("ssl_client_certificate ca.pem; ssl_verify_client on;")
+    su = forward(nginx, 1, client_cert_file="client.pem", max_in_flight=1)
+    wait_until(lambda: state(su) == "needs_attention")
+    (error,) = su.execute("select last_error from audit.destination_status").fetchone()
+    assert "client.pem may not be sent to 127.0.0.1" in error
+    assert nginx.statuses == []
+    (folder / "secrets" / "client.pem.hosts").write_text("siem.example\n127.0.0.1\n")
+    wait_until(lambda: hurry(su) or len(sink.accepted) == 1)
 
 
 def test_without_its_client_certificate_the_destination_is_held_and_no_event_is_buried(

@@ -232,6 +232,7 @@ def test_the_token_comes_from_where_the_operator_said(
 ):
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "hec").write_text(f"{TOKEN}\n")
+    (tmp_path / "secrets" / "hec.hosts").write_text("127.0.0.1\n")
     where = ["--url", hec.url, "--format", "splunk_hec", "--category", "teams"]
     added = pgtrail(
         *("destination", "add", "splunk", *where, *options, "--allow-http", "--allow-network", "127.0.0.0/8"),
@@ -241,9 +242,49 @@ def test_the_token_comes_from_where_the_operator_said(
     assert added.returncode == 0, added.stderr
     su = nemo.connect()
     create_teams(su, org, 5)
-    start_worker(nemo.dsn("forwarder"), "--secrets-dir", str(tmp_path / "secrets"), HEC_TOKEN=TOKEN)
+    start_worker(
+        nemo.dsn("forwarder"), "--secrets-dir", str(tmp_path / "secrets"), HEC_TOKEN=TOKEN, HEC_TOKEN_HOSTS="127.0.0.1"
+    )
     wait_until(lambda: len(hec.ids) == 5)
     assert hec.ids == wanted(su)
     assert TOKEN not in (tmp_path / "worker.log").read_text()
     stored = su.execute("select count(*) from audit.destination_secret where secret = %s", [TOKEN]).fetchone()
     assert stored == (1 if input else 0,)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--token-env", "HEC_TOKEN"], "HEC_TOKEN may not be sent to 127.0.0.1: set HEC_TOKEN_HOSTS="),
+        (["--token-file", "hec"], "add the line 127.0.0.1 to"),
+    ],
+    ids=["environment", "secrets folder"],
+)
+def test_a_token_is_sent_to_no_host_that_the_worker_s_operator_did_not_name(
+    nemo, org, hec, pgtrail, start_worker, wait_until, tmp_path, options, told
+):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "hec").write_text(f"{TOKEN}\n")
+    (tmp_path / "secrets" / "hec.hosts").write_text("splunk.example\n*.splunk.example\n127.0.0.1:1\n")
+    where = ["--url", hec.url, "--format", "splunk_hec", "--category", "teams"]
+    added = pgtrail(
+        *("destination", "add", "splunk", *where, *options, "--allow-http", "--allow-network", "127.0.0.0/8"),
+        dsn=nemo.dsn("admin"),
+    )
+    assert added.returncode == 0, added.stderr
+    su = nemo.connect()
+    create_teams(su, org, 1)
+    start_worker(
+        nemo.dsn("forwarder"),
+        *("--secrets-dir", str(tmp_path / "secrets")),
+        HEC_TOKEN=TOKEN,
+        HEC_TOKEN_HOSTS="splunk.example, *.splunk.example",
+    )
+    wait_until(lambda: status(su)[0] == "needs_attention")
+    (error,) = su.execute("select last_error from audit.destination_status").fetchone()
+    assert told in error
+    assert hec.shown_tokens == []
+    with (tmp_path / "secrets" / "hec.hosts").open("a") as hosts:
+        hosts.write("127.0.0.1 # ours\n")
+    if "--token-file" in options:
+        wait_until(lambda: try_now(su) or len(hec.ids) == 1)

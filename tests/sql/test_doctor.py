@@ -430,3 +430,56 @@ def test_whoever_sees_the_configuration_may_ask_the_doctor(db, user):
 def test_others_may_not(db, user):
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         db.connect(user).execute("select * from audit.doctor()")
+
+
+def test_a_session_that_keeps_the_writers_from_notifying_is_named(db, found, siem, thing):
+    holder = db.connect("app")
+    holder.execute("select pg_advisory_lock(31638947224447341)")
+    assert found("wake-up held") == []
+    holder.execute("select pg_advisory_lock(31638947224447340)")
+    ((_, subject, _, mend),) = found("wake-up held")
+    assert subject == "app"
+    with db.connect() as su:
+        su.execute(mend.split(",")[0])
+    assert found("wake-up held") == []
+
+
+def test_neither_a_writer_nor_a_worker_is_taken_for_one_who_holds_the_wake_up(db, su, found, siem, thing):
+    writer, worker = db.connect(autocommit=False), db.connect("forwarder")
+    writer.execute("set pgtrail.notify = on")
+    writer.execute("insert into public.thing values (1, 'x')")
+    assert su.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (1,)
+    assert found("wake-up held") == []
+    writer.rollback()
+    worker.execute("select pg_advisory_lock(audit.wake_key())")
+    assert found("wake-up held") == []
+
+
+def test_a_destination_whose_filters_raise_is_found_and_hides_no_other(su, found, siem, thing):
+    su.execute("select audit.add_destination('odd', 'https://odd.example')")
+    su.execute("update audit.destination set actions = array[repeat('*a', 40000)] where name = 'odd'")
+    su.execute("insert into public.thing values (1, 'x')")
+    ((_, subject, finding, _),) = found("filters fail")
+    assert subject == "odd"
+    assert "SQLSTATE 2201B" in finding
+    states = su.execute("select name, state, events_behind is null from audit.destination_status order by name")
+    assert states.fetchall() == [("odd", "needs_attention", True), ("siem", "active", False)]
+
+
+def test_a_destination_that_no_worker_can_serve_is_found_until_one_can(su, found, siem):
+    note = "select audit.note_broken(%s, %s, %s)"
+    su.execute(note, [siem, "worker-1", "its settings can't be used"])
+    ((_, subject, finding, _),) = found("needs attention")
+    assert (subject, finding) == ("siem", "no worker can serve it: its settings can't be used")
+    assert su.execute("select state, last_error from audit.destination_status").fetchone() == (
+        "needs_attention",
+        "its settings can't be used",
+    )
+    # A second worker that serves it knows better.
+    take(su, siem)
+    su.execute(note, [siem, "worker-2", "other"])
+    assert found("needs attention")[0][2].endswith("its settings can't be used")
+    su.execute(note, [siem, "worker-1", None])
+    assert found("needs attention") == []
+    actions = su.execute("select action from audit.event where action ~ 'needs_attention|recovered' order by id")
+    assert [row[0] for row in actions] == ["audit.destination_needs_attention", "audit.destination_recovered"]

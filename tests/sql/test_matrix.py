@@ -55,7 +55,7 @@ EXECUTE = {
     **dict.fromkeys(["has_nodes", "visible_nodes"], READERS),
     **dict.fromkeys(
         [
-            "is_for", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
+            "is_for", "backlog", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
             "identity_columns", "check_seal", "check_log", "count_unsealed", "seal_object", "seal_text", "retention_plan",
             "is_hub", "check_is_hub", "node_state", "check_node", "check_node_seal",
         ],
@@ -88,7 +88,7 @@ EXECUTE = {
         ADMIN,
     ),
     **dict.fromkeys(
-        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key"], FORWARDER
+        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key", "note_broken"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "maintain"], ADMIN | FORWARDER),
     "system_identifier": WHO_SEES_ALL | HUB,

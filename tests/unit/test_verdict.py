@@ -236,3 +236,58 @@ def test_no_retry_after_puts_an_event_off_for_more_than_a_day_or_breaks_anything
 def test_a_retry_after_of_a_year_is_cut_to_a_day_and_one_in_the_past_asks_for_nothing():
     assert retry_after_seconds(str(365 * 86_400), NOW) == 86_400
     assert retry_after_seconds(format_datetime(NOW - timedelta(days=1)), NOW) == 0
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+SAID = st.dictionaries(st.sampled_from(["code", "ackId", "invalid-event-number", "items", "acks", "text"]), JSON)
+ITEMS = st.fixed_dictionaries(
+    {"items": st.lists(st.dictionaries(st.sampled_from(["create", "index"]), JSON | st.fixed_dictionaries({"status": JSON}))
+    | JSON, max_size=4)}
+)  # fmt: skip
+
+
+@given(
+    status=st.integers(0, 999),
+    body=st.binary(max_size=200) | (SAID | ITEMS | JSON).map(lambda said: json.dumps(said).encode()),
+    rules=st.sampled_from([WEBHOOK, SPLUNK, ELASTIC, DATADOG]),
+    events=st.integers(1, 4),
+    after=st.none() | st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, [0-9]+ [A-Z][a-z]{2} [0-9]+ .{0,20}"),
+)
+def test_whatever_a_receiver_says_it_is_a_verdict_about_the_events_of_the_request(status, body, rules, events, after):
+    reached = judge(Answer(status, 0.1, body=body, retry_after=after), rules, events, NOW)
+    match reached:
+        case Partial():
+            named = [*reached.delivered, *(position for position, _ in reached.poison)]
+            assert len(set(named)) == len(named)
+            assert set(named) <= set(range(events))
+        case Delivered():
+            assert reached.ack_id is None or 0 <= reached.ack_id < 2**63
+        case Failed():
+            assert 0 <= reached.at_least <= 86_400
+    assert len(str(reached)) < 2000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[" * 1_000_000, b'{"code":' * 100_000, b'{"code": ' + b"9" * 100_000 + b"}", b'{"code": 0' + b"0" * 4000 + b"1}",
+     b"\xff\xfe", b'{"code": false}', b'{"code": 0.0}', b'{"code": "0"}', b'{"code": [0]}', b'{"code": NaN}', b"",
+     b'{"code": -0.0}', b'{"code": 0, "code": 9}'],
+)  # fmt: skip
+def test_what_does_not_say_that_it_is_stored_is_not_delivered(body):
+    reached = verdict(200, body, SPLUNK)
+    assert isinstance(reached, Failed)
+    assert len(reached.error) < 200
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["9" * 5000, "-1", "1e9", "NaN", "inf", "Fri, 31 Dec 9999 23:59:59 GMT", "Fri, 31 Dec 99999 23:59:59 GMT",
+     "Mon, 01 Jan 0001 00:00:00 +2359", "Mon, 01 Jan 2026 00:00:00 +99999999", "\u0661\u0662", "0x10", "", ",", "Mon,",
+     "1" + "\u00a0", "Mon, 99 Foo 2026 99:99:99 GMT"],
+)  # fmt: skip
+def test_a_retry_after_that_makes_no_sense_puts_nothing_off_for_longer_than_a_day(header):
+    assert 0 <= retry_after_seconds(header, NOW) <= 86_400

@@ -17,8 +17,10 @@ from pgtrail_worker.signature import sign
 from pgtrail_worker.tokens import Secrets, Tokens
 from pgtrail_worker.verdict import Delivered, Failed, Reads, Verdict, is_acknowledged, judge
 
-ANSWER_BYTES = {Reads.STATUS: 4096, Reads.CODE: 65_536, Reads.ITEMS: 8_388_608}
-"""How much of an answer is read; one with items has some hundred bytes for each event."""
+ANSWER_BYTES = {Reads.STATUS: 4096, Reads.CODE: 65_536, Reads.ITEMS: 65_536}
+"""How much of a response is read."""
+ITEM_BYTES = 4096
+"""How much more for each event, where a response has an item for each."""
 
 WORTH_COMPRESSING_BYTES = 1024
 
@@ -49,7 +51,10 @@ class Channel:
         self._secrets = secrets
         self._now = now
         self._client = http.client(self._route())
-        self._tokens = Tokens(destination, secrets, lambda *request: http.post(self._client, *request))
+        urls = [destination.url, *([destination.oauth.url] if destination.oauth else [])]
+        # (A URL that leads nowhere gets nothing.)
+        self._hosts = [host for host in map(http.host_of, urls) if host]
+        self._tokens = Tokens(destination, secrets, self._hosts, lambda *request: http.post(self._client, *request))
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,14 +67,22 @@ class Channel:
         await self._client.aclose()
 
     async def send(self, message_id: str, body: bytes, events: int) -> tuple[Answer, Verdict]:
-        """Send a request and wait for what becomes of it.
+        """Send a request and wait for what becomes of it. Whatever happens is a verdict, never an exception.
 
         :param message_id: the receiver's idempotency key, where requests are signed.
         :param events: how many there are in the body.
         """
-        answer = await self._post(message_id, body)
+        try:
+            return await self._send(message_id, body, events)
+        except Exception as error:
+            # A setting or a response that nothing foresaw. (Its text may quote a secret.)
+            unforeseen = Answer(None, 0.0, Cause.UNUSABLE, type(error).__name__)
+            return unforeseen, judge(unforeseen, self._destination.rules, events, self._now())
+
+    async def _send(self, message_id: str, body: bytes, events: int) -> tuple[Answer, Verdict]:
+        answer = await self._post(message_id, body, events)
         if answer.status == 401 and self._tokens.forget():
-            answer = await self._post(message_id, body)
+            answer = await self._post(message_id, body, events)
         verdict = judge(answer, self._destination.rules, events, self._now())
         if isinstance(verdict, Delivered) and verdict.ack_id is not None:
             return answer, await self._acknowledged(verdict.ack_id)
@@ -78,8 +91,10 @@ class Channel:
     async def request(self, message_id: str, body: bytes) -> tuple[dict[str, str], bytes]:
         """Headers and body of a request, as they would be sent.
 
-        :raises NoToken: the token is not where it should be.
+        :raises NoToken: the token or the certificate is not where it should be, or may not be sent there.
         """
+        if self._destination.client_cert_file:
+            self._secrets.check_file(self._destination.client_cert_file, self._hosts)
         headers = {"content-type": self._destination.content_type, "user-agent": "pgtrail"}
         headers |= self._fill(await self._tokens.token())
         if self._destination.gzip and len(body) > WORTH_COMPRESSING_BYTES:
@@ -92,7 +107,7 @@ class Channel:
             headers |= sign(message_id, timestamp, body, self._destination.signing_secrets)
         return headers, body
 
-    async def _post(self, message_id: str, body: bytes, url: str | None = None) -> Answer:
+    async def _post(self, message_id: str, body: bytes, events: int = 1, url: str | None = None) -> Answer:
         try:
             headers, body = await self.request(message_id, body)
         except NoToken as error:
@@ -103,8 +118,12 @@ class Channel:
             headers,
             body,
             self._timeout,
-            most_answer_bytes=ANSWER_BYTES[self._destination.rules.reads],
+            most_answer_bytes=self._answer_bytes(events),
         )
+
+    def _answer_bytes(self, events: int) -> int:
+        reads = self._destination.rules.reads
+        return ANSWER_BYTES[reads] + (events * ITEM_BYTES if reads is Reads.ITEMS else 0)
 
     def _fill(self, token: str | None) -> dict[str, str]:
         """The format's headers; one that wants a token is left out where there is none."""
@@ -126,7 +145,7 @@ class Channel:
         pause = FIRST_QUESTION_SECONDS
         try:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN_SECONDS):
-                while not is_acknowledged(await self._post(f"ack_{ack_id}", question, url), ack_id):
+                while not is_acknowledged(await self._post(f"ack_{ack_id}", question, url=url), ack_id):
                     await asyncio.sleep(pause)
                     pause = min(pause * 1.5, LAST_QUESTION_SECONDS)
         except TimeoutError:

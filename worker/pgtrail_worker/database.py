@@ -10,7 +10,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, dict_row
 
-from pgtrail_worker.destination import Destination, from_row
+from pgtrail_worker.destination import Destination, Found, find, from_row
 from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
 from pgtrail_worker.handout import Handout
 from pgtrail_worker.queries import load
@@ -45,13 +45,13 @@ class Batch:
 class Status:
     """How a destination fares.
 
-    :param events_behind: it counts to 100,000.
+    :param events_behind: it counts to 100,000; None: not known, nor is ``seconds_behind``.
     """
 
     name: str
     state: str
-    events_behind: int
-    seconds_behind: float
+    events_behind: int | None
+    seconds_behind: float | None
     dead_letters: int
 
 
@@ -83,13 +83,31 @@ class Database:
         if connection is not None:
             await connection.close()
 
-    async def destinations(self) -> list[Destination]:
+    async def destinations(self) -> list[Found]:
         """What is to be served: the destinations that are not paused, and the replays to them."""
-        return [from_row(row) for row in await self._call("destinations", {"name": None})]
+        try:
+            return [find(row) for row in await self._call("destinations", {"name": None, "cursor": None})]
+        except DatabaseRefused as error:
+            if error.sqlstate and not error.sqlstate.startswith("22"):
+                raise
+        # A row can't be read, which must cost the others nothing: each by itself.
+        return [await self._found(row) for row in await self._call("cursors", {})]
+
+    async def _found(self, row: dict[str, Any]) -> Found:
+        try:
+            (one,) = await self._call("destinations", {"name": None, "cursor": row["cursor_id"]})
+        except (DatabaseRefused, ValueError) as error:
+            reason = error.sqlstate if isinstance(error, DatabaseRefused) else ""
+            told = f"its settings can't be read (SQLSTATE {reason or 'unknown'})"
+            return Found(row["cursor_id"], row["name"], row["broken"], None, told)
+        return find(one)
 
     async def destination(self, name: str) -> Destination | None:
-        """One destination, paused or not; None: there is none of this name."""
-        rows = await self._call("destinations", {"name": name})
+        """One destination, paused or not; None: there is none of this name.
+
+        :raises Unusable: its settings can't be used.
+        """
+        rows = await self._call("destinations", {"name": name, "cursor": None})
         return from_row(rows[0]) if rows else None
 
     async def next_batch(self, cursor: int, worker: str, lease: float, most: int, after: int | None = None) -> Batch:
@@ -158,6 +176,10 @@ class Database:
         """Let another worker serve the destination at once."""
         await self._call("release_lease", {"cursor": cursor, "lease_token": lease_token})
 
+    async def note_broken(self, cursor: int, worker: str, error: str | None) -> None:
+        """Say that a cursor can't be served, or (None) that it can again."""
+        await self._call("note_broken", {"cursor": cursor, "worker": worker, "error": error})
+
     async def worker_is_here(self, worker: str, lease: float) -> None:
         """A sign of life, which others count when they share the destinations."""
         await self._call("worker_is_here", {"worker": worker, "lease": timedelta(seconds=lease)})
@@ -169,7 +191,7 @@ class Database:
     async def status(self) -> list[Status]:
         """How the destinations fare."""
         return [
-            Status(row["name"], row["state"], row["events_behind"], float(row["seconds_behind"]), row["dead_letters"])
+            Status(row["name"], row["state"], row["events_behind"], row["seconds_behind"], row["dead_letters"])
             for row in await self._call("status", {})
         ]
 
@@ -208,7 +230,10 @@ class Database:
             if connection.closed:
                 self._reconnecting()
                 raise DatabaseAway(first_line(error)) from error
-            raise DatabaseRefused(first_line(error), error.diag.message_hint) from error
+            raise DatabaseRefused(first_line(error), error.diag.message_hint, error.sqlstate) from error
+        except (ValueError, OverflowError, RecursionError) as error:
+            # A value that Python can't hold. (Not the error itself, which quotes it.)
+            raise DatabaseRefused(f"the result of {query} can't be read ({type(error).__name__})") from error
 
     async def _connected(self) -> psycopg.AsyncConnection[TupleRow]:
         if self._connection is None or self._connection.closed:

@@ -50,6 +50,9 @@ class Delivery:
     """Serves one destination until it is stopped.
 
     :param uniform: such as ``random.uniform``.
+
+    ``trouble`` is why the database does not hand out its events, None where it does; ``proved``: it did, and they were
+    taken care of, since the last trouble.
     """
 
     def __init__(
@@ -76,6 +79,8 @@ class Delivery:
         self._lease_ends = 0.0
         self._in_flight_wait = pace.in_flight_first
         self._most = FEWEST
+        self.trouble: str | None = None
+        self.proved = False
 
     def wake(self) -> None:
         """Look now."""
@@ -94,17 +99,31 @@ class Delivery:
                 batch = await self._next_batch()
                 if batch.handout.event_ids:
                     await self._deliver(batch)
+                    self._works()
                 elif batch.waiting or batch.lease_token is None:
                     # Nothing that is committed meanwhile makes it due.
                     await self._pause(self._pace.poll)
                 else:
+                    self._works()
                     await self._wait_for_more(batch.in_flight)
             except DatabaseAway as error:
                 self._log(logging.WARNING, "the database is away", "delivery.database_away", error=str(error))
                 await self._pause(self._pace.after_error)
             except DatabaseRefused as error:
-                self._log(logging.ERROR, "the database refuses", "delivery.refused", error=str(error), hint=error.hint)
+                self._is_refused(error)
                 await self._pause(self._pace.after_refusal)
+
+    def _works(self) -> None:
+        if self.trouble is not None:
+            self._log(logging.WARNING, "its events are handed out again", "delivery.recovered")
+        self.trouble, self.proved = None, True
+
+    def _is_refused(self, error: DatabaseRefused) -> None:
+        if error.summary != self.trouble:
+            # Once, however often it is tried.
+            self._log(logging.ERROR, "the database refuses", "delivery.refused", error=error.summary, hint=error.hint)
+        if not error.passes:
+            self.trouble, self.proved = error.summary, False
 
     async def release(self) -> None:
         """Give the lease back, if there is one, and close the connection."""

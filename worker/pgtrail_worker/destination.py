@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from pgtrail_worker.errors import Unusable
 from pgtrail_worker.handout import Framing
 from pgtrail_worker.verdict import Reads, Rules
 
@@ -74,8 +75,51 @@ class Destination:
     client_cert_file: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A destination, or a replay to it, as the database lists it.
+
+    :param broken: why no worker could serve it, as far as the database was told.
+    :param destination: None: it can't be loaded, which ``error`` explains.
+    """
+
+    cursor_id: int
+    name: str
+    broken: str | None
+    destination: Destination | None
+    error: str | None = None
+
+
+def find(row: dict[str, Any]) -> Found:
+    """A row of the query ``destinations``, whatever is in it."""
+    destination, error = None, None
+    try:
+        destination = from_row(row)
+    except Unusable as unusable:
+        error = str(unusable)
+    return Found(row["cursor_id"], row["name"], row["broken"], destination, error)
+
+
 def from_row(row: dict[str, Any]) -> Destination:
-    """A row of the query ``destinations``."""
+    """The destination of a row of the query ``destinations``.
+
+    :raises Unusable: its settings can't be used; without anything that might be a secret.
+    """
+    try:
+        made = _from_row(row)
+        # (A list where there should be a text would only fail where destinations are compared.)
+        hash(made)
+        return made
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise Unusable(f"its settings can't be used ({type(error).__name__})") from error
+
+
+def _from_row(row: dict[str, Any]) -> Destination:
+    for name in ("allowed_networks", "signing_secrets"):
+        if not all(isinstance(each, str) for each in row[name]):
+            raise Unusable(f"its {name} hold something else than texts")
+    if not all(isinstance(text, str) for text in row["headers"].values()):
+        raise Unusable("the headers of its format hold something else than texts")
     return Destination(
         cursor_id=row["cursor_id"],
         name=row["name"],

@@ -17,6 +17,7 @@ import httpx
 from pgtrail_worker import tls
 from pgtrail_worker.address import forbidden
 from pgtrail_worker.answer import Answer, Cause
+from pgtrail_worker.hosts import Host
 
 TIMEOUT_SECONDS = 20.0
 """For a whole request, however slowly its answer trickles in."""
@@ -67,6 +68,16 @@ class Unusable(NotSent):
     """The URL or a certificate file can't be used."""
 
     cause = Cause.UNUSABLE
+
+
+def host_of(url: str) -> Host | None:
+    """Where a request to a URL goes, read as it is read when it is sent; None: nowhere."""
+    try:
+        parsed = httpx.URL(url)
+        name = parsed.raw_host.decode("ascii")
+        return Host(name, parsed.port or PORTS[parsed.scheme]) if name else None
+    except (httpx.InvalidURL, UnicodeError, KeyError, ValueError):
+        return None
 
 
 async def resolve(host: str, port: int) -> Sequence[str]:

@@ -94,8 +94,10 @@ class Metrics:
         for gauge in (self._lag_events, self._lag_seconds, self._dead_letters, self._state):
             gauge.clear()
         for status in statuses:
-            self._lag_events.labels(status.name).set(status.events_behind)
-            self._lag_seconds.labels(status.name).set(status.seconds_behind)
+            # (What is not known has no sample, rather than a 0.)
+            if status.events_behind is not None and status.seconds_behind is not None:
+                self._lag_events.labels(status.name).set(status.events_behind)
+                self._lag_seconds.labels(status.name).set(status.seconds_behind)
             self._dead_letters.labels(status.name).set(status.dead_letters)
             for state in STATES:
                 self._state.labels(status.name, state).set(state == status.state)

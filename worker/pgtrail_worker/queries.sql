@@ -4,6 +4,7 @@
 select
     cursor.id as cursor_id,
     destination.name,
+    cursor.broken,
     cursor.replay_id,
     destination.url,
     format.content_type,
@@ -39,8 +40,21 @@ join audit.cursor on cursor.destination_id = destination.id
 join audit.format on format.name = destination.format
 left join audit.destination_secret as signing on signing.destination_id = destination.id and signing.kind = 'signing'
 left join audit.destination_secret as token on token.destination_id = destination.id and token.kind = 'token'
-where (%(name)s::text is null and not destination.paused)
-    or (destination.name = %(name)s and cursor.replay_id is null)
+where (%(cursor)s::bigint is null or cursor.id = %(cursor)s)
+    and (
+        (%(name)s::text is null and not destination.paused)
+        or (destination.name = %(name)s and cursor.replay_id is null)
+    )
+order by cursor.id
+
+-- name: cursors
+select
+    cursor.id as cursor_id,
+    destination.name,
+    cursor.broken
+from audit.destination
+join audit.cursor on cursor.destination_id = destination.id
+where not destination.paused
 order by cursor.id
 
 -- name: next_batch
@@ -84,6 +98,9 @@ select audit.settle(
 -- name: release_lease
 select audit.release_lease(%(cursor)s, %(lease_token)s)
 
+-- name: note_broken
+select audit.note_broken(%(cursor)s, %(worker)s, %(error)s::text)
+
 -- name: worker_is_here
 select audit.worker_is_here(%(worker)s, %(lease)s)
 
@@ -98,7 +115,7 @@ select
     name,
     state,
     events_behind,
-    seconds_behind,
+    seconds_behind::float8 as seconds_behind,
     dead_letters
 from audit.destination_status
 

@@ -1,9 +1,9 @@
 """Where tokens come from: the database, the environment, a file of the secrets folder; changed for another by OAuth."""
 
-import json
 import os
+import stat
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlencode
@@ -11,9 +11,12 @@ from urllib.parse import urlencode
 from pgtrail_worker.answer import Answer
 from pgtrail_worker.destination import Destination, OAuth, Secret
 from pgtrail_worker.errors import NoToken
+from pgtrail_worker.grant import read_grant
+from pgtrail_worker.hosts import Host, covers
 
 REFRESH_BEFORE_SECONDS = 60.0
 """A fetched token is fetched anew so long before it ends."""
+MOST_FILE_BYTES = 65_536
 
 Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
 
@@ -21,6 +24,9 @@ Post = Callable[[str, Mapping[str, str], bytes], Awaitable[Answer]]
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """The environment and the folder that tokens and certificates may be read from.
+
+    Who names a destination is not who placed the secrets. So each names the hosts that it may be sent to: a file in one
+    beside it (``splunk-token.hosts``), an environment variable in another (``SPLUNK_TOKEN_HOSTS``).
 
     :param folder: files outside it are not read, whatever a destination says.
     """
@@ -38,29 +44,59 @@ class Secrets:
             raise NoToken(f"{name} is not in the secrets folder {self.folder}")
         return path
 
-    def read(self, name: str) -> Secret:
-        """The first line of a file of the folder.
+    def read(self, name: str, hosts: Sequence[Host]) -> Secret:
+        """The one word in a file of the folder.
 
-        :raises NoToken: there is none.
+        :param hosts: where it is to be sent.
+        :raises NoToken: there is none, or it may not be sent to one of the hosts.
         """
-        try:
-            lines = self.path(name).read_text(encoding="ascii").split()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not ASCII"
-            raise NoToken(f"{self.folder / name} can't be read: {reason}") from error
-        if len(lines) != 1:
+        words = self._text(self.path(name)).split()
+        self.check_file(name, hosts)
+        if len(words) != 1:
             raise NoToken(f"{self.folder / name} does not hold one token")
-        return Secret(lines[0])
+        return Secret(words[0])
 
-    def variable(self, name: str) -> Secret:
+    def check_file(self, name: str, hosts: Sequence[Host]) -> None:
+        """Check that what a file of the folder holds may be shown to the hosts.
+
+        :raises NoToken: it may not.
+        """
+        beside = self.path(name).with_name(f"{self.path(name).name}.hosts")
+        try:
+            entries = self._text(beside)
+        except NoToken:
+            entries = ""
+        for host in hosts:
+            if not covers(entries, host):
+                verb = "add the line {} to {}" if entries.strip() else "put the line {} into a file {}"
+                raise NoToken(f"{name} may not be sent to {host}: {verb.format(host, beside)}")
+
+    def variable(self, name: str, hosts: Sequence[Host]) -> Secret:
         """An environment variable.
 
-        :raises NoToken: it is not set.
+        :param hosts: where it is to be sent.
+        :raises NoToken: it is not set, or may not be sent to one of the hosts.
         """
         value = self.environment.get(name, "").strip()
         if not value.isascii() or not value.isprintable() or not value:
             raise NoToken(f"the worker's environment has no {name}, or none that can be sent")
+        entries = self.environment.get(f"{name}_HOSTS", "")
+        for host in hosts:
+            if not covers(entries, host):
+                wanted = f"{entries.strip()},{host}" if entries.strip() else str(host)
+                raise NoToken(f"{name} may not be sent to {host}: set {name}_HOSTS={wanted} for the worker")
         return Secret(value)
+
+    def _text(self, path: Path) -> str:
+        """A small file. (What is no file, a pipe for one, would never end.)"""
+        try:
+            with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise NoToken(f"{path} is not a file")
+                return file.read(MOST_FILE_BYTES).decode("ascii")
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not ASCII"
+            raise NoToken(f"{path} can't be read: {reason}") from error
 
 
 def default_secrets_folder() -> Path:
@@ -71,12 +107,14 @@ def default_secrets_folder() -> Path:
 class Tokens:
     """The token of one destination, as requests carry it.
 
+    :param hosts: all that get it, or what it is exchanged for: the destination's, and its OAuth server's.
     :param post: sends a request to an OAuth server.
     """
 
-    def __init__(self, destination: Destination, secrets: Secrets, post: Post) -> None:
+    def __init__(self, destination: Destination, secrets: Secrets, hosts: Sequence[Host], post: Post) -> None:
         self._destination = destination
         self._secrets = secrets
+        self._hosts = hosts
         self._post = post
         self._fetched: Secret | None = None
         self._fresh_until = 0.0
@@ -84,7 +122,7 @@ class Tokens:
     async def token(self) -> Secret | None:
         """The token; None where the destination has none.
 
-        :raises NoToken: it is not where it should be, or the OAuth server gives none.
+        :raises NoToken: it is not where it should be, may not be sent there, or the OAuth server gives none.
         """
         own = self._own()
         if own is None or self._destination.oauth is None:
@@ -103,8 +141,8 @@ class Tokens:
         """Read each time: what is rotated on disk holds at once."""
         source = self._destination.token
         if source.env:
-            return self._secrets.variable(source.env)
-        return self._secrets.read(source.file) if source.file else source.stored
+            return self._secrets.variable(source.env, self._hosts)
+        return self._secrets.read(source.file, self._hosts) if source.file else source.stored
 
     async def _fetch(self, oauth: OAuth, secret: Secret) -> tuple[Secret, float]:
         form = {
@@ -118,12 +156,11 @@ class Tokens:
             {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"},
             urlencode(form).encode(),
         )
+        said = f"HTTP {answer.status}" if answer.status else f"{answer.cause.value if answer.cause else ''}"
+        if answer.status != 200:
+            raise NoToken(f"{oauth.url} gave no token: {said}")
         try:
-            granted = json.loads(answer.body)
-            token, seconds = granted["access_token"], float(granted.get("expires_in", 300))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            what = f"HTTP {answer.status}" if answer.status else f"{answer.cause.value if answer.cause else ''}"
-            raise NoToken(f"{oauth.url} gave no token: {what}") from error
-        if answer.status != 200 or not isinstance(token, str):
-            raise NoToken(f"{oauth.url} gave no token: HTTP {answer.status}")
-        return Secret(token), seconds
+            grant = read_grant(answer.body)
+        except ValueError as error:
+            raise NoToken(f"{oauth.url} gave no token: {said}, {error}") from error
+        return Secret(grant.token), grant.seconds

@@ -113,6 +113,8 @@ THROTTLED_STATUS = 429
 GONE_STATUS = 410
 TOO_LARGE_STATUS = 413
 CONFLICT_STATUS = 409
+MOST_NUMBER = 2**63 - 1
+"""Numbers in a response that are larger count as none."""
 CERTIFICATE_COMPLAINTS = (b"No required SSL certificate was sent", b"The SSL certificate error")
 """What nginx answers with HTTP 400 to a client certificate that is missing or not good: no event is to blame."""
 
@@ -177,18 +179,17 @@ def _failure(status: int, error: str, rules: Rules, answer: Answer, now: datetim
 def _by_code(answer: Answer, status: int, rules: Rules, events: int, now: datetime) -> Verdict:
     """Splunk: a number in the body, and the position of the event at which it stopped."""
     body = _object(answer.body)
-    code = body.get("code")
-    if not isinstance(code, int):
+    code = _number(body.get("code"))
+    if code is None:
         failure = _failure(status, f"the receiver answered HTTP {status} without a code", rules, answer, now)
         # Some page of a proxy, say: nothing in it is about an event.
         return Failed(failure.error) if isinstance(failure, Poison) else failure
     error = f"the receiver answered HTTP {status}, code {code}"
     if code == 0 and status in rules.success:
-        ack_id = body.get("ackId")
-        return Delivered(ack_id if isinstance(ack_id, int) else None)
+        return Delivered(_number(body.get("ackId")))
     if code in rules.poison_codes:
-        stopped_at = body.get("invalid-event-number")
-        if isinstance(stopped_at, int) and 0 <= stopped_at < events:
+        stopped_at = _number(body.get("invalid-event-number"))
+        if stopped_at is not None and stopped_at < events:
             return Partial(tuple(range(stopped_at)), ((stopped_at, error),))
         return Poison(error)
     if code in rules.configuration_codes:
@@ -229,11 +230,15 @@ def _item(item: Any) -> tuple[int, str]:
     """The status of an item, and an error with the type of what went wrong; its reason may quote the event."""
     outcome = next(iter(item.values()), None) if isinstance(item, dict) else None
     outcome = outcome if isinstance(outcome, dict) else {}
-    status = outcome.get("status")
-    status = status if isinstance(status, int) else 0
+    status = _number(outcome.get("status")) or 0
     kind = outcome["error"].get("type") if isinstance(outcome.get("error"), dict) else None
     named = f" ({kind})" if isinstance(kind, str) and re.fullmatch(r"[a-z_]{1,60}", kind) else ""
     return status, f"the receiver answered {status} for the event{named}"
+
+
+def _number(value: Any) -> int | None:
+    """A number that a receiver counts with; None: it is something else. (To Python true is a number.)"""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MOST_NUMBER else None
 
 
 def _object(body: bytes) -> Mapping[str, Any]:

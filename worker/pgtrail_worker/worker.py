@@ -14,12 +14,13 @@ from pgtrail_worker import http
 from pgtrail_worker.channel import Channel
 from pgtrail_worker.database import Database
 from pgtrail_worker.delivery import Delivery, Pace
-from pgtrail_worker.destination import Destination
+from pgtrail_worker.destination import Destination, Found
 from pgtrail_worker.errors import WorkerError
 from pgtrail_worker.listener import listen
 from pgtrail_worker.metrics import Metrics
 from pgtrail_worker.sealer import SealPace, keep_sealing
 from pgtrail_worker.tokens import Secrets, default_secrets_folder
+from pgtrail_worker.troubles import Troubles
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,7 @@ class Worker:
         self.metrics = Metrics()
         self._stopping = asyncio.Event()
         self._served: dict[Destination, Served] = {}
+        self._troubles = Troubles(time.monotonic, self._pace.after_refusal)
         self._heard_at = 0.0
 
     @property
@@ -118,27 +120,55 @@ class Worker:
         while True:
             try:
                 await database.worker_is_here(self.name, self._pace.lease)
-                await self._serve(set(await database.destinations()))
+                found = await database.destinations()
+                await self._serve(found)
+                await self._note(database, found)
                 self._heard_at = time.monotonic()
             except WorkerError as error:
                 log.warning("destinations unknown", extra={"action": "worker.blind", "error": str(error)})
             await asyncio.sleep(self._pace.poll)
 
-    async def _serve(self, wanted: set[Destination]) -> None:
-        """Bring the tasks up to the destinations as they are configured now."""
-        dead = {destination for destination, served in self._served.items() if served.task.done()}
-        for destination in dead:
-            log.error(
-                "a delivery died",
-                extra={"action": "worker.died", "destination": destination.name},
-                exc_info=self._served[destination].task.exception(),
-            )
-        unwanted = (self._served.keys() - wanted) | dead
+    async def _serve(self, found: list[Found]) -> None:
+        """Bring the tasks up to the destinations as configured now; one that can't be served stops no other."""
+        wanted = {each.destination for each in found if each.destination}
+        self._look_after(wanted)
+        for each in found:
+            if each.error is not None:
+                self._troubles.note(each.cursor_id, each.name, each.error)
+        unwanted = {destination for destination, served in self._served.items() if served.task.done()}
+        unwanted |= self._served.keys() - wanted
         await self._end([self._served[destination] for destination in unwanted])
         for destination in unwanted:
             del self._served[destination]
         for destination in wanted - self._served.keys():
+            if self._troubles.may_start(destination):
+                self._try_to_start(destination)
+        self._troubles.keep({each.cursor_id for each in found})
+
+    def _look_after(self, wanted: set[Destination]) -> None:
+        for destination, served in self._served.items():
+            if served.task.done() and destination in wanted:
+                ended = None if served.task.cancelled() else served.task.exception()
+                error = f"its delivery ended with {type(ended).__name__}"
+                self._troubles.note(destination.cursor_id, destination.name, error, destination, ended)
+            elif served.delivery.proved:
+                self._troubles.end(destination)
+
+    def _try_to_start(self, destination: Destination) -> None:
+        try:
             self._served[destination] = self._start(destination)
+        except Exception as error:
+            # (Its text may quote a setting.)
+            told = f"its settings can't be used ({type(error).__name__})"
+            self._troubles.note(destination.cursor_id, destination.name, told, destination)
+
+    async def _note(self, database: Database, found: list[Found]) -> None:
+        """Tell the database what can't be served, and what can be again."""
+        for each in found:
+            served = self._served.get(each.destination) if each.destination else None
+            error = self._troubles.of(each.cursor_id) or (served.delivery.trouble if served else None)
+            if error != each.broken and (error or (served and served.delivery.proved)):
+                await database.note_broken(each.cursor_id, self.name, error)
 
     def _start(self, destination: Destination) -> Served:
         database = Database(self._conninfo, lambda: self.metrics.reconnecting("calls"))

@@ -21,8 +21,8 @@ from pgtrail_worker.address import Network, forbidden
 @click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated.")
 @click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated.")
 @click.option("--since", help="From this time on, the past included: 7d, 2026-11-01. Default: from now on.")
-@click.option("--token-env", help="The environment variable of the worker that holds the token.")
-@click.option("--token-file", help="The file in the worker's secrets folder that holds the token.")
+@click.option("--token-env", help="The variable of the worker that holds the token; NAME_HOSTS has its hosts.")
+@click.option("--token-file", help="The file in the worker's secrets folder with the token; FILE.hosts has its hosts.")
 @click.option("--token-stdin", is_flag=True, help="Read the token from stdin and keep it in the database.")
 @click.option(
     "--oauth-url", help="Where the token is fetched by client credentials; the token is then the client's secret."
@@ -37,7 +37,7 @@ from pgtrail_worker.address import Network, forbidden
     "--gzip/--no-gzip", default=None, help="Compress requests, or not. Default: as the format's receivers take it."
 )
 @click.option("--ca-file", help="Authorities (PEM) for the receiver's certificate, in the worker's secrets folder.")
-@click.option("--client-cert-file", help="Certificate and key (PEM) that the worker shows, in its secrets folder.")
+@click.option("--client-cert-file", help="Certificate and key (PEM) that the worker shows, as --token-file.")
 @click.option(
     "--allow-network",
     "allowed_networks",
@@ -61,8 +61,10 @@ def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool
     parameters["allowed_networks"] = list(options["allowed_networks"])
     if strict_order:
         parameters["max_in_flight"] = 1
-    token = token_from_stdin() if token_stdin else None
-    row = connection.execute(QUERIES["add_destination"], {"name": name, "token": token, **parameters}).fetchone()
+    with connection.transaction():
+        if token_stdin:
+            hand_over(connection, token_from_stdin())
+        row = connection.execute(QUERIES["add_destination"], {"name": name, **parameters}).fetchone()
     assert row is not None
     if row[0] is None:
         click.echo(f"pgtrail: added {name}; try it: pgtrail destination test {name}", err=True)
@@ -86,6 +88,19 @@ def _check_address(url: str, allowed: list[Network]) -> None:
         return
     if reason := forbidden(address, allowed):
         raise PgtrailError(reason, f"if it is meant, allow it: --allow-network {ip_network(address)}")
+
+
+def hand_over(connection: Connection, token: str) -> None:
+    """Give the server a token for the rest of this transaction.
+
+    By COPY: a server may log every statement with its parameters, but never what is copied.
+    """
+    connection.execute(QUERIES["make_token_table"])
+    with connection.cursor() as cursor:
+        with cursor.copy(QUERIES["copy_token"]) as copy:
+            copy.set_types(["text"])
+            copy.write_row([token])
+        cursor.execute(QUERIES["take_token"])
 
 
 def token_from_stdin() -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 from rich.text import Text
 
-from pgtrail_cli.commands.add import token_from_stdin
+from pgtrail_cli.commands.add import hand_over, token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.lazy import LazyGroup
@@ -185,7 +185,10 @@ def set_token(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination set-token splunk < token.txt
     """
-    connection.execute(QUERIES["set_token"], {"name": name, "token": token_from_stdin()})
+    token = token_from_stdin()
+    with connection.transaction():
+        hand_over(connection, token)
+        connection.execute(QUERIES["set_token"], {"name": name})
     click.echo(f"pgtrail: {name} has a new token", err=True)
 
 

@@ -34,7 +34,7 @@ CAUSES = {
     Cause.TIMED_OUT: "check the firewall between, or the receiver's load",
     Cause.BROKEN: "look at the receiver's own log, or at a proxy between",
     Cause.UNUSABLE: "check the URL, and that the certificate files are in the secrets folder",
-    Cause.TOKEN: "set the variable, or put the file there, where the worker (and this command) runs",
+    Cause.TOKEN: "put it, and the hosts that it is for, where the worker (and this command) runs",
 }
 STATUSES = {
     400: "the receiver does not understand the event: is the format right for it?",

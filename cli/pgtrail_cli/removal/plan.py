@@ -13,14 +13,16 @@ from pgtrail_cli.removal import QUERIES
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a destination has still to get: events (they are counted to 100,000), dead letters, replays."""
+    """What a destination has still to get: events (counted to 100,000; None: not known), dead letters, replays."""
 
     name: str
-    events: int
+    events: int | None
     dead_letters: int
     replays: int
 
     def __str__(self) -> str:
+        if self.events is None:
+            return f"{self.name} (what it has not got is not known: its filters fail)"
         parts = [(self.events, "event"), (self.dead_letters, "dead letter"), (self.replays, "replay")]
         waiting = ", ".join(f"{number:,} {what}{'s' if number > 1 else ''}" for number, what in parts if number)
         return f"{self.name} ({f'has not got {waiting}' if waiting else 'has got everything'})"
@@ -28,7 +30,7 @@ class Delivery:
     @property
     def waits(self) -> bool:
         """Whether anything would be lost to it."""
-        return bool(self.events or self.dead_letters or self.replays)
+        return self.events is None or bool(self.events or self.dead_letters or self.replays)
 
 
 @dataclass(frozen=True, slots=True)
