@@ -168,7 +168,7 @@ comment on function audit.suggested_tables(text[]) is
 create or replace function audit.suggest_facts(schema_names text[], row_limit integer default 1000)
 returns jsonb
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -247,16 +247,18 @@ $$;
 comment on function audit.sampled_columns(regclass) is
     'The columns whose sampled values tell something: JSON, states, names of settings, and texts that may be secrets.';
 
-create or replace function audit.sample_query(relation regclass, row_limit integer)
+drop function if exists audit.sample_query(regclass, integer);
+
+create or replace function audit.sample_query(relation regclass, place text, row_limit integer)
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case when count(*) > 0 then pg_catalog.format(
-        'with sampled as materialized (select %s from %s limit %s) %s',
+        'with sampled as materialized (select %s from %s as source limit %s) %s',
         pg_catalog.string_agg(pg_catalog.quote_ident(name), ', '),
-        audit.qualified_name(relation),
+        place,
         row_limit,
         pg_catalog.string_agg(
             case
@@ -276,7 +278,8 @@ as $$
     from audit.sampled_columns(relation)
 $$;
 
-comment on function audit.sample_query(regclass, integer) is 'The one query that a table''s sample takes; null: it has no column to look at.';
+comment on function audit.sample_query(regclass, text, integer) is
+    'The one query that a table''s sample takes, read from place; null: it has no column to look at.';
 
 create or replace function audit.secret_members(value jsonb)
 returns setof text
@@ -312,47 +315,61 @@ comment on function audit.secret_members(jsonb) is
 create or replace function audit.suggest_sample(facts jsonb, row_limit integer)
 returns jsonb
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 set lock_timeout = '1s'
 set datestyle = 'ISO'
 as $$
 declare
-    candidate record;
+    candidate regclass;
+    query text;
     found_here jsonb;
+    is_read boolean;
     sample jsonb := '{}';
 begin
     for candidate in
-        select relation, audit.sample_query(relation, row_limit) as query
+        select relation
         from audit.facts_tables(facts)
-        where left_out is null
+        where left_out is null and exists (select from audit.sampled_columns(relation))
     loop
+        found_here := null;
+        is_read := false;
         begin
-            found_here := null;
-            if audit.foreign_code(candidate.relation) is not null then
+            query := audit.sample_query(candidate, audit.hold_for_reading(candidate), row_limit);
+            if audit.code_run_by_reading(candidate) is not null then
                 raise feature_not_supported;
             end if;
+            perform set_config('transaction_read_only', 'on', true);
             execute format(
                 'select jsonb_object_agg(name, jsonb_build_object(kind, to_jsonb(texts))) from (%s) as found (name, kind, texts) '
                 'where cardinality(texts) > 0',
-                coalesce(candidate.query, 'select '''', '''', ''{}''::text[]')
+                query
             ) into found_here;
+            is_read := true;
+            -- What it took to read goes with this block: a lock, a view. What was read stays.
+            raise sqlstate 'PT075';
         exception
+            when sqlstate 'PT075' then
+                if not is_read then
+                    raise;
+                end if;
             when insufficient_privilege then
                 found_here := '{"": {"note": ["its rows can''t be read by this role: judged by names alone"]}}';
             when lock_not_available then
                 found_here := '{"": {"note": ["it is locked: judged by names alone"]}}';
-            when data_exception or feature_not_supported then
+            when data_exception or feature_not_supported or duplicate_column or program_limit_exceeded
+                or undefined_table or read_only_sql_transaction or sqlstate 'PT074'
+            then
                 found_here := '{"": {"note": ["a sample could not be read: judged by names alone"]}}';
         end;
-        sample := sample || jsonb_build_object(candidate.relation::oid::text, coalesce(found_here, '{}'));
+        sample := sample || jsonb_build_object(candidate::oid::text, coalesce(found_here, '{}'));
     end loop;
     return sample;
 end
 $$;
 
 comment on function audit.suggest_sample(jsonb, integer) is
-    'What a sample of at most so many rows of each table tells, read as the caller: by table and column the values of states and names of settings, the secret members of JSON, and texts that look like secrets.';
+    'What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody''s code: by table and column the values of states and names of settings, the secret members of JSON, and texts that look like secrets.';
 
 -- Columns --------------------------------------------------------------------------------------------------------------
 

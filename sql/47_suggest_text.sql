@@ -285,7 +285,7 @@ comment on function audit.suggest_rest(jsonb) is
 create or replace function audit.suggest_lines(schema_names text[])
 returns setof text
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -322,7 +322,7 @@ comment on function audit.suggest_lines(text[]) is 'The body of audit.suggest():
 create or replace function audit.suggest(variadic schema_names text[] default '{public}')
 returns setof text
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -146,16 +146,20 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     strange text := coalesce(
-        audit.foreign_code(source),
+        audit.code_run_by_reading(source),
         (
-            -- A cast to what is read runs as whoever reads. (The operation of supa_audit is an enum of its own.)
+            -- A cast or an operator of what is read runs as whoever reads. (The operation of supa_audit is an enum of its own, of
+            -- which nothing is called but its output function.)
             select format('its column %I is of type %s', attname, format_type(atttypid, null))
             from pg_attribute
             join pg_type on pg_type.oid = atttypid
             where attrelid = source
                 and attnum > 0
                 and not attisdropped
-                and pg_type.typtype <> 'e'
+                and not (
+                    pg_type.typtype = 'e'
+                    and (attname = 'op' or attname <> all (audit.import_columns(p_tool) || '{auth_uid,auth_role,xact_id}'::text[]))
+                )
                 and not audit.is_trusted_type(atttypid)
                 and not audit.is_hstore(atttypid)
             order by attnum
@@ -173,7 +177,7 @@ end
 $$;
 
 comment on function audit.check_source(text, regclass) is
-    'Raises PT060 where reading the table would run code of its owner''s: a cast of its types, an index, a policy.';
+    'Raises PT060 where reading the table would run somebody''s code: a cast of its types, or what audit.code_run_by_reading() finds.';
 
 create or replace function audit.import_source(p_tool text, p_table text default null)
 returns regclass
@@ -283,42 +287,12 @@ $$;
 
 comment on function audit.import_json(regclass, text) is 'SQL for a row that a tool recorded, as jsonb. PT060.';
 
-create or replace function audit.import_reading(p_tool text, source regclass)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    has text[] := audit.column_names(source);
-    template text;
-begin
-    template := case p_tool
-        when 'supa_audit' then audit.supa_audit_reading(source, has)
-        when 'audit_trigger' then audit.audit_trigger_reading(source)
-        else audit.litellm_reading(source)
-    end;
-    return format(
-        $sql$
-            select row(seen.*)::audit.imported_row
-            from (
-                %s
-            ) as seen (
-                key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
-                actor_type, actor_id, actor_ip, user_agent, before, after
-            )
-            order by seen.key, seen.row_id
-            limit $3
-        $sql$,
-        template
-    );
-end
-$$;
+drop function if exists audit.import_reading(text, regclass);
+drop function if exists audit.supa_audit_reading(regclass, text[]);
+drop function if exists audit.audit_trigger_reading(regclass);
+drop function if exists audit.litellm_reading(regclass);
 
-comment on function audit.import_reading(text, regclass) is
-    'SQL that reads the next rows of a tool''s table, in one form for all tools: those behind key $1 and row $2 up to key $4, $3 of them.';
-
-create or replace function audit.supa_audit_reading(source regclass, has text[])
+create or replace function audit.supa_audit_reading(source regclass, place text, has text[])
 returns text
 language sql
 stable
@@ -336,8 +310,8 @@ as $$
                 order by log.id
                 limit $3
         $sql$,
-        audit.qualified_name(source),
-        case when 'xact_id' = any (has) then 'log.xact_id::text::xid8' else 'audit.full_xid(log.xmin)' end,
+        place,
+        case when 'xact_id' = any (has) then 'log.xact_id::text::xid8' else 'audit.full_xid(log."pgtrail xmin")' end,
         case when '{record_id,old_record_id}' <@ has then 'coalesce(log.record_id, log.old_record_id)::text' else 'null::text' end,
         case
             when '{auth_uid,auth_role}' <@ has then
@@ -350,9 +324,9 @@ as $$
     )
 $$;
 
-comment on function audit.supa_audit_reading(regclass, text[]) is 'SQL that reads the rows of supa_audit''s record_version.';
+comment on function audit.supa_audit_reading(regclass, text, text[]) is 'SQL that reads the rows of supa_audit''s record_version.';
 
-create or replace function audit.audit_trigger_reading(source regclass)
+create or replace function audit.audit_trigger_reading(source regclass, place text)
 returns text
 language sql
 stable
@@ -372,16 +346,16 @@ as $$
                 order by log.event_id
                 limit $3
         $sql$,
-        audit.qualified_name(source),
+        place,
         audit.import_json(source, 'row_data'),
         audit.import_json(source, 'changed_fields')
     )
 $$;
 
-comment on function audit.audit_trigger_reading(regclass) is
+comment on function audit.audit_trigger_reading(regclass, text) is
     'SQL that reads the rows of audit-trigger''s logged_actions. Not client_query: it has values in it, secret ones too.';
 
-create or replace function audit.litellm_reading(source regclass)
+create or replace function audit.litellm_reading(source regclass, place text)
 returns text
 language sql
 stable
@@ -423,7 +397,7 @@ as $$
                 ) as told (occurred_at, key, before, after)
                 where (told.key, log.id::text) > ($1, $2) and told.key <= $4
         $sql$,
-        audit.qualified_name(source),
+        place,
         (
             select pg_namespace.nspname
             from pg_catalog.pg_class
@@ -443,18 +417,57 @@ as $$
     )
 $$;
 
-comment on function audit.litellm_reading(regclass) is
+comment on function audit.litellm_reading(regclass, text) is
     'SQL that reads the rows of LiteLLM_AuditLog: what it says to have been updated laid over what was before.';
+
+create or replace function audit.import_rows(p_tool text, source regclass, place text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select concat(
+        '(',
+        case p_tool
+            when 'supa_audit' then audit.supa_audit_reading(source, place, audit.column_names(source))
+            when 'audit_trigger' then audit.audit_trigger_reading(source, place)
+            else audit.litellm_reading(source, place)
+        end,
+        ') as seen (key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id, '
+        'actor_type, actor_id, actor_ip, user_agent, before, after)'
+    )
+$$;
+
+comment on function audit.import_rows(text, regclass, text) is
+    'The FROM item that reads the rows of a tool''s table, in one form for all tools: those behind key $1 and row $2 up to key $4; of tools whose rows have an order, $3 of them. place: what to read the table by.';
+
+create or replace function audit.import_reading(p_tool text, source regclass, place text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select concat(
+        'select row(seen.*)::audit.imported_row from ', audit.import_rows(p_tool, source, place),
+        ' order by seen.key, seen.row_id limit $3'
+    )
+$$;
+
+comment on function audit.import_reading(text, regclass, text) is
+    'SQL that reads the next rows of a tool''s table: those behind key $1 and row $2 up to key $4, $3 of them.';
 
 create or replace function audit.import_survey(p_tool text, p_source regclass)
 returns table (rows bigint, read_before bigint, first_at timestamptz, last_at timestamptz, beyond_retention bigint)
 language plpgsql
-stable
+volatile
 set search_path = pg_catalog, pg_temp
 set row_security = off
 as $$
+declare
+    place text := audit.hold_for_reading(p_source);
 begin
-    return query execute format(
+    perform audit.check_source(p_tool, p_source);
+    return query execute concat(
         $sql$
             select
                 count(*),
@@ -462,16 +475,15 @@ begin
                 min(seen.occurred_at) filter (where seen.occurred_at between '0001-01-01' and '9999-01-01'),
                 max(seen.occurred_at) filter (where seen.occurred_at between '0001-01-01' and '9999-01-01'),
                 count(*) filter (where seen.occurred_at < $5)
-            from (%s) as seen
-            left join (
+            from (
                 select high_key, case tool when 'litellm' then high_row else 'x' end as high_row from audit.import where relation = $6
-            ) as known on true
-        $sql$,
-        replace(audit.import_reading(p_tool, p_source), 'row(seen.*)::audit.imported_row', 'seen.*')
+            ) as known
+            right join $sql$, audit.import_rows(p_tool, p_source, place), ' on true'
     )
     using
         -9223372036854775808, '', null::bigint, 9223372036854775807,
         date_trunc('month', now() - (select keep from audit.retention where category is null)), p_source;
+    perform audit.let_go(place);
 end
 $$;
 

@@ -29,60 +29,31 @@ $$;
 comment on function audit.import_type(oid) is
     'The type that a recorded value is read as: the column''s own (of a domain: what it is over), where it is a superuser''s; else text, so that nobody''s code runs.';
 
+drop function if exists audit.import_documents(audit.tracked_table, text);
+drop function if exists audit.compiled_import(audit.tracked_table, text, text, boolean);
+drop function if exists audit.compiled_import_bound(audit.tracked_table, text, text, text);
+drop function if exists audit.plain_import(audit.tracked_table, text[]);
+drop function if exists audit.plain_select(audit.tracked_table);
+drop function if exists audit.import_statement(text, boolean);
+drop function if exists audit.import_selects(audit.tracked_table, text, text[]);
+drop function if exists audit.store_imported(audit.import, audit.imported_row[], text, text, jsonb, boolean, boolean);
+drop function if exists audit.plan_import(text, audit.imported_row[], boolean);
+
 create or replace function audit.import_record(relation regclass, row_name text)
 returns text
 language sql
 stable
 as $$
-    select pg_catalog.format(
-        E'cross join lateral jsonb_to_record(docs.%s) as %s (%s)',
-        case row_name when 'old' then 'before' else 'after' end,
-        row_name,
-        pg_catalog.string_agg(pg_catalog.format('%I %s', attname, audit.import_type(atttypid)), ', ' order by attnum)
+    select pg_catalog.concat(
+        'cross join lateral jsonb_to_record(source.', case row_name when 'old' then 'before' else 'after' end, ') as ', row_name, ' (',
+        pg_catalog.string_agg(pg_catalog.format('%I %s', attname, audit.import_type(atttypid)), ', ' order by attnum),
+        ')'
     )
     from pg_catalog.pg_attribute
     where attrelid = relation and attnum > 0 and not attisdropped
 $$;
 
 comment on function audit.import_record(regclass, text) is 'The FROM item that gives `old` or `new` with the columns of a table out of what was recorded.';
-
-create or replace function audit.import_documents(tracked audit.tracked_table, tool text)
-returns text
-language sql
-stable
-as $$
-    select pg_catalog.format(
-        'cross join lateral (select %s, %s offset 0) as docs (before, after)',
-        pg_catalog.replace(template, '{}', 'source.before'),
-        pg_catalog.replace(template, '{}', 'source.after')
-    )
-    from (
-        select
-            case when json_columns <> '{}' and tool <> 'supa_audit' then
-                pg_catalog.format('audit.with_parsed(%s, %L)', keyed, json_columns)
-            else keyed end as template
-        from (
-            select
-                array(
-                    select attname::text
-                    from pg_catalog.pg_attribute
-                    where attrelid = tracked.relation
-                        and attnum > 0
-                        and not attisdropped
-                        and atttypid in ('json'::pg_catalog.regtype, 'jsonb'::pg_catalog.regtype)
-                    order by attnum
-                ) as json_columns,
-                case
-                    when tool = 'litellm' and pg_catalog.cardinality(audit.identity_columns(tracked.relation)) = 1 then
-                        pg_catalog.format('jsonb_build_object(%L, source.object_id) || {}', (audit.identity_columns(tracked.relation))[1])
-                    else '{}'
-                end as keyed
-        ) as columns
-    ) as built
-$$;
-
-comment on function audit.import_documents(audit.tracked_table, text) is
-    'The FROM item of the rows before and after: with the key that LiteLLM keeps beside them, and JSON that is kept as text taken for what it is.';
 
 create or replace function audit.with_parsed(document jsonb, members text[])
 returns jsonb
@@ -139,106 +110,289 @@ $$;
 
 comment on function audit.differing(jsonb, jsonb) is 'The members in which two objects differ.';
 
-create or replace function audit.compiled_import(
-    tracked audit.tracked_table, tool text, row_operation text, with_rules boolean default true
-)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    row_name text := case row_operation when 'DELETE' then 'old' else 'new' end;
-    resource_id text := audit.compiled_resource_id(tracked, row_name);
-    known text := format('%L::text[]', audit.column_names(tracked.relation));
-    image text := format(
-        'audit.imported_image(%%s, docs.%%s, %L::text[], %s)', (select array_agg(name) from audit.audited_columns(tracked)), known
-    );
-    old_image text := format(image, audit.compiled_row(tracked, 'old'), 'before');
-    new_image text := format(image, audit.compiled_row(tracked, 'new'), 'after');
-    changed text := format(
-        '(select %s from %s) || audit.differing(docs.before - %s, docs.after - %3$s)',
-        audit.compiled_changed(tracked), audit.compiled_moves(tracked), known
-    );
-    has_changed text := case row_operation when 'UPDATE' then 'cardinality(moved.changed) > 0' else 'true' end;
-begin
-    return format(
-        $template$
-    select
-        source.number, source.occurred_at, source.imported_from, named.category,
-        case when source.verb is not null and named.action = %1$L then %2$L || source.verb else named.action end,
-        case when %3$s then %4$L end, source.table_name, %5$s, %6$L, %7$s, %8$s,
-        source.actor_type, source.actor_id, source.actor_ip, source.user_agent,
-        %9$s, %10$s, case when %3$s then moved.changed end
-    from source
-    %11$s
-    %12$s
-    -- (Computed once, however often it is named.)
-    cross join lateral (select %13$s offset 0) as moved (changed)
-    cross join lateral %14$s
-    where source.table_name = %15$L
-        and source.operation = %4$L
-        and source.whole
-        and named.action is not null
-        and (%3$s or source.verb is not null)
-        and %16$s$template$,
-        tracked.resource || '.updated',
-        tracked.resource || '.',
-        has_changed,
-        row_operation,
-        audit.compiled_org(tracked, row_name, row_operation),
-        tracked.resource,
-        resource_id,
-        coalesce(audit.compiled_value(tracked.relation, row_name, tracked.label) || '::text', 'null'),
-        case row_operation when 'INSERT' then 'null' else format('case when %s then %s end', has_changed, old_image) end,
-        case row_operation when 'DELETE' then 'null' else format('case when %s then %s end', has_changed, new_image) end,
-        audit.import_documents(tracked, tool),
-        concat_ws(
-            E'\n    ',
-            case when row_operation <> 'INSERT' then audit.import_record(tracked.relation, 'old') end,
-            case when row_operation <> 'DELETE' then audit.import_record(tracked.relation, 'new') end
-        ),
-        case row_operation when 'UPDATE' then changed else 'null::text[]' end,
-        audit.compiled_naming(tracked, row_operation, with_rules),
-        tracked.name,
-        audit.compiled_import_bound(tracked, tool, row_operation, resource_id)
-    );
-end
-$$;
-
-comment on function audit.compiled_import(audit.tracked_table, text, text, boolean) is
-    'SQL for the events of the rows that tell of a tracked table and an operation: what its triggers would have recorded.';
-
-create or replace function audit.compiled_import_bound(tracked audit.tracked_table, tool text, row_operation text, resource_id text)
+create or replace function audit.compiled_import(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns text
 language sql
 stable
 as $$
+    select pg_catalog.concat(
+        E'\n    select source.number, named.category, named.action, ', audit.compiled_org(tracked, row_name, row_operation), '::text, ',
+        audit.compiled_resource_id(tracked, row_name), '::text, ',
+        coalesce(row_name || '.' || pg_catalog.quote_ident(tracked.label), 'null'), '::text, ',
+        case when row_operation = 'INSERT' then 'null::jsonb' else audit.compiled_row(tracked, 'old') end, ', ',
+        case when row_operation = 'DELETE' then 'null::jsonb' else audit.compiled_row(tracked, 'new') end, ', ',
+        case
+            when row_operation = 'UPDATE' then
+                '(select ' || audit.compiled_changed(tracked) || ' from ' || audit.compiled_moves(tracked) || ')'
+            else 'null::text[]'
+        end,
+        E'\n    from source\n    ',
+        case when row_operation <> 'INSERT' then audit.import_record(tracked.relation, 'old') || E'\n    ' end,
+        case when row_operation <> 'DELETE' then audit.import_record(tracked.relation, 'new') || E'\n    ' end,
+        'cross join lateral ', audit.compiled_naming(tracked, row_operation, with_rules),
+        E'\n    where source.operation = ', pg_catalog.quote_literal(row_operation), ' and named.action is not null'
+    )
+    from (select case row_operation when 'DELETE' then 'old' else 'new' end) as row (row_name)
+$$;
+
+comment on function audit.compiled_import(audit.tracked_table, text, boolean) is
+    'SQL for what the triggers of a tracked table would have recorded of the rows in `source` that tell of an operation.';
+
+create or replace function audit.compiled_imports(tracked audit.tracked_table, with_rules boolean)
+returns text
+language sql
+stable
+as $$
+    select 'with source as materialized (select * from unnest($1, $2, $3, $4) as source (number, operation, before, after))'
+        || pg_catalog.string_agg(audit.compiled_import(tracked, operation, with_rules), E'\n    union all' order by operation)
+    from pg_catalog.unnest('{INSERT,UPDATE,DELETE}'::text[]) as operation
+$$;
+
+comment on function audit.compiled_imports(audit.tracked_table, boolean) is
+    'The statement that a role of audit.importer_of() runs over the rows of a tracked table: numbers, operations, rows before and after.';
+
+-- Whoever maps rows to events runs what a table's types and rules say, and reads what leads to an organization: never
+-- audit_owner, but the role that records the table, which can do no more. It gets rows of its own table and gives back
+-- values; when they are dated and what marks them as imported is not its business.
+
+create or replace function audit.importer_name(role_name name)
+returns text
+language sql
+immutable
+as $$
+    select 'import as ' || pg_catalog.left(role_name, 50)
+$$;
+
+comment on function audit.importer_name(name) is 'The function that maps rows to events as a role that records.';
+
+create or replace function audit.make_importer(role_name name)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    function_name text := audit.importer_name(role_name);
+begin
+    execute format(
+        'create or replace function audit.%I(statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]) '
+        'returns table (number bigint, category text, action text, org_id text, resource_id text, resource_label text, '
+        'old_row jsonb, new_row jsonb, changed text[]) '
+        'language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as %L',
+        function_name,
+        -- Inside nothing can be written, created or altered, and what was set there is taken back, since the subtransaction
+        -- ends by an error of ours. What was returned stays.
+        $body$
+declare
+    is_mapped boolean;
+begin
+    perform set_config('transaction_read_only', 'on', true);
+    return query execute statement using numbers, operations, before, after;
+    is_mapped := true;
+    raise sqlstate 'PT075';
+exception
+    when sqlstate 'PT075' then
+        if is_mapped is not true then
+            raise;
+        end if;
+end
+$body$
+    );
+    execute format('revoke execute on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) from public', function_name);
+    execute format(
+        'comment on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) is %L',
+        function_name,
+        'Runs the statement of audit.compiled_imports() as a role that can''t harm the log. Only audit_owner may call it.'
+    );
+    perform audit.hand_over(function_name, 'text, bigint[], text[], jsonb[], jsonb[]', role_name);
+    return function_name;
+end
+$$;
+
+comment on function audit.make_importer(name) is 'Makes audit.importer_name() of a role that records. Returns its name.';
+
+create or replace function audit.importer_of(relation regclass)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    role_name name := audit.assign_recorder(relation);
+    function_name text := audit.importer_name(role_name);
+begin
+    if exists (select from pg_proc where proname = function_name and pronamespace = 'audit'::regnamespace and proowner = role_name::regrole) then
+        return function_name;
+    end if;
+    return audit.make_importer(role_name);
+end
+$$;
+
+comment on function audit.importer_of(regclass) is 'The function that maps rows to the events of a tracked table.';
+
+-- A later version may write them differently.
+do $$
+declare
+    role_name name;
+begin
+    for role_name in
+        select distinct pg_get_userbyid(proowner)
+        from pg_proc
+        where pronamespace = 'audit'::regnamespace and starts_with(proname, 'import as ')
+    loop
+        perform audit.make_importer(role_name);
+    end loop;
+end
+$$;
+
+create or replace function audit.mapped_rows(
+    importer text, statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]
+)
+returns table (
+    number bigint, category text, action text, org_id text, resource_id text, resource_label text, old_row jsonb, new_row jsonb,
+    changed text[]
+)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return query execute format('select * from audit.%I($1, $2, $3, $4, $5)', importer)
+    using statement, numbers, operations, before, after;
+end
+$$;
+
+comment on function audit.mapped_rows(text, text, bigint[], text[], jsonb[], jsonb[]) is
+    'What audit.compiled_imports() makes of rows, run by a function of audit.importer_of().';
+
+create or replace function audit.told_rows(p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table)
+returns table (
+    number bigint, occurred_at timestamptz, xid xid8, operation text, verb text, object_id text, record_id text, whole boolean,
+    before jsonb, after jsonb
+)
+language sql
+stable
+as $$
+    select
+        seen.number, seen.occurred_at, seen.xid, seen.operation, seen.verb, seen.object_id, seen.record_id,
+        case seen.operation
+            when 'INSERT' then seen.after is not null
+            when 'UPDATE' then seen.before is not null and seen.after is not null
+            when 'DELETE' then seen.before is not null
+        end is true,
+        seen.before, seen.after
+    from pg_catalog.unnest(p_rows) with ordinality as seen (
+        key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
+        actor_type, actor_id, actor_ip, user_agent, before, after, number
+    )
+    where coalesce(p_names ->> seen.table_name, seen.table_name) = settings.name
+$$;
+
+comment on function audit.told_rows(text, audit.imported_row[], jsonb, audit.tracked_table) is
+    'The rows of a batch that tell of a table; whole: it has the rows before and after that its operation needs.';
+
+create or replace function audit.recorded_itself(
+    p_tool text, settings audit.tracked_table, p_xid xid8, p_time timestamptz, p_operation text, p_resource_id text
+)
+returns boolean
+language sql
+stable
+as $$
     select case
-        -- A minute: rather twice than not at all.
-        when tool = 'litellm' then pg_catalog.format('source.occurred_at < %L', tracked.created_at + interval '1 minute')
-        else pg_catalog.format(
-            $sql$(
-            source.xid is null
-            or source.occurred_at < %1$L
-            or not exists (
-                select
-                from audit.event as own
-                where own.xid = source.xid
-                    and own.imported_from is null
-                    and own.table_name = %2$L
-                    and own.operation = %3$L
-                    and own.resource_id is not distinct from %4$s
-                    and own.occurred_at between source.occurred_at - interval '1 second' and source.occurred_at + interval '1 day'
-            )
-        )$sql$,
-            tracked.created_at - interval '1 day', tracked.name, row_operation, resource_id
+        -- LiteLLM writes its log in a transaction of its own. A minute: rather twice than not at all.
+        when p_tool = 'litellm' then p_time >= settings.created_at + interval '1 minute'
+        when p_xid is null or p_time < settings.created_at - interval '1 day' then false
+        else exists (
+            select
+            from audit.event as own
+            where own.xid = p_xid
+                and own.imported_from is null
+                and own.table_name = settings.name
+                and own.operation = p_operation
+                and own.resource_id is not distinct from p_resource_id
+                and own.occurred_at between p_time - interval '1 second' and p_time + interval '1 day'
         )
     end
 $$;
 
-comment on function audit.compiled_import_bound(audit.tracked_table, text, text, text) is
-    'SQL for whether pgtrail has not recorded a change itself, in the same transaction; of LiteLLM, which writes its log by itself: whether the table was not tracked yet.';
+comment on function audit.recorded_itself(text, audit.tracked_table, xid8, timestamptz, text, text) is
+    'Whether pgtrail recorded a change itself, in the same transaction; of LiteLLM: whether the table was tracked by then.';
+
+create or replace function audit.events_by_settings(
+    p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, importer text, statement text
+)
+returns table (
+    number bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    after jsonb, changed text[]
+)
+language sql
+volatile
+as $$
+    with known as materialized (
+        select
+            audit.column_names(settings.relation) as columns,
+            array(select name from audit.audited_columns(settings)) as audited,
+            case when p_tool = 'litellm' and pg_catalog.cardinality(identity.columns) = 1 then identity.columns[1] end as key_column,
+            array(
+                select attname::text
+                from pg_catalog.pg_attribute
+                where attrelid = settings.relation
+                    and attnum > 0
+                    and not attisdropped
+                    and atttypid in ('json'::pg_catalog.regtype, 'jsonb'::pg_catalog.regtype)
+                    and p_tool <> 'supa_audit'
+            ) as json_columns
+        from (select audit.identity_columns(settings.relation)) as identity (columns)
+    ),
+    -- With the key that LiteLLM keeps beside a row, and JSON that is kept as text taken for what it is.
+    told as materialized (
+        select
+            row.number, row.occurred_at, row.xid, row.operation, row.verb,
+            case when known.json_columns = '{}' then keyed.before else audit.with_parsed(keyed.before, known.json_columns) end as before,
+            case when known.json_columns = '{}' then keyed.after else audit.with_parsed(keyed.after, known.json_columns) end as after
+        from audit.told_rows(p_tool, p_rows, p_names, settings) as row
+        cross join known
+        cross join lateral (
+            select case when known.key_column is null then '{}' else pg_catalog.jsonb_build_object(known.key_column, row.object_id) end
+        ) as beside (key)
+        cross join lateral (select beside.key || row.before, beside.key || row.after offset 0) as keyed (before, after)
+        where row.whole and importer is not null
+    ),
+    given as (
+        select
+            pg_catalog.array_agg(number) as numbers, pg_catalog.array_agg(operation) as operations,
+            pg_catalog.array_agg(before) as before, pg_catalog.array_agg(after) as after
+        from told
+        having count(*) > 0
+    )
+    select
+        told.number,
+        mapped.category,
+        case when told.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || told.verb else mapped.action end,
+        result.moved,
+        mapped.org_id,
+        mapped.resource_id,
+        mapped.resource_label,
+        case when result.moved then audit.imported_image(mapped.old_row, told.before, known.audited, known.columns) end,
+        case when result.moved then audit.imported_image(mapped.new_row, told.after, known.audited, known.columns) end,
+        difference.changed
+    from given
+    cross join known
+    cross join lateral audit.mapped_rows(importer, statement, given.numbers, given.operations, given.before, given.after) as mapped
+    join told on told.number = mapped.number
+    cross join lateral (
+        select case
+            when told.operation = 'UPDATE' then mapped.changed || audit.differing(told.before - known.columns, told.after - known.columns)
+        end
+        offset 0
+    ) as difference (changed)
+    cross join lateral (select coalesce(pg_catalog.cardinality(difference.changed) > 0, true)) as result (moved)
+    where (result.moved or told.verb is not null)
+        and not audit.recorded_itself(p_tool, settings, told.xid, told.occurred_at, told.operation, mapped.resource_id)
+$$;
+
+comment on function audit.events_by_settings(text, audit.imported_row[], jsonb, audit.tracked_table, text, text) is
+    'The events of the rows that tell of a tracked table: what its triggers would have recorded. moved: something audited differs.';
 
 -- From a row to events: by the names in it alone -------------------------------------------------------------------
 
@@ -292,66 +446,66 @@ $$;
 
 comment on function audit.plain_key(jsonb, text[], text[]) is 'The key of a recorded row as text, secret parts as digests; null: it has none.';
 
-create or replace function audit.plain_import(settings audit.tracked_table, keys text[])
-returns text
-language plpgsql
+create or replace function audit.events_by_names(
+    p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, only_rest boolean
+)
+returns table (
+    number bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    after jsonb, changed text[]
+)
+language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-    return format(
-        $template$
     select
-        source.number, source.occurred_at, source.imported_from, %1$L::text,
-        %2$L || coalesce(
-            source.verb,
-            case source.operation when 'INSERT' then 'created' when 'UPDATE' then 'updated' when 'DELETE' then 'deleted'
+        row.number,
+        settings.category,
+        settings.resource || '.' || coalesce(
+            row.verb,
+            case row.operation when 'INSERT' then 'created' when 'UPDATE' then 'updated' when 'DELETE' then 'deleted'
                 when 'TRUNCATE' then 'truncated' else 'changed' end
         ),
-        case when told.moved then source.operation end, source.table_name, audit.short_org(told.row ->> %3$L), %4$L,
+        told.moved,
+        audit.short_org(told.row ->> settings.org),
         coalesce(
-            audit.plain_key(told.row, %5$L, %6$L),
-            case when %7$L then audit.digest_of(source.object_id) else source.object_id end,
-            source.record_id,
-            md5(coalesce(image.after, image.before)::text)
+            audit.plain_key(told.row, known.keys, settings.secret),
+            case when known.is_secret then audit.digest_of(row.object_id) else row.object_id end,
+            row.record_id,
+            pg_catalog.md5(coalesce(image.after, image.before)::text)
         ),
-        coalesce(image.after, image.before) ->> %8$L,
-        source.actor_type, source.actor_id, source.actor_ip, source.user_agent,
-        case when told.moved and source.operation <> 'INSERT' then image.before end,
-        case when told.moved and source.operation <> 'DELETE' then image.after end,
-        case when told.moved and source.operation = 'UPDATE' then moved.changed end
-    from source
+        coalesce(image.after, image.before) ->> settings.label,
+        image.before,
+        image.after,
+        difference.changed
+    from audit.told_rows(p_tool, p_rows, p_names, settings) as row
+    cross join (
+        select
+            coalesce(nullif(audit.identity_columns(settings.relation), '{}'), '{id}'),
+            audit.looks_secret(settings.resource) or audit.looks_secret(settings.name)
+        offset 0
+    ) as known (keys, is_secret)
     cross join lateral (
-        select audit.plain_image(source.before, %9$L, %6$L), audit.plain_image(source.after, %9$L, %6$L)
+        select
+            audit.plain_image(row.before, settings.ignore, settings.secret),
+            audit.plain_image(row.after, settings.ignore, settings.secret)
         offset 0
     ) as image (before, after)
     cross join lateral (
-        select audit.differing(source.before - %9$L::text[], source.after - %9$L::text[])
+        select case
+            when row.operation = 'UPDATE' then audit.differing(row.before - settings.ignore, row.after - settings.ignore)
+        end
         offset 0
-    ) as moved (changed)
+    ) as difference (changed)
     cross join lateral (
         select
-            source.whole and (source.operation <> 'UPDATE' or cardinality(moved.changed) > 0),
-            coalesce(source.after, source.before)
+            row.whole and coalesce(pg_catalog.cardinality(difference.changed) > 0, true),
+            coalesce(row.after, row.before)
     ) as told (moved, row)
-    where source.table_name = %10$L
-        and (told.moved or not source.whole or source.verb is not null)$template$,
-        settings.category,
-        settings.resource || '.',
-        settings.org,
-        settings.resource,
-        keys,
-        settings.secret,
-        audit.looks_secret(settings.resource) or audit.looks_secret(settings.name),
-        settings.label,
-        settings.ignore,
-        settings.name
-    );
-end
+    where (told.moved or not row.whole or row.verb is not null)
+        and not (only_rest and row.whole)
 $$;
 
-comment on function audit.plain_import(audit.tracked_table, text[]) is
-    'SQL for the events of the rows that tell of a table, one a row: for tables that are gone or not tracked, and rows that do not fit the table as it is now.';
+comment on function audit.events_by_names(text, audit.imported_row[], jsonb, audit.tracked_table, boolean) is
+    'The events of the rows that tell of a table, one a row: for tables that are gone or not tracked, rows that do not fit the table as it is now, and (only_rest) what has no rows to tell of, such as a TRUNCATE.';
 
 -- Which table, and what is known of it -----------------------------------------------------------------------------
 
@@ -367,10 +521,12 @@ declare
     named regclass;
     category_name text;
 begin
-    -- (Not by to_regclass(), which wants a right to look into the schema.)
-    if p_table !~ '""|^[.]|[.]$' then
-        parts := parse_ident(p_table);
-    end if;
+    -- (Not by to_regclass(), which wants a right to look into the schema, nor parse_ident(), which knows no quote in a name.)
+    parts := array(
+        select case when starts_with(part, '"') then replace(substr(part, 2, length(part) - 2), '""', '"') else lower(part) end
+        from unnest(regexp_match(p_table, '^("(?:[^"]|"")+"|[^".]+)[.]("(?:[^"]|"")+"|[^".]+)$')) with ordinality as written (part, number)
+        order by number
+    );
     named := (
         select pg_class.oid::regclass
         from pg_class
@@ -397,132 +553,82 @@ $$;
 comment on function audit.import_settings(text, oid) is
     'The settings of a tracked table by its recorded name, else by its oid; of one that is not tracked, what audit.track() would call it (created_at null).';
 
-create or replace function audit.plain_select(settings audit.tracked_table)
-returns text
-language sql
-stable
-as $$
-    select audit.plain_import(settings, coalesce(nullif(audit.identity_columns(settings.relation), '{}'), '{id}'))
-$$;
-
-comment on function audit.plain_select(audit.tracked_table) is
-    'audit.plain_import() by the key that the table has, else by `id`.';
-
-create or replace function audit.import_statement(selects text, stores boolean)
-returns text
-language sql
-immutable
-as $$
-    select pg_catalog.format(
-        $sql$
-with source as materialized (
-    select
-        seen.number,
-        seen.occurred_at,
-        $2 || seen.row_id as imported_from,
-        seen.xid,
-        seen.operation,
-        seen.verb,
-        coalesce($4 ->> seen.table_name, seen.table_name) as table_name,
-        seen.object_id,
-        seen.record_id,
-        seen.actor_type,
-        seen.actor_id,
-        seen.actor_ip,
-        seen.user_agent,
-        seen.before,
-        seen.after,
-        case seen.operation
-            when 'INSERT' then seen.after is not null
-            when 'UPDATE' then seen.before is not null and seen.after is not null
-            when 'DELETE' then seen.before is not null
-        end is true as whole
-    from unnest($1) with ordinality as seen (
-        key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
-        actor_type, actor_id, actor_ip, user_agent, before, after, number
-    )
-    where not $3
-        or not exists (
-            select from audit.event where event.occurred_at = seen.occurred_at and event.imported_from = $2 || seen.row_id
-        )
-),
-mapped (
-    number, occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-    resource_label, actor_type, actor_id, actor_ip, user_agent, before, after, changed
-) as (%s
-),
-stored as (%s
-)
-select table_name, count(*), count(distinct imported_from)
-from stored
-group by table_name
-        $sql$,
-        selects,
-        case when stores then $sql$
-    insert into audit.event (
-        occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-        resource_hash, resource_label, actor_type, actor_id, actor_hash, actor_ip, user_agent, before, after, changed
-    )
-    select
-        occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-        hashtextextended(resource_id, 0), resource_label, actor_type, actor_id, hashtextextended(actor_id, 0), actor_ip,
-        user_agent, before, after, changed
-    from mapped
-    -- What happened in one transaction may have one time: ids tell the order.
-    order by number
-    returning table_name, imported_from$sql$
-        else $sql$
-    select table_name, imported_from from mapped$sql$
-        end
-    )
-$$;
-
-comment on function audit.import_statement(text, boolean) is
-    'SQL that records (or only counts) the events of rows $1, whose marks begin with $2; $3: look first whether they are in the log already; $4: what tables that were renamed are called now.';
-
-create or replace function audit.import_selects(settings audit.tracked_table, tool text, operations text[])
+create or replace function audit.import_statement(settings audit.tracked_table, importer text)
 returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    plain text := audit.plain_select(settings);
-    selects text;
+    statement text;
     with_rules boolean;
 begin
-    if settings.created_at is null then
-        return plain;
-    end if;
     -- A rule may need a type that a recorded value can't be read as.
     foreach with_rules in array array[true, false]
     loop
         begin
-            select string_agg(audit.compiled_import(settings, tool, operation, with_rules), E'\n    union all')
-            into selects
-            from unnest(operations) as operation
-            where operation in ('INSERT', 'UPDATE', 'DELETE');
-            exit when selects is null;
-            -- Parsed, over no rows.
-            execute audit.import_statement(selects, stores => false)
-            using '{}'::audit.imported_row[], '', false, '{}'::jsonb;
-            exit;
+            statement := audit.compiled_imports(settings, with_rules);
+            perform from audit.mapped_rows(importer, statement, '{}', '{}', '{}', '{}');
+            return statement;
         exception
             when syntax_error_or_access_rule_violation or data_exception or feature_not_supported then
-                selects := null;
+                null;
         end;
     end loop;
-    -- What has no rows to tell of (a TRUNCATE, a statement) is told by name.
-    return concat_ws(
-        E'\n    union all',
-        selects,
-        plain || case when selects is not null then ' and not source.whole' else '' end
-    );
+    return null;
 end
 $$;
 
-comment on function audit.import_selects(audit.tracked_table, text, text[]) is
-    'SQL for the events of all rows of a batch that tell of a table.';
+comment on function audit.import_statement(audit.tracked_table, text) is
+    'The statement that maps rows to the events of a tracked table, tried over no rows; null: there is none that can be run.';
+
+create or replace function audit.imported_events(
+    p_import audit.import, p_rows audit.imported_row[], p_names jsonb, p_tables audit.tracked_table[], p_importers text[], p_statements text[]
+)
+returns table (
+    number bigint, occurred_at timestamptz, imported_from text, category text, action text, operation text, table_name text, org_id text,
+    resource_type text, resource_id text, resource_label text, actor_type text, actor_id text, actor_ip inet, user_agent text,
+    before jsonb, after jsonb, changed text[]
+)
+language sql
+volatile
+as $$
+    select
+        seen.number,
+        seen.occurred_at,
+        pg_catalog.concat_ws(' ', p_import.tool, p_import.source, seen.row_id),
+        event.category,
+        event.action,
+        case when event.moved then seen.operation end,
+        (chosen.settings).name,
+        event.org_id,
+        (chosen.settings).resource,
+        event.resource_id,
+        event.resource_label,
+        seen.actor_type,
+        seen.actor_id,
+        seen.actor_ip,
+        seen.user_agent,
+        case when event.moved and seen.operation <> 'INSERT' then event.before end,
+        case when event.moved and seen.operation <> 'DELETE' then event.after end,
+        case when event.moved and seen.operation = 'UPDATE' then event.changed end
+    from pg_catalog.generate_subscripts(p_tables, 1) as place
+    cross join lateral (select p_tables[place] as settings) as chosen
+    cross join lateral (
+        select by_settings.*
+        from audit.events_by_settings(p_import.tool, p_rows, p_names, chosen.settings, p_importers[place], p_statements[place]) as by_settings
+        union all
+        select by_names.*
+        from audit.events_by_names(p_import.tool, p_rows, p_names, chosen.settings, p_statements[place] is not null) as by_names
+    ) as event
+    join pg_catalog.unnest(p_rows) with ordinality as seen (
+        key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
+        actor_type, actor_id, actor_ip, user_agent, before, after, number
+    ) on seen.number = event.number
+$$;
+
+comment on function audit.imported_events(audit.import, audit.imported_row[], jsonb, audit.tracked_table[], text[], text[]) is
+    'The events of a batch: of tables with a statement by their settings, of all others by the names in them.';
 
 -- Storing ----------------------------------------------------------------------------------------------------------
 
@@ -539,8 +645,52 @@ $$;
 
 comment on function audit.note_import_problem(integer, audit.imported_row, boolean, text) is 'Keeps which row was not imported as it should be, and why.';
 
+create or replace function audit.insert_imported(
+    p_import audit.import, p_rows audit.imported_row[], p_names jsonb, p_tables audit.tracked_table[], p_importers text[],
+    p_statements text[], p_dry_run boolean
+)
+returns table (table_name text, events bigint, imported bigint)
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+#variable_conflict use_column
+begin
+    if p_dry_run then
+        return query
+        select found.table_name, count(*), count(distinct found.imported_from)
+        from audit.imported_events(p_import, p_rows, p_names, p_tables, p_importers, p_statements) as found
+        group by found.table_name;
+        return;
+    end if;
+    return query
+    with stored as (
+        insert into audit.event (
+            occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
+            resource_hash, resource_label, actor_type, actor_id, actor_hash, actor_ip, user_agent, before, after, changed
+        )
+        select
+            found.occurred_at, found.imported_from, found.category, found.action, found.operation, found.table_name, found.org_id,
+            found.resource_type, found.resource_id, hashtextextended(found.resource_id, 0), found.resource_label,
+            found.actor_type, found.actor_id, hashtextextended(found.actor_id, 0), found.actor_ip, found.user_agent,
+            found.before, found.after, found.changed
+        from audit.imported_events(p_import, p_rows, p_names, p_tables, p_importers, p_statements) as found
+        -- What happened in one transaction may have one time: ids tell the order.
+        order by found.number
+        returning table_name, imported_from
+    )
+    select stored.table_name, count(*), count(distinct stored.imported_from)
+    from stored
+    group by stored.table_name;
+end
+$$;
+
+comment on function audit.insert_imported(audit.import, audit.imported_row[], jsonb, audit.tracked_table[], text[], text[], boolean) is
+    'Records (or only counts) audit.imported_events(). How many, by table; imported: of how many rows.';
+
 create or replace function audit.store_imported(
-    p_import audit.import, p_rows audit.imported_row[], p_selects text, p_plain text, p_names jsonb, p_again boolean, p_dry_run boolean
+    p_import audit.import, p_rows audit.imported_row[], p_names jsonb, p_tables audit.tracked_table[], p_importers text[],
+    p_statements text[], p_dry_run boolean
 )
 returns table (table_name text, events bigint, imported bigint, unfit bigint, skipped bigint)
 language plpgsql
@@ -548,15 +698,14 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    mark text := format('%s %s ', p_import.tool, p_import.source);
     half integer := cardinality(p_rows) / 2;
     name text := coalesce(p_names ->> p_rows[1].table_name, p_rows[1].table_name);
     state text;
 begin
     begin
         return query
-        execute replace(audit.import_statement(p_selects, not p_dry_run), 'count(distinct imported_from)', 'count(distinct imported_from), 0::bigint, 0::bigint')
-        using p_rows, mark, p_again, p_names;
+        select found.table_name, found.events, found.imported, 0::bigint, 0::bigint
+        from audit.insert_imported(p_import, p_rows, p_names, p_tables, p_importers, p_statements, p_dry_run) as found;
         return;
     exception
         when data_exception or program_limit_exceeded or integrity_constraint_violation or syntax_error_or_access_rule_violation then
@@ -567,13 +716,13 @@ begin
         return query
         select found.*
         from (values (p_rows[:half]), (p_rows[half + 1:])) as part (rows)
-        cross join lateral audit.store_imported(p_import, part.rows, p_selects, p_plain, p_names, p_again, p_dry_run) as found;
+        cross join lateral audit.store_imported(p_import, part.rows, p_names, p_tables, p_importers, p_statements, p_dry_run) as found;
         return;
     end if;
     begin
         return query
-        execute replace(audit.import_statement(p_plain, not p_dry_run), 'count(distinct imported_from)', 'count(distinct imported_from), 1::bigint, 0::bigint')
-        using p_rows, mark, p_again, p_names;
+        select found.table_name, found.events, found.imported, 1::bigint, 0::bigint
+        from audit.insert_imported(p_import, p_rows, p_names, p_tables, '{}', '{}', p_dry_run) as found;
         perform audit.note_import_problem(
             p_import.id, p_rows[1], false, format('it does not fit %s as it is now (SQLSTATE %s): imported by the names in it', name, state)
         );
@@ -585,7 +734,7 @@ begin
 end
 $$;
 
-comment on function audit.store_imported(audit.import, audit.imported_row[], text, text, jsonb, boolean, boolean) is
+comment on function audit.store_imported(audit.import, audit.imported_row[], jsonb, audit.tracked_table[], text[], text[], boolean) is
     'Records the events of rows; of those that do not fit, found by halving, by the names in them. How many, by table.';
 
 create or replace function audit.make_past_partitions(p_times timestamptz[])
@@ -705,8 +854,8 @@ $$;
 comment on function audit.can_be_dated(timestamptz) is 'Whether something can have been recorded at that time.';
 
 create or replace function audit.plan_import(
-    p_tool text, p_rows audit.imported_row[], p_dry_run boolean,
-    out selects text, out plain text, out names jsonb, out tracked text[]
+    p_rows audit.imported_row[], p_dry_run boolean,
+    out names jsonb, out tables audit.tracked_table[], out importers text[], out statements text[], out tracked text[]
 )
 language plpgsql
 volatile
@@ -714,36 +863,42 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     target record;
+    importer text;
 begin
     names := '{}';
+    tables := '{}';
     tracked := '{}';
     for target in
-        select known.settings, array_agg(distinct told.operation) as operations, jsonb_object_agg(told.table_name, (known.settings).name) as names
+        select known.settings, jsonb_object_agg(told.table_name, (known.settings).name) as names
         from (
             -- One table, whatever it was called.
-            select seen.table_name, seen.operation, max(seen.table_oid) as table_oid
+            select seen.table_name, max(seen.table_oid) as table_oid
             from unnest(p_rows) as seen
-            group by seen.table_name, seen.operation
+            group by seen.table_name
         ) as told
         cross join lateral (select audit.import_settings(told.table_name, told.table_oid)) as known (settings)
         group by known.settings
     loop
         names := names || target.names;
-        selects := concat_ws(E'\n    union all', selects, audit.import_selects(target.settings, p_tool, target.operations));
-        plain := concat_ws(E'\n    union all', plain, audit.plain_select(target.settings));
+        tables := tables || target.settings;
+        importer := null;
         if (target.settings).created_at is not null then
             tracked := tracked || (target.settings).name;
+            importer := audit.importer_of((target.settings).relation);
         elsif not p_dry_run then
             insert into audit.category (name, label, position)
             values ((target.settings).category, initcap(replace((target.settings).category, '_', ' ')), 500)
             on conflict (name) do nothing;
         end if;
+        statements := statements || case when importer is not null then audit.import_statement(target.settings, importer) end;
+        -- What no statement fits is told by the names in it.
+        importers := importers || case when statements[cardinality(statements)] is not null then importer end;
     end loop;
 end
 $$;
 
-comment on function audit.plan_import(text, audit.imported_row[], boolean) is
-    'SQL for the events of a batch''s rows (plain: by the names in them alone), what renamed tables are called now, and which of them are tracked.';
+comment on function audit.plan_import(audit.imported_row[], boolean) is
+    'The tables that a batch''s rows tell of: what each is called now, its settings, and of tracked ones what maps rows to events.';
 
 create or replace function audit.advance_import(
     state audit.import, p_rows audit.imported_row[], p_horizon xid8, p_dry_run boolean, p_told jsonb, p_stored jsonb
@@ -865,7 +1020,7 @@ begin
     from unnest(p_rows) as seen
     where audit.can_be_dated(seen.occurred_at) and audit.tells_of_pgtrail(seen.table_name, seen.table_oid);
 
-    select * into plan from audit.plan_import(state.tool, dated, p_dry_run);
+    select * into plan from audit.plan_import(dated, p_dry_run);
     select coalesce(jsonb_agg(by_table), '[]')
     into told
     from (
@@ -878,15 +1033,23 @@ begin
         from unnest(dated) as seen
         group by 1, 2
     ) as by_table;
+    -- Behind what was ever read nothing can be in the log.
+    if p_rows[1].key <= state.high_key then
+        dated := array(
+            select seen
+            from unnest(dated) as seen
+            where not exists (
+                select
+                from audit.event
+                where event.occurred_at = seen.occurred_at
+                    and event.imported_from = concat_ws(' ', state.tool, state.source, seen.row_id)
+            )
+        );
+    end if;
     if dated <> '{}' then
         select coalesce(jsonb_agg(each_stored), '[]')
         into stored
-        from audit.store_imported(
-            state, dated, plan.selects, plan.plain, plan.names,
-            -- Behind what was ever read nothing can be in the log.
-            p_rows[1].key <= state.high_key,
-            p_dry_run
-        ) as each_stored;
+        from audit.store_imported(state, dated, plan.names, plan.tables, plan.importers, plan.statements, p_dry_run) as each_stored;
     end if;
     return audit.advance_import(state, p_rows, p_horizon, p_dry_run, told, stored);
 end
@@ -941,21 +1104,26 @@ declare
     bound bigint;
     horizon xid8;
     read audit.imported_row[];
+    place text := audit.hold_for_reading(p_source);
 begin
     perform audit.check_source(p_tool, p_source);
     if p_tool <> 'litellm' then
         execute format(
-            'select coalesce(max(%I), 0) from %s',
+            'select coalesce(max(%I), 0) from %s as log',
             case p_tool when 'supa_audit' then 'id' else 'event_id' end,
-            audit.qualified_name(p_source)
+            place
         )
         into bound;
     end if;
     state := audit.begin_import(p_tool, p_source, bound);
     horizon := pg_snapshot_xmin(pg_current_snapshot());
-    execute format('select coalesce(array_agg(seen order by (seen).key, (seen).row_id), %L) from (%s) as found (seen)', '{}', audit.import_reading(p_tool, p_source))
+    execute concat(
+        'select coalesce(array_agg(seen order by (seen).key, (seen).row_id), ''{}'') from (', audit.import_reading(p_tool, p_source, place),
+        ') as found (seen)'
+    )
     into read
     using state.last_key, state.last_row, p_max_rows, state.bound_key;
+    perform audit.let_go(place);
     if read = '{}' then
         return jsonb_build_object('total', audit.end_import(state.id, p_dry_run));
     end if;

@@ -233,7 +233,8 @@ grant execute on function
     audit.table_vocabulary(), audit.column_vocabulary(), audit.label_words(text, boolean), audit.org_words(), audit.state_words(),
     audit.switch_words(), audit.refusal(regclass), audit.check_schemas(text[]), audit.suggested_words(text[]),
     audit.suggested_tables(text[]), audit.facts_tables(jsonb), audit.facts_columns(jsonb), audit.sampled_columns(regclass),
-    audit.sample_query(regclass, integer), audit.value_looks_secret(text), audit.looks_secret_within(text), audit.foreign_code(regclass), audit.secret_members(jsonb),
+    audit.sample_query(regclass, text, integer), audit.value_looks_secret(text), audit.looks_secret_within(text), audit.secret_members(jsonb),
+    audit.hold_for_reading(regclass), audit.code_run_by_reading(regclass), audit.is_foreign_object(oid, oid), audit.is_harmless_type(oid),
     audit.suggest_sample(jsonb, integer), audit.type_kind(oid), audit.known_values(regclass, smallint),
     audit.suggested_columns(jsonb), audit.suggested_edges(jsonb), audit.suggested_own_orgs(jsonb), audit.suggested_orgs(jsonb),
     audit.compared(regclass, text, text), audit.suggested_state_rules(regclass, text, text[], boolean),
@@ -249,8 +250,9 @@ grant execute on function
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.import_batch(text, regclass, integer, boolean), audit.import_source(text, text),
-    audit.check_source(text, regclass), audit.is_hstore(oid), audit.is_trusted_type(oid), audit.import_survey(text, regclass), audit.import_reading(text, regclass), audit.import_columns(text),
-    audit.supa_audit_reading(regclass, text[]), audit.audit_trigger_reading(regclass), audit.litellm_reading(regclass),
+    audit.check_source(text, regclass), audit.is_hstore(oid), audit.is_trusted_type(oid), audit.import_survey(text, regclass), audit.import_rows(text, regclass, text), audit.import_reading(text, regclass, text),
+    audit.import_columns(text), audit.let_go(text),
+    audit.supa_audit_reading(regclass, text, text[]), audit.audit_trigger_reading(regclass, text), audit.litellm_reading(regclass, text),
     audit.import_json(regclass, text), audit.as_object(jsonb), audit.parsed(text), audit.full_xid(xid), audit.key_hash(text),
     audit.digest_of(text), audit.begin_import(text, regclass, bigint),
     audit.store_import(integer, audit.imported_row[], xid8, boolean), audit.end_import(integer, boolean)

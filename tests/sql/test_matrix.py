@@ -74,12 +74,12 @@ EXECUTE = {
             "suggest", "suggest_facts", "suggestions", "suggested_rules", "name_words", "table_word", "plural",
             "one_line", "one_line_literal", "table_vocabulary", "column_vocabulary", "label_words", "org_words", "state_words",
             "switch_words", "refusal", "check_schemas", "suggested_words", "suggested_tables", "facts_tables", "facts_columns",
-            "sampled_columns", "sample_query", "value_looks_secret", "looks_secret_within", "foreign_code", "secret_members", "suggest_sample", "type_kind", "known_values",
+            "sampled_columns", "sample_query", "value_looks_secret", "looks_secret_within", "secret_members", "hold_for_reading", "code_run_by_reading", "is_foreign_object", "is_harmless_type", "suggest_sample", "type_kind", "known_values",
             "suggested_columns", "suggested_edges", "suggested_own_orgs", "suggested_orgs", "compared", "suggested_state_rules", "suggested_setting_rules",
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
             "present_columns", "present_ways", "track_present", "rule_present", "check_preset",
-            "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_reading", "import_columns",
+            "import_batch", "check_source", "is_hstore", "is_trusted_type", "import_source", "import_survey", "import_rows", "import_reading", "let_go", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
             "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "prepare_for_node", "present_slot", "stop_node", "remove_node", "register_node",
@@ -218,4 +218,6 @@ def test_no_role_of_pgtrail_logs_in_or_is_a_superuser(rows):
         "select roleid::regrole::text, member::regrole::text from pg_auth_members where member::regrole::text like 'audit\\_%'"
     )
     # Who sees every organization can confine itself to one.
-    assert set(members) == {("audit_org_reader", "audit_auditor"), ("audit_org_reader", "audit_admin")}
+    assert set(members) == {
+        ("audit_org_reader", "audit_auditor"), ("audit_org_reader", "audit_admin"), ("audit_recorder", "audit_owner"),
+    }  # fmt: skip

@@ -1,0 +1,178 @@
+-- An application's table, read as whoever calls: audit.suggest() looks at a sample of its rows, audit.import_batch() at another
+-- tool's log. Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and
+-- held first, then judged by what it depends on, then read.
+
+create or replace function audit.is_harmless_type(type_oid oid)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- An enum, or an array of one, is read, written and compared by Postgres' own functions, whoever owns it.
+    select audit.is_trusted_type(type_oid) or pg_type.typtype = 'e' or coalesce(element.typtype = 'e' and pg_type.typcategory = 'A', false)
+    from pg_type
+    left join pg_type as element on element.oid = pg_type.typelem
+    where pg_type.oid = type_oid
+$$;
+
+comment on function audit.is_harmless_type(oid) is
+    'Whether no value of a type runs code of somebody who is no superuser: a domain''s check, a range''s functions.';
+
+create or replace function audit.is_foreign_object(class_id oid, object_id oid)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h.
+        when object_id < 16384 then false
+        when class_id in (
+            'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_constraint'::regclass, 'pg_collation'::regclass,
+            'pg_extension'::regclass, 'pg_am'::regclass, 'pg_ts_config'::regclass, 'pg_ts_dict'::regclass
+        ) then false
+        when class_id = 'pg_type'::regclass then not audit.is_harmless_type(object_id)
+        else not exists (
+            select
+            from pg_roles
+            where rolsuper
+                and pg_roles.oid in (
+                    select proowner from pg_proc where class_id = 'pg_proc'::regclass and pg_proc.oid = object_id
+                    union all
+                    select oprowner from pg_operator where class_id = 'pg_operator'::regclass and pg_operator.oid = object_id
+                    union all
+                    select opcowner from pg_opclass where class_id = 'pg_opclass'::regclass and pg_opclass.oid = object_id
+                    union all
+                    select opfowner from pg_opfamily where class_id = 'pg_opfamily'::regclass and pg_opfamily.oid = object_id
+                )
+        )
+    end
+$$;
+
+comment on function audit.is_foreign_object(oid, oid) is
+    'Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres'' own, or a superuser''s, it is not; anything else is.';
+
+create or replace function audit.code_run_by_reading(relation regclass)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Everything of the table, its partitions and its children that is evaluated when they are read, whatever it needs.
+    with recursive tree (oid) as (
+        select relation::oid
+        union
+        select inhrelid from tree join pg_inherits on inhparent = tree.oid
+    ),
+    part (class_id, object_id) as materialized (
+        -- (Of the table itself: its partition key.)
+        select 'pg_class'::regclass::oid, tree.oid from tree
+        union all
+        select 'pg_class'::regclass, indexrelid from tree join pg_index on indrelid = tree.oid
+        union all
+        select 'pg_statistic_ext'::regclass, pg_statistic_ext.oid from tree join pg_statistic_ext on stxrelid = tree.oid
+        union all
+        select 'pg_constraint'::regclass, pg_constraint.oid from tree join pg_constraint on conrelid = tree.oid and contype = 'c'
+        union all
+        -- A virtual generated column is computed by whoever reads it.
+        select 'pg_attrdef'::regclass, pg_attrdef.oid
+        from tree
+        join pg_attrdef on adrelid = tree.oid
+        join pg_attribute on attrelid = adrelid and attnum = adnum and attgenerated = 'v'
+        union all
+        select 'pg_policy'::regclass, pg_policy.oid from tree join pg_policy on polrelid = tree.oid and row_security_active(tree.oid)
+    ),
+    needed (class_id, object_id, needed_class, needed_object) as materialized (
+        select part.class_id, part.object_id, refclassid, refobjid
+        from part
+        join pg_depend on classid = part.class_id and objid = part.object_id
+        -- A column of a table may be of any type: what is not read runs nothing.
+        where not (
+            part.object_id in (select tree.oid from tree)
+            and part.class_id = 'pg_class'::regclass
+            and (
+                objsubid > 0
+                or (refclassid = 'pg_type'::regclass and refobjid = (select reloftype from pg_class where pg_class.oid = objid))
+            )
+        )
+    ),
+    found (what) as (
+        select format('it has the %s', pg_describe_object('pg_class'::regclass, tree.oid, 0))
+        from tree
+        join pg_class on pg_class.oid = tree.oid
+        where relkind not in ('r', 'p')
+            or exists (select from pg_rewrite where ev_class = tree.oid and ev_type = '1')
+        union all
+        select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object(needed_class, needed_object, 0))
+        from needed
+        where audit.is_foreign_object(needed_class, needed_object)
+            or (class_id = 'pg_policy'::regclass and needed_class = 'pg_class'::regclass and needed_object not in (select tree.oid from tree))
+        union all
+        -- An operator is as good as its function.
+        select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object('pg_proc'::regclass, oprcode, 0))
+        from needed
+        join pg_operator on needed_class = 'pg_operator'::regclass and pg_operator.oid = needed_object
+        where audit.is_foreign_object('pg_proc'::regclass, oprcode)
+    )
+    select min(what) from found
+$$;
+
+comment on function audit.code_run_by_reading(regclass) is
+    'What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key, statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.';
+
+create or replace function audit.hold_for_reading(relation regclass)
+returns text
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set lock_timeout = '1s'
+as $$
+begin
+    -- Whoever has no more rights than others reads it as by a SELECT of their own.
+    if not pg_has_role('audit_owner', 'member') then
+        return format('(select source.xmin as "pgtrail xmin", source.* from %s as source)', audit.qualified_name(relation));
+    end if;
+    -- The names are looked up here and never again: a view knows its tables by their oids. It is parsed and not planned.
+    execute format(
+        'create temporary view "pgtrail reading" as select source.xmin as "pgtrail xmin", source.* from %s as source',
+        audit.qualified_name(relation)
+    );
+    -- What could be evaluated stays as it is until the end of the transaction, for the partitions too. Writers don't wait.
+    lock table pg_temp."pgtrail reading" in share update exclusive mode;
+    if current_setting('transaction_isolation') <> 'read committed'
+        or not exists (
+            select
+            from pg_depend
+            join pg_rewrite on pg_rewrite.oid = objid
+            where classid = 'pg_rewrite'::regclass
+                and ev_class = 'pg_temp."pgtrail reading"'::regclass
+                and refclassid = 'pg_class'::regclass
+                and refobjid = relation
+        )
+    then
+        raise exception using
+            errcode = 'PT074',
+            message = format('%s can''t be held while it is read', relation),
+            hint = 'It was renamed at this moment, or the transaction is not read committed. Try again.';
+    end if;
+    return 'pg_temp."pgtrail reading"';
+end
+$$;
+
+comment on function audit.hold_for_reading(regclass) is
+    'What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked against changes of its definition; look at audit.code_run_by_reading() only then. PT074.';
+
+create or replace function audit.let_go(place text)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if place = 'pg_temp."pgtrail reading"' then
+        drop view pg_temp."pgtrail reading";
+    end if;
+end
+$$;
+
+comment on function audit.let_go(text) is 'Ends audit.hold_for_reading(); the lock stays until the end of the transaction.';
