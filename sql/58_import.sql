@@ -322,7 +322,7 @@ create or replace function audit.events_by_settings(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, importer text, statement text
 )
 returns table (
-    number bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
@@ -367,6 +367,7 @@ as $$
     )
     select
         told.number,
+        mapped.place,
         mapped.category,
         case when told.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || told.verb else mapped.action end,
         result.moved,
@@ -378,7 +379,10 @@ as $$
         difference.changed
     from given
     cross join known
-    cross join lateral audit.mapped_rows(importer, statement, given.numbers, given.operations, given.before, given.after) as mapped
+    cross join lateral audit.mapped_rows(importer, statement, given.numbers, given.operations, given.before, given.after)
+        with ordinality as mapped (
+            number, category, action, org_id, resource_id, resource_label, old_row, new_row, changed, place
+        )
     join told on told.number = mapped.number
     cross join lateral (
         select case
@@ -450,7 +454,7 @@ create or replace function audit.events_by_names(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, only_rest boolean
 )
 returns table (
-    number bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
@@ -458,6 +462,7 @@ stable
 as $$
     select
         row.number,
+        1,
         settings.category,
         settings.resource || '.' || coalesce(
             row.verb,
@@ -586,7 +591,7 @@ create or replace function audit.imported_events(
     p_import audit.import, p_rows audit.imported_row[], p_names jsonb, p_tables audit.tracked_table[], p_importers text[], p_statements text[]
 )
 returns table (
-    number bigint, occurred_at timestamptz, imported_from text, category text, action text, operation text, table_name text, org_id text,
+    number bigint, place bigint, occurred_at timestamptz, imported_from text, category text, action text, operation text, table_name text, org_id text,
     resource_type text, resource_id text, resource_label text, actor_type text, actor_id text, actor_ip inet, user_agent text,
     before jsonb, after jsonb, changed text[]
 )
@@ -595,6 +600,7 @@ volatile
 as $$
     select
         seen.number,
+        event.place,
         seen.occurred_at,
         pg_catalog.concat_ws(' ', p_import.tool, p_import.source, seen.row_id),
         event.category,
@@ -612,14 +618,14 @@ as $$
         case when event.moved and seen.operation <> 'INSERT' then event.before end,
         case when event.moved and seen.operation <> 'DELETE' then event.after end,
         case when event.moved and seen.operation = 'UPDATE' then event.changed end
-    from pg_catalog.generate_subscripts(p_tables, 1) as place
-    cross join lateral (select p_tables[place] as settings) as chosen
+    from pg_catalog.generate_subscripts(p_tables, 1) as position (number)
+    cross join lateral (select p_tables[position.number] as settings) as chosen
     cross join lateral (
         select by_settings.*
-        from audit.events_by_settings(p_import.tool, p_rows, p_names, chosen.settings, p_importers[place], p_statements[place]) as by_settings
+        from audit.events_by_settings(p_import.tool, p_rows, p_names, chosen.settings, p_importers[position.number], p_statements[position.number]) as by_settings
         union all
         select by_names.*
-        from audit.events_by_names(p_import.tool, p_rows, p_names, chosen.settings, p_statements[place] is not null) as by_names
+        from audit.events_by_names(p_import.tool, p_rows, p_names, chosen.settings, p_statements[position.number] is not null) as by_names
     ) as event
     join pg_catalog.unnest(p_rows) with ordinality as seen (
         key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
@@ -676,7 +682,7 @@ begin
             found.before, found.after, found.changed
         from audit.imported_events(p_import, p_rows, p_names, p_tables, p_importers, p_statements) as found
         -- What happened in one transaction may have one time: ids tell the order.
-        order by found.number
+        order by found.number, found.place
         returning table_name, imported_from
     )
     select stored.table_name, count(*), count(distinct stored.imported_from)
