@@ -125,11 +125,10 @@ returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
-set lock_timeout = '1s'
 as $$
 begin
-    -- Whoever has no more rights than others reads it as by a SELECT of their own.
-    if not pg_has_role('audit_owner', 'member') then
+    -- Whoever has no more rights than others, and can't go back to a role that has, reads it as by a SELECT of their own.
+    if not pg_has_role('audit_owner', 'member') and not pg_has_role(session_user, 'audit_owner', 'member') then
         return format('(select source.xmin as "pgtrail xmin", source.* from %s as source)', audit.qualified_name(relation));
     end if;
     -- The names are looked up here and never again: a view knows its tables by their oids. It is parsed and not planned.

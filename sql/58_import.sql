@@ -205,6 +205,7 @@ $body$
         'Runs the statement of audit.compiled_imports() as a role that can''t harm the log. Only audit_owner may call it.'
     );
     perform audit.hand_over(function_name, 'text, bigint[], text[], jsonb[], jsonb[]', role_name);
+    execute format('grant execute on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) to audit_owner', function_name);
     return function_name;
 end
 $$;
@@ -526,7 +527,7 @@ declare
     named regclass;
     category_name text;
 begin
-    -- (Not by to_regclass(), which wants a right to look into the schema, nor parse_ident(), which knows no quote in a name.)
+    -- (Not by to_regclass(), which wants a right to look into the schema, nor by parse_ident(), which raises errors of its own.)
     parts := array(
         select case when starts_with(part, '"') then replace(substr(part, 2, length(part) - 2), '""', '"') else lower(part) end
         from unnest(regexp_match(p_table, '^("(?:[^"]|"")+"|[^".]+)[.]("(?:[^"]|"")+"|[^".]+)$')) with ordinality as written (part, number)
@@ -1003,7 +1004,17 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     state audit.import := (select import from audit.import where id = p_import_id for update);
-    dated audit.imported_row[] := array(select seen from unnest(p_rows) as seen where audit.can_be_dated(seen.occurred_at) and not audit.tells_of_pgtrail(seen.table_name, seen.table_oid));
+    -- (Looked up once for each table, not for each row.)
+    own_tables text[] := array(
+        select concat_ws(' ', told.table_oid, told.table_name)
+        from (select distinct seen.table_name, seen.table_oid from unnest(p_rows) as seen offset 0) as told
+        where audit.tells_of_pgtrail(told.table_name, told.table_oid)
+    );
+    dated audit.imported_row[] := array(
+        select seen
+        from unnest(p_rows) as seen
+        where audit.can_be_dated(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) <> all (own_tables)
+    );
     plan record;
     made integer;
     told jsonb;
@@ -1024,7 +1035,7 @@ begin
     where not audit.can_be_dated(seen.occurred_at);
     perform audit.note_import_problem(state.id, seen, true, 'it tells of pgtrail''s own tables, which only pgtrail does')
     from unnest(p_rows) as seen
-    where audit.can_be_dated(seen.occurred_at) and audit.tells_of_pgtrail(seen.table_name, seen.table_oid);
+    where audit.can_be_dated(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) = any (own_tables);
 
     select * into plan from audit.plan_import(dated, p_dry_run);
     select coalesce(jsonb_agg(by_table), '[]')

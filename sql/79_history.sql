@@ -268,7 +268,7 @@ begin
     alter table audit.event enable row level security;
     delete from audit.own_trigger where relation = p_partition::regclass;
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
-    execute format('alter table %s rename to %I', p_partition, month_name || '_whole');
+    execute format('alter table %s rename to %I', p_partition::regclass, month_name || '_whole');
     execute format(
         'create table audit.%I (like audit.event including defaults including constraints) '
         'partition by list ((org_id is not null and id <= %s))',
@@ -413,7 +413,7 @@ begin
     alter table audit.event enable row level security;
     select * into bounds from audit.partition_bounds() as known where known.partition = p_partition::regclass;
     execute format('create table audit.%I (like audit.event including defaults including constraints)', month_name || '_whole');
-    execute format('insert into audit.%I select * from %s', month_name || '_whole', p_partition);
+    execute format('insert into audit.%I select * from %s', month_name || '_whole', p_partition::regclass);
     select * into gathered from audit.digest_of_rows(format('audit.%I', month_name || '_whole')::regclass, distributed.last_id);
     if gathered.events <> distributed.events then
         raise exception using
@@ -423,8 +423,8 @@ begin
     end if;
     delete from audit.own_trigger
     where relation in (select relid from pg_partition_tree(p_partition::regclass));
-    execute format('alter table audit.event detach partition %s', p_partition);
-    execute format('drop table %s', p_partition);
+    execute format('alter table audit.event detach partition %s', p_partition::regclass);
+    execute format('drop table %s', p_partition::regclass);
     execute format('alter table audit.%I rename to %I', month_name || '_whole', month_name);
     perform audit.attach_partition(month_name, bounds.begins, bounds.ends);
     delete from audit.distributed_month where partition = p_partition;

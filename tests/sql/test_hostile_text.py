@@ -5,6 +5,8 @@ import io
 import itertools
 import json
 import random
+import re
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -227,3 +229,16 @@ def test_in_a_destination_and_in_filters(su, canary):
         [[own for own, _ in pairs], [other for _, other in pairs]],
     ).fetchall()
     assert all(matches_itself and matches_other == same for matches_itself, matches_other, same in found)
+
+
+def test_no_generated_text_is_a_template():
+    """What format() has made has names in it, which may look like "%1$s": it is concatenated, never formatted again."""
+    templates = re.compile(r"(?<![\w%])format\(\s*(.{12})", re.DOTALL)
+    found = [
+        f"{file.name}: {match[1]}"
+        for file in sorted((Path(__file__).parents[2] / "sql").rglob("*.sql"))
+        for match in templates.finditer(file.read_text())
+        # A literal, or one of several.
+        if not re.match(r"E?'|\$\w*\$|case\b", match[1])
+    ]
+    assert found == []

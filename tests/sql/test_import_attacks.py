@@ -94,8 +94,10 @@ HOSTILE = [
 TOOLS = {
     "supa_audit": (
         HISTORY,
-        "insert into old.record_version (id, op, ts, table_schema, table_name, record) "
-        "select %(n)s, 'INSERT', now() - interval '3 days', %(schema)s, %(table)s, %(row)s",
+        (
+            "insert into old.record_version (id, op, ts, table_schema, table_name, record) "
+            "select %(n)s, 'INSERT', now() - interval '3 days', %(schema)s, %(table)s, %(row)s"
+        ),
     ),
     "audit_trigger": (
         """
@@ -105,8 +107,10 @@ TOOLS = {
             row_data jsonb, changed_fields jsonb
         )
         """,
-        "insert into old.logged_actions (event_id, action, action_tstamp_clk, schema_name, table_name, row_data) "
-        "select %(n)s, 'I', now() - interval '3 days', %(schema)s, %(table)s, %(row)s",
+        (
+            "insert into old.logged_actions (event_id, action, action_tstamp_clk, schema_name, table_name, row_data) "
+            "select %(n)s, 'I', now() - interval '3 days', %(schema)s, %(table)s, %(row)s"
+        ),
     ),
     "litellm": (
         """
@@ -115,8 +119,10 @@ TOOLS = {
             object_id text, before_value jsonb, updated_values jsonb
         )
         """,
-        "insert into {} (id, updated_at, changed_by, action, table_name, object_id, updated_values) "
-        "select %(n)s::text, now() - interval '3 days', 'ann', 'created', %(table)s, '7', %(row)s",
+        (
+            "insert into {} (id, updated_at, changed_by, action, table_name, object_id, updated_values) "
+            "select %(n)s::text, now() - interval '3 days', 'ann', 'created', %(table)s, '7', %(row)s"
+        ),
     ),
 }
 
@@ -145,7 +151,8 @@ def test_no_name_is_executed_or_a_template(su, traced, tool):
     tables = {name: number for number, name in enumerate(HOSTILE)}
     for name, number in tables.items():
         fields = sql.SQL(", ").join(
-            sql.SQL("{} {}").format(identifier(column), sql.SQL("jsonb" if column == "{}" else "text")) for column in columns
+            sql.SQL("{} {}").format(identifier(column), sql.SQL("jsonb" if column == "{}" else "text"))
+            for column in columns
         )
         tracked = identifier(schema, name)
         su.execute(sql.SQL("create table {} (id int primary key, {})").format(tracked, fields))
@@ -154,7 +161,9 @@ def test_no_name_is_executed_or_a_template(su, traced, tool):
                 "select audit.track(%s::regclass, %s, 'teams', org => %s, label => %s, secret => %s)",
                 [tracked.as_string(su), name, HOSTILE[0], HOSTILE[3], [HOSTILE[1], "{}.**.x"]],
             )
-        su.execute(sql.SQL(inserts).format(source), {"n": number, "schema": schema, "table": name, "row": json.dumps(row)})
+        su.execute(
+            sql.SQL(inserts).format(source), {"n": number, "schema": schema, "table": name, "row": json.dumps(row)}
+        )
     su.execute("select count(*) from audit.import_survey(%s, audit.import_source(%s))", [tool, tool])
     assert run(su, tool).items() >= {"rows": len(tables), "events": len(tables), "unfit": 0, "skipped": 0}.items()
     assert traced() == []
@@ -173,11 +182,15 @@ def test_no_name_is_executed_or_a_template(su, traced, tool):
             assert event[6] == row
 
 
-@pytest.mark.parametrize("field", ["operation", "verb", "table_name", "object_id", "record_id", "actor_type", "actor_id", "user_agent"])
+@pytest.mark.parametrize(
+    "field", ["operation", "verb", "table_name", "object_id", "record_id", "actor_type", "actor_id", "user_agent"]
+)
 def test_no_field_of_a_row_is_executed(db, su, old, traced, field):
     admin = db.connect("admin")
     (import_id,) = admin.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()
-    su.execute("create table public.thing (id int primary key, name text); select audit.track('public.thing', label => 'name')")
+    su.execute(
+        "create table public.thing (id int primary key, name text); select audit.track('public.thing', label => 'name')"
+    )
     for number, text in enumerate(HOSTILE):
         row = {
             "key": number, "row_id": text, "occurred_at": "2025-01-01", "operation": "DELETE", "table_name": "public.thing",
@@ -191,7 +204,10 @@ def test_no_field_of_a_row_is_executed(db, su, old, traced, field):
             [import_id, json.dumps(row)],
         )
     assert traced() == []
-    marks = {mark for (mark,) in su.execute("select imported_from from audit.event where imported_from is not null").fetchall()}
+    marks = {
+        mark
+        for (mark,) in su.execute("select imported_from from audit.event where imported_from is not null").fetchall()
+    }
     assert marks <= {f"supa_audit old.record_version {text}" for text in HOSTILE}
 
 
@@ -239,16 +255,23 @@ def test_what_a_type_runs_is_run_by_a_role_that_can_do_nothing(su, old):
     assert run(su, "supa_audit")["events"] == 1
     assert said == ["ran as audit_recorder"]
     assert su.execute("show search_path").fetchone() == ('"$user", public',)
-    assert su.execute("select after from audit.event where imported_from is not null").fetchone() == ({"id": 1, "odd": "seen"},)
+    assert su.execute("select after from audit.event where imported_from is not null").fetchone() == (
+        {"id": 1, "odd": "seen"},
+    )
 
 
 def test_what_maps_rows_to_events_is_called_by_pgtrail_alone(db, su, old):
     su.execute("create table public.thing (id int primary key, name text); select audit.track('public.thing')")
-    su.execute(FORGED, [su.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()[0], "1"])
+    su.execute(
+        FORGED,
+        [su.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()[0], "1"],
+    )
     found = su.execute(
         "select oid::regprocedure::text, proowner::regrole::text, prosecdef, proconfig from pg_proc where proname like 'import as %'"
     ).fetchall()
     assert [row[1:] for row in found] == [("audit_recorder", True, ["search_path=pg_catalog, pg_temp"])]
     for login in ("app", "reader", "auditor", "forwarder", "admin"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            db.connect(login).execute("""select * from audit."import as audit_recorder"('select 1', '{}', '{}', '{}', '{}')""")
+            db.connect(login).execute(
+                """select * from audit."import as audit_recorder"('select 1', '{}', '{}', '{}', '{}')"""
+            )

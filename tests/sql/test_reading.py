@@ -87,18 +87,20 @@ def test_suggest_runs_nothing_of_a_tables_owner(su, part):
 
 
 INERT = [
-    "create type shop.status as enum ('a', 'b'); alter type shop.status owner to app; "
+    ("create type shop.status as enum ('a', 'b'); alter type shop.status owner to app; "
     "create table shop.part (id int primary key, status shop.status, plain text default shop.evil('')); "
-    "create index on shop.part (id) where status = 'a'; create index on shop.part (lower(plain)); create index on shop.part (id) where status = any ('{a,b}'::shop.status[])",
-    "create table shop.part (id int check (id > 0), plain text, made text generated always as (plain || 'x') stored) partition by range (id); "
-    "create table shop.part_1 partition of shop.part for values from (1) to (1000); create statistics shop.s on (id + 1), plain from shop.part",
+    "create index on shop.part (id) where status = 'a'; create index on shop.part (lower(plain)); create index on shop.part (id) where status = any ('{a,b}'::shop.status[])"),
+    ("create table shop.part (id int check (id > 0), plain text, made text generated always as (plain || 'x') stored) partition by range (id); "
+    "create table shop.part_1 partition of shop.part for values from (1) to (1000); create statistics shop.s on (id + 1), plain from shop.part"),
     "create type shop.row as (id int, plain text); alter type shop.row owner to app; create table shop.part of shop.row (primary key (id))",
-    "create table shop.part (id int primary key, plain text); create policy p on shop.part using (shop.evil('') = ''); "
-    "alter table shop.part enable row level security",
+    ("create table shop.part (id int primary key, plain text); create policy p on shop.part using (shop.evil('') = ''); "
+    "alter table shop.part enable row level security"),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("statements", INERT, ids=["an enum", "partitions", "a typed table", "a policy that is not theirs"])
+@pytest.mark.parametrize(
+    "statements", INERT, ids=["an enum", "partitions", "a typed table", "a policy that is not theirs"]
+)
 def test_what_runs_nothing_is_sampled(su, ran, statements):
     su.execute(statements)
     su.execute("insert into shop.part (id, plain) values (1, 'sk-' || repeat('a', 20))")
@@ -110,7 +112,9 @@ def test_what_runs_nothing_is_sampled(su, ran, statements):
 
 
 def test_a_policy_that_applies_to_the_reader_is_code_of_its_owner(db, su, ran):
-    su.execute("create table shop.part (id int primary key, plain text); create policy p on shop.part using (shop.evil('') = '')")
+    su.execute(
+        "create table shop.part (id int primary key, plain text); create policy p on shop.part using (shop.evil('') = '')"
+    )
     su.execute("alter table shop.part enable row level security; grant select on shop.part to admin")
     found = "select audit.code_run_by_reading('shop.part')"
     assert su.execute(found).fetchone() == (None,)
@@ -143,7 +147,9 @@ def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su,
         su.execute("select audit.let_go(%s)", [place])
     with su.transaction():
         list(su.execute("select audit.suggest('shop')"))
-        assert su.execute("select count(*) from pg_locks where mode = 'ShareUpdateExclusiveLock' and pid = pg_backend_pid()").fetchone() == (0,)
+        assert su.execute(
+            "select count(*) from pg_locks where mode = 'ShareUpdateExclusiveLock' and pid = pg_backend_pid()"
+        ).fetchone() == (0,)
         assert su.execute("select to_regclass('pg_temp.\"pgtrail reading\"')").fetchone() == (None,)
 
 
@@ -164,6 +170,18 @@ def test_what_is_being_changed_is_not_read_as_a_superuser(db, su, ran):
         with pytest.raises(psycopg.Error, match="can't be held") as refused:
             su.execute("select audit.hold_for_reading('shop.part')")
         assert refused.value.sqlstate == "PT074"
+
+
+@pytest.mark.any_server
+def test_a_role_that_a_superuser_has_set_reads_no_more_than_it_can_hold(db, su, ran):
+    su.execute("create table shop.part (id int primary key, plain text); grant select on shop.part to admin")
+    su.execute("set role admin")
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        su.execute("select audit.hold_for_reading('shop.part')")
+    assert "can't be read by this role" in "\n".join(row[0] for row in su.execute("select audit.suggest('shop')"))
+    assert (
+        db.connect("admin").execute("select audit.hold_for_reading('shop.part')").fetchone()[0].startswith("(select ")
+    )
 
 
 HELD = [

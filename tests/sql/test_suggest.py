@@ -185,6 +185,11 @@ HOSTILE = [
     ":victim :'x' \\! touch /tmp/x",
     "a,b -> c.d",
     "x" * 63,
+    "%1$s%2$s%",
+    "'); drop table victim.safe; --",
+    "\\'); drop table victim.safe; --",
+    'U&"\\0027" || x',
+    "{}{leaf}$1",
 ]
 
 
