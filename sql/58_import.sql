@@ -577,6 +577,9 @@ begin
             perform from audit.mapped_rows(importer, statement, '{}', '{}', '{}', '{}');
             return statement;
         exception
+            -- That is no row's fault.
+            when insufficient_privilege then
+                raise;
             when syntax_error_or_access_rule_violation or data_exception or feature_not_supported then
                 null;
         end;
@@ -715,6 +718,8 @@ begin
         from audit.insert_imported(p_import, p_rows, p_names, p_tables, p_importers, p_statements, p_dry_run) as found;
         return;
     exception
+        when insufficient_privilege then
+            raise;
         when data_exception or program_limit_exceeded or integrity_constraint_violation or syntax_error_or_access_rule_violation then
             state := sqlstate;
     end;
