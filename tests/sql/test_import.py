@@ -311,6 +311,16 @@ def test_a_renamed_table_is_known_by_its_oid(supa):
     assert imported(supa, "table_name, org_id") == [("public.item", "o")] * 2
 
 
+def test_the_organization_is_found_through_other_tables(supa):
+    supa.execute("create table public.team (id int primary key, org text); insert into public.team values (7, 'acme')")
+    supa.execute("create table public.item (id int primary key, team_id int references public.team)")
+    supa.execute("select audit.track('public.item', org => 'team_id -> public.team.org')")
+    record(supa, "INSERT", {"id": 1, "team_id": 7}, table="item")
+    record(supa, "INSERT", {"id": 2, "team_id": 8}, table="item")
+    assert run(supa, "supa_audit").items() >= {"events": 2, "unfit": 0}.items()
+    assert imported(supa, "resource_id, org_id") == [("1", "acme"), ("2", None)]
+
+
 def test_types_that_others_own_run_nothing_of_theirs(supa, db):
     supa.execute(f"create role stranger_{db.name} login")
     try:
