@@ -63,15 +63,19 @@ comment on view audit.recording is
 -- The functions that these arguments had; sql/ makes them anew.
 drop function if exists audit.refuses_what_is_hidden(regclass, text);
 drop function if exists audit.reads_by_policy(regclass[]);
-drop function if exists audit.compiled_way(regclass, smallint, text);
-drop function if exists audit.compiled_insert(audit.tracked_table, text, text, boolean, text);
 drop function if exists audit.allow_owner_to_read(regclass);
 drop function if exists audit.leave_unread(regclass);
-drop function if exists audit.lock_for_policies(regclass, regclass[], boolean);
 drop function if exists audit.compiled_value(regclass, text, text);
 drop function if exists audit.compiled_condition(text);
 drop function if exists audit.foreign_dependency(regclass, text);
 drop function if exists audit.refuse_foreign_code(regclass);
+drop function if exists audit.foreign_code(regclass);
+drop function if exists audit.drop_capture_functions(regclass);
+drop function if exists audit.compiled_guard(audit.tracked_table);
+drop function if exists audit.compiled_source(audit.tracked_table, text);
+drop function if exists audit.compiled_recording(audit.tracked_table, text, boolean);
+drop function if exists audit.compiled_updates(audit.tracked_table, boolean);
+drop function if exists audit.compiled_org(audit.tracked_table, text);
 
 alter table audit.rule
     add column expression text,

@@ -252,66 +252,6 @@ $$;
 comment on function audit.compiled_item(regclass, text, text, boolean) is
     'SQL for a FROM item: `old` or `new` with its columns as they are recorded, or all as text, from rows (null: the trigger''s own variable); null: that variable is as it is to be.';
 
-create or replace function audit.foreign_code(read_relation regclass)
-returns text
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    -- Whoever plans a query of the table evaluates what it can of its indexes, statistics, policies and checks.
-    with called as (
-        select pg_depend.classid, pg_depend.objid, pg_depend.objsubid, pg_depend.refobjid as function
-        from pg_depend
-        where pg_depend.refclassid = 'pg_proc'::regclass
-        union all
-        select pg_depend.classid, pg_depend.objid, pg_depend.objsubid, pg_operator.oprcode
-        from pg_depend
-        join pg_operator on pg_operator.oid = pg_depend.refobjid
-        where pg_depend.refclassid = 'pg_operator'::regclass
-    )
-    select format(
-        '%s calls %s',
-        pg_describe_object(called.classid, called.objid, 0),
-        called.function::regprocedure
-    )
-    from called
-    join pg_proc on pg_proc.oid = called.function
-    join pg_roles on pg_roles.oid = pg_proc.proowner
-    where not pg_roles.rolsuper
-        and (
-            (
-                called.classid = 'pg_class'::regclass
-                and called.objid in (select indexrelid from pg_index where indrelid = read_relation)
-            )
-            or (
-                called.classid = 'pg_statistic_ext'::regclass
-                and called.objid in (select oid from pg_statistic_ext where stxrelid = read_relation)
-            )
-            or (
-                called.classid = 'pg_policy'::regclass
-                and called.objid in (
-                    select pg_policy.oid
-                    from pg_policy
-                    where polrelid = read_relation
-                        and exists (
-                            select
-                            from unnest(polroles) as applied (role)
-                            where applied.role = 0 or pg_has_role('audit_owner', applied.role, 'usage')
-                        )
-                )
-            )
-            or (
-                called.classid = 'pg_constraint'::regclass
-                and called.objid in (select oid from pg_constraint where conrelid = read_relation and contype = 'c')
-            )
-        )
-    order by 1
-    limit 1
-$$;
-
-comment on function audit.foreign_code(regclass) is
-    'What would run with the rights of whoever reads a table: an index, statistics, a policy or a check that calls a function of somebody who is no superuser. Null: nothing.';
-
 create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
 returns text
 language plpgsql

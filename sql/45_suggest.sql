@@ -347,9 +347,9 @@ begin
             ) into found_here;
             is_read := true;
             -- What it took to read goes with this block: a lock, a view. What was read stays.
-            raise sqlstate 'PT075';
+            raise sqlstate 'PT062';
         exception
-            when sqlstate 'PT075' then
+            when sqlstate 'PT062' then
                 if not is_read then
                     raise;
                 end if;

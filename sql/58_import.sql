@@ -189,9 +189,9 @@ begin
     perform set_config('transaction_read_only', 'on', true);
     return query execute statement using numbers, operations, before, after;
     is_mapped := true;
-    raise sqlstate 'PT075';
+    raise sqlstate 'PT062';
 exception
-    when sqlstate 'PT075' then
+    when sqlstate 'PT062' then
         if is_mapped is not true then
             raise;
         end if;
