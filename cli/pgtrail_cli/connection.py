@@ -1,21 +1,70 @@
-"""The way to the database: ``--dsn``, else ``PGTRAIL_DSN``, else libpq's own variables and service file."""
+"""The way to the database: ``--dsn``, else ``PGTRAIL_DSN``, else libpq's own variables and service file.
+
+Each transaction has our own settings (`search_path` above all), whatever the server, the database, the role or the
+environment say. Not the session: behind a transaction pooler that is other clients' too.
+"""
 
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import click
 import psycopg
+from psycopg.abc import Params, Query
 from psycopg.conninfo import conninfo_to_dict
-from psycopg.rows import TupleRow
+from psycopg.pq import TransactionStatus
+from psycopg.rows import Row, TupleRow
 
 from pgtrail_cli.errors import DatabaseError, PgtrailError, from_database
 from pgtrail_worker.database import with_defaults
+from pgtrail_worker.queries import load
 
-Connection = psycopg.Connection[TupleRow]
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Cursor(psycopg.Cursor[Row]):
+    """Runs each statement in a transaction of ours: the present one, else one of its own."""
+
+    def execute(
+        self, query: Any, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
+    ) -> Self:
+        with _transaction(self.connection):
+            return super().execute(query, params, prepare=prepare, binary=binary)
+
+    @contextmanager
+    def copy(
+        self, statement: Query, params: Params | None = None, *, writer: psycopg.copy.Writer | None = None
+    ) -> Iterator[psycopg.Copy]:
+        with _transaction(self.connection), super().copy(statement, params, writer=writer) as copied:
+            yield copied
+
+
+class Connection(psycopg.Connection[TupleRow]):
+    """A connection on which each statement is its own transaction, unless `transaction` holds several together."""
+
+    @contextmanager
+    def transaction(
+        self, savepoint_name: str | None = None, force_rollback: bool = False
+    ) -> Iterator[psycopg.Transaction]:
+        outermost = _is_idle(self)
+        with super().transaction(savepoint_name, force_rollback) as transaction:
+            if outermost:
+                self.execute(load("pgtrail_worker")["settings"])
+            yield transaction
+
+    def execute_as_given(self, query: Any, params: Params | None = None) -> psycopg.Cursor[TupleRow]:
+        """Run the user's own statement, or one that can't be in a transaction block, with the session's settings."""
+        return psycopg.Cursor(self).execute(query, params)
+
+
+def _transaction(connection: psycopg.Connection[Any]) -> AbstractContextManager[Any]:
+    return connection.transaction() if _is_idle(connection) else nullcontext()
+
+
+def _is_idle(connection: psycopg.Connection[Any]) -> bool:
+    return connection.info.transaction_status == TransactionStatus.IDLE
 
 
 def dsn_option(command: Command) -> Command:
@@ -55,9 +104,7 @@ def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
     :raises PgtrailError: no connection, or a statement failed; in one line.
     """
     try:
-        connection = psycopg.connect(
-            with_defaults(dsn, application_name="pgtrail", connect_timeout="10"), autocommit=True, **parameters
-        )
+        connection = connect(dsn, **parameters)
     except psycopg.Error as error:
         raise no_connection(error, dsn) from error
     connection.add_notice_handler(_show_notice)
@@ -66,6 +113,33 @@ def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
             yield connection
         except psycopg.Error as error:
             raise from_database(error) from error
+
+
+def connect(dsn: str, **parameters: Any) -> Connection:
+    """The same, with errors as they come and nothing said.
+
+    :raises psycopg.Error: from each use.
+    """
+    return Connection.connect(
+        with_defaults(dsn, application_name="pgtrail", connect_timeout="10"),
+        autocommit=True,
+        cursor_factory=Cursor,
+        **parameters,
+    )
+
+
+def find_table(connection: Connection, name: str) -> int:
+    """The oid of the table that a user names as in psql: with its schema, or found by their own search_path.
+
+    :raises PgtrailError: there is none.
+    """
+    (oid,) = connection.execute_as_given(load("pgtrail_cli")["named_table"], {"name": name}).fetchone() or (None,)
+    if oid is None:
+        raise PgtrailError(
+            f'relation "{name}" does not exist',
+            "write it as schema.table, with double quotes round upper case and spaces",
+        )
+    return int(oid)
 
 
 def no_connection(error: psycopg.Error, dsn: str) -> PgtrailError:

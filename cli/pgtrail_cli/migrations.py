@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import TupleRow
 from yoyo import read_migrations
 from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
@@ -23,11 +24,14 @@ from yoyo.migrations import Migration
 
 from pgtrail_cli.connection import Connection, added_options, open_connection
 from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
+from pgtrail_worker.database import with_defaults
+from pgtrail_worker.queries import load
 
 OLDEST_SERVER = 15
 CREATORS_ARE_NO_MEMBERS = 160000
 """Since 16 who creates a role without being a superuser may not become it, unless it was asked for before."""
 BOOKKEEPING_SCHEMA = "pgtrail_meta"
+_BOOKKEEPING = sql.Identifier(BOOKKEEPING_SCHEMA)
 MIGRATION_LOCK = int.from_bytes(b"pgtrmigr", "big")
 """Advisory lock: two migrations of one database wait for each other."""
 
@@ -104,7 +108,8 @@ def migrate(
         _check_schema(guard)
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         guard.execute("set client_min_messages = warning")
-        guard.execute(sql.SQL("create schema if not exists {}").format(sql.Identifier(BOOKKEEPING_SCHEMA)))
+        guard.execute(sql.SQL("create schema if not exists {}").format(_BOOKKEEPING))
+        _check_bookkeeping(guard)
         with _yoyo(dsn) as backend:
             return _migrate(backend, known_migrations(migrations), behaviour or sql_files(), nemo)
 
@@ -137,11 +142,14 @@ def _migrate(
             pending = [migration for migration in migrations if migration.hash not in applied]
             for migration in pending:
                 step = f"migrations/{migration.id}.sql"
+                backend.execute(load("pgtrail_worker")["settings"])
                 migration.process_steps(backend, "apply")
                 # A migration may have become audit_owner; the bookkeeping is not its.
                 backend.execute("reset role")
+                backend.execute(sql.SQL("set local search_path = {}, pg_temp").format(_BOOKKEEPING))
                 backend.mark_one(migration)
-            connection: Connection = backend.connection
+            connection: psycopg.Connection[TupleRow] = backend.connection
+            connection.execute(load("pgtrail_worker")["settings"])
             new_hash = files_hash(_all_files(migrations, behaviour))
             replaced = _installed_hash(connection) != new_hash
             if replaced:
@@ -171,13 +179,13 @@ def _migrate(
         ) from error
 
 
-def _become_member_of_new_roles(connection: Connection) -> None:
+def _become_member_of_new_roles(connection: psycopg.Connection[TupleRow]) -> None:
     if connection.info.server_version >= CREATORS_ARE_NO_MEMBERS:
         connection.execute("set createrole_self_grant = 'set, inherit'")
         connection.commit()
 
 
-def _check_log_is_there(connection: Connection) -> None:
+def _check_log_is_there(connection: psycopg.Connection[TupleRow]) -> None:
     if connection.execute("select to_regclass('audit.installation')").fetchone() == (None,):
         raise PgtrailError(
             f"the schema audit was dropped, and {BOOKKEEPING_SCHEMA} still says that it is there",
@@ -185,12 +193,12 @@ def _check_log_is_there(connection: Connection) -> None:
         )
 
 
-def _installed_hash(connection: Connection) -> str | None:
+def _installed_hash(connection: psycopg.Connection[TupleRow]) -> str | None:
     row = connection.execute("select files_hash from audit.installation").fetchone()
     return row[0] if row else None
 
 
-def _record(connection: Connection, new_hash: str) -> None:
+def _record(connection: psycopg.Connection[TupleRow], new_hash: str) -> None:
     connection.execute(
         """
         insert into audit.installation (files_hash, version)
@@ -202,12 +210,12 @@ def _record(connection: Connection, new_hash: str) -> None:
     )
 
 
-def _install_nemo(connection: Connection) -> bool:
+def _install_nemo(connection: psycopg.Connection[TupleRow]) -> bool:
     if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
         return False
     connection.execute((project_files("sql") / "nemo" / "10_tables.sql").read_bytes())
     # Until the end of the transaction: a preset looks for its tables by the search_path.
-    connection.execute("set local search_path to nemo")
+    connection.execute("set local search_path to pg_catalog, nemo, pg_temp")
     connection.execute((project_files("sql") / "presets" / "nemo.sql").read_bytes())
     return True
 
@@ -238,6 +246,28 @@ def _check_schema(connection: Connection) -> None:
         )
 
 
+def _check_bookkeeping(connection: Connection) -> None:
+    """yoyo looks its names up there: a function or a trigger of the schema's owner would run as who migrates."""
+    row = connection.execute(
+        """
+        select nspowner::regrole::text
+        from pg_namespace
+        join pg_roles as owner on owner.oid = nspowner
+        join pg_roles as present on present.rolname = current_user
+        where nspname = %s
+            and not owner.rolsuper
+            and owner.oid <> present.oid
+            and (present.rolsuper or not pg_has_role(owner.oid, 'usage'))
+        """,
+        [BOOKKEEPING_SCHEMA],
+    ).fetchone()
+    if row is not None:
+        raise PgtrailError(
+            f"the schema {BOOKKEEPING_SCHEMA} belongs to {row[0]}, whose code would run as this role",
+            f"run pgtrail migrate as {row[0]}; or, where pgtrail was never installed, drop that schema",
+        )
+
+
 @contextmanager
 def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
     # yoyo asks for the user's name, which a container's user id may not have.
@@ -245,8 +275,8 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = "pgtrail"
-    parameters: dict[str, Any] = {"application_name": "pgtrail migrate", **conninfo_to_dict(dsn)}
-    parameters["options"] = added_options(parameters, f"-c search_path={BOOKKEEPING_SCHEMA}")
+    parameters: dict[str, Any] = conninfo_to_dict(with_defaults(dsn, application_name="pgtrail migrate"))
+    parameters["options"] = added_options(parameters, f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp")
     backend = PostgresqlPsycopgBackend(
         DatabaseURI(
             scheme="postgresql+psycopg",
@@ -260,6 +290,11 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
         "_yoyo_migration",
     )
     try:
+        # (A pooler in transaction mode may pass no options on.)
+        if backend.execute("show search_path").fetchone() != (f"{BOOKKEEPING_SCHEMA},pg_temp",):
+            raise PgtrailError(
+                "this connection goes through a pooler", "migrate over a direct one, to the server itself"
+            )
         # The advisory lock guards; a row that a killed migration left would only be in the way.
         backend.create_lock_table()
         backend.break_lock()

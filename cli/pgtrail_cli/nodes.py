@@ -13,7 +13,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
 
-from pgtrail_cli.connection import Connection, open_connection
+from pgtrail_cli.connection import Connection, connect, open_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
 
@@ -182,11 +182,9 @@ def _ask(hub: Connection, state: dict[str, Any], problems: list[str]) -> dict[st
     if conninfo is None:
         return None
     try:
-        with (
-            psycopg.connect(str(conninfo), autocommit=True, connect_timeout=LOOK_SECONDS, row_factory=dict_row) as node,
-        ):
+        with connect(str(conninfo), connect_timeout=LOOK_SECONDS) as node, node.cursor(row_factory=dict_row) as cursor:
             asked = {"seal": state["last_seal"], "last_id": state["last_id"], "slot": state["slot_name"]}
-            return node.execute(QUERIES["node_look"], asked).fetchone()
+            return cursor.execute(QUERIES["node_look"], asked).fetchone()
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()[-1].rsplit("failed: ", 1)[-1].removeprefix("FATAL:").strip()
         problems.append(f"it does not answer: {reason}")

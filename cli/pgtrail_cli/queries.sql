@@ -119,9 +119,13 @@ select
 from audit.tracked_table as tracked
 order by tracked.category = 'audit', tracked.relation::text
 
+-- name: named_table
+-- (Under the settings of the session: a name is looked for where psql would, and nothing else is.)
+select pg_catalog.to_regclass(%(name)s::pg_catalog.text)::pg_catalog.oid
+
 -- name: track
 select audit.track(
-    %(table)s::regclass,
+    %(table)s::oid::regclass,
     resource => %(resource)s,
     category => %(category)s,
     org => %(org)s,
@@ -133,10 +137,10 @@ select audit.track(
 )
 
 -- name: snapshot_table
-call audit.snapshot(%(table)s::regclass)
+call audit.snapshot(%(table)s::pg_catalog.oid::pg_catalog.regclass)
 
 -- name: untrack
-select audit.untrack(%(table)s::regclass)
+select audit.untrack(%(table)s::oid::regclass)
 
 -- name: status
 select
@@ -513,7 +517,7 @@ where seal.first_id <= %(last)s and seal.last_id >= %(first)s
 order by number
 
 -- name: look_in_schema
-select set_config('search_path', quote_ident(%(schema)s), false)
+select set_config('search_path', 'pg_catalog, ' || quote_ident(%(schema)s) || ', pg_temp', true)
 
 -- name: count_tracked_in
 select count(*)
@@ -535,7 +539,8 @@ where %(org)s::text is null
 select audit.suggest(variadic %(schemas)s::text[])
 
 -- name: import_source
-select audit.import_source(%(tool)s, %(table)s)::oid, audit.qualified_name(audit.import_source(%(tool)s, %(table)s))
+select source.relation::oid, audit.qualified_name(source.relation)
+from audit.import_source(%(tool)s, %(table)s::oid::regclass::text) as source (relation)
 
 -- name: import_survey
 select rows, read_before, first_at, last_at, beyond_retention from audit.import_survey(%(tool)s, %(source)s::oid::regclass)

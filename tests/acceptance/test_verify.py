@@ -252,3 +252,16 @@ def test_where_an_export_cannot_be_recorded_there_is_none(sealed, pgtrail):
     done = pgtrail("export", "-", dsn=database.dsn("auditor", options="-c default_transaction_read_only=on"))
     assert (done.returncode, done.stdout) == (1, "")
     assert "an export is recorded, and this server is read-only" in done.stderr
+
+
+def test_verify_calls_no_function_of_a_schema_in_the_path(sealed, pgtrail):
+    """Such as one that finds no seal to check."""
+    database, _ = sealed
+    su = database.connect()
+    su.execute(
+        "create function public.unnest(bigint[]) returns setof bigint language sql as 'select 1::bigint where false'"
+    )
+    su.execute("alter table audit.event disable trigger user; update audit.event set action = 'x' where id = 3")
+    done = pgtrail("verify", dsn=database.dsn("auditor"))
+    assert done.returncode == 1
+    assert "event 3: " in done.stdout

@@ -192,3 +192,20 @@ def test_no_secret_is_in_a_body_or_in_the_workers_log(
     for secret in (b"TOP-SECRET", sink.secret.encode(), sink.secret.removeprefix("whsec_").encode()):
         assert secret not in log
         assert not any(secret in body for _, body in sink.requests)
+
+
+def test_the_worker_calls_no_function_of_a_schema_in_the_path(
+    nemo, org, sink, add_destination, start_worker, wait_until
+):
+    """Such as one that is given signing secrets."""
+    su = nemo.connect()
+    add_destination(su, sink, categories=["teams"])
+    su.execute("create table public.stolen (secret text); grant insert on public.stolen to public")
+    su.execute(
+        "create function public.array_remove(text[], text) returns text[] language sql as "
+        "'insert into public.stolen select pg_catalog.unnest($1); select pg_catalog.array_remove($1, $2)'"
+    )
+    start_worker(nemo.dsn("forwarder"))
+    create_team(su, org, "Search")
+    wait_until(lambda: sink.accepted)
+    assert su.execute("select * from public.stolen").fetchall() == []

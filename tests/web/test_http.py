@@ -11,6 +11,7 @@ import httpx
 import psycopg
 import pytest
 from itsdangerous import TimestampSigner
+from tests.conftest import clone
 from tests.web.conftest import event_of, org_of, serving, speaking, terminate_pages
 
 from pgtrail_cli.demo.receiver import Receiver
@@ -455,3 +456,18 @@ def test_behind_a_proxy_the_header_is_who_it_is_and_only_from_there(day):
     assert actor == ("Jörg@acme.example", "203.0.113.9")
     with serving(day, "--trusted-header", "X-Remote-User", "--trusted-proxy", "10.0.0.0/8") as running:
         assert httpx.get(running.url(), headers={"x-remote-user": "ann"}).status_code == 403
+
+
+def test_the_page_calls_no_operator_of_a_schema_in_the_path(server, nemo_template):
+    for database in clone(server, nemo_template):
+        su = database.connect()
+        su.execute("insert into nemo.organization (name, slug) values ('A', 'a')")
+        su.execute(
+            "create function public.times(numeric, int) returns numeric language plpgsql as "
+            "$$ begin raise exception 'called by %', current_user; end $$; "
+            "create operator public.* (function = public.times, leftarg = numeric, rightarg = int)"
+        )
+        with serving(database) as running, running.client() as client:
+            answer = client.get("/")
+            assert answer.status_code == 200
+            assert "organization.created" in answer.text

@@ -42,11 +42,9 @@ class Database:
     """
 
     def __init__(self, conninfo: str) -> None:
-        given = conninfo_to_dict(conninfo)
-        self.conninfo = make_conninfo(
-            conninfo,
-            **{"application_name": APPLICATION, "connect_timeout": "4"} | {k: v for k, v in given.items() if v},
-        )
+        given = {name: value for name, value in conninfo_to_dict(conninfo).items() if value}
+        defaults = {"application_name": APPLICATION, "connect_timeout": "4"}
+        self.conninfo = make_conninfo(conninfo, **defaults | given | {"client_encoding": "UTF8"})
         self._pool: AsyncConnectionPool[Connection] | None = None
         self._shares = Shares(MOST_OF_ONE, WAIT_SECONDS)
 
@@ -89,6 +87,7 @@ class Database:
             pool = await self._opened()
             async with self._shares.share(viewer), pool.connection() as connection, connection.transaction():
                 await connection.execute(query("read_only" if not writing else "read_committed"))
+                await connection.execute(query("settings"))
                 await self._become(connection, viewer, milliseconds)
                 yield connection
         except PoolTimeout as error:

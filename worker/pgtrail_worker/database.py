@@ -1,7 +1,8 @@
 """The edge to Postgres: a connection for calls, made anew when it breaks or does not answer."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Self
@@ -223,7 +224,7 @@ class Database:
         connection = await self._connected()
         try:
             # Binary: a body comes as the bytes that it is.
-            async with connection.cursor(binary=True, row_factory=dict_row) as cursor:
+            async with transaction(connection), connection.cursor(binary=True, row_factory=dict_row) as cursor:
                 await cursor.execute(load("pgtrail_worker")[query], parameters)
                 return await cursor.fetchall()
         except psycopg.Error as error:
@@ -242,7 +243,7 @@ class Database:
 
 
 async def connect(conninfo: str) -> psycopg.AsyncConnection[TupleRow]:
-    """A connection on which each statement is its own transaction.
+    """A connection for `transaction`.
 
     :raises DatabaseAway: there is none to be had.
     """
@@ -257,10 +258,26 @@ async def connect(conninfo: str) -> psycopg.AsyncConnection[TupleRow]:
         raise DatabaseAway(first_line(error)) from error
 
 
+@asynccontextmanager
+async def transaction(connection: psycopg.AsyncConnection[TupleRow]) -> AsyncIterator[None]:
+    """A transaction under our own settings: search_path, and what texts look like."""
+    # (In one go: each is a way to the server and back.)
+    await connection.execute(load("pgtrail_worker")["begin"] + ";\n" + load("pgtrail_worker")["settings"])
+    try:
+        yield
+        await connection.commit()
+    except psycopg.Error:
+        # (Not where it is given up: a server that hangs does not answer that either, and the connection is closed.)
+        if not connection.closed:
+            await connection.rollback()
+        raise
+
+
 def with_defaults(conninfo: str, **defaults: str) -> str:
-    """The connection string, with parameters that it does not give itself."""
+    """The connection string, in UTF-8 whatever it says, and with parameters that it does not give itself."""
     given = conninfo_to_dict(conninfo)
-    return make_conninfo(conninfo, **{name: value for name, value in defaults.items() if name not in given})
+    added = {name: value for name, value in defaults.items() if name not in given}
+    return make_conninfo(conninfo, **added, client_encoding="UTF8")
 
 
 def first_line(error: Exception) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
-from pgtrail_worker.database import connect, first_line
+from pgtrail_worker.database import connect, first_line, transaction
 from pgtrail_worker.errors import DatabaseAway
 from pgtrail_worker.queries import load
 
@@ -61,7 +61,9 @@ async def _hear(connection: AsyncConnection, wake: Callable[[], None]) -> None:
         heard = sum(pid != connection.info.backend_pid for pid in pids)
         # (What it hears is no sign of life of this side.)
         if time.monotonic() - asked >= IDLE_SECONDS:
-            await _ask(connection, "ping")
+            # (It names nothing that could be somebody else's.)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await connection.execute(load("pgtrail_worker")["ping"])
             asked = time.monotonic()
         if not heard:
             continue
@@ -91,7 +93,7 @@ async def _hush(connection: AsyncConnection, wake: Callable[[], None]) -> None:
 
 
 async def _ask(connection: AsyncConnection, query: str, **parameters: object) -> Any:
-    async with asyncio.timeout(ANSWER_SECONDS):
+    async with asyncio.timeout(ANSWER_SECONDS), transaction(connection):
         cursor = await connection.execute(load("pgtrail_worker")[query], parameters)
         row = await cursor.fetchone()
     return row and row[0]

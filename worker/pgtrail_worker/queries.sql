@@ -1,5 +1,18 @@
 -- What the forwarder asks the database.
 
+-- name: begin
+-- A worker that is stopped before its commit must not keep others from what it has locked.
+begin;
+set local idle_in_transaction_session_timeout = '10s'
+
+-- name: settings
+-- Names, operators and types are Postgres' own, and texts look the same, whatever the server, the database, the role or the
+-- environment have set. For this transaction alone: behind a transaction pooler the next one may be somebody else's.
+set local search_path = pg_catalog, pg_temp;
+set local datestyle = 'ISO';
+set local intervalstyle = 'postgres';
+set local standard_conforming_strings = on
+
 -- name: destinations
 select
     cursor.id as cursor_id,

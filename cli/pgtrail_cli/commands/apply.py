@@ -1,5 +1,6 @@
 """``pgtrail apply``."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +20,7 @@ def apply(connection: Connection, files: tuple[IO[bytes], ...]) -> None:
     """Run the SQL of FILE…, each statement in a transaction of its own; `-` reads stdin.
 
     So no table stays locked for longer than its own triggers take. After an error mend it and run the file again:
-    tracking what is tracked changes nothing.
+    tracking what is tracked changes nothing. Names are looked for where psql would: by your own search_path.
 
     \b
     Example:
@@ -27,21 +28,22 @@ def apply(connection: Connection, files: tuple[IO[bytes], ...]) -> None:
     """
     # All are read before any is run.
     for name, statements in [(_name(file), split(_text(file), _name(file))) for file in files]:
-        run(connection, statements, name)
+        run(connection, statements, name, connection.execute_as_given)
         done = f"applied {_counted(len(statements))} of {name}"
         click.echo(f"pgtrail: {done if statements else f'there is nothing in {name} to apply'}", err=True)
 
 
-def run(connection: Connection, statements: list[Statement], source: str) -> None:
+def run(connection: Connection, statements: list[Statement], source: str, execute: Callable[[bytes], object]) -> None:
     """Run statements, each in its own transaction unless the file itself begins one.
 
     :param source: what to call the file in an error.
+    :param execute: runs one of them on the connection.
     :raises DatabaseError: one failed; with its line, and how many before it were applied.
     """
     applied = 0
     for number, statement in enumerate(statements, start=1):
         try:
-            connection.execute(statement.text.encode())
+            execute(statement.text.encode())
         except psycopg.Error as error:
             raise _failed(error, statement, source, applied) from error
         if connection.info.transaction_status == TransactionStatus.IDLE:

@@ -101,6 +101,9 @@ def _prepare(connection: Connection, there: Connection, to: str) -> None:
     (name, exists) = connection.execute(QUERIES["foreign_server"]).fetchone() or ("", False)
     server = sql.Identifier(name)
     try:
+        if not exists:
+            # (Where the user's own extensions go: our search_path has only pg_catalog to put it in.)
+            connection.execute_as_given("create extension if not exists postgres_fdw")
         with connection.transaction():
             if not exists:
                 _make_server(connection, server, there, to)
@@ -122,7 +125,6 @@ def _prepare(connection: Connection, there: Connection, to: str) -> None:
 def _make_server(connection: Connection, server: sql.Identifier, there: Connection, to: str) -> None:
     given = {**{key: str(value) for key, value in there.info.get_parameters().items()}, **_given(to)}
     options = {key: given[key] for key in SERVER_PARAMETERS if given.get(key)}
-    connection.execute("create extension if not exists postgres_fdw")
     connection.execute(
         sql.SQL("create server {} foreign data wrapper postgres_fdw options ({})").format(server, _options(options))
     )

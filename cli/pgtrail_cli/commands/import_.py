@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.connection import Connection, find_table, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
@@ -38,7 +38,8 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
       pgtrail import supa_audit --dry-run
       pgtrail import supa_audit
     """
-    found = connection.execute(QUERIES["import_source"], {"tool": tool, "table": table}).fetchone()
+    named = find_table(connection, table) if table is not None else None
+    found = connection.execute(QUERIES["import_source"], {"tool": tool, "table": named}).fetchone()
     assert found is not None
     source, name = found
     waiting = _survey(connection, tool, source, name)

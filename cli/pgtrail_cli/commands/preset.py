@@ -41,8 +41,13 @@ def preset(dsn: str, name: str | None, schema: str | None, show: bool) -> None:
         return
     statements = split(chosen.text, f"preset {name}")
     with open_connection(dsn) as connection:
-        connection.execute(QUERIES["look_in_schema"], {"schema": schema})
-        run(connection, statements, f"preset {name}")
+
+        def execute(statement: bytes) -> None:
+            with connection.transaction():
+                connection.execute(QUERIES["look_in_schema"], {"schema": schema})
+                connection.execute(statement)
+
+        run(connection, statements, f"preset {name}", execute)
         row = connection.execute(QUERIES["count_tracked_in"], {"schema": schema}).fetchone()
     assert row is not None
     click.echo(f"pgtrail: applied preset {name}; tracked tables of schema {schema}: {row[0]}", err=True)

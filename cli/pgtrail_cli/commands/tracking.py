@@ -4,7 +4,7 @@ import json
 
 import click
 
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail_cli.connection import Connection, find_table, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import console, plain_table
 
@@ -43,7 +43,7 @@ def track(
     connection.execute(
         QUERIES["track"],
         {
-            "table": table,
+            "table": find_table(connection, table),
             "resource": resource,
             "category": category,
             "org": org,
@@ -68,7 +68,7 @@ def untrack(connection: Connection, table: str) -> None:
       pgtrail untrack public.api_key
     """
     with connection.transaction():
-        connection.execute(QUERIES["untrack"], {"table": table})
+        connection.execute(QUERIES["untrack"], {"table": find_table(connection, table)})
     click.echo(f"pgtrail: no longer tracking {table}; its events stay", err=True)
 
 
@@ -86,7 +86,9 @@ def snapshot(connection: Connection, tables: tuple[str, ...]) -> None:
       pgtrail snapshot public.api_key public.team
     """
     for table in tables:
-        row = connection.execute(QUERIES["snapshot_table"], {"table": table}).fetchone()
+        found = find_table(connection, table)
+        # (It commits after each batch.)
+        row = connection.execute_as_given(QUERIES["snapshot_table"], {"table": found}).fetchone()
         assert row is not None
         click.echo(f"pgtrail: observed {row[0]:,} rows of {table}", err=True)
 

@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import IO, TYPE_CHECKING
 
-import psycopg
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgtrail_cli.connection import added_options, open_connection
+from pgtrail_cli.connection import Connection, added_options, connect, open_connection
 from pgtrail_cli.errors import Undelivered
 from pgtrail_cli.guard import Guard
 from pgtrail_cli.migrations import migrate
@@ -53,8 +52,8 @@ def build(server_dsn: str) -> str:
     quiet = added_options({}, "-c client_min_messages=warning")
     with open_connection(server_dsn, options=quiet) as connection:
         name = sql.Identifier(DATABASE)
-        connection.execute(sql.SQL("drop database if exists {} with (force)").format(name))
-        connection.execute(sql.SQL("create database {}").format(name))
+        connection.execute_as_given(sql.SQL("drop database if exists {} with (force)").format(name))
+        connection.execute_as_given(sql.SQL("create database {}").format(name))
     dsn = make_conninfo(server_dsn, dbname=DATABASE)
     migrate(dsn, nemo=True)
     with open_connection(dsn, options=quiet) as connection:
@@ -176,6 +175,6 @@ def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
     )
 
 
-def connect_as(dsn: str, user: str) -> psycopg.Connection[tuple[object, ...]]:
+def connect_as(dsn: str, user: str) -> Connection:
     """A connection as one of the demo's roles."""
-    return psycopg.connect(make_conninfo(dsn, user=user), autocommit=True)
+    return connect(make_conninfo(dsn, user=user))

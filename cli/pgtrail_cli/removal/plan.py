@@ -115,8 +115,6 @@ def look(connection: Connection) -> Plan:
 
     :raises PgtrailError: nothing is, or this role can't take it away.
     """
-    # Whoever may create a function can't have it called by us in place of one of Postgres' own.
-    connection.execute("set search_path = pg_catalog, pg_temp")
     database = _check_standing(connection)
     events, first, last, partitions, seals, tracked, holds, workers = _one(connection, "contents")
     return Plan(

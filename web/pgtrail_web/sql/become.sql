@@ -3,9 +3,6 @@ select
     case when %(actor)s::text is not null then
         audit.set_actor(%(actor)s::text, null, 'user', %(ip)s::inet, %(user_agent)s::text)
     end,
-    -- What times and texts of statements look like is not the role's to say.
-    set_config('DateStyle', 'ISO', true),
-    set_config('standard_conforming_strings', 'on', true),
     set_config('statement_timeout', %(milliseconds)s, true),
     set_config('pgtrail.org', coalesce(%(org)s::text, ''), true),
     case when %(org)s::text is not null then set_config('role', 'audit_org_reader', true) end
