@@ -12,6 +12,7 @@ create or replace function audit.set_actor(
 returns void
 language sql
 volatile
+set search_path = pg_catalog, pg_temp
 as $$
     select pg_catalog.set_config(
         'pgtrail.actor',

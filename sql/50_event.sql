@@ -3,6 +3,7 @@
 create or replace function audit.refuse_change()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- The one way: inside audit.erase_actor(), and no other field than those that tell of a person.
@@ -205,6 +206,7 @@ create or replace function audit.system_identifier()
 returns bigint
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select system_identifier from pg_catalog.pg_control_system()
 $$;
@@ -327,6 +329,7 @@ create or replace function audit.partition_bounds()
 returns table (partition regclass, begins timestamptz, ends timestamptz)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select
         child.oid::regclass,

@@ -8,13 +8,13 @@ parallel safe
 as $$
     select case
         -- (Of what another tool recorded, as it is.)
-        when event.operation = 'UPDATE' and event.changed is not null and event.imported_from is null then
+        when event.operation operator(pg_catalog.=) 'UPDATE' and event.changed is not null and event.imported_from is null then
             -- (What was null is not in before.)
             event.after
-            || pg_catalog.jsonb_object(
-                event.changed, pg_catalog.array_fill(null::text, array[pg_catalog.cardinality(event.changed)])
+            operator(pg_catalog.||) pg_catalog.jsonb_object(
+                event.changed, pg_catalog.array_fill(null::pg_catalog.text, array[pg_catalog.cardinality(event.changed)])
             )
-            || event.before
+            operator(pg_catalog.||) event.before
         else event.before
     end
 $$;
@@ -33,7 +33,7 @@ as $$
     -- A row that came or went: every field that had a value.
     select present.key
     from pg_catalog.jsonb_each(coalesce(before, after)) as present
-    where changed is null and present.value <> 'null'
+    where changed is null and present.value operator(pg_catalog.<>) 'null'
 $$;
 
 comment on function audit.told_fields(jsonb, jsonb, text[]) is
@@ -47,7 +47,7 @@ stable
 parallel safe
 as $$
     select pg_catalog.jsonb_object_agg(
-        name, pg_catalog.jsonb_build_object('before', before -> name, 'after', after -> name)
+        name, pg_catalog.jsonb_build_object('before', before operator(pg_catalog.->) name, 'after', after operator(pg_catalog.->) name)
     )
     from audit.told_fields(before, after, changed) as name
 $$;
@@ -61,7 +61,7 @@ stable
 parallel safe
 as $$
     select pg_catalog.jsonb_build_object(
-        field, pg_catalog.jsonb_build_object('before', before -> field, 'after', after -> field)
+        field, pg_catalog.jsonb_build_object('before', before operator(pg_catalog.->) field, 'after', after operator(pg_catalog.->) field)
     )
 $$;
 
@@ -75,7 +75,7 @@ stable
 parallel safe
 as $$
     select case
-        when pg_catalog.cardinality(changed) = 1 then audit.field_details(changed[1], before, after)
+        when pg_catalog.cardinality(changed) operator(pg_catalog.=) 1 then audit.field_details(changed[1], before, after)
         else (select told from audit.told_details(before, after, changed) as told)
     end
 $$;
@@ -176,7 +176,7 @@ language sql
 immutable
 parallel safe
 as $$
-    select case when event.node is null then event.id::text else event.node || ':' || event.node_id end
+    select case when event.node is null then event.id::pg_catalog.text else event.node operator(pg_catalog.||) ':' operator(pg_catalog.||) event.node_id::pg_catalog.text end
 $$;
 
 comment on function audit.event_name(audit.event) is
@@ -314,8 +314,8 @@ parallel safe
 as $$
     -- By bytes, which costs a fifth of a regular expression; and letters, with which most cells begin, by the first look.
     select case
-        when cell collate "C" < 'A'
-            and pg_catalog.left(cell, 1) collate "C" = any (array['=', '+', '-', '@', E'\t', E'\r']) then '''' || cell
+        when cell collate pg_catalog."C" operator(pg_catalog.<) 'A'
+            and pg_catalog.left(cell, 1) collate pg_catalog."C" operator(pg_catalog.=) any (array['=', '+', '-', '@', E'\t', E'\r']) then '''' operator(pg_catalog.||) cell
         else cell
     end
 $$;
@@ -382,12 +382,12 @@ parallel safe
 as $$
     -- Whatever is not a letter, a digit, an underscore or a star stands for itself.
     select '^('
-        || pg_catalog.translate(
+        operator(pg_catalog.||) pg_catalog.translate(
             -- (Stars in a row are one: a thousand of them took Postgres 15 seconds, and were too complex then.)
             pg_catalog.regexp_replace(
                 pg_catalog.regexp_replace(
                     pg_catalog.array_to_string(patterns, pg_catalog.chr(1)),
-                    '([^[:alnum:]_*' || pg_catalog.chr(1) || '])',
+                    '([^[:alnum:]_*' operator(pg_catalog.||) pg_catalog.chr(1) operator(pg_catalog.||) '])',
                     E'\\\\\\1',
                     'g'
                 ),
@@ -395,7 +395,7 @@ as $$
             ),
             pg_catalog.chr(1), '|'
         )
-        || ')$'
+        operator(pg_catalog.||) ')$'
 $$;
 
 comment on function audit.glob(text[]) is
@@ -436,11 +436,11 @@ immutable
 parallel safe
 as $$
     -- Without a subquery, so that the planner sees through it.
-    select (since is null or event.occurred_at >= since)
-        and (until is null or event.occurred_at < until)
-        and (orgs is null or event.org_id = any (orgs))
-        and (categories is null or event.category = any (categories))
-        and (actions is null or event.action ~ audit.glob(actions))
+    select (since is null or event.occurred_at operator(pg_catalog.>=) since)
+        and (until is null or event.occurred_at operator(pg_catalog.<) until)
+        and (orgs is null or event.org_id operator(pg_catalog.=) any (orgs))
+        and (categories is null or event.category operator(pg_catalog.=) any (categories))
+        and (actions is null or event.action operator(pg_catalog.~) audit.glob(actions))
 $$;
 
 comment on function audit.matches(audit.event, text[], text[], text[], timestamptz, timestamptz) is
@@ -478,7 +478,7 @@ parallel safe
 as $$
     -- From its text: of a snapshot that is known the planner knows them too. Of a subquery it expects ten, and where a month
     -- was recorded by a few transactions (an import, a bulk change) would rather read all of it than ask the index.
-    select pg_catalog.string_to_array(pg_catalog.split_part(snapshot::text, ':', 3), ',')::xid8[]
+    select pg_catalog.string_to_array(pg_catalog.split_part(snapshot::pg_catalog.text, ':', 3), ',')::pg_catalog.xid8[]
 $$;
 
 comment on function audit.transactions_open_in(pg_snapshot) is
@@ -492,12 +492,12 @@ as $$
     select event.*
     from audit.event
     where (
-            event.xid = any (audit.transactions_open_in(from_snapshot))
-            or event.xid >= pg_catalog.pg_snapshot_xmax(from_snapshot)
+            event.xid operator(pg_catalog.=) any (audit.transactions_open_in(from_snapshot))
+            or event.xid operator(pg_catalog.>=) pg_catalog.pg_snapshot_xmax(from_snapshot)
         )
         and pg_catalog.pg_visible_in_snapshot(event.xid, to_snapshot)
         -- Follows from that, and is what an index can use.
-        and event.xid < pg_catalog.pg_snapshot_xmax(to_snapshot)
+        and event.xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(to_snapshot)
 $$;
 
 comment on function audit.batch(pg_snapshot, pg_snapshot) is

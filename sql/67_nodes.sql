@@ -91,6 +91,7 @@ comment on function audit.has_received(audit.event, text) is 'Whether a node''s 
 create or replace function audit.receive_event()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     copies_to bigint;
@@ -161,6 +162,7 @@ create or replace function audit.receive_seal()
 returns trigger
 language plpgsql
 set enable_seqscan = off
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     node_name text := audit.applying_node();
@@ -194,6 +196,7 @@ create or replace function audit.receive_seal_leaves()
 returns trigger
 language plpgsql
 set enable_seqscan = off
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     node_name text := audit.applying_node();
@@ -217,6 +220,7 @@ create or replace function audit.receive_salt()
 returns trigger
 language plpgsql
 set enable_seqscan = off
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     node_name text := audit.applying_node();
@@ -241,6 +245,7 @@ comment on function audit.receive_salt() is 'Keeps a node''s salt in audit.node_
 create or replace function audit.receive_erased_part()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.commitment is not null and new.redacted is not null then
@@ -263,6 +268,7 @@ comment on function audit.receive_erased_part() is 'Keeps what a node says that 
 create or replace function audit.receive_dropped_partition()
 returns trigger
 language plpgsql
+set search_path = pg_catalog, pg_temp
 as $$
 declare
     node_name text := audit.applying_node();
@@ -299,6 +305,7 @@ create or replace function audit.is_hub()
 returns boolean
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select exists (
         select

@@ -4,6 +4,7 @@ create or replace function audit.ping_event()
 returns audit.event
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select pg_catalog.jsonb_populate_record(
         null::audit.event,
@@ -693,10 +694,11 @@ language sql
 immutable
 as $$
     select case
-        when event.action = 'audit.sealed' then
-            destination.seals and (destination.since is null or event.occurred_at >= destination.since)
+        when event.action operator(pg_catalog.=) 'audit.sealed' then
+            destination.seals and (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
         -- Whoever loses the events must hear of it.
-        when event.action = 'audit.destination_removed' and event.resource_id = destination.id::text then true
+        when event.action operator(pg_catalog.=) 'audit.destination_removed'
+            and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
         else audit.matches(event, destination.categories, destination.actions, destination.orgs, destination.since, null)
     end
 $$;
@@ -719,6 +721,7 @@ create or replace function audit.cursor_state(reached audit.cursor)
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select case
         when reached.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'

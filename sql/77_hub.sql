@@ -6,6 +6,7 @@ create or replace function audit.subscription_name(p_node text)
 returns text
 language sql
 immutable
+set search_path = pg_catalog, pg_temp
 as $$
     select 'pgtrail_' || p_node
 $$;
@@ -16,6 +17,7 @@ create or replace function audit.slot_name(p_node text)
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     -- Of two hubs, in two clusters or in one, each has its own. At most 51 of the 63 characters that a slot's name may have.
     select 'pgtrail_' || p_node || '_' || pg_catalog.left(
@@ -33,6 +35,7 @@ create or replace function audit.timeline()
 returns integer
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     -- The first part of a WAL file's name, in hexadecimal digits; of a standby nobody can say so.
     select case
@@ -49,6 +52,7 @@ create or replace function audit.hub_problems()
 returns table (problem text, mend text)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     -- A node takes a worker and an origin, and one more of each for every table that is being copied: two, unless somebody
     -- raised max_sync_workers_per_subscription.
@@ -136,6 +140,7 @@ create or replace function audit.published_columns()
 returns text[]
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select array(
         select replicated.relation::text || '.' || column_of.attname
@@ -302,6 +307,7 @@ create or replace function audit.own_subscription(p_node text)
 returns oid
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select subscription.oid
     from pg_catalog.pg_subscription as subscription
@@ -346,6 +352,7 @@ create or replace function audit.present_slot(p_node text)
 returns text
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     -- (Of a cluster that was upgraded the name would be another now.)
     select coalesce(
@@ -460,6 +467,7 @@ create or replace function audit.node_problems()
 returns table (problem text, mend text)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select 'wal_level is ' || pg_catalog.current_setting('wal_level'), 'set wal_level = logical, and restart the server'
     where pg_catalog.current_setting('wal_level') <> 'logical'
@@ -537,6 +545,7 @@ create or replace function audit.published_since(p_id bigint, p_most integer def
 returns table (events bigint, first_occurred_at timestamptz)
 language sql
 stable
+set search_path = pg_catalog, pg_temp
 as $$
     select count(*), min(waiting.occurred_at)
     from (
