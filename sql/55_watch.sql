@@ -188,10 +188,10 @@ as $$
     select case name
         when 'pgtrail_extend_capture' then
             'create event trigger pgtrail_extend_capture on ddl_command_end '
-            'when tag in (''ALTER TABLE'', ''CREATE TABLE'') execute function audit.extend_capture()'
+            'when tag in (''ALTER TABLE'', ''CREATE TABLE'', ''CREATE SCHEMA'') execute function audit.extend_capture()'
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
-            'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER TRIGGER'', ''ALTER POLICY'', ''CREATE TABLE'', '
+            'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', ''CREATE TABLE'', '
             '''CREATE SCHEMA'', ''CREATE INDEX'', ''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'') '
             'execute function audit.follow_ddl()'
         -- Whatever is dropped: a table goes with its schema, its type, its owner or its extension, too.

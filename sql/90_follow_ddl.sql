@@ -37,7 +37,7 @@ as $$
             )
             -- A typed table follows its type; and what is compiled names a column's.
             or (
-                command.object_type in ('type', 'composite type')
+                command.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
                 and (
                     pg_class.reloftype <> 0
                     or exists (

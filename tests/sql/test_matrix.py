@@ -31,7 +31,7 @@ SELECT = {
     # Salts, and what was erased, are for the definers and a hub alone.
     **dict.fromkeys(["salt", "erased_part"], HUB),
     # For the definers alone; so is where the next seal begins, and how the triggers were last seen.
-    **dict.fromkeys(["node_salt", "node_dead_salt", "node_copy", "node_erased_part", "node_dropped", "seal_head", "own_trigger"], NOBODY),
+    **dict.fromkeys(["node_salt", "node_dead_salt", "node_copy", "node_erased_part", "node_dropped", "seal_head", "own_trigger", "recorder", "recording"], NOBODY),
 }  # fmt: skip
 """Who reads a table or a view. Partitions are read through audit.event alone."""
 WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
@@ -64,9 +64,9 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "drop_triggers",
-            "drop_capture_functions", "drop_orphaned_functions", "allow_owner_to_read", "leave_unread", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
+            "drop_orphaned_functions", "allow_reading", "revoke_reading", "assign_recorder", "parse_condition", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers",
-            "capture_function_name", "condition_error", "compiled_condition", "looks_secret", "words_of", "column_of_path", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
+            "capture_function_name", "condition_error", "looks_secret", "words_of", "column_of_path", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
             "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",
             "set_on_failure", "set_retention", "clear_retention", "place_hold", "release_hold", "drop_partition", "archived_salts",
@@ -195,7 +195,8 @@ def test_every_view_runs_as_its_reader_and_the_tables_of_events_are_under_row_le
     views = rows(
         "select relname::text, reloptions from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'v'"
     )
-    assert [name for name, options in views if "security_invoker=true" not in (options or ())] == []
+    # (Whoever records writes into that view, and nobody reads it.)
+    assert [name for name, options in views if "security_invoker=true" not in (options or ())] == ["recording"]
     secured = {
         name
         for (name,) in rows(
@@ -220,4 +221,5 @@ def test_no_role_of_pgtrail_logs_in_or_is_a_superuser(rows):
     # Who sees every organization can confine itself to one.
     assert set(members) == {
         ("audit_org_reader", "audit_auditor"), ("audit_org_reader", "audit_admin"), ("audit_recorder", "audit_owner"),
+        *((f"audit_recorder_{number}", "audit_owner") for number in (2, 3, 4)),
     }  # fmt: skip

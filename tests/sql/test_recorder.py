@@ -381,7 +381,7 @@ def test_each_owners_tables_have_a_role_of_their_own(db, su):
         su.execute("select audit.track(%s)", [table])
     roles = dict(
         su.execute(
-            "select relation::text, audit.recorder_of(relation) from audit.tracked_table where category <> 'audit'"
+            "select name, audit.recorder_of(relation) from audit.tracked_table where category <> 'audit'"
         ).fetchall()
     )
     assert len(set(roles.values())) == 3
