@@ -9,25 +9,89 @@ parallel safe
 as $$
     select pg_catalog.lower(
         pg_catalog.regexp_replace(
-            pg_catalog.regexp_replace(column_name, '([a-z0-9])([A-Z])', '\1_\2', 'g'), '[^[:alnum:]]+', '_', 'g'
+            case
+                when column_name ~ '[A-Z]' then pg_catalog.regexp_replace(
+                    pg_catalog.regexp_replace(column_name, '([A-Z])([A-Z][a-z]{2})', '\1_\2', 'g'), '([a-z0-9])([A-Z])', '\1_\2', 'g'
+                )
+                else column_name
+            end,
+            '[^[:alnum:]]+', '_', 'g'
         )
     )
 $$;
 
 comment on function audit.words_of(text) is
-    'A column''s name with its words in lower case and an underscore between them: `passwordHash`, "Password Hash" and `password_hash` are one.';
+    'A column''s name with its words in lower case and an underscore between them: `passwordHash`, "Password Hash" and `password_hash` are one; `DBPass` is `db_pass`.';
 
-create or replace function audit.looks_secret(column_name text)
+create or replace function audit.counts_tokens(words text)
 returns boolean
 language sql
 immutable
 strict
 parallel safe
 as $$
-    select audit.words_of(column_name)
-        ~ '(^|_)(password|passwd|passphrase|pwd|secret|secrets|token|hash|salt|private_key|credential|credentials|otp|cvv)(_|$)'
-        or audit.words_of(column_name)
-            ~ '(^|_)(api_?key|(access|signing|encryption|license|master)_key|jwt|totp|mfa_seed|recovery_codes?|authorization|bearer|cookie|dsn|connection_string|ssn)$|^pin$'
+    -- Tokens of a language model, not of a login: one step from the word where it may be of either, anywhere behind `max` and its like.
+    select words ~ ('(^|_)((max|min|maximum|minimum|total|sum|avg|average|mean|median|num|number|count|n|limit|budget|quota)_(\w+_)?'
+            || '|prompt_|completion_|input_|output_|cached?_|(re)?write_|read_|creation_|reasoning_|thinking_|prediction_|predicted_|audio_|image_|video_|text_'
+            || '|vision_|context_|window_|embedding_|rerank_|tool_|system_|message_|response_|request_|generated_|generation_|streamed_|batch_|special_|stop_|new_'
+            || '|daily_|weekly_|monthly_|yearly_|hourly_|today_|used_|unused_|usage_|remaining_|available_|spent_|saved_|consumed_|billed_|billable_|paid_|free_|estimated_|expected_'
+            || ')tokens(_|$)')
+        or words ~ ('(^|_)tokens?_(used|usage|use|count|counts|counter|counted|consumed|consumption|spent|saved|remaining|left|available|limit|limits|budget|quota'
+            || '|total|sum|avg|average|max|min|cost|costs|price|prices|pricing|spend|rate|per|in|out|window|ids)(_|$)')
+        or words ~ '(^|_)per_(\w+_)?tokens?(_|$)|(^|_)(eos|bos|pad|unk|sep|cls|stop|special)_tokens?(_ids?)?$'
+$$;
+
+comment on function audit.counts_tokens(text) is
+    'Whether the words of a name tell how many tokens of a language model there are, or what they cost: `max_tokens`, `tokens_used`, `cost_per_token`.';
+
+create or replace function audit.is_address_with_secret(words text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select words like any ('{%url%,%uri%,%dsn%}')
+            and words ~ ('(^|_)(database|db|pg|postgres|postgresql|mysql|mariadb|mssql|sqlserver|oracle|mongo|mongodb|redis|valkey|memcached?|amqps?|rabbit|rabbitmq|kafka|nats|mqtt'
+                || '|celery|broker|jdbc|odbc|sqlalchemy|clickhouse|snowflake|elastic|elasticsearch|opensearch|influx|influxdb|cassandra|neo4j|ldaps?|smtps?|imaps?|s?ftp'
+                || '|connection|conn|web_?hook|slack|discord|sas|(pre_?)?signed|https?_proxy)_(ur[li]s?|dsns?)([0-9]+|_(\d+|old|new|previous|current|primary|secondary|replica|backup))*$')
+        or words like '%hook%' and words ~ '(^|_)(?!(has|is|use|enable|send|on)_)[a-z0-9]+_web_?hooks?$'
+$$;
+
+comment on function audit.is_address_with_secret(text) is
+    'Whether the words of a name are those of an address that has a password in it, or is one: `database_url`, `redis_uri`, `slack_webhook`.';
+
+create or replace function audit.looks_secret(column_name text)
+returns boolean
+language plpgsql
+immutable
+strict
+parallel safe
+as $$
+declare
+    words constant text := audit.words_of(column_name);
+    -- Which of several it is, or in what form.
+    variant constant text := '([0-9]+|_(\d+|old|new|previous|prev|current|next|primary|secondary|value|values|encrypted|enc|ciphertext|plain|plaintext|raw|text|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem))*$';
+begin
+    -- (LIKE first: it costs a tenth of a regular expression.)
+    return words like any ('{%pass%,%secret%,%pwd%,%hash%,%salt%,%private%,%cred%,%otp%,%cvv%,%cvc%}')
+            and words ~ '(^|_)([a-z0-9]*(password|passwd|passphrase|passcode|secret)s?|pwds?|hash|hashes|salts?|[a-z0-9]*private_?keys?|credentials?|creds|otps?|cvv|cvc)[0-9]*(_|$)'
+        or words like '%token%'
+            and words ~ '(^|_)(auth|oauth|access|refresh|api|bearer|session|csrf|xsrf|id|reset|device|push|bot|user|service|secret|jwt|sas)?tokens?[0-9]*(_|$)'
+            and not audit.counts_tokens(words)
+        or words like '%key%'
+            and words ~ ('(^|_)(api|access|account|signing|signature|encryption|decryption|licen[cs]e|master|secret|shared|ssh|ssl|tls|gpg|pgp|rsa|hmac|aes|cipher'
+                || '|deploy|deployment|admin|server|client|webhook|app|application|auth|session|subscription|ingest|ingestion|integration|instrumentation|write|recovery|service_role)_?keys?'
+                || variant)
+        or words like '%pass%'
+            and words ~ ('(^|_)((db|database|smtp|ftp|sftp|imap|pop3|mail|user|admin|root|auth|basic|http|proxy|redis|pg|my|ldap|ssh|vpn|wifi)?pass|pass_?(phrase|word|code|wd)s?)' || variant)
+            and words !~ '(^|_)(boarding|season|ski|bus|day|guest|event|hall|first|second|third|last|multi|single|one|two|by|is|has|did|must|tests?)_pass$'
+        or words like any ('{%jwt%,%totp%,%seed%,%mnemonic%,%code%,%authorization%,%bearer%,%cookie%,%dsn%,%conn%,%ssn%,%pem%}')
+            and words ~ ('(^|_)(jwts?|totp|(mfa|totp|otp)_seed|seed_phrase|mnemonic|(recovery|backup)_codes?|authorization|bearer|cookies?|dsns?|conn(ection)?_?str(ing)?s?|ssn|key_pem)' || variant)
+        or words like '%pin%'
+            and words ~ '(^|(card|user|atm|sim|debit|security|access|login|unlock|device|admin|account|customer|employee)_)pins?$'
+        or audit.is_address_with_secret(words);
+end
 $$;
 
 comment on function audit.looks_secret(text) is
@@ -41,20 +105,20 @@ strict
 parallel safe
 as $$
 declare
-    words text := audit.words_of(member_name);
+    words constant text := audit.words_of(member_name);
 begin
     -- Prices by the token, and what only says which secret, of what kind or where, stay.
     return (
             audit.looks_secret(member_name)
-            or words ~ '(^|_)(api_?keys?|\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
+            or words ~ '(^|_)(\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
         )
-        and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)'
-        or words ~ '(^|_)(database|webhook)_url$';
+        and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)|(^|_)(primary|foreign|public)_keys?$'
+        or audit.is_address_with_secret(words);
 end
 $$;
 
 comment on function audit.looks_secret_within(text) is
-    'Whether the member of a JSON value with this name is redacted by a path that has `?`, or where no settings say so: as audit.looks_secret(), and what JSON settings call secrets besides (`api_key`, `headers`, `database_url`).';
+    'Whether the member of a JSON value with this name is redacted by a path that has `?`, or where no settings say so: as audit.looks_secret(), and what JSON settings call secrets besides (`key`, `headers`, `certificate`).';
 
 create or replace function audit.value_looks_secret(value text)
 returns boolean
@@ -80,9 +144,9 @@ as $$
     -- bracket or white space, or anything that is escaped. (LIKE, since for a short text a regular expression costs twice as
     -- much; and not strict, though it is: the planner would not see through an OR.)
     select pg_catalog.lower(content) like any (array[
-            '%pass%', '%pin%', '%cvc%', '%cvv%', '%pwd%', '%secret%', '%token%', '%hash%', '%salt%', '%key%', '%credential%',
+            '%pass%', '%pin%', '%cvc%', '%cvv%', '%pwd%', '%secret%', '%token%', '%hash%', '%salt%', '%key%',
             '%otp%', '%auth%', '%bearer%', '%cookie%', '%jwt%', '%dsn%', '%connection%', '%headers%', '%callback%', '%seed%',
-            '%recovery%', '%ssn%', '%signature%', '%certificate%', '%database%', '%webhook%',
+            '%recovery%', '%backup%', '%mnemonic%', '%ssn%', '%signature%', '%certificate%', '%cred%', '%conn%', '%hook%', '%url%', '%uri%',
             '%"{%', '%"[%', '%" %', '%\\%'
         ])
         or (pg_catalog.octet_length(content) > pg_catalog.length(content) and content ~ '"[[:space:]]*[[{]')
@@ -105,66 +169,332 @@ $$;
 comment on function audit.may_hold_secret(text) is
     'A quick look at the text of a JSON value: false where neither a name in it looks secret nor audit.value_looks_secret() finds anything.';
 
-create or replace function audit.redact(value jsonb, path text[])
+create or replace function audit.marked(content text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select pg_catalog.replace(pg_catalog.replace(content, '\\', E'\x01'), '\"', E'\x02')
+$$;
+
+comment on function audit.marked(text) is
+    'The text of a jsonb value with control characters, of which it has none, for the escapes `\\` and `\"`: each `"` that is left begins or ends a string.';
+
+create or replace function audit.unmarked(string text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select case
+        when string !~ E'[\\\\\x01\x02]' then string
+        else ('"' || pg_catalog.replace(pg_catalog.replace(string, E'\x02', '\"'), E'\x01', '\\') || '"')::jsonb #>> '{}'
+    end
+$$;
+
+comment on function audit.unmarked(text) is 'The value of a string in a marked text.';
+
+create or replace function audit.secret_names(marked text)
 returns jsonb
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select coalesce(pg_catalog.jsonb_object_agg(name, true), '{}')
+    from (
+        select name, pg_catalog.count(*) over () as names
+        from (
+            -- A name stands before each `": `. (A string that begins with `: ` gives a few signs, which look like no secret.)
+            select distinct pg_catalog.split_part(piece, '"', -1) as name
+            from pg_catalog.unnest(pg_catalog.string_to_array(marked, '": ')) as piece
+            offset 0
+        ) as given
+        where audit.may_name_secret(name)
+    ) as suspected
+    -- Of thousands that are no setting's names but data, none is judged.
+    where names > 1000 or audit.looks_secret_within(audit.unmarked(name))
+$$;
+
+comment on function audit.secret_names(text) is
+    'The names of members in a marked text that look secret, as an object. Each is judged once.';
+
+create or replace function audit.path_steps(path text[])
+returns text[]
 language plpgsql
 immutable
 strict
 parallel safe
 as $$
 declare
-    at_any_depth boolean := path[1] = '**';
+    steps text[] := '{}';
 begin
-    if path in ('{}', '{**}') then
-        return case pg_catalog.jsonb_typeof(value) when 'null' then value else '"[redacted]"' end;
-    end if;
-
-    case pg_catalog.jsonb_typeof(value)
-        when 'object' then
-            if at_any_depth then
-                value := audit.redact(value, path[2:]);
-            end if;
-            return (
-                select coalesce(
-                    pg_catalog.jsonb_object_agg(
-                        member.key,
-                        case
-                            when at_any_depth then audit.redact(member.value, path)
-                            when path[1] in ('*', member.key) then audit.redact(member.value, path[2:])
-                            when path[1] = '?' and audit.looks_secret_within(member.key) then audit.redact(member.value, path[2:])
-                            else member.value
-                        end
-                    ),
-                    '{}'
-                )
-                from pg_catalog.jsonb_each(value) as member
-            );
-        when 'array' then
-            -- A path that does not mention the array means each of its elements.
-            return (
-                select coalesce(
-                    pg_catalog.jsonb_agg(
-                        audit.redact(element.value, case path[1] when '*' then path[2:] else path end)
-                        order by element.position
-                    ),
-                    '[]'
-                )
-                from pg_catalog.jsonb_array_elements(value) with ordinality as element (value, position)
-            );
-        when 'string' then
-            -- Where a path expects something to descend into, a string may be JSON text: the safe side.
-            return case
-                when at_any_depth and value #>> '{}' !~ '^[[:space:]]*[[{"]' then value
-                else '"[redacted]"'
-            end;
-        else
-            return value;
-    end case;
+    for number in 1..pg_catalog.cardinality(path) loop
+        -- `**.**` is `**`; and a value is redacted with all that is below it: `a.**` is `a`.
+        continue when path[number] = '**' and coalesce(path[number + 1], '**') = '**';
+        steps := steps || case
+            when path[number] in ('*', '**', '?') then path[number]
+            else audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(path[number])::text, '^"|"$', '', 'g'))
+        end;
+    end loop;
+    return steps;
 end
 $$;
 
+comment on function audit.path_steps(text[]) is 'The steps of a path, names as they stand in a marked text.';
+
+create or replace function audit.places_of_members(steps text[], place integer, in_array boolean, out any_name integer, out by_name integer)
+language plpgsql
+immutable
+strict
+parallel safe
+as $$
+begin
+    any_name := 0;
+    by_name := 0;
+    for number in 1..pg_catalog.cardinality(steps) loop
+        continue when place & (1 << number - 1) = 0;
+        if steps[number] = '**' then
+            any_name := any_name | (1 << number - 1);
+            -- It may be no element at all.
+            if not in_array or steps[number + 1] = '*' then
+                place := place | (1 << number);
+            end if;
+        elsif steps[number] = '*' then
+            any_name := any_name | (1 << number);
+        elsif in_array then
+            -- A path that does not mention the array means each of its elements.
+            any_name := any_name | (1 << number - 1);
+        else
+            by_name := by_name | (1 << number - 1);
+        end if;
+    end loop;
+end
+$$;
+
+comment on function audit.places_of_members(text[], integer, boolean) is
+    'Where in the path the members of an object, or the elements of an array, are that is itself at `place`: whatever they are called; and the places whose step names one. Places are bits, since `**` may stand for more or less; the bit behind the last step: to be redacted.';
+
+create or replace function audit.redact_text(content text, path text[], by_form boolean default false)
+returns text
+language plpgsql
+immutable
+strict
+parallel safe
+as $$
+declare
+    max_depth constant integer := 1000;
+    max_steps constant integer := 12;
+    literal constant text := '0123456789+-.eEtrufalsn';
+    json_in_string constant text := E'([[:space:]]|\\\\[nrtf])*[[{\x02]';
+    steps constant text[] := audit.path_steps(path);
+    last_step constant integer := pg_catalog.cardinality(steps);
+    reached constant integer := 1 << last_step;
+    undemanding integer := 0;
+    secret_names jsonb := '{}';
+    names jsonb := '{}';
+    may_hold_json boolean;
+    parts text[];
+    last_part integer;
+    structure text;
+    signs text[];
+    -- The container that is being read.
+    in_array boolean := true;
+    any_name integer := 1;
+    by_name integer := 0;
+    -- Those that it is in.
+    depth integer := 0;
+    outer_in_array boolean[] := '{}';
+    outer_any_name integer[] := '{}';
+    outer_by_name integer[] := '{}';
+    -- What audit.places_of_members() has said.
+    known_any_name integer[] := '{}';
+    known_by_name integer[] := '{}';
+    known integer;
+    place integer := 0;
+    hidden_depth integer := 0;
+    closes integer;
+    begins_hidden boolean;
+    is_edited boolean;
+    is_changed boolean := false;
+begin
+    if last_step = 0 then
+        return case content when 'null' then null else '"[redacted]"' end;
+    elsif last_step > max_steps then
+        return '"[redacted]"';
+    end if;
+    content := audit.marked(content);
+    for number in 1..last_step loop
+        if steps[number] = '**' then
+            undemanding := undemanding | (1 << number - 1);
+        elsif steps[number] = '?' and secret_names = '{}' then
+            secret_names := audit.secret_names(content);
+            names := names || secret_names;
+        elsif steps[number] <> '*' then
+            names := names || pg_catalog.jsonb_build_object(steps[number], true);
+        end if;
+    end loop;
+    -- (Behind a quotation mark that ends a string stands none of these.)
+    may_hold_json := content ~ ('"' || json_in_string);
+    -- Most values have nothing of the kind.
+    if not may_hold_json
+        and not by_form
+        and steps[1] = '**'
+        and (
+            steps[2] = '?' and secret_names = '{}'
+            or steps[2] not in ('*', '?') and pg_catalog.strpos(content, '"' || steps[2] || '": ') = 0
+        )
+    then
+        return null;
+    end if;
+
+    -- Strings at even numbers, at odd ones what is between them.
+    parts := pg_catalog.string_to_array(content, '"');
+    last_part := pg_catalog.cardinality(parts);
+    for part in 1..last_part by 2 loop
+        structure := parts[part];
+        if hidden_depth > 0 then
+            closes := pg_catalog.length(structure) - pg_catalog.length(pg_catalog.translate(structure, ']}', ''));
+            if closes < hidden_depth then
+                hidden_depth := hidden_depth - closes
+                    + pg_catalog.length(structure) - pg_catalog.length(pg_catalog.translate(structure, '[{', ''));
+                parts[part] := null;
+                parts[part + 1] := null;
+                continue;
+            end if;
+        elsif structure = ', ' then
+            continue when not in_array;
+        elsif structure = '}, {' and outer_in_array[depth] then
+            -- The next object is where the last one was.
+            continue;
+        elsif pg_catalog.starts_with(structure, ':') then
+            place := any_name;
+            if by_name <> 0 and names ? parts[part - 1] then
+                for number in 1..last_step loop
+                    if by_name & (1 << number - 1) <> 0
+                        and (steps[number] = parts[part - 1] or steps[number] = '?' and secret_names ? parts[part - 1])
+                    then
+                        place := place | (1 << number);
+                    end if;
+                end loop;
+            end if;
+            continue when place & reached = 0 and case pg_catalog.ltrim(structure, ': ' || literal)
+                when ', ' then true
+                when '}, {' then outer_in_array[depth]
+                else false
+            end;
+        end if;
+
+        if structure not in (': ', ', ') then
+            -- Numbers and the like count only where they may be redacted, or follow what is.
+            if hidden_depth > 0 or steps[last_step] = '*' or place & reached <> 0 then
+                signs := pg_catalog.string_to_array(
+                    pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(pg_catalog.replace(
+                        structure, '{', '{ '), '[', '[ '), '}', ' } '), ']', ' ] '), ',', ' ,'),
+                    ' '
+                );
+            else
+                signs := pg_catalog.string_to_array(pg_catalog.translate(structure, ':, ' || literal, ''), null);
+            end if;
+            begins_hidden := false;
+            is_edited := hidden_depth > 0;
+            for number in 1..pg_catalog.cardinality(signs) loop
+                if hidden_depth > 0 then
+                    hidden_depth := hidden_depth + case
+                        when signs[number] in ('{', '[') then 1
+                        when signs[number] in ('}', ']') then -1
+                        else 0
+                    end;
+                    signs[number] := case when begins_hidden and hidden_depth = 0 then '"' end;
+                elsif signs[number] in ('}', ']') then
+                    in_array := outer_in_array[depth];
+                    any_name := outer_any_name[depth];
+                    by_name := outer_by_name[depth];
+                    depth := depth - 1;
+                elsif signs[number] in ('', ':', ',', 'null') then
+                    null;
+                elsif (case when in_array then any_name else place end) & reached <> 0 then
+                    is_edited := true;
+                    if signs[number] in ('{', '[') then
+                        hidden_depth := 1;
+                        begins_hidden := true;
+                        signs[number] := '"[redacted]';
+                    else
+                        signs[number] := '"[redacted]"';
+                    end if;
+                elsif signs[number] in ('{', '[') then
+                    depth := depth + 1;
+                    if depth > max_depth then
+                        return '"[redacted]"';
+                    end if;
+                    outer_in_array[depth] := in_array;
+                    outer_any_name[depth] := any_name;
+                    outer_by_name[depth] := by_name;
+                    place := case when in_array then any_name else place end;
+                    in_array := signs[number] = '[';
+                    known := 2 * place + in_array::integer + 1;
+                    if known_any_name[known] is null then
+                        select members.any_name, members.by_name
+                        into any_name, by_name
+                        from audit.places_of_members(steps, place, in_array) as members;
+                        known_any_name[known] := any_name;
+                        known_by_name[known] := by_name;
+                    end if;
+                    any_name := known_any_name[known];
+                    by_name := known_by_name[known];
+                end if;
+            end loop;
+            if is_edited then
+                is_changed := true;
+                parts[part] := case when hidden_depth = 0 or begins_hidden then
+                    pg_catalog.replace(pg_catalog.replace(pg_catalog.array_to_string(signs, ''), ',', ', '), ':', ': ')
+                end;
+            end if;
+            if hidden_depth > 0 then
+                parts[part + 1] := null;
+                continue;
+            end if;
+            continue when not in_array and pg_catalog.right(structure, 2) <> ': ';
+        end if;
+
+        -- The string that follows is a value. Of one that may be JSON itself, or of which more is expected, nothing is shown.
+        if in_array then
+            place := any_name;
+        end if;
+        continue when place = 0 or part = last_part;
+        if place & ~undemanding <> 0 or may_hold_json and not by_form and parts[part + 1] ~ ('^' || json_in_string) then
+            parts[part + 1] := '[redacted]';
+            is_changed := true;
+        elsif by_form and audit.may_hold_secret('"' || parts[part + 1] || '"') then
+            parts[part + 1] := audit.string_without_secrets(parts[part + 1]);
+            is_changed := true;
+        end if;
+    end loop;
+    if is_changed then
+        return pg_catalog.replace(pg_catalog.replace(pg_catalog.array_to_string(parts, '"'), E'\x02', '\"'), E'\x01', '\\');
+    end if;
+    return null;
+end
+$$;
+
+comment on function audit.redact_text(text, text[], boolean) is
+    'audit.redact() from the text of a jsonb value to another; null: there is nothing to redact. In one pass, so that it takes time in proportion to the text, whatever is in it. With by_form strings are judged by audit.string_without_secrets(), too, also those that are JSON.';
+
+create or replace function audit.redact(value jsonb, path text[])
+returns jsonb
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select coalesce(audit.redact_text(value::text, path)::jsonb, value)
+$$;
+
 comment on function audit.redact(jsonb, text[]) is
-    'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `?` any key that looks secret by its name, `**` any number of elements: `**.api_key` is every member of that name, however deep, `**.?` every one that looks secret.';
+    'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `?` any key that looks secret by its name, `**` any number of elements: `**.api_key` is every member of that name, however deep, `**.?` every one that looks secret. A value nested deeper than 1,000 levels, or a path of more than 12 steps, redacts the whole.';
 
 create or replace function audit.redacted(value jsonb, path text[])
 returns jsonb
@@ -180,7 +510,7 @@ begin
     begin
         return audit.redact(value, path);
     exception
-        -- Nested deeper than the stack is: the write goes on, and what can't be looked through is hidden.
+        -- A write that is deep in the stack already: it goes on, and the value is hidden.
         when statement_too_complex then
             return '"[redacted]"';
     end;
@@ -188,7 +518,7 @@ end
 $$;
 
 comment on function audit.redacted(jsonb, text[]) is
-    'audit.redact() for a whole column: a value that is nested too deep for it, some hundreds of levels, is redacted as a whole.';
+    'audit.redact() for a whole column, which fails no write.';
 
 create or replace function audit.column_of_path(path text, columns text[])
 returns text
@@ -205,6 +535,22 @@ as $$
 $$;
 
 comment on function audit.column_of_path(text, text[]) is 'Which of the columns a path in audit.tracked_table.secret is, or leads into; null: none.';
+
+create or replace function audit.is_secret_or_holds_one(column_name text, secret text[])
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    select coalesce(
+        pg_catalog.bool_or(path = column_name or pg_catalog.starts_with(path, column_name || '.')),
+        false
+    )
+    from pg_catalog.unnest(secret) as path
+$$;
+
+comment on function audit.is_secret_or_holds_one(text, text[]) is
+    'Whether a column is among the paths of audit.tracked_table.secret, or one of them leads into it.';
 
 create or replace function audit.looks_personal(column_name text)
 returns boolean

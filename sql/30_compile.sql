@@ -446,7 +446,7 @@ as $$
     with identity as (
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
-            part.name = any (tracked.secret) as redacted,
+            audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
     ),
@@ -1184,6 +1184,7 @@ declare
     tracked audit.tracked_table;
     renamed jsonb;
     present jsonb;
+    new_secrets text[];
 begin
     select * into strict known from audit.tracked_table where relation = moved_relation for update;
     tracked := known;
@@ -1217,13 +1218,29 @@ begin
                 select audit.column_of_path(path, array(select jsonb_object_keys(known.column_numbers)))
             ) as part (name)
             where part.name is null or renamed ? part.name
-        ) || array(
-            -- A column that came since is judged by its name, as audit.track() would.
+        );
+        -- A column that came since, or got its name since, is judged by it, as audit.track() would.
+        new_secrets := array(
             select name
             from jsonb_object_keys(present) as name
             where audit.looks_secret(name)
-                and present -> name not in (select value from jsonb_each(known.column_numbers))
+                and known.column_numbers -> name is distinct from present -> name
+                and name <> all (tracked.secret || tracked.ignore)
+            order by name
         );
+        if new_secrets <> '{}' then
+            tracked.secret := tracked.secret || new_secrets;
+            raise notice '%: redacted by their names from now on: % (audit.track() with reveal => … shows them)',
+                moved_relation, array_to_string(new_secrets, ', ');
+        end if;
+        if audit.is_secret_or_holds_one(tracked.label, tracked.secret) then
+            raise warning 'pgtrail: the label "%" of % is secret', tracked.label, moved_relation
+                using hint = 'Its events have no label until you call audit.track() with another.';
+            tracked.label := null;
+        end if;
+        if audit.is_secret_or_holds_one(tracked.org, tracked.secret) then
+            tracked.org := null;
+        end if;
         if known.org is not null and tracked.org is null then
             raise warning 'pgtrail: % has lost its organization "%"', moved_relation, known.org
                 using hint = 'Its events belong to no organization until you call audit.track() with another org.';
@@ -1248,4 +1265,4 @@ end
 $$;
 
 comment on function audit.follow_columns(regclass) is
-    'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came and looks secret.';
+    'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came, or got its name, since and looks secret. A label or an organization that is secret now is given up.';

@@ -25,6 +25,7 @@ declare
     resource_name text := coalesce(resource, (select relname from pg_class where oid = relation));
     category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name), '[^a-z0-9]+', '_', 'g')));
     redacted text[];
+    org_of regclass;
     places_before regclass[] := array(
         select place from audit.org_step as step where step.relation = track.relation and position > 0
     );
@@ -63,11 +64,37 @@ begin
             and attname <> all (ignore || reveal || secret)
         order by attnum
     );
-    if label = any (redacted) then
+    if audit.is_secret_or_holds_one(label, redacted) then
         raise exception using
             errcode = 'PT004',
             message = format('the label column "%s" of %s is secret', label, relation),
             hint = 'Choose another label, or name the column in reveal => … if it is no secret.';
+    end if;
+    if audit.is_secret_or_holds_one(org, redacted) then
+        raise exception using
+            errcode = 'PT072',
+            message = format('the organization column "%s" of %s is secret', org, relation),
+            hint = 'Choose another column, or name it in reveal => … if it is no secret.';
+    end if;
+    org_of := (
+        select step.relation
+        from audit.org_step as step
+        join pg_attribute on attrelid = step.place and attnum = step.column_number
+        where step.place = track.relation
+            and step.position > 0
+            and audit.is_secret_or_holds_one(attname, redacted)
+            and not exists (
+                select
+                from audit.org_step as later
+                where (later.relation, later.alternative) = (step.relation, step.alternative) and later.position > step.position
+            )
+        limit 1
+    );
+    if org_of is not null then
+        raise exception using
+            errcode = 'PT073',
+            message = format('a column of %s that is to be secret is the organization of %s', relation, org_of),
+            hint = format('Track %s with another org first.', org_of);
     end if;
     if category is null then
         insert into audit.category (name, label, position)
@@ -116,7 +143,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void

@@ -287,30 +287,24 @@ language sql
 immutable
 parallel safe
 as $$
-    with recursive part (value, depth, name) as (
-        select value, 0, null::text
-        union all
-        select inner_part.value, part.depth + 1, inner_part.name
-        from part
-        cross join lateral (
-            select member.key as name, member.value
-            from pg_catalog.jsonb_each(case pg_catalog.jsonb_typeof(part.value) when 'object' then part.value else '{}' end) as member
-            union all
-            select null, element
-            from pg_catalog.jsonb_array_elements(case pg_catalog.jsonb_typeof(part.value) when 'array' then part.value else '[]' end) as element
-        ) as inner_part
-        where part.depth < 5
-    )
     -- (A path ends at a dot, and a key that is data itself must not stand in a file.)
     select name
-    from part
+    from (
+        select distinct pg_catalog.split_part(piece, '"', -1) as name
+        from (
+            -- A name stands before each `": `, its value behind.
+            select piece, pg_catalog.lead(piece) over (order by position) as behind
+            from pg_catalog.string_to_table(audit.marked(value::text), '": ') with ordinality as split (piece, position)
+        ) as pieces
+        where pg_catalog.left(behind, 1) in ('"', '{', '[')
+        offset 0
+    ) as names
     where name ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'
-        and pg_catalog.jsonb_typeof(value) in ('string', 'object', 'array')
         and (audit.looks_secret(name) or audit.name_words(name) ~ '(^|_)(api_?key|access_key|secret_key|authorization|bearer|dsn)$')
 $$;
 
 comment on function audit.secret_members(jsonb) is
-    'The names of members that look secret, in a value of JSON and five levels down.';
+    'The names of members that look secret, in a value of JSON, however deep.';
 
 create or replace function audit.suggest_sample(facts jsonb, row_limit integer)
 returns jsonb

@@ -318,12 +318,40 @@ begin
     perform audit.own_key(format('audit.%I', partition_name)::regclass);
     -- Attached, not created in place: that takes no lock that a writer would wait for.
     execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
+    perform audit.keep_out_of_statistics(format('audit.%I', partition_name)::regclass);
     execute format('comment on table audit.%I is %L', partition_name, format('Events from %s to before %s.', begins, ends));
 end
 $$;
 
 comment on function audit.attach_partition(text, timestamptz, timestamptz) is
     'Makes a table of the right shape the partition of audit.event for [begins, ends).';
+
+create or replace function audit.keep_out_of_statistics(relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    changes text := (
+        select string_agg(distinct format('alter column %I set statistics 0', attname), ', ')
+        from pg_attribute
+        where attrelid in (select relid from pg_partition_tree(relation) union select relation)
+            and attnum > 0
+            and not attisdropped
+            and attstattarget is distinct from 0
+            -- How many events there are, and when, is no secret; the plans of a page and of a batch need it.
+            and attname not in ('id', 'xid', 'occurred_at')
+    );
+begin
+    if changes is not null then
+        execute format('alter table %s %s', audit.qualified_name(relation), changes);
+    end if;
+end
+$$;
+
+comment on function audit.keep_out_of_statistics(regclass) is
+    'Has ANALYZE look at no value of a table and its partitions but ids and times. Row-level security does not stand before statistics: EXPLAIN would tell a reader which values other organizations have.';
 
 create or replace function audit.partition_bounds()
 returns table (partition regclass, begins timestamptz, ends timestamptz)
@@ -390,6 +418,7 @@ begin
     perform audit.attach_partition(partition_name, begins, ends);
     create table audit.event_default partition of audit.event default;
     perform audit.own_key('audit.event_default');
+    perform audit.keep_out_of_statistics('audit.event_default');
     create trigger refuse_truncate
         before truncate on audit.event_default
         for each statement execute function audit.refuse_change();
@@ -400,6 +429,9 @@ $$;
 
 comment on function audit.adopt_default_partition() is
     'Turns a default partition that holds rows into the partition of their months, and makes an empty one.';
+
+select audit.keep_out_of_statistics('audit.event');
+select audit.keep_out_of_statistics('audit.org_grant');
 
 -- Before anything is recorded, so that the default partition stays empty.
 select audit.make_partitions();

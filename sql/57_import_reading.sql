@@ -4,57 +4,42 @@
 
 create or replace function audit.without_secrets(content jsonb)
 returns jsonb
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select case
+        when audit.may_hold_secret(content::text) then coalesce(audit.redact_text(content::text, '{**,?}', true)::jsonb, content)
+        else content
+    end
+$$;
+
+comment on function audit.without_secrets(jsonb) is
+    'The value with "[redacted]" in place of whatever looks secret in it, by its name or by its form, at any depth, also in a text that is JSON.';
+
+create or replace function audit.string_without_secrets(string text)
+returns text
 language plpgsql
 immutable
 strict
 parallel safe
 as $$
 declare
-    told text;
-    parsed jsonb;
+    told constant text := audit.unmarked(string);
+    parsed constant jsonb := audit.parsed(told);
 begin
-    case pg_catalog.jsonb_typeof(content)
-        when 'object' then
-            -- Most have none, and one look tells.
-            if not audit.may_hold_secret(content::text) then
-                return content;
-            end if;
-            return (
-                select coalesce(
-                    pg_catalog.jsonb_object_agg(
-                        member.key,
-                        case
-                            when audit.looks_secret_within(member.key) then audit.redact(member.value, '{}')
-                            else audit.without_secrets(member.value)
-                        end
-                    ),
-                    '{}'
-                )
-                from pg_catalog.jsonb_each(content) as member
-            );
-        when 'array' then
-            return (
-                select coalesce(pg_catalog.jsonb_agg(audit.without_secrets(element.value) order by element.position), '[]')
-                from pg_catalog.jsonb_array_elements(content) with ordinality as element (value, position)
-            );
-        when 'string' then
-            told := content #>> '{}';
-            parsed := audit.parsed(told);
-            if parsed is not null then
-                return case
-                    when audit.without_secrets(parsed) = parsed then content
-                    else pg_catalog.to_jsonb(audit.without_secrets(parsed)::text)
-                end;
-            end if;
-            return case when audit.value_looks_secret(told) then '"[redacted]"' else content end;
-        else
-            return content;
-    end case;
+    if parsed is null then
+        return case when audit.value_looks_secret(told) then '[redacted]' else string end;
+    elsif audit.without_secrets(parsed) = parsed then
+        return string;
+    end if;
+    return audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(audit.without_secrets(parsed)::text)::text, '^"|"$', '', 'g'));
 end
 $$;
 
-comment on function audit.without_secrets(jsonb) is
-    'The value with "[redacted]" in place of whatever looks secret in it, by its name or by its form, at any depth, also in a text that is JSON.';
+comment on function audit.string_without_secrets(text) is
+    'audit.without_secrets() for one string of a marked text.';
 
 create or replace function audit.parsed(content text)
 returns jsonb

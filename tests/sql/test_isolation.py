@@ -1,5 +1,7 @@
 """A reader of one organization learns nothing of another: no row, no value in an error, no statistics, no count."""
 
+import re
+
 import psycopg
 import pytest
 
@@ -70,6 +72,143 @@ def test_statistics_show_nothing(reader):
         ).fetchone() == (0,)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         reader.execute("select * from pg_statistic")
+
+
+VALUES = {
+    # What events of B, and no others, have in each column; and what no event has.
+    "org_id": ("b", "z"),
+    "category": ("teams", "zzzzz"),
+    "action": ("team.founded", "zzzzzzzzzzzz"),
+    "operation": ("UPDATE", "zzzzzz"),
+    "table_name": ("public.of_b", "zzzzzzzzzzz"),
+    "resource_type": ("b", "z"),
+    "resource_id": ("of b", "zzzz"),
+    "resource_label": ("Merger of B", "zzzzzzzzzzz"),
+    "actor_type": ("b", "z"),
+    "actor_id": ("of b", "zzzz"),
+    "actor_label": ("Bea", "zzz"),
+    "actor_ip": ("10.0.0.2", "10.9.9.9"),
+    "user_agent": ("Bowser", "zzzzzz"),
+    "request_id": ("req b", "zzzzz"),
+    "reason": ("because", "zzzzzzz"),
+    "db_role": ("b", "z"),
+    "client_addr": ("10.0.0.2", "10.9.9.9"),
+    "application_name": ("b", "z"),
+    "before": ('{"of": "b"}', '{"of": "z"}'),
+    "after": ('{"of": "b"}', '{"of": "z"}'),
+    "changed": ("{of_b}", "{of_z}"),
+    "resource_hash": ("4711", "4712"),
+    "actor_hash": ("4711", "4712"),
+    "imported_from": ("b", "z"),
+    "node": ("b", "z"),
+    "node_id": ("4711", "4712"),
+    "node_xid": ("4711", "4712"),
+}
+CONDITIONS = {
+    "=": "{column} = {value}",
+    "<>": "{column} <> {value}",
+    ">=": "{column} >= {value}",
+    "<": "{column} < {value}",
+    "between": "{column} between {value} and {value}",
+    "any": "{column} = any (array[{value}, {value}])",
+    "like": "{column}::text like {value}::text || '%'",
+    "prefix": "{column} ^@ {value}",
+    "is not distinct from": "{column} is not distinct from {value}",
+}
+SIZES_AND_TIMES = {"id", "xid", "occurred_at"}
+
+
+@pytest.fixture
+def analyzed(nemo):
+    """A reader of A, in a database where B's events are most, and ANALYZE has been everywhere."""
+    su = nemo.connect()
+    su.execute("select audit.grant_org('reader', 'a'), audit.grant_org('auditor', 'b')")
+    names = ", ".join(VALUES)
+    of_b = ", ".join(f"case when n > 20 then '{b}' end::{type_of(su, name)}" for name, (b, _) in VALUES.items())
+    of_a = ", ".join(
+        f"coalesce(of_b.{name}, {'null' if name in ('operation', 'changed', 'client_addr', 'node') else of_them(su, name)})"
+        for name in VALUES
+    )
+    for months in (0, 1, 240):
+        su.execute(
+            f"insert into audit.event (occurred_at, {names}) select now() + interval '{months} months', {of_a} "
+            f"from generate_series(1, 1000) as n cross join lateral (select {of_b}) as of_b ({names})"
+        )
+    su.execute("select audit.make_partitions(4)")
+    su.execute("analyze")
+    su.execute("analyze audit.event")
+    return nemo.connect()
+
+
+def type_of(connection, name):
+    found = "select format_type(atttypid, atttypmod) from pg_attribute where attrelid = 'audit.event'::regclass and attname = %s"
+    return connection.execute(found, [name]).fetchone()[0]
+
+
+def of_them(connection, name):
+    """A value of A's events, different in each."""
+    kind = type_of(connection, name)
+    return {
+        "inet": "'10.1.0.1'::inet + n",
+        "jsonb": "jsonb_build_object('n', n)",
+        "bigint": "n::bigint",
+        "xid8": "n::text::xid8",
+        "text": "'a'" if name == "org_id" else "'a' || n",
+        "name": "('a' || n)::name",
+    }[kind]
+
+
+def expected(connection, query):
+    return connection.execute(f"explain {query}").fetchall()
+
+
+@pytest.mark.parametrize("role", ["reader", "audit_org_reader"])
+@pytest.mark.parametrize("condition", CONDITIONS)
+def test_the_planner_expects_no_more_of_what_another_has_than_of_what_nobody_has(analyzed, role, condition):
+    analyzed.execute("select set_config('pgtrail.org', 'a', false)")
+    analyzed.execute(f"set role {role}")
+    template = CONDITIONS[condition]
+    for name, pair in VALUES.items():
+        kind = type_of(analyzed, name)
+        of_b, of_nobody = (template.format(column=name, value=f"'{value}'::{kind}") for value in pair)
+        try:
+            plans = [expected(analyzed, f"select from audit.event where {where}") for where in (of_b, of_nobody)]
+        except psycopg.errors.UndefinedFunction:
+            continue
+        rows = [
+            [re.search(r"rows=\d+ width=\d+", line).group() for (line,) in plan if "rows=" in line] for plan in plans
+        ]
+        assert rows[0] == rows[1], f"{name} {condition}"
+
+
+@pytest.mark.parametrize("role", ["reader", "audit_org_reader"])
+def test_the_planner_does_not_tell_what_others_leave_empty(analyzed, role):
+    optional = analyzed.execute(
+        "select attname::text from pg_attribute where attrelid = 'audit.event'::regclass and attnum > 0 and not attnotnull and attname <> 'org_id'"
+    ).fetchall()
+    analyzed.execute(f"set role {role}")
+    plans = [expected(analyzed, f"select from audit.event where {name} is null") for (name,) in optional]
+    assert len({re.search(r"rows=\d+", str(plan)).group() for plan in plans}) == 1
+
+
+def test_no_value_but_sizes_and_times_is_in_the_statistics_of_what_readers_see(analyzed):
+    found = analyzed.execute(
+        """
+        select starelid::regclass::text, attname::text
+        from pg_statistic
+        join pg_attribute on attrelid = starelid and attnum = staattnum
+        where starelid in (select relid from pg_partition_tree('audit.event')) or starelid = 'audit.org_grant'::regclass
+        """
+    ).fetchall()
+    assert {name for _, name in found} == SIZES_AND_TIMES
+    assert len({table for table, _ in found}) > 2
+    seen = analyzed.execute(
+        """
+        select pg_class.oid::regclass::text from pg_class where relkind in ('r', 'p', 'm', 'f') and relnamespace = 'audit'::regnamespace
+            and has_table_privilege('reader', pg_class.oid, 'select')
+        """
+    ).fetchall()
+    assert {name for (name,) in seen} == {"audit.event", "audit.org_grant", "audit.category"}, "decide about the others"
 
 
 def test_the_sequence_of_ids_can_not_be_read(reader):

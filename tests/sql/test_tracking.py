@@ -66,6 +66,11 @@ def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
         ("audit.track('public.thing', org => 'nope')", "PT002", '"nope"'),
         ("audit.untrack('public.other')", "PT003", "not tracked"),
         ("audit.track('public.thing', secret => '{name}', label => 'name')", "PT004", "secret"),
+        ("audit.track('public.thing', secret => '{name.token}', label => 'name')", "PT004", "secret"),
+        ("audit.track('public.thing', secret => '{name}', org => 'name')", "PT072", "secret"),
+        ("audit.track('public.thing', secret => '{name.token}', org => 'name')", "PT072", "secret"),
+        ("audit.track('public.other', org => 'api_key')", "PT072", "secret"),
+        ("audit.track('public.other', label => 'db_pass')", "PT004", "secret"),
         ("audit.track('public.thing', category => 'nope')", "PT005", '"nope"'),
         ("audit.rule('public.thing', 'a.b', 'thing', 'UPDATE', 'new.name = = 1')", "PT006", "syntax error"),
         ("audit.rule('public.thing', 'a.b', 'thing', 'UPDATE', 'new.nope = 1')", "PT006", "nope"),
@@ -82,7 +87,7 @@ def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
     ],
 )
 def test_bad_input_is_refused_with_its_mend_and_changes_nothing(su, thing, call, sqlstate, says):
-    su.execute("create table public.other (id int)")
+    su.execute("create table public.other (id int, api_key text, db_pass text)")
     state = "select (select array_agg(t order by t) from audit.tracked_table t)::text, (select array_agg(r) from audit.rule r)::text"
     before = su.execute(state).fetchone()
     with pytest.raises(psycopg.Error, match=says) as raised:
