@@ -1,7 +1,8 @@
 -- Searching: the newest events that pass a filter, without ever reading the whole log for a page of them.
 --
 -- Beside each comparison of (occurred_at, id) stands what follows from it for occurred_at alone: by that the planner leaves
--- out whole months, which it does not by a comparison of rows.
+-- out whole months, which it does not by a comparison of rows. And a hash is compared twice: without statistics (see
+-- audit.keep_out_of_statistics()) the planner would otherwise take an organization to be as rare as one resource.
 
 create or replace function audit.passes(event audit.event, wanted audit.filter)
 returns boolean
@@ -27,6 +28,7 @@ as $$
             wanted.actor_id is null
             or (
                 event.actor_hash = pg_catalog.hashtextextended(wanted.actor_id, 0)
+                and event.actor_hash between pg_catalog.hashtextextended(wanted.actor_id, 0) and pg_catalog.hashtextextended(wanted.actor_id, 0)
                 and event.actor_id = wanted.actor_id
                 and (wanted.actor_type is null or event.actor_type = wanted.actor_type)
             )
@@ -35,6 +37,7 @@ as $$
             wanted.resource_id is null
             or (
                 event.resource_hash = pg_catalog.hashtextextended(wanted.resource_id, 0)
+                and event.resource_hash between pg_catalog.hashtextextended(wanted.resource_id, 0) and pg_catalog.hashtextextended(wanted.resource_id, 0)
                 and event.resource_id = wanted.resource_id
                 and (wanted.resource_type is null or event.resource_type = wanted.resource_type)
             )
@@ -244,6 +247,11 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
+-- In the order of an index, and no further than it takes: without statistics the planner would rather read and sort all.
+set enable_sort = off
+set enable_bitmapscan = off
+-- (What is switched off costs, on paper, more than compiling would.)
+set jit = off
 as $$
 begin
     if most is null then
@@ -256,8 +264,16 @@ begin
         into occurred_at, id
         from audit.event
         where (wanted.resource_id is null or event.resource_hash = hashtextextended(wanted.resource_id, 0))
+            and (
+                wanted.resource_id is null
+                or event.resource_hash between hashtextextended(wanted.resource_id, 0) and hashtextextended(wanted.resource_id, 0)
+            )
             -- (Of both, the one that has fewer events in general.)
             and (wanted.resource_id is not null or event.actor_hash = hashtextextended(wanted.actor_id, 0))
+            and (
+                wanted.resource_id is not null
+                or event.actor_hash between hashtextextended(wanted.actor_id, 0) and hashtextextended(wanted.actor_id, 0)
+            )
             and (wanted.since is null or event.occurred_at >= wanted.since)
             and (wanted.until is null or event.occurred_at < wanted.until)
             and (before_time is null or event.occurred_at <= before_time)
@@ -325,7 +341,7 @@ $$;
 comment on function audit.has_index_of_its_own(audit.filter) is
     'Whether an index leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
 
-create or replace function audit.newest_as_planned(
+create or replace function audit.newest(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
 )
 returns table (id bigint, occurred_at timestamptz)
@@ -333,12 +349,16 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
+-- In the order of an index, and no further than it takes: without statistics the planner would rather read and sort all.
+set enable_sort = off
+set enable_bitmapscan = off
+-- (What is switched off costs, on paper, more than compiling would.)
+set jit = off
 as $$
 declare
     within_org audit.filter := wanted;
 begin
     if wanted.orgs is not null and audit.goes_by_org(wanted) then
-        -- Said twice, the planner would take the organization for a small one, and read and sort all of it.
         within_org.orgs := null;
         return query
         select found.id, found.occurred_at
@@ -394,53 +414,11 @@ begin
 end
 $$;
 
-comment on function audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
-    'audit.newest(), as the planner thinks best.';
-
-create or replace function audit.newest_in_order(
-    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
-)
-returns table (id bigint, occurred_at timestamptz)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set enable_sort = off
-set enable_bitmapscan = off
--- (What is switched off costs, on paper, more than compiling would.)
-set jit = off
-as $$
-begin
-    return query
-    select * from audit.newest_as_planned(wanted, before_time, before_id, horizon_time, horizon_id, most);
-end
-$$;
-
-comment on function audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
-    'audit.newest(), in the order of an index, and no further than it takes.';
-
-create or replace function audit.newest(
-    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
-)
-returns table (id bigint, occurred_at timestamptz)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    -- Of an actor and the reader's organization, which go together, the planner expects so little that it would rather read and
-    -- sort all of it. (Where more is asked for, or up to a horizon, it is right.)
-    if wanted.actor_id is not null and audit.has_index_of_its_own(wanted) then
-        return query
-        select * from audit.newest_in_order(wanted, before_time, before_id, horizon_time, horizon_id, most);
-    else
-        return query
-        select * from audit.newest_as_planned(wanted, before_time, before_id, horizon_time, horizon_id, most);
-    end if;
-end
-$$;
-
 comment on function audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
     'The newest events that pass, newest first: before an event, and not beyond a horizon, where these are given. By the index that suits the filter.';
+
+drop function if exists audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer);
+drop function if exists audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer);
 
 create or replace function audit.newest_events(
     wanted audit.filter, before_time timestamptz, before_id bigint, look_at integer, most integer
@@ -477,6 +455,53 @@ $$;
 comment on function audit.newest_events(audit.filter, timestamptz, bigint, integer, integer) is
     'The newest events that pass, newest first, before an event where one is given; without an index that leads to them, of the next so many (look_at) alone: how far that is audit.horizon() says.';
 
+create or replace function audit.neighbours(
+    p_node text, p_resource_type text, p_resource_id text, p_time timestamptz, p_id bigint,
+    out previous bigint, out following bigint
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+set enable_sort = off
+set enable_bitmapscan = off
+set jit = off
+as $$
+declare
+    hash bigint := hashtextextended(p_resource_id, 0);
+begin
+    previous := (
+        select event.id
+        from audit.event
+        where event.resource_hash = hash
+            and event.resource_hash between hash and hash
+            and event.resource_id = p_resource_id
+            and event.resource_type = p_resource_type
+            and event.node is not distinct from p_node
+            and event.occurred_at <= p_time
+            and (event.occurred_at, event.id) < (p_time, p_id)
+        order by event.occurred_at desc, event.id desc
+        limit 1
+    );
+    following := (
+        select event.id
+        from audit.event
+        where event.resource_hash = hash
+            and event.resource_hash between hash and hash
+            and event.resource_id = p_resource_id
+            and event.resource_type = p_resource_type
+            and event.node is not distinct from p_node
+            and event.occurred_at >= p_time
+            and (event.occurred_at, event.id) > (p_time, p_id)
+        order by event.occurred_at, event.id
+        limit 1
+    );
+end
+$$;
+
+comment on function audit.neighbours(text, text, text, timestamptz, bigint) is
+    'The ids of the events before and after one, of the same resource: where it is, for another node''s may have the same id.';
+
 create or replace function audit.is_of_time_alone(wanted audit.filter)
 returns boolean
 language sql
@@ -500,20 +525,48 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
+-- In the order of an index, and no further than it takes: without statistics the planner would rather read and sort all.
+set enable_sort = off
+set enable_bitmapscan = off
+-- (What is switched off costs, on paper, more than compiling would.)
+set jit = off
 as $$
 declare
     -- (Where all that is looked at passes, the limit alone says how far.)
     horizon record := audit.horizon(wanted, null, null, case when not audit.is_of_time_alone(wanted) then most end);
+    by_org boolean := wanted.orgs is not null and audit.goes_by_org(wanted);
+    within_org audit.filter := wanted;
 begin
+    within_org.orgs := null;
     return query
     with considered as (
-        select event.occurred_at, event.category
-        from audit.event
-        where audit.passes(event, wanted)
-            and (horizon.occurred_at is null or event.occurred_at >= horizon.occurred_at)
-            and (horizon.occurred_at is null or (event.occurred_at, event.id) >= (horizon.occurred_at, horizon.id))
-        order by event.occurred_at desc, event.id desc
-        limit most
+        (
+            select event.occurred_at, event.category
+            from audit.event
+            where not by_org
+                and audit.passes(event, wanted)
+                and (horizon.occurred_at is null or event.occurred_at >= horizon.occurred_at)
+                and (horizon.occurred_at is null or (event.occurred_at, event.id) >= (horizon.occurred_at, horizon.id))
+            order by event.occurred_at desc, event.id desc
+            limit most
+        )
+        union all
+        (
+            select found.occurred_at, found.category
+            from unnest(case when by_org then wanted.orgs end) as org
+            cross join lateral (
+                select event.occurred_at, event.id, event.category
+                from audit.event
+                where event.org_id = org
+                    and audit.passes(event, within_org)
+                    and (horizon.occurred_at is null or event.occurred_at >= horizon.occurred_at)
+                    and (horizon.occurred_at is null or (event.occurred_at, event.id) >= (horizon.occurred_at, horizon.id))
+                order by event.occurred_at desc, event.id desc
+                limit most
+            ) as found
+            order by found.occurred_at desc, found.id desc
+            limit most
+        )
     ),
     days as (
         -- (By day first: a cast to date costs a third of date_trunc(), for each event.)

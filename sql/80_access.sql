@@ -117,10 +117,8 @@ grant execute on function
     audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(), audit.kinds_by_steps(), audit.readable_from(), audit.last_elsewhere(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
-    audit.newest_as_planned(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
-    audit.newest_in_order(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
-    audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
+    audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
     audit.sealed_in(audit.event), audit.check_event(audit.event),
     audit.event_uid(audit.event), audit.event_name(audit.event), audit.event_id(text)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
@@ -236,7 +234,7 @@ grant execute on function
     audit.table_vocabulary(), audit.column_vocabulary(), audit.label_words(text, boolean), audit.org_words(), audit.state_words(),
     audit.switch_words(), audit.refusal(regclass), audit.check_schemas(text[]), audit.suggested_words(text[]),
     audit.suggested_tables(text[]), audit.facts_tables(jsonb), audit.facts_columns(jsonb), audit.sampled_columns(regclass),
-    audit.sample_query(regclass, text, integer), audit.value_looks_secret(text), audit.looks_secret_within(text), audit.secret_members(jsonb), audit.marked(text), audit.unmarked(text),
+    audit.sample_query(regclass, text, integer), audit.value_looks_secret(text), audit.looks_secret_within(text), audit.secret_members(jsonb), audit.marked(text),
     audit.hold_for_reading(regclass), audit.code_run_by_reading(regclass), audit.is_foreign_object(oid, oid), audit.is_harmless_type(oid),
     audit.suggest_sample(jsonb, integer), audit.type_kind(oid), audit.known_values(regclass, smallint),
     audit.suggested_columns(jsonb), audit.suggested_edges(jsonb), audit.suggested_own_orgs(jsonb), audit.suggested_orgs(jsonb),

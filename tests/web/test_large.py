@@ -163,8 +163,8 @@ def test_what_is_counted_is_bounded(large, name, role):
     explained = Explained(large, role)
     wanted = as_text(explained.connection, FILTERS[name][0])
     touched, _ = explained.touched("counted", wanted=wanted, unit="day", most=LOOK_AT)
-    # (Of a resource that every third event is of, the planner may look at all three.)
-    assert touched <= (2 * MANY if (role, name) != ("reader", "a resource of many events") else EVENTS / 3)
+    # (A resource leads to its events, also where every third event is of it, in each organization: twice, for how far back, too.)
+    assert touched <= (2 * MANY if role == "audit_auditor" or name != "a resource of many events" else 2 * EVENTS / 3)
 
 
 @ROLES
@@ -179,7 +179,8 @@ def test_an_event_and_its_neighbours_are_found_by_indexes(large, role):
         touched, (neighbours,) = explained.touched(
             "neighbours", id=middle, node=None, resource_id=resource, resource_type="key", utc_time=MIDDLE
         )
-        assert touched <= 100
+        # (Those of other organizations are in between.)
+        assert touched <= FEW
         if role == "audit_auditor":
             assert all(neighbours) == (resource != "once")
 
