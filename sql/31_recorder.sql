@@ -50,8 +50,12 @@ begin
         'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), '
         'audit.captures(regclass, text), audit.is_as_compiled(regclass, text[]), audit.is_trusted_type(oid), '
         'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '
-        'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.may_name_secret(text), '
-        'audit.looks_secret_within(text), audit.looks_secret(text), audit.words_of(text) '
+        -- What audit.redacted() calls.
+        'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '
+        'audit.path_steps(text[]), audit.places_of_members(text[], integer, boolean), audit.secret_names(text), '
+        'audit.marked(text), audit.unmarked(text), audit.may_name_secret(text), audit.may_hold_secret(text), '
+        'audit.value_looks_secret(text), audit.string_without_secrets(text), audit.looks_secret_within(text), '
+        'audit.looks_secret(text), audit.counts_tokens(text), audit.is_address_with_secret(text), audit.words_of(text) '
         'to %I',
         role_name
     );
