@@ -27,6 +27,7 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/cog --check -I docs -I bench docs/commands.md docs/performance.md docs/scale.md
 
 docs: $(VENV)/dev.stamp ## Write what is generated in the documents anew
+	$(BIN)/python docs/integrity.py
 	$(BIN)/cog -r -I docs -I bench docs/commands.md docs/performance.md docs/scale.md
 
 screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of the documents anew

@@ -372,12 +372,6 @@ cross join lateral audit.check_seal(number) as found
 select subject, problem
 from audit.check_log()
 
--- name: function_sources
--- (Whoever owns a schema on the search_path could have made an operator of these types.)
-select proname, prosrc
-from pg_catalog.pg_proc
-where pronamespace operator(pg_catalog.=) 'audit'::pg_catalog.regnamespace::pg_catalog.oid
-
 -- name: prove
 select audit.prove(%(event_id)s)
 

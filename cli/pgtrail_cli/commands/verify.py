@@ -13,8 +13,8 @@ from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES, archive_option
 from pgtrail_cli.nodes import changed_nodes
-from pgtrail_cli.own_source import foreign_functions
 from pgtrail_cli.render import printable
+from pgtrail_cli.verify.integrity import changed_objects
 
 
 @click.command()
@@ -133,8 +133,8 @@ def _read_anchors(anchor: Path) -> dict[int, Anchor]:
 def _problems(
     connection: Connection, dsn: str, anchor: Path | None, chains: list[Chain], jobs: int
 ) -> Iterator[Problem]:
-    for name in foreign_functions(connection.execute(QUERIES["function_sources"])):
-        yield f"function audit.{name}", "its source is not this program's: pgtrail migrate, and see who changed it"
+    connection.execute("set search_path = pg_catalog, pg_temp")
+    yield from changed_objects(connection)
     for chain in chains:
         if chain.node is None:
             yield from connection.execute(QUERIES["check_log"])
