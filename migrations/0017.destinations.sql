@@ -1,4 +1,4 @@
--- depends: 0014.recorder
+-- depends: 0015.fields
 
 set local role audit_owner;
 

@@ -27,18 +27,6 @@ $$;
 comment on function audit.actor_part(audit.event) is
     'Canonical text of the fields that tell who did it: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
 
-create or replace function audit.rows_part(event audit.event)
-returns text
-language sql
-stable
-parallel safe
-as $$
-    select pg_catalog.json_build_array(event.resource_label, event.before, event.after)::text
-$$;
-
-comment on function audit.rows_part(audit.event) is
-    'Canonical text of the rows: a JSON array of resource_label, before, after.';
-
 create or replace function audit.commitment(salt bytea, part text)
 returns bytea
 language sql
@@ -51,19 +39,16 @@ $$;
 comment on function audit.commitment(bytea, text) is
     'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it holds whoever made it to the part, and does not give the part away.';
 
-create or replace function audit.event_text(event audit.event, actor_commitment bytea, rows_commitment bytea)
+create or replace function audit.event_text(
+    event audit.event, actor_commitment text, label_commitment text, before_commitments text, after_commitments text
+)
 returns text
 language sql
 stable
 parallel safe
 as $$
-    -- What pgtrail recorded itself has the text that it had before anything could be imported, and that before there were hubs.
-    select pg_catalog.left(pg_catalog.json_build_array(
-        case
-            when pg_catalog.num_nonnulls(event.node, event.node_id, event.node_xid) > 0 then 'pgtrail event 3'
-            when event.imported_from is not null then 'pgtrail event 2'
-            else 'pgtrail event 1'
-        end,
+    select pg_catalog.json_build_array(
+        'pgtrail event 1',
         event.id,
         event.xid::text,
         audit.rfc3339(event.occurred_at),
@@ -80,39 +65,58 @@ as $$
         event.db_role,
         event.client_addr,
         event.application_name,
-        event.changed
-    )::text, -1)
-        || case
-            when pg_catalog.num_nonnulls(event.node, event.node_id, event.node_xid) > 0 then
-                ', ' || pg_catalog.btrim(
-                    pg_catalog.json_build_array(event.imported_from, event.node, event.node_id, event.node_xid::text)::text, '[]'
-                )
-            when event.imported_from is not null then ', ' || pg_catalog.to_json(event.imported_from)::text
-            else ''
-        end
-        || ', '
-        || pg_catalog.substr(
-            pg_catalog.json_build_array(
-                pg_catalog.encode(actor_commitment, 'hex'),
-                pg_catalog.encode(rows_commitment, 'hex')
-            )::text,
-            2
-        )
+        event.changed,
+        event.imported_from,
+        event.node,
+        event.node_id,
+        event.node_xid::text,
+        actor_commitment,
+        label_commitment,
+        before_commitments,
+        after_commitments
+    )::text
 $$;
 
-comment on function audit.event_text(audit.event, bytea, bytea) is
-    'The canonical text of an event: a JSON array of its fields, with commitments in place of its two parts. docs/seals.md.';
+comment on function audit.event_text(audit.event, text, text, text, text) is
+    'The canonical text of an event: a JSON array of its fields, with commitments (in hex) in place of those that may tell of a person. docs/seals.md.';
 
-create or replace function audit.merkle_leaf(canonical text)
+create or replace function audit.leaf_salt(secret bytea, event_id bigint)
 returns bytea
 language sql
-stable
+immutable
 parallel safe
 as $$
-    select pg_catalog.sha256('\x00' || pg_catalog.convert_to(canonical, 'UTF8'))
+    select pg_catalog.sha256(secret || pg_catalog.int8send(event_id))
 $$;
 
-comment on function audit.merkle_leaf(text) is 'The hash of a leaf (RFC 6962, 2.1): SHA-256 over a zero byte and the text in UTF-8.';
+comment on function audit.leaf_salt(bytea, bigint) is
+    'What blinds an event''s leaf: SHA-256 over the secret of its seal and its id (8 bytes, big-endian).';
+
+create or replace function audit.field_salt(person bytea, leaf_salt bytea, part text)
+returns bytea
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when person is null then leaf_salt
+        else pg_catalog.sha256(person || leaf_salt || pg_catalog.convert_to(part, 'UTF8'))
+    end
+$$;
+
+comment on function audit.field_salt(bytea, bytea, text) is
+    'What blinds a field: the leaf''s salt or, where the resource tells of a person (person: its salt), one of the field''s own, which can be kept when that is destroyed.';
+
+create or replace function audit.row_members(content jsonb)
+returns jsonb
+language sql
+immutable
+parallel safe
+as $$
+    select case pg_catalog.jsonb_typeof(content) when 'object' then content else pg_catalog.jsonb_build_object('', content) end
+$$;
+
+comment on function audit.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
 
 create or replace function audit.merkle_parents(level bytea)
 returns bytea
@@ -179,6 +183,7 @@ as $$
         seal.first_id,
         seal.last_id,
         seal.personal,
+        seal.months,
         pg_catalog.encode(seal.root, 'hex'),
         pg_catalog.encode(seal.previous, 'hex')
     )::text
@@ -255,46 +260,20 @@ $$;
 comment on function audit.last_foreign_id() is
     'Where the database was restored into another cluster and no seal was made since: the last event of the old one; null: it was not, or transaction ids go on from where they were.';
 
-drop function if exists audit.next_epoch(audit.seal);
-
-create or replace function audit.next_epoch(seal audit.seal, of_node text default null)
+create or replace function audit.next_epoch(seal audit.seal)
 returns bigint
 language sql
 stable
 as $$
-    select case
-        when of_node is not null then
-            (select min(later.epoch) from audit.node_seal as later where later.node = of_node and later.epoch > seal.epoch)
-        else coalesce(
-            (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
-        )
-    end
+    select coalesce(
+        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
+    )
 $$;
 
-comment on function audit.next_epoch(audit.seal, text) is
-    'Events above this id were recorded after the database (or the node, of one''s seal) had been restored into another cluster; null: it has not been.';
+comment on function audit.next_epoch(audit.seal) is
+    'Events above this id were recorded after the database had been restored into another cluster; null: it has not been.';
 
-create or replace function audit.as_recorded(event audit.event)
-returns audit.event
-language plpgsql
-immutable
-parallel safe
-as $$
-begin
-    event.id := event.node_id;
-    event.xid := event.node_xid;
-    event.node := null;
-    event.node_id := null;
-    event.node_xid := null;
-    return event;
-end
-$$;
-
-comment on function audit.as_recorded(audit.event) is 'A node''s event as it was there: what the node''s seals were made over.';
-
-drop function if exists audit.sealed_events(audit.seal);
-
-create or replace function audit.sealed_events(seal audit.seal, of_node text default null)
+create or replace function audit.sealed_events(seal audit.seal)
 returns setof audit.event
 language plpgsql
 stable
@@ -305,24 +284,10 @@ set work_mem = '64MB'
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal, of_node));
+    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
 begin
-    if of_node is not null then
-        return query
-        select event.*
-        from audit.event
-        where event.node = of_node
-            and event.node_id > seal.above_id
-            and (high_id is null or event.node_id <= high_id)
-            and (
-                event.node_xid = any (array(select pg_snapshot_xip(seal.from_snapshot)))
-                or event.node_xid >= pg_snapshot_xmax(seal.from_snapshot)
-            )
-            and pg_visible_in_snapshot(event.node_xid, seal.to_snapshot)
-            -- Follows from that, and is what an index can use.
-            and event.node_xid < pg_snapshot_xmax(seal.to_snapshot);
     -- A part of a large batch is found by id, a whole one by transaction.
-    elsif seal.up_to_id is null then
+    if seal.up_to_id is null then
         return query
         select event.*
         from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
@@ -342,36 +307,153 @@ begin
 end
 $$;
 
-comment on function audit.sealed_events(audit.seal, text) is
-    'The events that are in a seal''s batch now: those that it sealed, unless somebody meddled.';
+comment on function audit.sealed_events(audit.seal) is 'The events of a seal''s batch.';
 
-create or replace function audit.event_leaves(seal audit.seal)
-returns table (event_id bigint, leaf bytea)
+create or replace function audit.event_leaves(seal audit.seal, secret bytea)
+returns table (event_id bigint, month text, leaf bytea)
 language sql
 stable
 as $$
     select
         event.id,
-        audit.merkle_leaf(
-            audit.event_text(
-                event,
-                coalesce(erased_actor.commitment, audit.commitment(actor_salt.salt, audit.actor_part(event))),
-                coalesce(erased_rows.commitment, audit.commitment(rows_salt.salt, audit.rows_part(event)))
+        pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM'),
+        pg_catalog.sha256(
+            '\x00'::bytea
+            || blinded.salt
+            || pg_catalog.convert_to(
+                audit.event_text(
+                    event,
+                    pg_catalog.encode(audit.commitment(coalesce(actor_salt.salt, blinded.salt), audit.actor_part(event)), 'hex'),
+                    case when event.resource_label is not null then
+                        pg_catalog.encode(
+                            audit.commitment(
+                                audit.field_salt(person.salt, blinded.salt, 'label'), pg_catalog.to_json(event.resource_label)::text
+                            ),
+                            'hex'
+                        )
+                    end,
+                    case when event.before is not null then coalesce(was.commitments, '') end,
+                    case when event.after is not null then coalesce(becomes.commitments, '') end
+                ),
+                'UTF8'
             )
         )
     from audit.sealed_events(seal) as event
     left join audit.salt as actor_salt
         on (actor_salt.kind, actor_salt.type, actor_salt.id) = ('actor', event.actor_type, event.actor_id)
-    left join audit.salt as rows_salt
-        on (rows_salt.kind, rows_salt.type, rows_salt.id) = ('resource', event.resource_type, event.resource_id)
+    left join audit.salt as person
+        on (person.kind, person.type, person.id) = ('resource', event.resource_type, event.resource_id)
         and event.resource_type = any (seal.personal)
-    left join audit.erased_part as erased_actor
-        on (erased_actor.event_id, erased_actor.part) = (event.id, 'actor') and not erased_actor.superseded
-    left join audit.erased_part as erased_rows
-        on (erased_rows.event_id, erased_rows.part) = (event.id, 'rows') and not erased_rows.superseded
+    -- (Computed once: without an offset each place where it is used would.)
+    cross join lateral (select audit.leaf_salt(secret, event.id) as salt offset 0) as blinded
+    -- (Of nulls none, and the aggregate would be null too.)
+    left join lateral (
+        select
+            pg_catalog.encode(
+                pg_catalog.string_agg(
+                    pg_catalog.sha256(
+                        audit.field_salt(person.salt, blinded.salt, 'before.' || member.key)
+                        || pg_catalog.convert_to(pg_catalog.to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                    ),
+                    ''
+                ),
+                'hex'
+            ) as commitments
+        from pg_catalog.jsonb_each(audit.row_members(event.before)) as member
+    ) as was on event.before is not null
+    left join lateral (
+        select
+            pg_catalog.encode(
+                pg_catalog.string_agg(
+                    pg_catalog.sha256(
+                        audit.field_salt(person.salt, blinded.salt, 'after.' || member.key)
+                        || pg_catalog.convert_to(pg_catalog.to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                    ),
+                    ''
+                ),
+                'hex'
+            ) as commitments
+        from pg_catalog.jsonb_each(audit.row_members(event.after)) as member
+    ) as becomes on event.after is not null
 $$;
 
-comment on function audit.event_leaves(audit.seal) is 'The ids of the events in a seal''s batch, each with its leaf hash as it is now.';
+comment on function audit.event_leaves(audit.seal, bytea) is
+    'The events of a batch that is to be sealed: id, month, leaf hash. secret: 32 random bytes of the seal''s own.';
+
+create or replace function audit.fields(event audit.event, secret bytea, personal text[])
+returns table (part text, place bigint, content text, salt bytea)
+language sql
+stable
+as $$
+    with blinded as materialized (
+        select
+            audit.leaf_salt(secret, event.id) as salt,
+            (select salt from audit.salt where (kind, type, id) = ('actor', event.actor_type, event.actor_id)) as actor,
+            (
+                select salt
+                from audit.salt
+                where (kind, type, id) = ('resource', event.resource_type, event.resource_id) and event.resource_type = any (personal)
+            ) as person
+    )
+    select 'actor', 0, audit.actor_part(event), coalesce(actor, salt)
+    from blinded
+    union all
+    select
+        field.part, field.place, field.content, audit.field_salt(blinded.person, blinded.salt, field.part)
+    from blinded
+    cross join lateral (
+        select 'label' as part, 0 as place, pg_catalog.to_json(event.resource_label)::text as content
+        where event.resource_label is not null
+        union all
+        select side.name || '.' || member.key, member.place, pg_catalog.to_json(member.key)::text || ': ' || member.value::text
+        from (values ('before', event.before), ('after', event.after)) as side (name, content)
+        cross join lateral pg_catalog.jsonb_each(audit.row_members(side.content)) with ordinality as member (key, value, place)
+        where side.content is not null
+    ) as field
+$$;
+
+comment on function audit.fields(audit.event, bytea, text[]) is
+    'What of an event is committed to by itself, each with its text and its salt: `actor`, `label`, `before.NAME`, `after.NAME`. secret, personal: of its seal.';
+
+create or replace function audit.commitments(event audit.event, secret bytea, personal text[])
+returns table (part text, place bigint, content text, salt bytea, erased boolean, commitment bytea)
+language sql
+stable
+as $$
+    select
+        field.part,
+        field.place,
+        field.content,
+        coalesce(known.salt, field.salt),
+        known.event_id is not null and known.salt is null,
+        coalesce(known.commitment, audit.commitment(field.salt, field.content))
+    from audit.fields(event, secret, personal) as field
+    left join audit.erased_part as known
+        on (known.event_id, known.part) = (event.id, field.part) and not known.superseded
+$$;
+
+comment on function audit.commitments(audit.event, bytea, text[]) is
+    'audit.fields() with what the leaf holds of each; erased: its text is no longer what was sealed.';
+
+create or replace function audit.sealed_text(event audit.event, secret bytea, personal text[])
+returns text
+language sql
+stable
+as $$
+    select audit.event_text(
+        event,
+        pg_catalog.max(pg_catalog.encode(held.commitment, 'hex')) filter (where held.part = 'actor'),
+        pg_catalog.max(pg_catalog.encode(held.commitment, 'hex')) filter (where held.part = 'label'),
+        case when event.before is not null then coalesce(pg_catalog.string_agg(pg_catalog.encode(held.commitment, 'hex'), '' order by held.place)
+            filter (where pg_catalog.starts_with(held.part, 'before.')), '') end,
+        case when event.after is not null then coalesce(pg_catalog.string_agg(pg_catalog.encode(held.commitment, 'hex'), '' order by held.place)
+            filter (where pg_catalog.starts_with(held.part, 'after.')), '') end
+    )
+    from audit.commitments(event, secret, personal) as held
+$$;
+
+comment on function audit.sealed_text(audit.event, bytea, text[]) is
+    'The canonical text of one event that is sealed, erased or not. secret, personal: of its seal.';
 
 create or replace function audit.present_personal_types()
 returns text[]
@@ -398,46 +480,6 @@ $$;
 
 comment on function audit.present_personal_types() is
     'The resource types whose rows tell of a person now, here or at a node.';
-
-create or replace function audit.node_commitments(p_node text, event audit.event, p_part text, personal text[])
-returns setof bytea
-language sql
-stable
-as $$
-    -- Under each salt that the person ever had, or none …
-    select audit.commitment(salted.salt, said.text)
-    from (select case p_part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end as text) as said
-    left join lateral (
-        select node_salt.salt
-        from audit.node_salt
-        where case p_part
-                when 'actor' then (node_salt.kind, node_salt.type) = ('actor', event.actor_type) and node_salt.id = event.actor_id
-                else (node_salt.kind, node_salt.type) = ('resource', event.resource_type) and node_salt.id = event.resource_id
-                    and event.resource_type = any (personal)
-            end
-            and node_salt.node = p_node
-    ) as salted on true
-    union all
-    -- … or what it was sealed as before it was erased, here, or there before it was copied as that left it.
-    select erased.commitment
-    from audit.node_erased_part as erased
-    where erased.node = p_node
-        and erased.event_id = event.node_id
-        and erased.part = p_part
-        and erased.commitment is not null
-        and (
-            erased.here
-            or (
-                exists (select from audit.node_copy where node_copy.node = p_node and node_copy.xid = event.xid)
-                and erased.redacted = audit.commitment(
-                    null, case p_part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end
-                )
-            )
-        )
-$$;
-
-comment on function audit.node_commitments(text, audit.event, text, text[]) is
-    'What a part (`actor` or `rows`) of a node''s event may stand for in the node''s leaf; personal: the seal''s.';
 
 -- Sealing ----------------------------------------------------------------------------------------------------------
 
@@ -480,9 +522,16 @@ begin
     seal.previous := head.hash;
 
     perform audit.salt_persons(seal);
-    select array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
-    into leaves.ids, leaves.leaves
-    from audit.event_leaves(seal) as hashed;
+    leaves.secret := audit.random_bytes();
+    with hashed as materialized (
+        select * from audit.event_leaves(seal, leaves.secret)
+    )
+    select
+        array_agg(event_id order by event_id),
+        string_agg(leaf, '' order by event_id),
+        array(select month || ' ' || count(*) from hashed group by month order by month)
+    into leaves.ids, leaves.leaves, seal.months
+    from hashed;
     seal.events := cardinality(leaves.ids);
     seal.first_id := leaves.ids[1];
     seal.last_id := leaves.ids[seal.events];
@@ -811,285 +860,6 @@ $$;
 
 comment on function audit.seal_object(audit.seal) is 'What of a seal is kept elsewhere, as an anchor: number, root, hash and what they cover; digests in hex.';
 
--- Verifying --------------------------------------------------------------------------------------------------------
-
-create or replace function audit.check_seal(p_number bigint)
-returns table (event_id bigint, problem text)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    seal audit.seal;
-    before audit.seal;
-    sealed audit.seal_leaves;
-    present audit.seal_leaves;
-begin
-    select * into seal from audit.seal where number = p_number;
-    if not found then
-        return query values (null::bigint, 'it is missing');
-        return;
-    end if;
-    select * into before from audit.seal where number = p_number - 1;
-    return query select null::bigint, wrong from audit.wrong_in_chain(seal, before) as wrong;
-
-    select * into sealed from audit.seal_leaves where number = p_number;
-    if not found or audit.merkle_root(sealed.leaves) <> seal.root then
-        return query values (null::bigint, 'its list of leaves was changed: it has another root');
-    end if;
-
-    select array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
-    into present.ids, present.leaves
-    from audit.event_leaves(seal) as hashed;
-    if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
-        -- (Each once, though it may be both.)
-        return query
-        select * from audit.differing_leaves(sealed, present, audit.dropped_ids())
-        union
-        select * from audit.misfiled_events(seal)
-        order by 1;
-    else
-        return query select * from audit.misfiled_events(seal);
-    end if;
-    return query select * from audit.misdated_events(seal);
-    return query select * from audit.changed_since_erased(seal);
-end
-$$;
-
-comment on function audit.check_seal(bigint) is
-    'What does not match in a seal: the seal itself (event_id null) or events of its batch. No rows: it holds.';
-
-create or replace function audit.follows(seal audit.seal, before audit.seal)
-returns boolean
-language sql
-immutable
-as $$
-    select case
-        when seal.number = 1 then seal.from_snapshot::text = '1:1:' and seal.above_id = seal.epoch
-        when seal.epoch <> before.epoch then
-            seal.from_snapshot::text = '1:1:' and seal.epoch >= before.last_id and before.up_to_id is null
-        when before.up_to_id is not null then
-            seal.above_id = before.up_to_id
-            and seal.from_snapshot::text = before.from_snapshot::text
-            and seal.to_snapshot::text = before.to_snapshot::text
-        else seal.above_id = seal.epoch and seal.from_snapshot::text = before.to_snapshot::text
-    end
-$$;
-
-comment on function audit.follows(audit.seal, audit.seal) is 'Whether a seal leaves no gap after the seal before it.';
-
-create or replace function audit.wrong_in_chain(seal audit.seal, before audit.seal)
-returns setof text
-language sql
-stable
-as $$
-    select 'it was changed: its hash is another'
-    where seal.hash <> audit.seal_hash(seal)
-    union all
-    select case
-        when seal.previous <> coalesce(before.hash, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex')) then
-            'the chain is broken: it follows another seal than the one before it'
-        else 'it does not begin where the seal before it ends'
-    end
-    where seal.previous <> coalesce(before.hash, pg_catalog.decode(pg_catalog.repeat('00', 32), 'hex'))
-        or not audit.follows(seal, before)
-$$;
-
-comment on function audit.wrong_in_chain(audit.seal, audit.seal) is
-    'What does not match of a seal by itself, and with the seal before it (null: it is the first).';
-
-create or replace function audit.differing_leaves(
-    sealed audit.seal_leaves, present audit.seal_leaves, dropped int8multirange
-)
-returns table (event_id bigint, problem text)
-language sql
-stable
-as $$
-    with was as (
-        select place.id, pg_catalog.substr(sealed.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
-        from pg_catalog.unnest(sealed.ids) with ordinality as place (id, number)
-    ),
-    is_now as (
-        select place.id, pg_catalog.substr(present.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
-        from pg_catalog.unnest(present.ids) with ordinality as place (id, number)
-    )
-    select
-        id,
-        case
-            when is_now.leaf is null then 'it was deleted'
-            when was.leaf is null then 'it was inserted after its batch had been sealed'
-            else 'it was changed'
-        end
-    from was
-    full join is_now using (id)
-    where was.leaf is distinct from is_now.leaf
-        and not (is_now.leaf is null and coalesce(dropped @> id, false))
-    order by id
-$$;
-
-comment on function audit.differing_leaves(audit.seal_leaves, audit.seal_leaves, int8multirange) is
-    'The events whose leaf is not the sealed one, but for those that retention has dropped.';
-
-create or replace function audit.dropped_ids()
-returns int8multirange
-language sql
-stable
-as $$
-    select pg_catalog.range_agg(held)
-    from (select pg_catalog.unnest(ids) as held from audit.dropped_partition) as dropped
-$$;
-
-comment on function audit.dropped_ids() is 'The ids of the events that retention has dropped; null: none.';
-
-create or replace function audit.misfiled_events(seal audit.seal)
-returns table (event_id bigint, problem text)
-language sql
-stable
-as $$
-    -- What is derived is in no leaf; but by another hash a history or an activity would not find the event.
-    select event.id, 'it was changed'
-    from audit.sealed_events(seal) as event
-    where event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0)
-        or event.actor_hash is distinct from pg_catalog.hashtextextended(event.actor_id, 0)
-    order by event.id
-$$;
-
-comment on function audit.misfiled_events(audit.seal) is
-    'The events of a seal''s batch whose resource_hash or actor_hash is not that of their resource or actor.';
-
-drop function if exists audit.misdated_events(audit.seal);
-
-create or replace function audit.misdated_events(seal audit.seal, of_node text default null)
-returns table (event_id bigint, problem text)
-language sql
-stable
-as $$
-    -- (Of a node's seal, by what they were there; of others' events in one of this database's, their nodes' seals tell.)
-    with recorded as (
-        select
-            case when of_node is null then stored.id else stored.node_id end as id,
-            case when of_node is null then stored.xid else stored.node_xid end as xid,
-            stored.occurred_at,
-            stored.imported_from
-        from audit.sealed_events(seal, of_node) as stored
-        where of_node is not null or stored.node is null
-    )
-    -- It was recorded after that moment, so that it can't have occurred before; clocks are set by a second or two.
-    select
-        event.id,
-        pg_catalog.format('it says that it occurred at %s, but was recorded after %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.from_time))
-    from recorded as event
-    where event.xid > seal.from_xid
-        -- (What was imported did occur before it was recorded, and says so.)
-        and event.imported_from is null
-        and event.occurred_at < seal.from_time - case when event.id > seal.from_id then interval '2 seconds' else interval '0' end
-    union all
-    select
-        event.id,
-        pg_catalog.format('it says that it occurred at %s, but was recorded before %s', audit.rfc3339(event.occurred_at), audit.rfc3339(seal.to_time))
-    from recorded as event
-    where event.occurred_at > seal.to_time + interval '2 seconds'
-    order by 1
-$$;
-
-comment on function audit.misdated_events(audit.seal, text) is
-    'Events that claim another time than that of their batch: they were inserted into the past, or into the future.';
-
-create or replace function audit.changed_since_erased(seal audit.seal)
-returns table (event_id bigint, problem text)
-language sql
-stable
-as $$
-    select event.id, 'its ' || case erased_part.part when 'actor' then 'actor was' else 'rows were' end || ' changed after the erasure'
-    from audit.erased_part
-    join audit.event on event.id = erased_part.event_id
-    where erased_part.event_id between seal.first_id and seal.last_id
-        and not erased_part.superseded
-        and erased_part.redacted <> audit.commitment(
-            null, case erased_part.part when 'actor' then audit.actor_part(event) else audit.rows_part(event) end
-        )
-$$;
-
-comment on function audit.changed_since_erased(audit.seal) is 'Events with an erased part that does not stand as the erasure left it.';
-
-create or replace function audit.check_log()
-returns table (subject text, problem text)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
--- A plan that is kept knows no id, and would read all of an index.
-set plan_cache_mode = force_custom_plan
-as $$
-declare
-    last_given bigint := (select last_value from audit.event_id_seq);
-    -- (A value, which leaves out the months that lie elsewhere.)
-    next_xid xid8 := pg_snapshot_xmax(pg_current_snapshot());
-    head audit.seal_head := (select seal_head from audit.seal_head);
-    last audit.seal := (select seal from audit.seal order by number desc limit 1);
-begin
-    if coalesce(last.number, 0) <> head.number then
-        return query
-        select 'seal ' || missing, 'it is missing: the last seal was number ' || head.number
-        from generate_series(coalesce(last.number, 0) + 1, head.number) as missing;
-    elsif last.hash <> head.hash then
-        return query values ('seal ' || head.number, 'it is not the seal that was made last');
-    end if;
-
-    -- Every id and every transaction id belongs to a seal, or to the one that comes next.
-    return query
-    select 'event ' || event.id, 'it claims a transaction that is in no seal and has not begun either'
-    from audit.event
-    where (
-            event.xid >= next_xid
-            or (
-                event.id <= head.epoch
-                and event.xid >= (select max(pg_snapshot_xmax(to_snapshot)) from audit.seal where epoch < head.epoch)
-            )
-        )
-        and not exists (
-            select
-            from audit.seal
-            where event.id > seal.above_id
-                and (seal.up_to_id is null or event.id <= seal.up_to_id)
-                and event.xid < pg_snapshot_xmax(seal.to_snapshot)
-                and event.id <= coalesce(audit.next_epoch(seal), event.id)
-        )
-        and event.xid is distinct from pg_current_xact_id_if_assigned()
-        and head.system_identifier = audit.system_identifier();
-
-    return query
-    select 'event ' || stray.id, 'its id was never given'
-    from (
-        -- (Either by an end of the primary key.)
-        select event.id from audit.event where event.id < 1
-        union all
-        select event.id from audit.event where event.id > last_given
-    ) as stray;
-
-    return query
-    select 'erasure ' || erasure.id, 'it is not what its event says'
-    from audit.erasure
-    left join audit.event on event.id = erasure.event_id and event.action = 'audit.actor_erased'
-    where not exists (select from audit.dropped_partition where ids @> erasure.event_id)
-        and event.after ->> 'digest' is distinct from encode(audit.erasure_digest(erasure.id), 'hex');
-
-    return query
-    select 'partition ' || dropped.name, 'it is not what the event of its removal says'
-    from audit.dropped_partition as dropped
-    left join audit.event on event.id = dropped.event_id and event.action = 'audit.partition_dropped'
-    -- Its event may have been dropped since, by a later removal that has one.
-    where not exists (
-            select from audit.dropped_partition as later where later.event_id > dropped.event_id and later.ids @> dropped.event_id
-        )
-        and event.after ->> 'ids_sha256' is distinct from encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex');
-end
-$$;
-
-comment on function audit.check_log() is
-    'What does not match beside the seals: the end of the chain, events outside of every batch, erasures and dropped partitions. No rows: it holds.';
-
 -- Proofs -----------------------------------------------------------------------------------------------------------
 
 create or replace function audit.merkle_path(leaves bytea, leaf_index integer)
@@ -1185,12 +955,6 @@ declare
     seal audit.seal;
     sealed audit.seal_leaves;
     place integer;
-    actor_commitment bytea;
-    rows_commitment bytea;
-    actor_salt bytea := (
-        select salt from audit.salt where (kind, type, id) = ('actor', event.actor_type, event.actor_id)
-    );
-    rows_salt bytea;
 begin
     perform audit.check_is_stored(event);
     seal := audit.seal_of(event.id);
@@ -1202,25 +966,22 @@ begin
     end if;
     select * into sealed from audit.seal_leaves where number = seal.number;
     place := array_position(sealed.ids, event.id) - 1;
-    if event.resource_type = any (seal.personal) then
-        rows_salt := (
-            select salt from audit.salt where (kind, type, id) = ('resource', event.resource_type, event.resource_id)
-        );
-    end if;
-    actor_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'actor' and not superseded);
-    rows_commitment := (select commitment from audit.erased_part where event_id = event.id and part = 'rows' and not superseded);
     return jsonb_build_object(
         'proof', 'pgtrail proof 1',
-        'event', audit.event_text(
-            event,
-            coalesce(actor_commitment, audit.commitment(actor_salt, audit.actor_part(event))),
-            coalesce(rows_commitment, audit.commitment(rows_salt, audit.rows_part(event)))
-        ),
+        'event', audit.sealed_text(event, sealed.secret, seal.personal),
+        -- (It blinds this leaf alone: who has it can't test a guess at another.)
+        'salt', encode(audit.leaf_salt(sealed.secret, event.id), 'hex'),
         -- Erased: the commitment stands in the event's text, and can't be opened any more.
-        'actor', case when actor_commitment is null then
-            jsonb_build_object('text', audit.actor_part(event), 'salt', encode(coalesce(actor_salt, ''), 'hex')) end,
-        'rows', case when rows_commitment is null then
-            jsonb_build_object('text', audit.rows_part(event), 'salt', encode(coalesce(rows_salt, ''), 'hex')) end,
+        'fields', (
+            select jsonb_agg(
+                case
+                    when held.erased then jsonb_build_object('part', held.part)
+                    else jsonb_build_object('part', held.part, 'text', held.content, 'salt', encode(held.salt, 'hex'))
+                end
+                order by split_part(held.part, '.', 1), held.place
+            )
+            from audit.commitments(event, sealed.secret, seal.personal) as held
+        ),
         'leaf_index', place,
         'path', array(select encode(node, 'hex') from unnest(audit.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
         'seal', audit.seal_text(seal),
@@ -1257,14 +1018,30 @@ stable
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    seal audit.seal;
+    sealed audit.seal_leaves;
 begin
     perform audit.check_is_stored(event);
-    return query
-    select found.problem
-    from audit.check_seal((audit.seal_of(event.id)).number) as found
-    where found.event_id is null or found.event_id = event.id;
+    seal := audit.seal_of(event.id);
+    if seal.number is null then
+        return;
+    end if;
+    select * into sealed from audit.seal_leaves where number = seal.number;
+    if seal.hash <> audit.seal_hash(seal) or audit.merkle_root(sealed.leaves) <> seal.root then
+        return next 'its seal was changed';
+    elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32) <> sha256(
+        '\x00'::bytea
+        || audit.leaf_salt(sealed.secret, event.id)
+        || convert_to(audit.sealed_text(event, sealed.secret, seal.personal), 'UTF8')
+    )
+        or event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
+        or event.actor_hash is distinct from hashtextextended(event.actor_id, 0)
+    then
+        return next 'it was changed';
+    end if;
 end
 $$;
 
 comment on function audit.check_event(audit.event) is
-    'What does not match of an event that is sealed, or of its seal: computed anew. No rows: it holds. PT019.';
+    'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT019.';

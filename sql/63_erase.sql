@@ -122,16 +122,20 @@ begin
             return (
                 select coalesce(
                     jsonb_object_agg(
-                        member.key,
                         case
-                            when own and audit.looks_personal(member.key) and member.value not in ('null', '"[redacted]"') then
-                                to_jsonb(pseudonym)
-                            else audit.without_person(member.value, known, pseudonym, own)
-                        end
+                            when member.key <> all (known) then member.key
+                            -- (A person may have several names, and an object a member of each.)
+                            when member.again > 1 then pseudonym || '-' || member.again
+                            else pseudonym
+                        end,
+                        audit.member_without_person(member.key, member.value, known, pseudonym, own)
                     ),
                     '{}'
                 )
-                from jsonb_each(content) as member
+                from (
+                    select key, value, row_number() over (partition by key = any (known)) as again
+                    from jsonb_each(content)
+                ) as member
             );
         when 'array' then
             return (
@@ -147,7 +151,43 @@ end
 $$;
 
 comment on function audit.without_person(jsonb, text[], text, boolean) is
-    'The value with the pseudonym in place of each text that is one of the names and, where the row is the person''s own, of each member that looks personal.';
+    'The value with the pseudonym in place of each text, and each key, that is one of the names and, where the row is the person''s own, of each member that looks personal.';
+
+create or replace function audit.member_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
+returns jsonb
+language sql
+immutable
+as $$
+    select case
+        when own and audit.looks_personal(key) and value not in ('null', '"[redacted]"') then pg_catalog.to_jsonb(pseudonym)
+        else audit.without_person(value, known, pseudonym, own)
+    end
+$$;
+
+comment on function audit.member_without_person(text, jsonb, text[], text, boolean) is
+    'The value of a member, as audit.without_person() leaves it.';
+
+create or replace function audit.row_without_person(content jsonb, known text[], pseudonym text, own boolean)
+returns jsonb
+language sql
+immutable
+as $$
+    select case pg_catalog.jsonb_typeof(content)
+        when 'object' then coalesce(
+            (
+                select pg_catalog.jsonb_object_agg(
+                    member.key, audit.member_without_person(member.key, member.value, known, pseudonym, own)
+                )
+                from pg_catalog.jsonb_each(content) as member
+            ),
+            '{}'
+        )
+        else audit.without_person(content, known, pseudonym, own)
+    end
+$$;
+
+comment on function audit.row_without_person(jsonb, text[], text, boolean) is
+    'A row without the person: its keys are columns, and stay.';
 
 create or replace function audit.events_about(ids text[], known text[], own text[])
 returns setof audit.event
@@ -161,10 +201,10 @@ as $$
         or audit.resource_key(event) = any (own)
         -- Of the texts that contain a name somewhere, those that have it as a value.
         or (
-            audit.mentions(event.before::text, known) and event.before <> audit.without_person(event.before, known, '', false)
+            audit.mentions(event.before::text, known) and event.before <> audit.row_without_person(event.before, known, '', false)
         )
         or (
-            audit.mentions(event.after::text, known) and event.after <> audit.without_person(event.after, known, '', false)
+            audit.mentions(event.after::text, known) and event.after <> audit.row_without_person(event.after, known, '', false)
         )
     order by event.id
 $$;
@@ -202,91 +242,114 @@ $$;
 
 comment on function audit.is_sealed(audit.event) is 'Whether an event is in a seal.';
 
-create or replace function audit.salt_of(event audit.event, part text)
-returns bytea
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    found_salt bytea := (
-        select salt
-        from audit.salt
-        where (part = 'actor' and (kind, type, id) = ('actor', event.actor_type, event.actor_id))
-            or (part = 'rows' and (kind, type, id) = ('resource', event.resource_type, event.resource_id))
-    );
-begin
-    if part = 'rows' and found_salt is not null and event.resource_type <> all ((audit.seal_of(event.id)).personal) then
-        -- It was sealed before its table counted as personal.
-        return null;
-    end if;
-    return found_salt;
-end
-$$;
-
-comment on function audit.salt_of(audit.event, text) is 'The salt under which a part of a sealed event was committed to; null: none.';
-
-create or replace function audit.keep_commitment(was audit.event, p_part text, old_text text, new_text text, p_erasure_id bigint)
+create or replace function audit.keep_commitments(was audit.event, becomes audit.event, p_erasure_id bigint)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    kept bytea;
+    seal audit.seal := audit.seal_of(was.id);
+    secret bytea := (select seal_leaves.secret from audit.seal_leaves where number = seal.number);
+    replaced record;
 begin
-    -- A part that was erased before is committed to by what it was sealed as.
-    update audit.erased_part
-    set superseded = true
-    where event_id = was.id and part = p_part and not superseded
-    returning commitment into kept;
-    insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted)
-    values (
-        was.id,
-        p_part,
-        p_erasure_id,
-        coalesce(kept, audit.commitment(audit.salt_of(was, p_part), old_text)),
-        audit.commitment(null, new_text)
-    );
+    for replaced in
+        select old.part, old.commitment, audit.commitment(null, new.content) as redacted
+        from audit.commitments(was, secret, seal.personal) as old
+        join audit.fields(becomes, secret, seal.personal) as new using (part)
+        where old.content <> new.content
+    loop
+        -- A field that was erased before is committed to by what it was sealed as.
+        update audit.erased_part
+        set superseded = true
+        where event_id = was.id and part = replaced.part and not superseded;
+        insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted)
+        values (was.id, replaced.part, p_erasure_id, replaced.commitment, replaced.redacted);
+    end loop;
 end
 $$;
 
-comment on function audit.keep_commitment(audit.event, text, text, text, bigint) is
-    'Stores what a part of a sealed event was sealed as, and what stands there now.';
+comment on function audit.keep_commitments(audit.event, audit.event, bigint) is
+    'Stores what the fields of a sealed event that are replaced were sealed as, and what stands there now.';
 
-create or replace function audit.keep_node_commitment(was audit.event, p_part text)
+create or replace function audit.node_fields(event audit.event)
+returns table (part text, content text, salt bytea)
+language sql
+stable
+as $$
+    -- Under each salt that the person ever had at the node, or none.
+    with sealed as (
+        select node_seal.personal, audit.leaf_salt(node_seal_leaves.secret, event.node_id) as salt
+        from audit.node_seal
+        join audit.node_seal_leaves using (node, number)
+        where node_seal.node = event.node
+            and event.node_id between node_seal.first_id and node_seal.last_id
+            and event.node_id = any (node_seal_leaves.ids)
+        order by node_seal.arrival
+        limit 1
+    ),
+    person as (
+        select node_salt.salt
+        from audit.node_salt
+        join sealed on event.resource_type = any (sealed.personal)
+        where (node_salt.node, node_salt.kind, node_salt.type, node_salt.id) = (event.node, 'resource', event.resource_type, event.resource_id)
+        union all
+        select null
+    ),
+    actor as (
+        select node_salt.salt
+        from audit.node_salt
+        where (node_salt.node, node_salt.kind, node_salt.type, node_salt.id) = (event.node, 'actor', event.actor_type, event.actor_id)
+        union all
+        select null
+    )
+    select field.part, field.content, case when sealed.salt is not null then coalesce(actor.salt, sealed.salt) end
+    from audit.fields(event, '', '{}') as field
+    left join sealed on true
+    left join actor on true
+    where field.part = 'actor'
+    union all
+    select field.part, field.content, audit.field_salt(person.salt, sealed.salt, field.part)
+    from audit.fields(event, '', '{}') as field
+    left join sealed on true
+    left join person on true
+    where field.part <> 'actor'
+$$;
+
+comment on function audit.node_fields(audit.event) is
+    'What of a node''s event is committed to in the node''s leaf, each field once for each salt that may be its own; salt null: its seal has not arrived.';
+
+create or replace function audit.keep_node_commitments(was audit.event, becomes audit.event)
 returns void
 language sql
 volatile
 as $$
-    with sealed as (
-        select node_seal.personal
-        from audit.node_seal
-        join audit.node_seal_leaves using (node, number)
-        where node_seal.node = was.node
-            and was.node_id between node_seal.first_id and node_seal.last_id
-            and was.node_id = any (node_seal_leaves.ids)
-        order by node_seal.arrival
-        limit 1
+    with replaced as (
+        select old.part, old.salt, audit.commitment(old.salt, old.content) as commitment
+        from audit.node_fields(was) as old
+        join audit.fields(becomes, '', '{}') as new using (part)
+        where old.content <> new.content
+    ),
+    -- What was kept with its salt is replaced now.
+    closed as (
+        update audit.node_erased_part as known
+        set salt = null
+        from replaced
+        where (known.node, known.event_id, known.part) = (was.node, was.node_id, replaced.part) and known.here
     )
     insert into audit.node_erased_part (node, event_id, part, here, commitment)
     -- (Of a person who came back there are more than one: each is kept, and one of them is in the leaf.)
-    select was.node, was.node_id, p_part, true, held.commitment
-    from (select) as once
-    left join lateral (
-        select commitment
-        from sealed
-        cross join lateral audit.node_commitments(was.node, was, p_part, sealed.personal) as commitment
-    ) as held on true
+    select was.node, was.node_id, part, true, case when salt is not null then commitment end
+    from replaced
     where not exists (
         select
         from audit.node_erased_part as known
-        where (known.node, known.event_id, known.part) = (was.node, was.node_id, p_part) and known.here
+        where (known.node, known.event_id, known.part) = (was.node, was.node_id, replaced.part) and known.here
     )
 $$;
 
-comment on function audit.keep_node_commitment(audit.event, text) is
-    'Stores what a part of a node''s event was sealed as there, where its seal has arrived.';
+comment on function audit.keep_node_commitments(audit.event, audit.event) is
+    'Stores what the fields of a node''s event that are replaced were sealed as there, where its seal has arrived.';
 
 create or replace function audit.erase_from_event(
     was audit.event, ids text[], known text[], own text[], erasure audit.erasure
@@ -309,19 +372,13 @@ begin
     if was.resource_label = any (known) then
         becomes.resource_label := erasure.pseudonym;
     end if;
-    becomes.before := audit.without_person(was.before, known, erasure.pseudonym, is_own);
-    becomes.after := audit.without_person(was.after, known, erasure.pseudonym, is_own);
+    becomes.before := audit.row_without_person(was.before, known, erasure.pseudonym, is_own);
+    becomes.after := audit.row_without_person(was.after, known, erasure.pseudonym, is_own);
     if was.node is not null then
-        perform audit.keep_node_commitment(was, 'actor') where audit.actor_part(was) <> audit.actor_part(becomes);
-        perform audit.keep_node_commitment(was, 'rows') where audit.rows_part(was) <> audit.rows_part(becomes);
+        perform audit.keep_node_commitments(was, becomes);
     end if;
     if audit.is_sealed(was) then
-        if audit.actor_part(was) <> audit.actor_part(becomes) then
-            perform audit.keep_commitment(was, 'actor', audit.actor_part(was), audit.actor_part(becomes), erasure.id);
-        end if;
-        if audit.rows_part(was) <> audit.rows_part(becomes) then
-            perform audit.keep_commitment(was, 'rows', audit.rows_part(was), audit.rows_part(becomes), erasure.id);
-        end if;
+        perform audit.keep_commitments(was, becomes, erasure.id);
     end if;
     update audit.event
     set
@@ -338,7 +395,7 @@ end
 $$;
 
 comment on function audit.erase_from_event(audit.event, text[], text[], text[], audit.erasure) is
-    'Replaces a person in one event, and keeps what its parts were sealed as.';
+    'Replaces a person in one event, and keeps what its fields were sealed as.';
 
 create or replace function audit.blind_the_rest(p_erasure_id bigint, ids text[])
 returns void
@@ -348,29 +405,27 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     salted audit.salt;
-    sibling audit.event;
 begin
     for salted in
         select distinct salt.*
         from audit.erased_part
         join audit.event on event.id = erased_part.event_id
         join audit.salt on (salt.kind, salt.type, salt.id) = ('resource', event.resource_type, event.resource_id)
-        where erased_part.erasure_id = p_erasure_id and erased_part.part = 'rows'
+        where erased_part.erasure_id = p_erasure_id and erased_part.part <> 'actor'
     loop
-        -- Without the salt they can't be computed either, though they say nothing of the person.
-        for sibling in
-            select other.*
-            from audit.event as other
-            where (other.resource_type, other.resource_id) = (salted.type, salted.id)
-                and audit.is_sealed(other)
-                and not exists (
-                    select from audit.erased_part where event_id = other.id and part = 'rows' and not superseded
-                )
-        loop
-            perform audit.keep_commitment(
-                sibling, 'rows', audit.rows_part(sibling), audit.rows_part(sibling), p_erasure_id
+        -- What says nothing of the person keeps the salts of its own, and can be verified as before.
+        insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted, salt)
+        select other.id, field.part, p_erasure_id, audit.commitment(field.salt, field.content), audit.commitment(null, field.content), field.salt
+        from audit.event as other
+        cross join lateral audit.seal_of(other.id) as seal
+        join audit.seal_leaves on seal_leaves.number = seal.number
+        cross join lateral audit.fields(other, seal_leaves.secret, seal.personal) as field
+        where (other.resource_type, other.resource_id) = (salted.type, salted.id)
+            and other.resource_type = any (seal.personal)
+            and field.part <> 'actor'
+            and not exists (
+                select from audit.erased_part as known where (known.event_id, known.part) = (other.id, field.part) and not known.superseded
             );
-        end loop;
         delete from audit.salt where (kind, type, id) = (salted.kind, salted.type, salted.id);
     end loop;
     delete from audit.salt where kind = 'actor' and id = any (ids);
@@ -391,13 +446,23 @@ declare
         select distinct audit.resource_key(event)
         from audit.erased_part
         join audit.event on event.id = erased_part.event_id
-        where erased_part.erasure_id = p_erasure_id and erased_part.part = 'rows' and event.node is not null
+        where erased_part.erasure_id = p_erasure_id and erased_part.part <> 'actor' and event.node is not null
     );
 begin
-    -- As of this log's own salts: without one the resource's other events can't be computed either.
-    perform audit.keep_node_commitment(sibling, 'rows')
+    -- As of this log's own salts: what says nothing of the person keeps the salts of its own.
+    insert into audit.node_erased_part (node, event_id, part, here, commitment, salt)
+    select sibling.node, sibling.node_id, field.part, true, audit.commitment(field.salt, field.content), field.salt
     from audit.event as sibling
-    where sibling.node is not null and audit.resource_key(sibling) = any (told);
+    cross join lateral audit.node_fields(sibling) as field
+    where sibling.node is not null
+        and audit.resource_key(sibling) = any (told)
+        and field.part <> 'actor'
+        and field.salt is not null
+        and not exists (
+            select
+            from audit.node_erased_part as known
+            where (known.node, known.event_id, known.part) = (sibling.node, sibling.node_id, field.part) and known.here
+        );
     with destroyed as (
         delete from audit.node_salt
         where (kind = 'resource' and type || ':' || id = any (told)) or (kind = 'actor' and id = any (ids))
@@ -421,7 +486,7 @@ as $$
     select pg_catalog.sha256(
         coalesce(
             pg_catalog.string_agg(
-                pg_catalog.int8send(event_id) || pg_catalog.convert_to(part, 'UTF8') || commitment || redacted, '' order by event_id, part
+                pg_catalog.int8send(event_id) || pg_catalog.convert_to(part, 'UTF8') || commitment || redacted, '' order by event_id, part collate "C"
             ),
             ''
         )
@@ -431,7 +496,7 @@ as $$
 $$;
 
 comment on function audit.erasure_digest(bigint) is
-    'SHA-256 over what an erasure replaced, in the order of event ids and parts: id (8 bytes, big-endian), name of the part, commitment, digest of what stands there since.';
+    'SHA-256 over what an erasure replaced, in the order of event ids and parts (bytewise): id (8 bytes, big-endian), name of the part, commitment, digest of what stands there since.';
 
 create or replace function audit.check_erasure(actor_id text, reason text)
 returns void

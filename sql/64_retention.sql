@@ -233,6 +233,44 @@ $$;
 comment on function audit.retention_plan(boolean, timestamptz, text) is
     'The months (or the one that is named) that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one. p_before: those that end by then, whatever the retention, as they are moved to an archive.';
 
+create or replace function audit.carried_evidence(p_partition regclass)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    carried jsonb;
+begin
+    execute format(
+        $query$
+            select jsonb_object_agg(told.id, told.evidence)
+            from (
+                select
+                    event.id::text,
+                    case event.action
+                        when 'audit.actor_erased' then jsonb_build_object('digest', event.after -> 'digest')
+                        else event.after - '{carried,archive,archive_sha256,even_undelivered}'::text[]
+                    end as evidence
+                from %1$s as event
+                where event.node is null and event.action in ('audit.actor_erased', 'audit.partition_dropped')
+                union all
+                select earlier.key, earlier.value
+                from %1$s as event
+                cross join lateral jsonb_each(event.after -> 'carried') as earlier
+                where event.node is null and event.action = 'audit.partition_dropped' and event.after ? 'carried'
+            ) as told
+        $query$,
+        p_partition
+    )
+    into carried;
+    return carried;
+end
+$$;
+
+comment on function audit.carried_evidence(regclass) is
+    'What the events of a partition say of erasures and earlier removals, by their ids: it is needed to verify when they have gone. Null: nothing.';
+
 drop function if exists audit.drop_partition(text, text, bytea, boolean);
 
 create or replace function audit.drop_partition(
@@ -253,7 +291,9 @@ set lock_timeout = '5s'
 as $$
 declare
     plan record;
+    is_due boolean;
     dropped audit.dropped_partition;
+    carried jsonb;
 begin
     -- Changes nothing, and takes the lock that LOCK TABLE gives only to who may update: nobody writes or reads until the end.
     alter table audit.event enable row level security;
@@ -274,6 +314,7 @@ begin
             message = format('%s has %s events, and its archive %s', p_partition, plan.events, p_events),
             hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
+    is_due := exists (select from audit.retention_plan(p_even_undelivered, null, p_partition));
     dropped.name := p_partition;
     dropped.begins := plan.begins;
     dropped.ends := plan.ends;
@@ -281,6 +322,7 @@ begin
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
     into dropped.events, dropped.ids;
+    carried := audit.carried_evidence(p_partition::regclass);
     dropped.event_id := audit.record(
         'audit.partition_dropped', 'partition', p_partition, p_partition, null,
         jsonb_build_object(
@@ -292,6 +334,9 @@ begin
             'archive_sha256', encode(p_archive_sha256, 'hex'),
             'even_undelivered', p_even_undelivered
         )
+            -- What retention does not let go yet is moved to an archive that nobody here can look into.
+            || case when is_due then '{}' else jsonb_build_object('before_due', true) end
+            || case when carried is null then '{}' else jsonb_build_object('carried', carried) end
     );
     insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
     values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
@@ -352,7 +397,7 @@ $$;
 comment on function audit.archived_salts(text) is 'The salts of a month''s persons. Whoever has them and the events can open the commitments. PT024.';
 
 create or replace function audit.archived_parts(p_partition text)
-returns table (event_id bigint, part text, commitment bytea)
+returns table (event_id bigint, part text, commitment bytea, salt bytea)
 language plpgsql
 stable
 security definer
@@ -364,7 +409,7 @@ begin
     end if;
     return query execute format(
         $query$
-            select erased_part.event_id, erased_part.part, erased_part.commitment
+            select erased_part.event_id, erased_part.part, erased_part.commitment, erased_part.salt
             from audit.erased_part
             join %s as event on event.id = erased_part.event_id
             where not erased_part.superseded
@@ -374,4 +419,4 @@ begin
 end
 $$;
 
-comment on function audit.archived_parts(text) is 'What the erased parts of a month''s events were sealed as. PT024.';
+comment on function audit.archived_parts(text) is 'What the erased fields of a month''s events were sealed as. PT024.';

@@ -172,12 +172,12 @@ begin
     end if;
     insert into audit.node_seal (
         node, number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time,
-        epoch, above_id, up_to_id, events, first_id, last_id, personal, root, previous, hash
+        epoch, above_id, up_to_id, events, first_id, last_id, personal, root, previous, hash, months
     )
     values (
         node_name, new.number, new.sealed_at, new.system_identifier, new.from_snapshot, new.from_time, new.from_xid,
         new.from_id, new.to_snapshot, new.to_time, new.epoch, new.above_id, new.up_to_id, new.events, new.first_id,
-        new.last_id, new.personal, new.root, new.previous, new.hash
+        new.last_id, new.personal, new.root, new.previous, new.hash, new.months
     );
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash <> new.hash)
         or new.previous <> all (array(select hash from audit.node_seal where node = node_name and number = new.number - 1))
@@ -204,11 +204,11 @@ begin
     if not exists (
         select
         from audit.node_seal_leaves as known
-        where known.node = node_name and known.number = new.number and known.ids = new.ids and known.leaves = new.leaves
+        where known.node = node_name and known.number = new.number and known.ids = new.ids and known.leaves = new.leaves and known.secret = new.secret
     )
     then
-        insert into audit.node_seal_leaves (node, number, ids, leaves)
-        values (node_name, new.number, new.ids, new.leaves);
+        insert into audit.node_seal_leaves (node, number, ids, leaves, secret)
+        values (node_name, new.number, new.ids, new.leaves, new.secret);
     end if;
     return null;
 end
@@ -249,14 +249,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if new.commitment is not null and new.redacted is not null then
-        insert into audit.node_erased_part (node, event_id, part, here, commitment, redacted)
-        select audit.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted
+        insert into audit.node_erased_part (node, event_id, part, here, commitment, redacted, salt)
+        select audit.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted, new.salt
         where not exists (
             select
             from audit.node_erased_part as known
             where (known.node, known.event_id, known.part) = (audit.applying_node(), new.event_id, new.part)
                 and not known.here
                 and (known.commitment, known.redacted) = (new.commitment, new.redacted)
+                and known.salt is not distinct from new.salt
         );
     end if;
     return null;
@@ -346,255 +347,3 @@ create or replace trigger refuse_change
 create or replace trigger refuse_truncate
     before truncate on audit.node_seal_leaves
     for each statement execute function audit.refuse_change();
-
--- Whether a node's seals hold --------------------------------------------------------------------------------------
-
-create or replace function audit.first_seal(p_node text, p_number bigint)
-returns audit.seal
-language sql
-stable
-as $$
-    select row(
-        number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time, epoch, above_id,
-        up_to_id, events, first_id, last_id, personal, root, previous, hash
-    )::audit.seal
-    from audit.node_seal
-    where node = p_node and number = p_number
-    order by arrival
-    limit 1
-$$;
-
-comment on function audit.first_seal(text, bigint) is 'A node''s seal of a number: the one that arrived first, which holds; null: none has.';
-
-create or replace function audit.first_leaves(p_node text, seal audit.seal)
-returns audit.seal_leaves
-language sql
-stable
-as $$
-    select row(number, ids, leaves)::audit.seal_leaves
-    from audit.node_seal_leaves
-    where node = p_node and number = seal.number and audit.merkle_root(leaves) = seal.root
-    order by arrival
-    limit 1
-$$;
-
-comment on function audit.first_leaves(text, audit.seal) is
-    'The leaves of a node''s seal: those that arrived first of those that have its root; null: none have.';
-
-create or replace function audit.node_leaves(p_node text, seal audit.seal, sealed audit.seal_leaves)
-returns table (event_id bigint, leaf bytea)
-language sql
-stable
-as $$
-    with was as (
-        select place.id, pg_catalog.substr(sealed.leaves, (place.number::integer - 1) * 32 + 1, 32) as leaf
-        from pg_catalog.unnest(sealed.ids) with ordinality as place (id, number)
-    ),
-    -- All but few of them at once: as they stand here, under a salt that arrived.
-    plain as materialized (
-        select
-            event.node_id as id,
-            audit.merkle_leaf(
-                audit.event_text(
-                    audit.as_recorded(event),
-                    audit.commitment(actor_salt.salt, audit.actor_part(event)),
-                    audit.commitment(rows_salt.salt, audit.rows_part(event))
-                )
-            ) as leaf
-        from audit.sealed_events(seal, p_node) as event
-        left join audit.node_salt as actor_salt
-            on (actor_salt.node, actor_salt.kind, actor_salt.type, actor_salt.id) = (p_node, 'actor', event.actor_type, event.actor_id)
-        left join audit.node_salt as rows_salt
-            on (rows_salt.node, rows_salt.kind, rows_salt.type, rows_salt.id) = (p_node, 'resource', event.resource_type, event.resource_id)
-            and event.resource_type = any (seal.personal)
-    ),
-    other as (
-        select plain.id
-        from plain
-        left join was using (id)
-        group by plain.id
-        having pg_catalog.bool_and(plain.leaf is distinct from was.leaf)
-    ),
-    present as (
-        select plain.id, plain.leaf
-        from plain
-        union all
-        -- The others as anything that they may stand for.
-        select event.node_id, audit.merkle_leaf(audit.event_text(audit.as_recorded(event), actor, rows))
-        from other
-        join audit.event on event.node = p_node and event.node_id = other.id
-        cross join lateral audit.node_commitments(p_node, event, 'actor', seal.personal) as actor
-        cross join lateral audit.node_commitments(p_node, event, 'rows', seal.personal) as rows
-    )
-    select distinct on (present.id) present.id, present.leaf
-    from present
-    left join was using (id)
-    order by present.id, present.leaf is distinct from was.leaf
-$$;
-
-comment on function audit.node_leaves(text, audit.seal, audit.seal_leaves) is
-    'The ids at the node of the events in a seal''s batch, each with its leaf hash as it is now: the sealed one, if it can be that.';
-
-create or replace function audit.differing_node_leaves(p_node text, sealed audit.seal_leaves, present audit.seal_leaves)
-returns table (event_id bigint, problem text)
-language sql
-stable
-as $$
-    select differing.*
-    from audit.differing_leaves(
-        sealed, present, (select range_agg(dropped.held) from (select unnest(ids) as held from audit.node_dropped where node = p_node) as dropped)
-    ) as differing
-    -- Erased here before it was sealed there: this hub's own seals have it.
-    where not exists (
-        select
-        from audit.node_erased_part as erased
-        where erased.node = p_node and erased.event_id = differing.event_id and erased.here and erased.commitment is null
-    )
-$$;
-
-comment on function audit.differing_node_leaves(text, audit.seal_leaves, audit.seal_leaves) is
-    'The events of a node whose leaf is not the sealed one, but for those that were dropped, there before they were copied or here.';
-
-create or replace function audit.check_node_seal(p_node text, p_number bigint)
-returns table (event_id bigint, problem text)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    seal audit.seal := audit.first_seal(p_node, p_number);
-    before audit.seal := audit.first_seal(p_node, p_number - 1);
-    sealed audit.seal_leaves := audit.first_leaves(p_node, seal);
-    present audit.seal_leaves;
-begin
-    if seal.number is null then
-        return query values (null::bigint, 'it is missing');
-        return;
-    end if;
-    return query
-    select null::bigint, format('it was made again, with the hash %s: the node''s history was rewritten, or restored from a backup', encode(again.hash, 'hex'))
-    from audit.node_seal as again
-    where again.node = p_node and again.number = p_number and again.hash <> seal.hash
-    order by again.arrival;
-
-    return query select null::bigint, wrong from audit.wrong_in_chain(seal, before) as wrong;
-
-    if sealed.number is null then
-        return query values (null::bigint, 'its list of leaves was changed: it has another root');
-    end if;
-
-    select p_number, array_agg(hashed.event_id order by hashed.event_id), string_agg(hashed.leaf, '' order by hashed.event_id)
-    into present
-    from audit.node_leaves(p_node, seal, sealed) as hashed;
-    if (present.ids, present.leaves) is distinct from (sealed.ids, sealed.leaves) then
-        return query select * from audit.differing_node_leaves(p_node, sealed, present);
-    end if;
-    return query select * from audit.misdated_events(seal, p_node);
-end
-$$;
-
-comment on function audit.check_node_seal(text, bigint) is
-    'What does not match in a node''s seal: the seal itself (event_id null) or events of its batch, by their ids at the node. No rows: it holds.';
-
-create or replace function audit.check_node(p_node text)
-returns table (subject text, problem text)
-language plpgsql
-stable
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    return query
-    select format('node %s seal %s', p_node, missing), 'it is missing'
-    from generate_series(1, (select max(number) from audit.node_seal where node = p_node)) as missing
-    where not exists (select from audit.node_seal where node = p_node and number = missing);
-
-    return query
-    select format('event %s:%s', p_node, twice.node_id), 'there are two of it: the node''s history was rewritten, or restored from a backup'
-    from (
-        select event.node_id
-        from audit.event
-        where event.node = p_node
-        group by event.node_id
-        having count(*) > 1
-    ) as twice;
-
-    -- What a node says that it dropped, its events say too; unless that was dropped here since.
-    return query
-    select format('node %s partition %s', p_node, dropped.name), 'it is not what the event of its removal says'
-    from audit.node_dropped as dropped
-    where dropped.node = p_node
-        and not dropped.here
-        and not exists (
-            select
-            from audit.event
-            where event.node = p_node
-                and event.action = 'audit.partition_dropped'
-                and event.resource_id = dropped.name
-                and event.after ->> 'ids_sha256' = encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex')
-        )
-        and not exists (
-            select
-            from audit.node_dropped as here
-            where here.node = p_node and here.here and here.ids @> dropped.told_by
-        );
-
-    return query select * from audit.uncovered_node_events(p_node);
-end
-$$;
-
-comment on function audit.check_node(text) is
-    'What does not match of a node beside its seals: gaps in the chain, ids that came twice, events that its seals leave out, partitions that were said to be dropped. No rows: it holds.';
-
-create or replace function audit.uncovered_node_events(p_node text)
-returns table (subject text, problem text)
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-set work_mem = '64MB'
--- A plan that is kept knows no snapshot, and would read all of an index.
-set plan_cache_mode = force_custom_plan
-as $$
-declare
-    last audit.seal := audit.first_seal(p_node, (select max(number) from audit.node_seal where node = p_node));
-    -- Whatever had a lower transaction has been sealed.
-    sealed_below xid8 := pg_snapshot_xmin(case when last.up_to_id is null then last.to_snapshot else last.from_snapshot end);
-    waiting record;
-begin
-    return query
-    with covered as (
-        select unnest((audit.first_leaves(p_node, audit.first_seal(p_node, known.number))).ids) as id
-        from (select distinct number from audit.node_seal where node = p_node) as known
-    )
-    select format('event %s:%s', p_node, event.node_id), 'it is in no seal, though its transaction had ended when the last one was made'
-    from audit.event
-    where event.node = p_node
-        and (event.node_xid < sealed_below or event.node_id < 1)
-        and not exists (select from covered where covered.id = event.node_id)
-    order by event.node_id;
-
-    select count(*) as events, min(event.occurred_at) as since
-    into waiting
-    from audit.event
-    where event.node = p_node
-        and event.node_xid >= coalesce(sealed_below, '3')
-        and event.occurred_at < now() - interval '1 day'
-        -- (What was imported occurred when it says, and what was copied may have waited there.)
-        and event.imported_from is null
-        -- (Where nothing else is recorded, none is made for it.)
-        and event.action <> 'audit.sealed'
-        and (select added_at from audit.node where name = p_node) < now() - interval '1 day'
-        and not exists (select from audit.node_seal_leaves as leaves where leaves.node = p_node and event.node_id = any (leaves.ids));
-    if waiting.events > 0 then
-        return query
-        values (
-            format('node %s seal %s', p_node, coalesce(last.number, 0) + 1),
-            format('it has not arrived: %s events wait for it, the oldest since %s', waiting.events, audit.rfc3339(waiting.since))
-        );
-    end if;
-end
-$$;
-
-comment on function audit.uncovered_node_events(text) is
-    'Events of a node that none of its seals has, though they should: those of transactions that had ended, and those of more than a day ago.';

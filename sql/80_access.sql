@@ -132,15 +132,20 @@ grant execute on function
     audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.backlog(audit.destination, audit.cursor),
     audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass), audit.check_seal(bigint), audit.check_log(), audit.count_unsealed(integer),
+    audit.identity_columns(regclass), audit.count_unsealed(integer),
     audit.retention_plan(boolean, timestamptz, text), audit.seal_object(audit.seal),
-    audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state(),
-    audit.check_node(text), audit.check_node_seal(text, bigint)
+    audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state()
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
-    audit.seal, audit.seal_leaves, audit.node, audit.node_seal, audit.node_seal_leaves, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy,
+    audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy,
     audit.distributed_month
     to audit_auditor, audit_admin, audit_forwarder;
+-- Whoever verifies: with what the seals are computed from. (What it blinds they can read; of who was erased it is gone.)
+revoke select on audit.seal_leaves, audit.node_seal_leaves from audit_forwarder;
+grant select on
+    audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,
+    audit.node_copy, audit.node_dropped, audit.event_id_seq
+    to audit_auditor, audit_admin;
 grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 revoke execute on procedure audit.snapshot(regclass, bigint) from public;

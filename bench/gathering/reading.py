@@ -5,6 +5,7 @@ import random
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
+from pgtrail_cli.verify.evidence import Evidence
+from pgtrail_cli.verify.nodes import check_node_seals
+from pgtrail_cli.verify.seals import Found, Log, check_seals
 from pgtrail_web.filters import parse
 from pgtrail_web.viewer import Viewer
 from reads_clock import TimedAsyncCursor
@@ -96,19 +100,14 @@ def verifying(ground: Ground, rounds: int) -> Values:
     node = ground.connections[name]
     rows = node.execute("select number, events from audit.seal order by number desc limit 5").fetchall()
     numbers, events = [row[0] for row in rows], sum(row[1] for row in rows)
-    works = {
-        HERE: (
-            ground.connection,
-            "select audit.check_node_seal(%s, number) from unnest(%s::bigint[]) as number",
-            [name, numbers],
-        ),
-        THERE: (node, "select audit.check_seal(number) from unnest(%s::bigint[]) as number", [numbers]),
+    works: dict[str, Callable[[], Iterator[Found]]] = {
+        HERE: lambda: check_node_seals(ground.connection, name, numbers, Evidence()),
+        THERE: lambda: check_seals(node, numbers, Log((), Evidence())),
     }
     for number in range(rounds + 1):
         for variant in works if number % 2 else reversed(works):
-            connection, query, parameters = works[variant]
             started = time.perf_counter()
-            assert connection.execute(query, parameters).fetchall() == []
+            assert list(works[variant]()) == []
             if number:
                 values["verifying a node's seals", variant, "events/s"].append(events / (time.perf_counter() - started))
     return values

@@ -12,10 +12,12 @@ from pgtrail_cli.errors import PgtrailError
 
 
 @contextlib.contextmanager
-def appearing(file: Path) -> Iterator[IO[bytes]]:
+def appearing(file: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A file that takes its name when it is complete and safely on disk; otherwise nothing is left.
 
     A device or a pipe is written to as it is. Mode and owner of a file that is replaced stay.
+
+    :param private: a new one is for its owner alone.
     """
     part: Path | None = None
     try:
@@ -29,7 +31,8 @@ def appearing(file: Path) -> Iterator[IO[bytes]]:
         part = Path(name)
         with os.fdopen(descriptor, "wb") as output:
             yield output
-            _inherit(descriptor, before)
+            if before is not None or not private:
+                _inherit(descriptor, before)
             output.flush()
             os.fsync(descriptor)
         part.replace(target)
@@ -55,6 +58,23 @@ def _inherit(descriptor: int, before: os.stat_result | None) -> None:
     mask = os.umask(0)
     os.umask(mask)
     os.fchmod(descriptor, 0o666 & ~mask)
+
+
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone."""
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """Whatever is made meanwhile, by whichever library, is for its owner alone."""
+    mask = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(mask)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -8,19 +8,22 @@ salts, erased parts and seals, one JSON object a line.
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import file_digest, sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pgtrail_cli.canonical import Row, actor_part, commitment, leaf, merkle_root, rows_part
+from pgtrail_cli.appearing import private_files
+from pgtrail_cli.canonical import Kept, Row, event_of, leaf, merkle_root, pieces
 from pgtrail_cli.cold.engine import engine, named_rows, run, spooled
 from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.verify.erased import is_pseudonym
 
 VERSION = "pgtrail archive 1"
-DIGEST_BYTES = 32
+PREVIOUS, ROOT = 19, 18
+"""Places in a seal's text."""
 NULL = "\\N"
 
 
@@ -29,6 +32,7 @@ class Sealed:
     """An event's place in the chain."""
 
     leaf: bytes
+    secret: bytes
     personal: frozenset[str]
 
 
@@ -37,12 +41,12 @@ class Seals:
     """What a file of seals says.
 
     :param salts: by kind, type and id.
-    :param erased: commitments by event id and part.
+    :param erased: what was kept of fields when somebody was erased, by event id and part.
     """
 
     header: dict[str, Any] = field(default_factory=dict)
     salts: dict[tuple[str, str, str], bytes] = field(default_factory=dict)
-    erased: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    erased: dict[str, dict[str, Kept]] = field(default_factory=dict)
     events: dict[str, Sealed] = field(default_factory=dict)
 
 
@@ -67,7 +71,8 @@ def csv_to_parquet(source: Path, target: Path, longest: int) -> None:
         names = next(csv.reader(lines))
     with TemporaryDirectory(prefix="pgtrail-") as folder, engine(Path(folder)) as working:
         given = spooled(source, dict.fromkeys(names, "varchar"), longest)
-        run(working, "write_texts", {"file": str(target)}, **given)
+        with private_files():
+            run(working, "write_texts", {"file": str(target)}, **given)
 
 
 def verify(data: Path) -> tuple[Seals, list[tuple[str, str]]]:
@@ -98,18 +103,20 @@ def _read_seals(lines: Iterable[dict[str, Any]]) -> tuple[Seals, list[tuple[str,
     for line in lines:
         if "archive" in line:
             seals.header = line
+        elif "erased" in line:
+            salt = line["salt"] and bytes.fromhex(line["salt"])
+            kept = seals.erased.setdefault(str(line["erased"]), {})
+            kept[line["part"]] = Kept(bytes.fromhex(line["commitment"]), salt)
         elif "salt" in line:
             seals.salts[line["kind"], line["type"], line["id"]] = bytes.fromhex(line["salt"])
-        elif "erased" in line:
-            seals.erased[str(line["erased"]), line["part"]] = bytes.fromhex(line["commitment"])
         else:
             problems += _check_seal(line, previous)
             text = json.loads(line["seal"])
             previous = text[1], line["hash"]
-            leaves = _pieces(line["leaves"])
-            personal = frozenset(text[16])
+            leaves = pieces(bytes.fromhex(line["leaves"]))
+            secret, personal = bytes.fromhex(line["secret"]), frozenset(text[16])
             for event_id, sealed in zip(line["ids"], leaves, strict=True):
-                seals.events[str(event_id)] = Sealed(sealed, personal)
+                seals.events[str(event_id)] = Sealed(sealed, secret, personal)
     if seals.header["archive"] != VERSION:
         raise ValueError(seals.header["archive"])
     return seals, problems
@@ -120,9 +127,9 @@ def _check_seal(line: dict[str, Any], previous: tuple[int, str] | None) -> Itera
     subject = f"seal {text[1]}"
     if sha256(line["seal"].encode()).hexdigest() != line["hash"]:
         yield subject, "it was changed: its hash is another"
-    if merkle_root(_pieces(line["leaves"])).hex() != text[17]:
+    if merkle_root(pieces(bytes.fromhex(line["leaves"]))).hex() != text[ROOT]:
         yield subject, "its list of leaves was changed: it has another root"
-    if previous is not None and text[1] == previous[0] + 1 and text[18] != previous[1]:
+    if previous is not None and text[1] == previous[0] + 1 and text[PREVIOUS] != previous[1]:
         yield subject, "the chain is broken: it follows another seal than the one before it"
 
 
@@ -135,29 +142,35 @@ def _check_events(rows: Iterable[Row], seals: Seals) -> Iterator[tuple[str, str]
             yield f"event {event_id}", "it is in no seal"
         elif event_id in seen:
             yield f"event {event_id}", "it is there twice"
-        elif leaf(row, _committed(row, "actor", seals, sealed), _committed(row, "rows", seals, sealed)) != sealed.leaf:
-            yield f"event {event_id}", "it was changed"
+        else:
+            actor = seals.salts.get(("actor", str(row["actor_type"]), str(row["actor_id"])))
+            resource = ("resource", str(row["resource_type"]), str(row["resource_id"]))
+            person = seals.salts.get(resource) if row["resource_type"] in sealed.personal else None
+            wrong = wrong_event(row, sealed.leaf, sealed.secret, actor, person, seals.erased.get(event_id, {}))
+            if wrong is not None:
+                yield f"event {event_id}", wrong
         seen.add(event_id)
     if len(seen) != seals.header["events"]:
         yield "events", f"there are {len(seen):,} of {seals.header['events']:,}"
 
 
-def _committed(row: Row, part: str, seals: Seals, sealed: Sealed) -> bytes:
-    kept = seals.erased.get((str(row["id"]), part))
-    if kept is not None:
-        return kept
-    if part == "actor":
-        return commitment(
-            seals.salts.get(("actor", str(row["actor_type"]), str(row["actor_id"])), b""), actor_part(row)
-        )
-    salted = row["resource_type"] in sealed.personal
-    salt = seals.salts.get(("resource", str(row["resource_type"]), str(row["resource_id"])), b"") if salted else b""
-    return commitment(salt, rows_part(row))
+def wrong_event(
+    row: Row, sealed: bytes, secret: bytes, actor: bytes | None, person: bytes | None, kept: Mapping[str, Kept]
+) -> str | None:
+    """What does not match of an archived event; None: nothing.
 
-
-def _pieces(digests: str) -> list[bytes]:
-    whole = bytes.fromhex(digests)
-    return [whole[place : place + DIGEST_BYTES] for place in range(0, len(whole), DIGEST_BYTES)]
+    :param sealed: its leaf.
+    :param secret: its seal's.
+    :param actor, person: the salts of its actor, and of its resource where that tells of a person.
+    """
+    event = event_of(row)
+    if leaf(event, secret, actor, person, kept) != sealed:
+        return "it was changed"
+    texts = dict(event.fields()) if kept else {}
+    for part, known in kept.items():
+        if known.salt is None and part in texts and not is_pseudonym(texts[part], part):
+            return f"its {part} was changed under cover of an erasure"
+    return None
 
 
 def _events(data: Path) -> Iterator[Row]:

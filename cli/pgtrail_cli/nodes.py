@@ -2,7 +2,7 @@
 
 import contextlib
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -200,7 +200,7 @@ def _changed(state: dict[str, Any], seen: dict[str, Any]) -> Iterator[str]:
         yield f"{was}: promoted, or restored from a backup"
     if state["hub_moved"]:
         yield f"this hub was restored or promoted since: what it had confirmed to it may be missing here ({AGAIN})"
-    if seen["published"] != state["published"]:
+    if sorted(seen["published"] or ()) != sorted(state["published"]):
         yield f"its publication was changed, and not all that it records arrives ({AGAIN})"
     if state["last_seal"] is not None and seen["seal_hash"] != state["last_seal_hash"]:
         yield rewritten(state["last_seal"])
@@ -226,10 +226,8 @@ def withheld(seal: int) -> str:
     return f"seal {seal} has not arrived, though all its events have"
 
 
-def changed_nodes(hub: Connection) -> Iterator[tuple[str, str]]:
+def changed_nodes(hub: Connection, states: Iterable[dict[str, Any]]) -> Iterator[tuple[str, str]]:
     """The nodes that can be asked, and are not what they were when they were added; what is wrong."""
-    with hub.cursor(row_factory=dict_row) as cursor:
-        states = cursor.execute(QUERIES["node_state"]).fetchall()
     for state in states:
         seen = _ask(hub, state, []) if state["state"] != "removed" else None
         if seen is not None:

@@ -10,11 +10,10 @@ from pgtrail_cli.errors import PgtrailError
 EVENT_FIELDS = (
     "id", "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type",
     "resource_id", "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name", "changed",
+    "imported_from", "node", "node_id", "node_xid",
 )  # fmt: skip
-IMPORTED_FIELDS = (*EVENT_FIELDS, "imported_from")
-NODE_FIELDS = (*IMPORTED_FIELDS, "node", "node_id", "node_xid")
-FIELDS = {"pgtrail event 1": EVENT_FIELDS, "pgtrail event 2": IMPORTED_FIELDS, "pgtrail event 3": NODE_FIELDS}
-PARTS = {"actor": ("actor_id", "actor_label", "actor_ip", "user_agent"), "rows": ("resource_label", "before", "after")}
+ACTOR_FIELDS = ("actor_id", "actor_label", "actor_ip", "user_agent")
+DIGITS = 64
 ERASED = "[erased]"
 
 
@@ -47,13 +46,12 @@ def _check(document: Any) -> Proved:
     _require(document["proof"] == "pgtrail proof 1", "it is of another version")
     event = json.loads(document["event"])
     seal = json.loads(document["seal"])
-    _require(event[0] in FIELDS and seal[0] == "pgtrail seal 1", "it is of another version")
-    fields = dict(zip(FIELDS[event[0]], event[1:-2], strict=True))
-    for (part, names), commitment in zip(PARTS.items(), event[-2:], strict=True):
-        fields |= _opened(document[part], names, commitment, part)
+    _require(event[0] == "pgtrail event 1" and seal[0] == "pgtrail seal 1", "it is of another version")
+    fields = dict(zip(EVENT_FIELDS, event[1:-4], strict=True))
+    fields |= _opened(document["fields"], *event[-4:])
 
-    number, sealed_at, events, root = seal[1], seal[2], seal[13], seal[17]
-    leaf = sha256(b"\0" + document["event"].encode()).digest()
+    number, sealed_at, events, root = seal[1], seal[2], seal[13], seal[18]
+    leaf = sha256(b"\0" + bytes.fromhex(document["salt"]) + document["event"].encode()).digest()
     path = [bytes.fromhex(node) for node in document["path"]]
     computed = root_from_path(leaf, document["leaf_index"], events, path)
     _require(
@@ -64,13 +62,42 @@ def _check(document: Any) -> Proved:
     return Proved(fields, number, sealed_at, seal_hash)
 
 
-def _opened(part: Any, names: tuple[str, ...], commitment: str, name: str) -> dict[str, Any]:
-    """The fields behind a commitment; where they were erased, only that."""
-    if part is None:
-        return dict.fromkeys(names, ERASED)
-    computed = sha256(bytes.fromhex(part["salt"]) + part["text"].encode()).hexdigest()
-    _require(computed == commitment, f"the event's {name} were changed: they are not what was committed to")
-    return dict(zip(names, json.loads(part["text"]), strict=True))
+def _opened(given: Any, actor: str, label: str | None, before: str | None, after: str | None) -> dict[str, Any]:
+    """The fields behind the commitments of an event; of what was erased, only that."""
+    sides = {"before": before, "after": after}
+    held = {
+        "actor": [actor],
+        "label": [] if label is None else [label],
+        **{side: [] if digests is None else _digests(digests) for side, digests in sides.items()},
+    }
+    rows: dict[str, dict[str, Any]] = {"before": {}, "after": {}}
+    opened: dict[str, Any] = dict.fromkeys((*ACTOR_FIELDS, "resource_label"))
+    for field in given:
+        kind, _, name = field["part"].partition(".")
+        committed = held[kind].pop(0)
+        text = field.get("text")
+        if text is not None:
+            computed = sha256(bytes.fromhex(field["salt"]) + text.encode()).hexdigest()
+            _require(computed == committed, f"the event's {field['part']} is not what was committed to")
+        if kind in rows:
+            rows[kind] |= {name: ERASED} if text is None else _member(text, name)
+        elif kind == "label":
+            opened["resource_label"] = ERASED if text is None else json.loads(text)
+        else:
+            values = dict.fromkeys(ACTOR_FIELDS, ERASED) if text is None else None
+            opened |= values or dict(zip(ACTOR_FIELDS, json.loads(text), strict=True))
+    _require(not any(held.values()), "fields of the event are missing")
+    return opened | {side: None if sides[side] is None else row for side, row in rows.items()}
+
+
+def _digests(digests: str) -> list[str]:
+    return [digests[place : place + DIGITS] for place in range(0, len(digests), DIGITS)]
+
+
+def _member(text: str, name: str) -> dict[str, Any]:
+    member: dict[str, Any] = json.loads(f"{{{text}}}")
+    _require(list(member) == [name], f"the event's {name} is not what was committed to")
+    return member
 
 
 def root_from_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes | None:

@@ -348,30 +348,6 @@ select seal.number, seal.events, audit.seal_object(seal)
 from audit.seal()
 where number is not null
 
--- name: seals
-select number, events
-from audit.seal
-where number >= %(first)s
-order by number
-
--- name: last_seal
-select coalesce(max(seal.number), 0), audit.count_unsealed()
-from audit.seal
-
--- name: seal_hashes
-select number, encode(hash, 'hex'), encode(root, 'hex')
-from audit.seal
-where number = any (%(numbers)s)
-
--- name: check_seals
-select number, found.event_id, found.problem
-from unnest(%(numbers)s::bigint[]) as number
-cross join lateral audit.check_seal(number) as found
-
--- name: check_log
-select subject, problem
-from audit.check_log()
-
 -- name: prove
 select audit.prove(%(event_id)s)
 
@@ -444,14 +420,15 @@ copy (
 
 -- name: cold_parts
 copy (
-    select event_id, part, encode(commitment, 'hex') as commitment
+    select event_id, part, encode(commitment, 'hex') as commitment, encode(salt, 'hex') as salt
     from audit.archived_parts({partition})
 ) to stdout with (format csv, header, null '\N', encoding 'UTF8')
 
 -- name: cold_seals
 select
     seal.number,
-    audit.seal_object(seal) || jsonb_build_object('seal', audit.seal_text(seal)),
+    audit.seal_object(seal)
+        || jsonb_build_object('seal', audit.seal_text(seal), 'secret', encode(seal_leaves.secret, 'hex')),
     seal_leaves.ids,
     seal_leaves.leaves
 from audit.seal
@@ -500,11 +477,11 @@ select kind, type, id, salt
 from audit.archived_salts(%(partition)s)
 
 -- name: archived_parts
-select event_id, part, commitment
+select event_id, part, commitment, salt
 from audit.archived_parts(%(partition)s)
 
 -- name: archived_seals
-select audit.seal_text(seal), seal.hash, seal_leaves.ids, seal_leaves.leaves
+select audit.seal_text(seal), seal.hash, seal_leaves.ids, seal_leaves.leaves, seal_leaves.secret
 from audit.seal
 join audit.seal_leaves using (number)
 where seal.first_id <= %(last)s and seal.last_id >= %(first)s
@@ -624,10 +601,12 @@ from pg_subscription
 where oid = (select subscription from audit.node where name = %(name)s)
 
 -- name: node_look
--- What a node says of itself, to its hub's own role there.
+-- What a node says of itself, to its hub's own role there: its tables and pg_catalog, and no function that lives in it.
 select
-    audit.system_identifier() as system_identifier,
-    audit.timeline() as timeline,
+    (select system_identifier from pg_control_system()) as system_identifier,
+    case when not pg_is_in_recovery() then
+        ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+    end as timeline,
     waiting.events,
     extract(epoch from clock_timestamp() - waiting.first_occurred_at)::double precision as seconds,
     (select max(id) from audit.event) as last_id,
@@ -648,29 +627,16 @@ select
     ) as published,
     slot.wal_status,
     case when not pg_is_in_recovery() then pg_wal_lsn_diff(pg_current_wal_lsn(), slot.restart_lsn)::bigint end as slot_bytes
-from audit.published_since(coalesce(%(last_id)s, 0)) as waiting
+from (
+    select count(*) as events, min(unread.occurred_at) as first_occurred_at
+    from (
+        select event.occurred_at
+        from audit.event
+        where event.id > coalesce(%(last_id)s, 0)
+        limit 100000
+    ) as unread
+) as waiting
 left join pg_replication_slots as slot on slot.slot_name = %(slot)s
-
--- name: node_states
-select name, state
-from audit.node_state()
-order by name
-
--- name: node_seals
-select number, max(events)
-from audit.node_seal
-where node = %(node)s
-group by number
-order by number
-
--- name: check_node
-select subject, problem
-from audit.check_node(%(node)s)
-
--- name: check_node_seals
-select number, found.event_id, found.problem
-from unnest(%(numbers)s::bigint[]) as number
-cross join lateral audit.check_node_seal(%(node)s, number) as found
 
 -- name: distribution_plan
 select partition, begins, ends, events, server, kept_because

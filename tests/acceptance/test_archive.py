@@ -10,6 +10,7 @@ import duckdb
 import psycopg
 import pytest
 from tests import command
+from tests.verifying import problems
 
 from pgtrail_cli.cold.files import check_file
 
@@ -102,11 +103,6 @@ def pgtrail(pgtrail):
 
 def months(database):
     return database.connect().execute("select count(*) from audit.partition_bounds() where ends < now()").fetchone()[0]
-
-
-def problems(connection):
-    seals = "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-    return connection.execute(seals).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
 
 
 def test_old_months_move_and_read_as_they_did(aged, pgtrail, tmp_path):

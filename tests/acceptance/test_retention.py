@@ -5,6 +5,7 @@ import json
 
 import psycopg
 import pytest
+from tests.verifying import problems
 
 from pgtrail_cli import archive
 
@@ -37,11 +38,6 @@ def aged(nemo):
 def seal(connection):
     while connection.execute("select number from audit.seal(7) where number is not null").fetchone():
         pass
-
-
-def problems(connection):
-    seals = "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-    return connection.execute(seals).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
 
 
 def months(database):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.verifying import problems
 
 from pgtrail_cli.binaries import find_binaries, readable_binaries
 from pgtrail_cli.embedded import EmbeddedPostgres
@@ -70,23 +71,16 @@ def check_that_capture_works(su):
         su.execute("delete from audit.event")
 
 
-FAULTS = """
-    select number::text, problem from audit.seal cross join lateral audit.check_seal(number)
-    union all
-    select subject, problem from audit.check_log()
-"""
-
-
 def check_that_seals_hold_and_go_on(su):
     """Those that came along, the chain over what was not sealed when it moved and over what came since; and they do see a change."""
-    assert su.execute(FAULTS).fetchall() == []
+    assert problems(su) == []
     while su.execute("select audit.seal()").fetchone() != (None,):
         pass
     assert su.execute("select sum(events) = (select count(*) from audit.event) from audit.seal").fetchone() == (True,)
-    assert su.execute(FAULTS).fetchall() == []
+    assert problems(su) == []
     su.execute("alter table audit.event disable trigger refuse_change")
     su.execute("update audit.event set reason = 'another' where id = (select min(id) from audit.event)")
-    assert [fault[0] for fault in su.execute(FAULTS)] == ["1"]
+    assert [number for number, _, _ in problems(su)] == [1]
 
 
 def take(su):
@@ -170,10 +164,10 @@ def test_a_dump_restored_into_another_cluster_captures_and_sends_nothing_until_a
         run(other, "pg_restore", "--exit-on-error", f"--dbname={other.dsn('moved')}", file)
         with psycopg.connect(other.dsn("moved"), autocommit=True) as su:
             assert su.execute(EVENTS).fetchone() == db.connect().execute(EVENTS).fetchone()
-            assert su.execute(FAULTS).fetchall() == []
+            assert problems(su) == []
             check_that_capture_works(su)
             check_that_destinations_wait_for_a_rebase(su)
-            assert su.execute(FAULTS).fetchall() == []
+            assert problems(su) == []
             spend_transaction_ids(su, at_last)
             check_that_seals_hold_and_go_on(su)
         assert not migrate(other.dsn("moved")).anything

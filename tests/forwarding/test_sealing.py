@@ -6,6 +6,7 @@ import time
 
 import pytest
 from tests import command
+from tests.verifying import problems
 
 # What is decided in SQL is tested on each server by tests/sql/test_seals.py.
 pytestmark = pytest.mark.any_server
@@ -13,15 +14,6 @@ pytestmark = pytest.mark.any_server
 
 def create_team(connection, org, name):
     connection.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, name])
-
-
-def problems(connection):
-    return (
-        connection.execute(
-            "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-        ).fetchall()
-        + connection.execute("select * from audit.check_log()").fetchall()
-    )
 
 
 def unsealed(connection):

@@ -5,6 +5,7 @@ import json
 import psycopg
 import pytest
 from tests.hub.conftest import sealed
+from tests.verifying import node_problems
 
 ORG = "insert into nemo.organization (name, slug) values (%s, %s)"
 
@@ -32,7 +33,7 @@ def test_a_node_that_is_removed_and_added_again_has_every_event_once(hub, pgtrai
     assert added.returncode == 0, added.stderr
     connection.execute(ORG, ["After", "after"])
     wait_until(hub.follows_all)
-    assert hub.rows("select * from audit.check_node('eu1')") == []
+    assert node_problems(hub.su, "eu1") == []
     assert pgtrail("verify", "--node", "eu1", dsn=hub.dsn("auditor")).returncode == 0
     actions = {
         row[0] for row in hub.rows("select action from audit.event where category = 'audit' and resource_id = 'eu1'")

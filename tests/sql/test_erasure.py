@@ -7,13 +7,7 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-PROBLEMS = """
-    select number::text, found.event_id::text, found.problem
-    from audit.seal cross join lateral audit.check_seal(number) as found
-    union all
-    select null, subject, problem from audit.check_log()
-"""
+from tests.verifying import problems
 
 
 @pytest.fixture
@@ -50,10 +44,6 @@ def erase(connection, actor="bob@x.example", also=()):
 def seal(connection):
     while connection.execute("select number from audit.seal() where number is not null").fetchone():
         pass
-
-
-def problems(connection):
-    return connection.execute(PROBLEMS).fetchall()
 
 
 @pytest.mark.parametrize("sealed", [True, False])
@@ -145,10 +135,10 @@ def test_what_was_recorded_of_the_person_by_other_names_goes_with_also(acme):
     ("statement", "problem"),
     [
         ("update audit.event set actor_label = 'Eve' where id = %s", "its actor was changed after the erasure"),
-        ("update audit.event set after = '{}' where id = %s", "its rows were changed after the erasure"),
+        ("update audit.event set after = '{}' where id = %s", "it was changed"),
         ("update audit.event set action = 'x.y' where id = %s", "it was changed"),
         ("update audit.erased_part set commitment = redacted where event_id = %s", "it was changed"),
-        ("update audit.erased_part set redacted = commitment where event_id = %s", "changed after the erasure"),
+        ("update audit.erased_part set redacted = commitment where event_id = %s", "it was changed"),
         ("delete from audit.erased_part where event_id = %s", "it was changed"),
     ],
 )
@@ -158,7 +148,7 @@ def test_what_is_changed_under_cover_of_an_erasure_is_named(acme, statement, pro
     erase(su)
     seal(su)
     event = su.execute(
-        "select event_id from audit.erased_part group by event_id having count(*) = 2 order by 1 limit 1"
+        "select event_id from audit.erased_part where salt is null group by event_id having count(*) > 1 and bool_or(part = 'actor') order by 1 limit 1"
     ).fetchone()[0]
     assert problems(su) == []
     with su.transaction():
@@ -173,7 +163,10 @@ def test_a_forged_erasure_is_named(acme):
     with su.transaction():
         su.execute("insert into audit.erasure (pseudonym, reason) values ('nobody', 'none of yours')")
         su.execute("update audit.event set actor_label = 'Eve' where actor_id = 'bob@x.example'")
-    assert {found for _, _, found in problems(su)} >= {"it was changed", "it is not what its event says"}
+    assert {found for _, _, found in problems(su)} >= {
+        "it was changed",
+        "erasure nobody: it is not what its event says",
+    }
 
 
 @pytest.mark.parametrize("column", ["action", "resource_id", "occurred_at", "reason", "db_role"])

@@ -3,6 +3,7 @@
 import psycopg
 import pytest
 from tests.conftest import Database, clone
+from tests.verifying import problems
 
 MONTHS = ("audit.event_2020_01", "audit.event_2020_02", "audit.event_2020_03")
 FAR = "audit.event_2020_01"
@@ -85,11 +86,6 @@ def everything(database: Database):
         .execute("select event::text, event.xid::text from audit.event where occurred_at < '2021-01-01' order by id")
         .fetchall()
     )
-
-
-def problems(connection):
-    seals = "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-    return connection.execute(seals).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
 
 
 def plan(connection, query, *arguments):

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.sql.test_seals_document import recompute, seal_all
+from tests.verifying import problems
 
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.migrations import migrate
@@ -82,11 +83,6 @@ def record(connection, op, new=None, old=None, at="2025-03-05 10:00Z", table="th
         "values (%s, %s, %s, 'public', %s, %s, %s) returning id",
         [op, at, oid, table, *(None if row is None else json.dumps(row) for row in (new, old))],
     ).fetchone()[0]
-
-
-def problems(connection):
-    seals = "select number, found.* from audit.seal cross join lateral audit.check_seal(number) as found"
-    return connection.execute(seals).fetchall() + connection.execute("select * from audit.check_log()").fetchall()
 
 
 # As if pgtrail had been there ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ ROLES = ("public", "audit_reader", "audit_org_reader", "audit_auditor", "audit_a
 EVERYBODY = set(ROLES)
 READERS = {"audit_reader", "audit_org_reader", "audit_auditor", "audit_admin", "audit_forwarder"}
 WHO_SEES_ALL = {"audit_auditor", "audit_admin", "audit_forwarder"}
+VERIFIERS = {"audit_auditor", "audit_admin"}
 ADMIN, FORWARDER, HUB = {"audit_admin"}, {"audit_forwarder"}, {"audit_hub"}
 NOBODY: set[str] = set()
 
@@ -20,18 +21,19 @@ SELECT = {
     **dict.fromkeys(
         [
             "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
-            "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal", "node_seal_leaves", "distributed_month",
+            "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal", "distributed_month",
         ],
         WHO_SEES_ALL,
     ),
     "destination_secret": FORWARDER,
     # What a hub needs to have every event, and to verify it.
     "event": READERS | HUB,
-    **dict.fromkeys(["installation", "seal", "seal_leaves", "dropped_partition"], WHO_SEES_ALL | HUB),
-    # Salts, and what was erased, are for the definers and a hub alone.
-    **dict.fromkeys(["salt", "erased_part"], HUB),
-    # For the definers alone; so is where the next seal begins, and how the triggers were last seen.
-    **dict.fromkeys(["node_salt", "node_dead_salt", "node_copy", "node_erased_part", "node_dropped", "seal_head", "own_trigger", "recorder", "recording"], NOBODY),
+    **dict.fromkeys(["installation", "seal", "dropped_partition"], WHO_SEES_ALL | HUB),
+    # What verifies: of who was erased the salts are gone, and the events of all others are theirs to read.
+    **dict.fromkeys(["seal_leaves", "salt", "erased_part"], VERIFIERS | HUB),
+    **dict.fromkeys(["node_seal_leaves", "node_salt", "node_erased_part", "node_copy", "node_dropped", "seal_head"], VERIFIERS),
+    # For the definers alone; so is how the triggers were last seen.
+    **dict.fromkeys(["node_dead_salt", "own_trigger", "recorder", "recording"], NOBODY),
 }  # fmt: skip
 """Who reads a table or a view. Partitions are read through audit.event alone."""
 WRITE = dict.fromkeys(["tracked_table", "rule", "category"], ADMIN)
@@ -56,8 +58,8 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "is_for", "backlog", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
-            "identity_columns", "check_seal", "check_log", "count_unsealed", "seal_object", "seal_text", "retention_plan",
-            "is_hub", "check_is_hub", "node_state", "check_node", "check_node_seal",
+            "identity_columns", "count_unsealed", "seal_object", "seal_text", "retention_plan",
+            "is_hub", "check_is_hub", "node_state",
         ],
         WHO_SEES_ALL,
     ),
@@ -160,12 +162,13 @@ def test_compiled_functions_are_for_who_makes_triggers(rows):
         assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == ADMIN
 
 
-def test_no_sequence_is_anybodys(rows):
+def test_no_sequence_is_anybodys_but_the_last_id_is_read_by_who_verifies(rows):
     for (name,) in rows(
         "select relname::text from pg_class where relnamespace = 'audit'::regnamespace and relkind = 'S'"
     ):
         for privilege in ("usage", "select", "update"):
-            assert holders(rows, f"has_sequence_privilege(role, 'audit.{name}', '{privilege}')") == NOBODY, name
+            wanted = VERIFIERS if (name, privilege) == ("event_id_seq", "select") else NOBODY
+            assert holders(rows, f"has_sequence_privilege(role, 'audit.{name}', '{privilege}')") == wanted, name
 
 
 def test_the_schema_is_used_by_everybody_and_made_in_by_nobody(rows):

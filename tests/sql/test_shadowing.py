@@ -81,7 +81,7 @@ CALLS = {
         "truncate nemo.setting",
     ],
     "reader": ["select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit.record_export('{{}}', 1)"],
-    "auditor": ["select * from audit.doctor()", "select * from audit.check_log()", "select audit.check_seal(1)", "select * from audit.retention_plan()", "select * from audit.destination_status"],
+    "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],
     "forwarder": [
         "select audit.seal()", "select audit.worker_is_here('w', '30 s')", "select * from audit.next_batch(1, 'w')",
         "select audit.maintain()", "select audit.worker_leaves('w')",

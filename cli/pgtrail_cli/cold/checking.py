@@ -6,11 +6,12 @@ from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-from pgtrail_cli.canonical import merkle_root
+from pgtrail_cli.archive import wrong_event
+from pgtrail_cli.canonical import Kept, merkle_root
 from pgtrail_cli.cold import manifest as manifests
-from pgtrail_cli.cold.engine import Engine, engine, rows, run
+from pgtrail_cli.cold.engine import Engine, engine, named_rows, rows, run
 from pgtrail_cli.cold.manifest import File, Manifest
 from pgtrail_cli.cold.place import Place
 from pgtrail_cli.errors import PgtrailError
@@ -19,7 +20,7 @@ Problem = tuple[str, str]
 """Subject and what is wrong with it."""
 Chain = dict[int, tuple[str, str]]
 """By a seal's number its hash, and that of the seal that it follows."""
-PREVIOUS, ROOT = 18, 17
+PREVIOUS, ROOT = 19, 18
 """Places in a seal's text."""
 PIECE = 1 << 20
 
@@ -105,13 +106,30 @@ def check_chain(chain: Chain) -> Iterator[Problem]:
             yield f"seal {number}", "the chain is broken: it follows another seal than the one before it"
 
 
+def _wrong_event(row: dict[str, Any]) -> str | None:
+    if row["leaf"] is None:
+        return "it is in no seal"
+    kept = {
+        field["part"]: Kept(bytes.fromhex(field["commitment"]), field["salt"] and bytes.fromhex(field["salt"]))
+        for field in row["kept"] or ()
+    }
+    actor, person, secret = (row[name] and bytes.fromhex(row[name]) for name in ("actor_salt", "person_salt", "secret"))
+    problem = wrong_event(row, bytes.fromhex(row["leaf"]), secret, actor, person, kept)
+    if problem is None and not row["is_filed"]:
+        # (Where nobody who asks for its time or its organization would find it.)
+        return "it is in the wrong file"
+    return problem
+
+
 def _check_events(working: Engine, place: Place, month: Manifest, events: list[File]) -> Iterator[Problem]:
     run(working, "known_seals", seals=_one(place, month, manifests.SEALS))
     beside = {kind: _one(place, month, kind) for kind in (manifests.LEAVES, manifests.SALTS, manifests.ERASED)}
     files = [place.uri(month.path(file)) for file in events]
     bounds = {"begins": month.begins, "ends": month.ends, "parts": month.parts}
-    for event_id, problem in rows(working, "check_events", events=files, **bounds, **beside):
-        yield f"event {event_id}", problem
+    for row in named_rows(working, "sealed_events", events=files, **bounds, **beside):
+        problem = _wrong_event(row)
+        if problem is not None:
+            yield f"event {row['id']}", problem
     count, different = run(working, "count_events", events=files).fetchone() or (0, 0)
     if count != different:
         for (event_id,) in rows(working, "repeated_events", events=files):

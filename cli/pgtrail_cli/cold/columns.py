@@ -1,6 +1,6 @@
 """What an archive has of each event: the one list that copying and writing go by. Pure: no I/O.
 
-What a leaf is made of says the macro event_leaf() in ``queries.sql``, after docs/seals.md; what people see, details.py.
+What a leaf is made of says ``canonical.py``, after docs/seals.md; what people see, details.py.
 """
 
 from dataclasses import dataclass
@@ -53,4 +53,4 @@ EVENT = (
 )
 LEAVES = (Column("seal", "bigint"), Column("id", "bigint"), Column("leaf"))
 SALTS = (Column("kind"), Column("type"), Column("id"), Column("salt"))
-ERASED = (Column("event_id", "bigint"), Column("part"), Column("commitment"))
+ERASED = (Column("event_id", "bigint"), Column("part"), Column("commitment"), Column("salt"))

@@ -13,6 +13,23 @@ _COMPARED = json.JSONDecoder(
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^"{}\[\],]+|,', re.DOTALL)
 
 
+def spans(text: str) -> list[tuple[str, str]]:
+    """The members of a row as jsonb writes it: name, and the text from the name's first quote to the value's end."""
+    if not text.startswith("{"):
+        # (What somebody stored in place of a row.)
+        return [("", f'"": {text}')]
+    found: list[tuple[str, str]] = []
+    begins = 1
+    while text[begins] == '"':
+        name, ends = _SKIPPED.raw_decode(text, begins)
+        ends = _end(text, ends + len(": "))
+        found.append((name, text[begins:ends]))
+        begins = ends + 2
+        if text[ends] == "}":
+            break
+    return found
+
+
 def members(text: str | None) -> dict[str, str]:
     """The members of an object, each value's text as it stands there; None: of none."""
     found: dict[str, str] = {}

@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from pgtrail_cli.appearing import appearing
+from pgtrail_cli.appearing import appearing, make_private
 from pgtrail_cli.cold.engine import Engine
 from pgtrail_cli.cold.manifest import SUFFIX
 from pgtrail_cli.errors import PgtrailError
@@ -64,10 +64,10 @@ class Folder:
     def put(self, file: Path, name: str) -> None:
         target = self.root / name
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_private(target.parent)
         except OSError as error:
             raise PgtrailError(f"can't write {target}", "choose a folder that you may write to") from error
-        with file.open("rb") as source, appearing(target) as output:
+        with file.open("rb") as source, appearing(target, private=True) as output:
             shutil.copyfileobj(source, output, 1 << 20)
 
     def clear(self, folder: str, stem: str) -> None:

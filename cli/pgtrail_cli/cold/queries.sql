@@ -8,54 +8,7 @@ set timezone = 'UTC'
 set variable given = $given
 
 -- name: macros
--- A text as docs/seals.md writes it. (DuckDB writes the digits of \u000b in upper case; a backslash that is not its own is
--- doubled, and put aside meanwhile.)
-create temp macro quoted(value) as
-    case
-        when value is null then 'null'
-        when not regexp_matches(value, '[\x0b\x0e\x0f\x1a-\x1f]') then to_json(value)::varchar
-        else replace(
-            list_reduce(
-                ['0b', '0e', '0f', '1a', '1b', '1c', '1d', '1e', '1f'],
-                lambda text, digits: replace(text, '\u00' || upper(digits), '\u00' || digits),
-                replace(to_json(value)::varchar, '\\', chr(1))
-            ),
-            chr(1), '\\'
-        )
-    end;
 create temp macro rfc3339(moment) as strftime(moment at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ');
-create temp macro commitment(salt, part) as sha256(unhex(coalesce(salt, '')) || encode(part));
-create temp macro actor_part(event) as
-    concat(
-        '[', quoted(event.actor_id), ', ', quoted(event.actor_label), ', ', quoted(event.actor_ip), ', ',
-        quoted(event.user_agent), ']'
-    );
-create temp macro rows_part(event) as
-    concat(
-        '[', quoted(event.resource_label), ', ', coalesce(event.before, 'null'), ', ', coalesce(event.after, 'null'), ']'
-    );
-create temp macro event_leaf(event, actor_commitment, rows_commitment) as
-    sha256('\x00'::blob || encode(concat(
-        case
-            when event.node is not null then '["pgtrail event 3", '
-            when event.imported_from is not null then '["pgtrail event 2", '
-            else '["pgtrail event 1", '
-        end,
-        event.id, ', "', event.xid, '", ', quoted(rfc3339(event.occurred_at)), ', ',
-        quoted(event.org_id), ', ', quoted(event.category), ', ', quoted(event.action), ', ', quoted(event.operation), ', ',
-        quoted(event.table_name), ', ', quoted(event.resource_type), ', ', quoted(event.resource_id), ', ',
-        quoted(event.request_id), ', ', quoted(event.reason), ', ', quoted(event.actor_type), ', ', quoted(event.db_role), ', ',
-        quoted(event.client_addr), ', ', quoted(event.application_name), ', ', coalesce(event.changed, 'null'), ', ',
-        case
-            when event.node is not null then
-                concat(
-                    quoted(event.imported_from), ', ', quoted(event.node), ', ', event.node_id, ', "', event.node_xid, '", '
-                )
-            when event.imported_from is not null then quoted(event.imported_from) || ', '
-            else ''
-        end,
-        '"', actor_commitment, '", "', rows_commitment, '"]'
-    )));
 -- The share of the organizations that one belongs to: the first eight digits of the SHA-256 of its id, modulo their number.
 create temp macro part_of(org_id, parts) as ('0x' || sha256(coalesce(org_id, ''))[:8])::bigint % parts;
 -- audit.glob(): in a pattern only * is special.
@@ -178,59 +131,51 @@ from read_parquet(getvariable('given').file)
 
 -- name: known_seals
 create temp table seal as
-select number, from_json(json_extract(seal, '$[16]'), '["varchar"]') as personal
+select number, secret, from_json(json_extract(seal, '$[16]'), '["varchar"]') as personal
 from read_json(
-    getvariable('given').seals, format = 'newline_delimited', columns = {number: 'bigint', seal: 'varchar'}
+    getvariable('given').seals, format = 'newline_delimited',
+    columns = {number: 'bigint', secret: 'varchar', seal: 'varchar'}
 )
 
 -- name: leaves
 select seal, id, leaf
 from read_parquet(getvariable('given').leaves)
 
--- name: check_events
+-- name: sealed_events
+-- Each event with its leaf and what that is computed from; texts as Postgres writes them.
 with sealed as (
-    select leaf.id, leaf.leaf, seal.personal
+    select leaf.id, leaf.leaf, seal.secret, seal.personal
     from read_parquet(getvariable('given').leaves) as leaf
     join seal on seal.number = leaf.seal
 ),
-checked as (
-    select
-        event.id,
-        event.occurred_at,
-        part_of(event.org_id, getvariable('given').parts) = regexp_extract(event.filename, 'part=([0-9]+)/[^/]+$', 1)::bigint as is_filed,
-        sealed.leaf as was,
-        event_leaf(
-            event,
-            coalesce(erased_actor.commitment, commitment(actor_salt.salt, actor_part(event))),
-            coalesce(erased_rows.commitment, commitment(rows_salt.salt, rows_part(event)))
-        ) as is_now
-    from read_parquet(getvariable('given').events, hive_partitioning = false, filename = true) as event
-    left join sealed on sealed.id = event.id
-    left join read_parquet(getvariable('given').salts) as actor_salt
-        on actor_salt.kind = 'actor' and actor_salt.type = event.actor_type and actor_salt.id = event.actor_id
-    left join read_parquet(getvariable('given').salts) as rows_salt
-        on rows_salt.kind = 'resource' and rows_salt.type = event.resource_type and rows_salt.id = event.resource_id
-        and list_contains(sealed.personal, event.resource_type)
-    left join read_parquet(getvariable('given').erased) as erased_actor
-        on erased_actor.event_id = event.id and erased_actor.part = 'actor'
-    left join read_parquet(getvariable('given').erased) as erased_rows
-        on erased_rows.event_id = event.id and erased_rows.part = 'rows'
-),
-judged as (
-    select
-        id,
-        case
-            when was is null then 'it is in no seal'
-            when was <> is_now then 'it was changed'
-            -- (Where nobody who asks for its time or its organization would find it.)
-            when occurred_at < getvariable('given').begins or occurred_at >= getvariable('given').ends
-                or not is_filed then 'it is in the wrong file'
-        end as problem
-    from checked
+kept as (
+    select event_id, list({part: part, commitment: commitment, salt: salt}) as fields
+    from read_parquet(getvariable('given').erased)
+    group by event_id
 )
-select id, problem
-from judged
-where problem is not null
+select
+    event.* exclude (id, xid, occurred_at, node_id, node_xid, filename),
+    event.id::varchar as id,
+    event.xid::varchar as xid,
+    rfc3339(event.occurred_at) as occurred_at,
+    event.node_id::varchar as node_id,
+    event.node_xid::varchar as node_xid,
+    event.occurred_at >= getvariable('given').begins
+        and event.occurred_at < getvariable('given').ends
+        and part_of(event.org_id, getvariable('given').parts) = regexp_extract(event.filename, 'part=([0-9]+)/[^/]+$', 1)::bigint as is_filed,
+    sealed.leaf,
+    sealed.secret,
+    actor_salt.salt as actor_salt,
+    person_salt.salt as person_salt,
+    kept.fields as kept
+from read_parquet(getvariable('given').events, hive_partitioning = false, filename = true) as event
+left join sealed on sealed.id = event.id
+left join read_parquet(getvariable('given').salts) as actor_salt
+    on actor_salt.kind = 'actor' and actor_salt.type = event.actor_type and actor_salt.id = event.actor_id
+left join read_parquet(getvariable('given').salts) as person_salt
+    on person_salt.kind = 'resource' and person_salt.type = event.resource_type and person_salt.id = event.resource_id
+    and list_contains(sealed.personal, event.resource_type)
+left join kept on kept.event_id = event.id
 
 -- name: count_events
 select count(*), count(distinct id)

@@ -193,12 +193,12 @@ def write_archive(connection: Connection, partition: str, folder: Path, format: 
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
         month = month_of(connection, partition)
-        with appearing(plain) as output:
+        with appearing(plain, private=True) as output:
             longest = _copy(connection, month, output)
         if data != plain:
             archives.csv_to_parquet(plain, data, longest)
             plain.unlink()
-        with appearing(archives.seals_file(data)) as output:
+        with appearing(archives.seals_file(data), private=True) as output:
             for line in _seal_lines(connection, partition, month, archives.digest(data)):
                 output.write(json.dumps(line).encode() + b"\n")
     _, problems = archives.verify(data)
@@ -231,12 +231,12 @@ def _seal_lines(connection: Connection, partition: str, month: Month, digest: by
     }
     for kind, type_, id_, salt in connection.execute(QUERIES["archived_salts"], {"partition": partition}):
         yield {"salt": salt.hex(), "kind": kind, "type": type_, "id": id_}
-    for event_id, part, kept in connection.execute(QUERIES["archived_parts"], {"partition": partition}):
-        yield {"erased": event_id, "part": part, "commitment": kept.hex()}
-    for text, seal_hash, ids, leaves in connection.execute(
+    for event_id, part, kept, salt in connection.execute(QUERIES["archived_parts"], {"partition": partition}):
+        yield {"erased": event_id, "part": part, "commitment": kept.hex(), "salt": salt and salt.hex()}
+    for text, seal_hash, ids, leaves, secret in connection.execute(
         QUERIES["archived_seals"], {"first": month.first_id, "last": month.last_id}
     ):
-        yield {"seal": text, "hash": seal_hash.hex(), "ids": ids, "leaves": leaves.hex()}
+        yield {"seal": text, "hash": seal_hash.hex(), "ids": ids, "leaves": leaves.hex(), "secret": secret.hex()}
 
 
 def _plan(connection: Connection, even_undelivered: bool) -> Iterator[tuple[str, Any, int, list[str]]]:

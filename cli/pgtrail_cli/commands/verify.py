@@ -2,19 +2,28 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
+from psycopg.rows import dict_row
 
 from pgtrail_cli.anchor import Anchor, find_anchors
-from pgtrail_cli.chains import Chain, Problem, against_events
 from pgtrail_cli.cold.files import check_place
-from pgtrail_cli.connection import Connection, dsn_option, open_connection
-from pgtrail_cli.errors import NotUnderstood
-from pgtrail_cli.filters import QUERIES, archive_option
+from pgtrail_cli.connection import Connection, dsn_option
+from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail_cli.filters import archive_option
 from pgtrail_cli.nodes import changed_nodes
 from pgtrail_cli.render import printable
-from pgtrail_cli.verify.integrity import changed_objects
+from pgtrail_cli.verify import QUERIES
+from pgtrail_cli.verify.beside import check_log
+from pgtrail_cli.verify.chains import Chain, against_events
+from pgtrail_cli.verify.connecting import is_under_policies, open_pinned
+from pgtrail_cli.verify.evidence import Told, gather
+from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
+from pgtrail_cli.verify.nodes import check_node
+from pgtrail_cli.verify.seals import read_log
 
 
 @click.command()
@@ -46,6 +55,10 @@ def verify(
 ) -> None:
     """Recompute every seal from the events as they are now, and say what does not match.
 
+    It runs its own statements on the tables, calls nothing that lives in the database, and names what of schema audit
+    is not as this version makes it. Erasures, removals and clocks that were set back are listed: by themselves they
+    are no problem.
+
     A superuser could rewrite events and the whole chain with them: that shows against an anchor, the seals as a SIEM
     received them (pgtrail destination add --seals). Stopped, it says where to go on. Exit status 1 if anything does
     not match, 2 if there is no such seal to go on with.
@@ -65,20 +78,30 @@ def verify(
             raise click.UsageError("--archive and --from exclude each other.")
         _verify_archive(archive, anchor, jobs, as_json)
         return
-    with open_connection(dsn) as connection:
-        last, waiting = connection.execute(QUERIES["last_seal"]).fetchone() or (0, 0)
+    with open_pinned(dsn) as connection:
+        report = Report(as_json)
+        under_policies = is_under_policies(connection)
+        changed = list(changed_objects(connection))
+        for subject, problem in changed:
+            report.problem(subject, problem)
+        if any(is_unsafe(name, under_policies) for name, _ in changed):
+            raise PgtrailError(
+                "the events were not checked: what was changed above can hide or replace what is read",
+                "put it back; or restore the log elsewhere, and verify it there",
+            )
+        if under_policies:
+            # Policies are as they should be, and let whoever may verify see everything.
+            connection.execute(QUERIES["read_through_policies"])
         chains = list(_chains(connection, first, only))
-        problems = 0
-        for subject, problem in _problems(connection, dsn, anchor, chains, jobs):
-            problems += 1
-            _say(subject, problem, as_json)
+        last, waiting = _waiting(connection)
+        _check(connection, dsn, anchor, chains, jobs, report, under_policies)
     count = "; ".join(
         f"{chain.of}{sum(chain.seals.values()):,} events in {len(chain.seals):,} seals"
         f"{f', from seal {first} on' if first > 1 and chain.node is None else ''}"
         for chain in chains
     )
-    if problems:
-        click.echo(f"pgtrail: {problems:,} problems in {count}", err=True)
+    if report.problems:
+        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
         raise SystemExit(1)
     # Only now: what is missing at the end of a chain that was cut off is a problem, and has been named.
     if first > 1 and not any(first in chain.seals for chain in chains if chain.node is None):
@@ -88,10 +111,33 @@ def verify(
         click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
 
 
+@dataclass(slots=True)
+class Report:
+    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are told of.
+
+    :param problems: how many.
+    """
+
+    as_json: bool
+    problems: int = 0
+
+    def problem(self, subject: str, text: str) -> None:
+        """Something that does not match."""
+        self.problems += 1
+        self._print({"subject": subject, "problem": text}, f"{subject}: {text}")
+
+    def note(self, kind: str, subject: str, text: str) -> None:
+        """Something that whoever verifies should know."""
+        self._print({"subject": subject, kind: text}, f"{kind} {subject}: {text}")
+
+    def _print(self, document: dict[str, str], line: str) -> None:
+        click.echo(printable(json.dumps(document) if self.as_json else line))
+
+
 def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterator[Chain]:
     if not only:
         yield Chain(None, dict(connection.execute(QUERIES["seals"], {"first": first}).fetchall()))
-    states = {row[0]: row[1] for row in connection.execute(QUERIES["node_states"])}
+    states = {state["name"]: state["state"] for state in _node_states(connection)}
     for unknown in set(only) - states.keys():
         raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
     for name, state in states.items():
@@ -101,28 +147,36 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
             yield Chain(name, dict(connection.execute(QUERIES["node_seals"], {"node": name}).fetchall()))
 
 
+def _node_states(connection: Connection) -> list[dict[str, Any]]:
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(QUERIES["node_state"]).fetchall()
+
+
+def _waiting(connection: Connection) -> tuple[int, int]:
+    head = connection.execute(QUERIES["head_snapshot"]).fetchone()
+    snapshot, above_id = head or ("1:1:", 0)
+    _, from_xmax, still_open = snapshot.split(":")
+    asked = {"open": [xid for xid in still_open.split(",") if xid], "from_xmax": from_xmax, "above_id": above_id}
+    last, waiting = connection.execute(QUERIES["waiting"], asked).fetchone() or (0, 0)
+    return last, waiting
+
+
 def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -> None:
     checked = check_place(where, jobs)
-    problems = 0
+    report = Report(as_json)
     for subject, problem in checked.problems:
-        problems += 1
-        _say(subject, problem, as_json)
+        report.problem(subject, problem)
     anchors = _read_anchors(anchor) if anchor is not None else {}
     for number, (digest, _) in sorted(checked.chain.items()):
         if number in anchors and anchors[number].hash != digest:
-            problems += 1
-            _say(f"seal {number}", f"it was rewritten: {anchor} has the hash {anchors[number].hash}", as_json)
+            report.problem(f"seal {number}", f"it was rewritten: {anchor} has the hash {anchors[number].hash}")
     count = f"{checked.events:,} events of {checked.months:,} months, under {len(checked.chain):,} seals"
-    if problems:
-        click.echo(f"pgtrail: {problems:,} problems in {count}", err=True)
+    if report.problems:
+        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
         raise SystemExit(1)
     click.echo(f"pgtrail: {count}, hold", err=True)
     if anchor is None:
         click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
-
-
-def _say(subject: str, problem: str, as_json: bool) -> None:
-    click.echo(printable(json.dumps({"subject": subject, "problem": problem}) if as_json else f"{subject}: {problem}"))
 
 
 def _read_anchors(anchor: Path) -> dict[int, Anchor]:
@@ -130,34 +184,47 @@ def _read_anchors(anchor: Path) -> dict[int, Anchor]:
         return find_anchors(lines)
 
 
-def _problems(
-    connection: Connection, dsn: str, anchor: Path | None, chains: list[Chain], jobs: int
-) -> Iterator[Problem]:
-    connection.execute("set search_path = pg_catalog, pg_temp")
-    yield from changed_objects(connection)
+def _check(
+    connection: Connection,
+    dsn: str,
+    anchor: Path | None,
+    chains: list[Chain],
+    jobs: int,
+    report: Report,
+    under_policies: bool,
+) -> None:
+    evidence = gather(connection)
+    log = read_log(connection, evidence)
     for chain in chains:
         if chain.node is None:
-            yield from connection.execute(QUERIES["check_log"])
+            for problem in check_log(connection, log):
+                report.problem(*problem)
             for missing in sorted(
                 set(range(min(chain.seals, default=1), max(chain.seals, default=0))) - chain.seals.keys()
             ):
-                yield f"seal {missing}", "it is missing"
+                report.problem(f"seal {missing}", "it is missing")
         else:
-            yield from connection.execute(QUERIES["check_node"], {"node": chain.node})
+            for problem in check_node(connection, chain.node):
+                report.problem(*problem)
     if anchor is not None:
-        yield from _against(connection, anchor)
+        for problem in _against(connection, anchor):
+            report.problem(*problem)
     of_nodes = {chain.node for chain in chains}
-    for node, problem in changed_nodes(connection):
+    for node, text in changed_nodes(connection, _node_states(connection)):
         if node in of_nodes:
-            yield f"node {node}", problem
-    yield from against_events(dsn, chains, jobs)
+            report.problem(f"node {node}", text)
+    for chain, found in against_events(dsn, chains, jobs, log, through_policies=under_policies):
+        if found.is_warning:
+            report.note("warning", *chain.named(found))
+        else:
+            report.problem(*chain.named(found))
+    for kind, subject, text in evidence.listed:
+        report.note(kind, subject, text)
 
 
-def _against(connection: Connection, anchor: Path) -> Iterator[Problem]:
+def _against(connection: Connection, anchor: Path) -> Iterator[Told]:
     anchors = _read_anchors(anchor)
-    present = {
-        number: digest for number, digest, _ in connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)})
-    }
+    present: dict[int, str] = dict(connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)}).fetchall())
     for number, known in sorted(anchors.items()):
         if number not in present:
             yield f"seal {number}", f"it is missing: {anchor} has it"

@@ -193,3 +193,539 @@ fact as (
 select object, aspect, value
 from fact
 where value is not null
+
+-- name: pin
+-- Nothing of a superuser's is found by name, no row is hidden without a word, and every text is the same everywhere.
+set search_path = pg_catalog, pg_temp;
+set row_security = off;
+set default_transaction_read_only = on;
+set timezone = 'UTC';
+set datestyle = 'ISO';
+set intervalstyle = 'postgres';
+set extra_float_digits = 1;
+set bytea_output = 'hex';
+set standard_conforming_strings = on;
+set work_mem = '64MB'
+
+-- name: is_under_policies
+select row_security_active('audit.event')
+
+-- name: read_through_policies
+set row_security = on
+
+-- name: epochs
+select distinct epoch
+from audit.seal
+order by epoch
+
+-- name: last_foreign_id
+-- Where the database was restored into another cluster and no seal was made since: the last event of the old one.
+select case
+    when head.system_identifier <> (select system_identifier from pg_control_system()) then coalesce(
+        (
+            select max(event.id)
+            from audit.event
+            where event.id > head.epoch and event.xid >= pg_snapshot_xmax(pg_current_snapshot())
+        ),
+        (
+            select min(event.id) - 1
+            from audit.event
+            where event.id > (select coalesce(max(last_id), 0) from audit.seal)
+                and event.xid < pg_snapshot_xmax(head.from_snapshot)
+                and event.xid <> all (array(select pg_snapshot_xip(head.from_snapshot)))
+        ),
+        case
+            when pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(head.from_snapshot)
+                then (select coalesce(max(last_id), 0) from audit.seal)
+        end
+    )
+end
+from audit.seal_head as head
+
+-- name: seals
+select number, events
+from audit.seal
+where number >= %(first)s
+order by number
+
+-- name: node_seals
+select number, max(events)
+from audit.node_seal
+where node = %(node)s
+group by number
+order by number
+
+-- name: seal
+select
+    number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
+    up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
+    json_build_array(
+        'pgtrail seal 1', number, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        system_identifier::text, from_snapshot::text,
+        to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
+        to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
+        last_id, personal, months, encode(root, 'hex'), encode(previous, 'hex')
+    )::text as text
+from audit.seal
+where number = any (%(numbers)s::bigint[])
+
+-- name: node_seal
+-- What arrived first holds.
+select
+    number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
+    up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
+    json_build_array(
+        'pgtrail seal 1', number, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        system_identifier::text, from_snapshot::text,
+        to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
+        to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
+        last_id, personal, months, encode(root, 'hex'), encode(previous, 'hex')
+    )::text as text
+from audit.node_seal
+where node = %(node)s and number = any (%(numbers)s::bigint[])
+order by arrival
+
+-- name: sealed_leaves
+select ids, leaves, secret
+from audit.seal_leaves
+where number = %(number)s
+
+-- name: node_sealed_leaves
+select ids, leaves, secret
+from audit.node_seal_leaves
+where node = %(node)s and number = %(number)s
+order by arrival
+
+-- name: batch
+-- The events that are in a seal's batch now, with the salts of their persons.
+select
+    event.id, event.xid, event.occurred_at, event.org_id, event.category, event.action, event.operation, event.table_name,
+    event.resource_type, event.resource_id, event.resource_label, event.resource_hash, event.actor_type, event.actor_id,
+    event.actor_label, event.actor_ip, event.user_agent, event.actor_hash, event.request_id, event.reason, event.db_role,
+    event.client_addr, event.application_name, event.before, event.after, event.changed, event.imported_from, event.node,
+    event.node_id, event.node_xid,
+    actor.salt as actor_salt,
+    person.salt as person_salt
+from audit.event
+left join audit.salt as actor
+    on actor.kind = 'actor' and actor.type = event.actor_type and actor.id = event.actor_id
+left join audit.salt as person
+    on person.kind = 'resource' and person.type = event.resource_type and person.id = event.resource_id
+    and event.resource_type = any (%(personal)s::text[])
+where event.id > %(above_id)s
+    and event.id <= %(high_id)s
+    and (event.xid = any (%(open)s::xid8[]) or event.xid >= %(from_xmax)s::xid8)
+    and event.xid < %(to_xmax)s::xid8
+    and pg_visible_in_snapshot(event.xid, %(to_snapshot)s::pg_snapshot)
+
+-- name: node_batch
+-- The same of a node's seal: its events as they were there. (A person who was erased there and came back has two salts.)
+select
+    event.node_id as id, event.node_xid as xid, event.occurred_at, event.org_id, event.category, event.action,
+    event.operation, event.table_name, event.resource_type, event.resource_id, event.resource_label, event.resource_hash,
+    event.actor_type, event.actor_id, event.actor_label, event.actor_ip, event.user_agent, event.actor_hash,
+    event.request_id, event.reason, event.db_role, event.client_addr, event.application_name, event.before, event.after,
+    event.changed, event.imported_from, null::text as node, null::bigint as node_id, null::xid8 as node_xid,
+    actor.salts[1] as actor_salt,
+    person.salts[1] as person_salt,
+    actor.salts as actor_salts,
+    person.salts as person_salts,
+    event.xid as here_xid
+from audit.event
+left join lateral (
+    select array_agg(salt) as salts
+    from audit.node_salt
+    where node = %(node)s and kind = 'actor' and type = event.actor_type and id = event.actor_id
+) as actor on true
+left join lateral (
+    select array_agg(salt) as salts
+    from audit.node_salt
+    where node = %(node)s
+        and kind = 'resource'
+        and type = event.resource_type
+        and id = event.resource_id
+        and event.resource_type = any (%(personal)s::text[])
+) as person on true
+where event.node = %(node)s
+    and event.node_id > %(above_id)s
+    and event.node_id <= %(high_id)s
+    and (event.node_xid = any (%(open)s::xid8[]) or event.node_xid >= %(from_xmax)s::xid8)
+    and event.node_xid < %(to_xmax)s::xid8
+    and pg_visible_in_snapshot(event.node_xid, %(to_snapshot)s::pg_snapshot)
+
+-- name: leaves
+-- docs/seals.md, as if nobody had been erased: what differs is looked at one by one (canonical.py). Derived columns are in no
+-- leaf, but by another hash a history would not find the event; of a time that does not fit its batch more is asked.
+select
+    event.id,
+    sha256(
+        '\x00'::bytea
+        || blinded.salt
+        || convert_to(
+            json_build_array(
+                'pgtrail event 1', event.id, event.xid::text,
+                to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
+                event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
+                event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
+                event.imported_from, event.node, event.node_id, event.node_xid::text,
+                encode(
+                    sha256(
+                        coalesce(event.actor_salt, blinded.salt)
+                        || convert_to(
+                            json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text, 'UTF8'
+                        )
+                    ),
+                    'hex'
+                ),
+                case when event.resource_label is not null then
+                    encode(
+                        sha256(
+                            case
+                                when event.person_salt is null then blinded.salt
+                                else sha256(event.person_salt || blinded.salt || 'label'::bytea)
+                            end
+                            || convert_to(to_json(event.resource_label)::text, 'UTF8')
+                        ),
+                        'hex'
+                    )
+                end,
+                case when event.before is not null then coalesce(was.commitments, '') end,
+                case when event.after is not null then coalesce(becomes.commitments, '') end
+            )::text,
+            'UTF8'
+        )
+    ) as leaf,
+    event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
+        or event.actor_hash is distinct from hashtextextended(event.actor_id, 0) as misfiled,
+    case
+        when event.node is null
+            and (
+                event.occurred_at > %(to_time)s::timestamptz + interval '2 seconds'
+                or event.occurred_at < %(from_time)s::timestamptz and event.imported_from is null
+            )
+            then event.xid::text
+    end as odd_xid,
+    case when event.node is null then event.occurred_at end as occurred_at
+from ({batch}) as event
+cross join lateral (select sha256(%(secret)s::bytea || int8send(event.id)) as salt offset 0) as blinded
+left join lateral (
+    select
+        encode(
+            string_agg(
+                sha256(
+                    case
+                        when event.person_salt is null then blinded.salt
+                        else sha256(event.person_salt || blinded.salt || convert_to('before.' || member.key, 'UTF8'))
+                    end
+                    || convert_to(to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                ),
+                ''
+            ),
+            'hex'
+        ) as commitments
+    from jsonb_each(
+        case jsonb_typeof(event.before) when 'object' then event.before else jsonb_build_object('', event.before) end
+    ) as member (key, value)
+) as was on event.before is not null
+left join lateral (
+    select
+        encode(
+            string_agg(
+                sha256(
+                    case
+                        when event.person_salt is null then blinded.salt
+                        else sha256(event.person_salt || blinded.salt || convert_to('after.' || member.key, 'UTF8'))
+                    end
+                    || convert_to(to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                ),
+                ''
+            ),
+            'hex'
+        ) as commitments
+    from jsonb_each(
+        case jsonb_typeof(event.after) when 'object' then event.after else jsonb_build_object('', event.after) end
+    ) as member (key, value)
+) as becomes on event.after is not null
+order by event.id
+
+-- name: texts
+-- Some of these events in full.
+select
+    event.id,
+    left(
+        json_build_array(
+            'pgtrail event 1', event.id, event.xid::text,
+            to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
+            event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
+            event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
+            event.imported_from, event.node, event.node_id, event.node_xid::text
+        )::text,
+        -1
+    ),
+    json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text,
+    to_json(event.resource_label)::text,
+    event.before::text,
+    event.after::text,
+    {salts}
+from ({batch}) as event
+where event.id = any (%(ids)s::bigint[])
+order by event.id
+
+-- name: own_salts
+array[event.actor_salt], array[event.person_salt], null
+
+-- name: node_salts
+event.actor_salts, event.person_salts, event.here_xid::text
+
+-- name: erased_parts
+select event_id, part, commitment, salt, redacted, erasure_id
+from audit.erased_part
+where not superseded and event_id = any (%(ids)s::bigint[])
+
+-- name: node_erased_parts
+select event_id, part, commitment, salt, redacted, here
+from audit.node_erased_part
+where node = %(node)s and event_id = any (%(ids)s::bigint[])
+
+-- name: copied_in
+select xid::text
+from audit.node_copy
+where node = %(node)s
+
+-- name: seal_before
+-- The last seal that was made before a transaction of the same cluster had begun, and whether a clock was set back since.
+select
+    seal.number,
+    seal.from_time,
+    exists (
+        select
+        from audit.seal as later
+        where later.number between seal.number and %(number)s and later.sealed_at < later.from_time
+    )
+from audit.seal as seal
+where seal.number <= %(number)s and seal.epoch = %(epoch)s and seal.from_xid < %(xid)s::xid8
+order by seal.number desc
+limit 1
+
+-- name: node_seal_before
+select
+    seal.number,
+    seal.from_time,
+    exists (
+        select
+        from audit.node_seal as later
+        where later.node = %(node)s and later.number between seal.number and %(number)s and later.sealed_at < later.from_time
+    )
+from audit.node_seal as seal
+where seal.node = %(node)s and seal.number <= %(number)s and seal.epoch = %(epoch)s and seal.from_xid < %(xid)s::xid8
+order by seal.number desc, seal.arrival
+limit 1
+
+-- name: seal_head
+select head.number, head.hash, last.number, last.hash
+from audit.seal_head as head
+left join (
+    select number, hash
+    from audit.seal
+    order by number desc
+    limit 1
+) as last on true
+
+-- name: strays
+-- Events that belong to no seal, and to none that comes.
+with head as materialized (
+    select
+        seal_head.*,
+        pg_snapshot_xmax(pg_current_snapshot()) as next_xid,
+        (select last_value from audit.event_id_seq) as last_given,
+        (select system_identifier from pg_control_system()) as here
+    from audit.seal_head
+)
+select event.id, 'it claims a transaction that is in no seal and has not begun either'
+from audit.event
+cross join head
+where (
+        event.xid >= %(next_xid)s::xid8
+        or (
+            event.id <= %(epoch)s
+            and event.xid >= (select max(pg_snapshot_xmax(to_snapshot)) from audit.seal where epoch < %(epoch)s)
+        )
+    )
+    and not exists (
+        select
+        from audit.seal
+        where event.id > seal.above_id
+            and (seal.up_to_id is null or event.id <= seal.up_to_id)
+            and event.xid < pg_snapshot_xmax(seal.to_snapshot)
+            and event.id <= coalesce(
+                (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), %(last_foreign_id)s, event.id
+            )
+    )
+    and event.xid is distinct from pg_current_xact_id_if_assigned()
+    and head.system_identifier = head.here
+union all
+select event.id, 'its id was never given'
+from audit.event
+where event.id < 1
+union all
+select event.id, 'its id was never given'
+from audit.event
+where event.id > %(last_given)s
+union all
+select event.id, 'it has no transaction, so that it is in no seal'
+from audit.event
+where event.xid is null
+union all
+select event.id, 'it has no id'
+from audit.event
+where event.id is null
+union all
+select doubled.id, format('there are %%s of it', doubled.times)
+from (
+    select id, count(*) as times
+    from audit.event
+    group by id
+    having count(*) > 1 and id is not null
+) as doubled
+order by 1, 2
+
+-- name: present
+select
+    pg_snapshot_xmax(pg_current_snapshot())::text,
+    (select last_value from audit.event_id_seq),
+    (select epoch from audit.seal_head)
+
+-- name: erasures
+select
+    erasure.id, erasure.pseudonym, erasure.event_id, erasure.erased_at, erasure.erased_by::text, erasure.reason,
+    event.id, event.resource_id, event.occurred_at, event.db_role, event.after ->> 'digest'
+from audit.erasure
+left join audit.event on event.id = erasure.event_id and event.action = 'audit.actor_erased' and event.node is null
+order by erasure.id
+
+-- name: erased
+select event_id, part, commitment, redacted
+from audit.erased_part
+where erasure_id = %(erasure)s
+order by event_id, part collate "C"
+
+-- name: removals
+select
+    dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids::text, dropped.archive, dropped.event_id,
+    dropped.dropped_at, dropped.dropped_by::text, event.resource_id, event.occurred_at, event.db_role, event.after::text
+from audit.dropped_partition as dropped
+left join audit.event on event.id = dropped.event_id and event.action = 'audit.partition_dropped' and event.node is null
+order by dropped.event_id, dropped.name
+
+-- name: carried
+select event.after -> 'carried'
+from audit.event
+where event.action = 'audit.partition_dropped' and event.node is null and event.after ? 'carried'
+
+-- name: told_by_nodes
+select event.node, event.action, event.resource_id, event.occurred_at, event.db_role, event.after::text
+from audit.event
+where event.node is not null and event.action in ('audit.actor_erased', 'audit.partition_dropped')
+order by event.id
+
+-- name: node_doubles
+select event.node_id
+from audit.event
+where event.node = %(node)s
+group by event.node_id
+having count(*) > 1
+order by event.node_id
+
+-- name: node_dropped
+select name, ids::text, here, told_by
+from audit.node_dropped
+where node = %(node)s
+
+-- name: node_removal_events
+select event.resource_id, event.after ->> 'ids_sha256'
+from audit.event
+where event.node = %(node)s and event.action = 'audit.partition_dropped'
+
+-- name: node_uncovered
+-- Whatever had a lower transaction has been sealed.
+select event.node_id
+from audit.event
+where event.node = %(node)s
+    and (event.node_xid < %(sealed_below)s::xid8 or event.node_id < 1 or event.node_xid is null)
+order by event.node_id
+
+-- name: node_waiting
+select event.node_id, event.occurred_at
+from audit.event
+where event.node = %(node)s
+    and event.node_xid >= %(sealed_below)s::xid8
+    and event.occurred_at < now() - interval '1 day'
+    -- (What was imported occurred when it says, and what was copied may have waited there.)
+    and event.imported_from is null
+    -- (Where nothing else is recorded, none is made for it.)
+    and event.action <> 'audit.sealed'
+    and (select added_at from audit.node where name = %(node)s) < now() - interval '1 day'
+
+-- name: node_epochs
+select min(epoch)
+from audit.node_seal
+where node = %(node)s and epoch > %(epoch)s
+
+-- name: waiting
+-- The last seal, and how many events wait for the next; counted to 100,000.
+select
+    (select coalesce(max(number), 0) from audit.seal),
+    (
+        select count(*)
+        from (
+            select
+            from audit.event
+            where (event.xid = any (%(open)s::xid8[]) or event.xid >= %(from_xmax)s::xid8)
+                and event.id > %(above_id)s
+            limit 100000
+        ) as unsealed
+    )
+
+-- name: head_snapshot
+select from_snapshot::text, greatest(epoch, above_id)
+from audit.seal_head
+
+-- name: seal_hashes
+select number, encode(hash, 'hex')
+from audit.seal
+where number = any (%(numbers)s::bigint[])
+
+-- name: node_state
+-- audit.node_state(), as far as verifying needs it.
+select
+    node.name,
+    case
+        when node.subscription is null then 'removed'
+        when exists (
+            select from pg_subscription_rel as copied where copied.srsubid = node.subscription and copied.srsubstate not in ('r', 's')
+        )
+        then 'copying'
+        else 'streaming'
+    end as state,
+    (select max(node_id) from audit.event where event.node = node.name) as last_id,
+    last_seal.number as last_seal,
+    encode(last_seal.hash, 'hex') as last_seal_hash,
+    (select subslotname::text from pg_subscription where oid = node.subscription) as slot_name,
+    node.system_identifier,
+    node.timeline,
+    (node.hub_system_identifier, node.hub_timeline) is distinct from (
+        (select system_identifier from pg_control_system()),
+        case when not pg_is_in_recovery() then
+            ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+        end
+    ) as hub_moved,
+    array['audit.dropped_partition', 'audit.erased_part', 'audit.event', 'audit.salt', 'audit.seal', 'audit.seal_leaves'] as published
+from audit.node
+left join lateral (
+    select seal.number, seal.hash
+    from audit.node_seal as seal
+    where seal.node = node.name
+    order by seal.number desc, seal.arrival
+    limit 1
+) as last_seal on true
+order by node.name

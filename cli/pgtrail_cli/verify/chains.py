@@ -10,12 +10,12 @@ from typing import NoReturn
 import click
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgtrail_cli.connection import Connection, open_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.connection import Connection
 from pgtrail_cli.render import console
+from pgtrail_cli.verify.connecting import open_pinned
+from pgtrail_cli.verify.nodes import check_node_seals
+from pgtrail_cli.verify.seals import Found, Log, check_seals
 
-Problem = tuple[str, str]
-"""Subject and what is wrong with it."""
 SLICE_EVENTS = 20_000
 """So many events, or so many seals, are checked between two looks at the clock."""
 SLICE_SEALS = 200
@@ -36,17 +36,27 @@ class Chain:
         """What its subjects begin with."""
         return "" if self.node is None else f"node {self.node} "
 
-    def named(self, number: int, event_id: int | None, problem: str) -> Problem:
-        """What is wrong with one of its seals or events."""
-        if event_id is None:
-            return f"{self.of}seal {number}", problem
+    def named(self, found: Found) -> tuple[str, str]:
+        """Subject and problem of something about one of its seals or events."""
+        if found.subject is not None:
+            return found.subject, found.problem
+        if found.event_id is None:
+            return f"{self.of}seal {found.number}", found.problem
         return (
-            f"event {event_id if self.node is None else f'{self.node}:{event_id}'}",
-            f"{problem} ({self.of}seal {number})",
+            f"event {found.event_id if self.node is None else f'{self.node}:{found.event_id}'}",
+            f"{found.problem} ({self.of}seal {found.number})",
         )
 
+    def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Found]:
+        """What does not match in some of its seals."""
+        if self.node is None:
+            return list(check_seals(connection, numbers, log))
+        return list(check_node_seals(connection, self.node, numbers, log.evidence))
 
-def against_events(dsn: str, chains: list[Chain], jobs: int) -> Iterator[Problem]:
+
+def against_events(
+    dsn: str, chains: list[Chain], jobs: int, log: Log, *, through_policies: bool
+) -> Iterator[tuple[Chain, Found]]:
     """What does not match in the seals of these chains, in their order."""
     slices = [(chain, numbers) for chain in chains for numbers in _slices(chain.seals)]
     if not slices:
@@ -61,22 +71,20 @@ def against_events(dsn: str, chains: list[Chain], jobs: int) -> Iterator[Problem
         task = progress.add_task("", total=sum(sum(chain.seals.values()) for chain in chains))
         free: SimpleQueue[Connection] = SimpleQueue()
         for _ in range(min(jobs, len(slices))):
-            free.put(stack.enter_context(open_connection(dsn)))
+            free.put(stack.enter_context(open_pinned(dsn, through_policies=through_policies)))
 
-        def check(part: tuple[Chain, list[int]]) -> list[Problem]:
+        def check(part: tuple[Chain, list[int]]) -> list[Found]:
             chain, numbers = part
             connection = free.get()
-            query = "check_seals" if chain.node is None else "check_node_seals"
             try:
-                rows = connection.execute(QUERIES[query], {"numbers": numbers, "node": chain.node}).fetchall()
+                return chain.check(connection, numbers, log)
             finally:
                 free.put(connection)
-            return [chain.named(*row) for row in rows]
 
         done = 0
         try:
-            for (chain, numbers), problems in zip(slices, pool.map(check, slices), strict=True):
-                yield from problems
+            for (chain, numbers), found in zip(slices, pool.map(check, slices), strict=True):
+                yield from ((chain, each) for each in found)
                 progress.advance(task, sum(chain.seals[number] for number in numbers))
                 done = numbers[-1] if chain.node is None else done
         except KeyboardInterrupt:

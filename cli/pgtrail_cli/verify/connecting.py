@@ -1,0 +1,33 @@
+"""A connection for verifying: it finds pg_catalog alone, and rows that are hidden from it are an error."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pgtrail_cli.connection import Connection, open_connection
+from pgtrail_cli.verify import QUERIES
+
+
+@contextmanager
+def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connection]:
+    """Connect.
+
+    :param through_policies: read what row-level security lets through, once its policies were found to be ours.
+    """
+    with open_connection(dsn) as connection:
+        pin(connection)
+        if through_policies:
+            connection.execute(QUERIES["read_through_policies"])
+        yield connection
+
+
+def pin(connection: Connection) -> None:
+    """Set everything that a statement's meaning, or a value's text, depends on."""
+    # A plan that is kept knows no snapshot, and would read all of an index.
+    connection.prepare_threshold = None
+    connection.execute(QUERIES["pin"])
+
+
+def is_under_policies(connection: Connection) -> bool:
+    """Whether row-level security decides what this role sees of the log."""
+    row = connection.execute(QUERIES["is_under_policies"]).fetchone()
+    return bool(row and row[0])

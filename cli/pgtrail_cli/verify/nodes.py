@@ -1,0 +1,201 @@
+"""On a hub: whether the seals of its nodes hold, over the nodes' events as they arrived."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from hashlib import sha256
+from itertools import product
+from typing import Any
+
+from psycopg import sql
+
+from pgtrail_cli.canonical import Event, Kept, commitment, leaf, merkle_root, pieces
+from pgtrail_cli.connection import Connection
+from pgtrail_cli.verify import QUERIES
+from pgtrail_cli.verify.erased import is_erased, is_pseudonym
+from pgtrail_cli.verify.evidence import Evidence, Told
+from pgtrail_cli.verify.ids import Ids
+from pgtrail_cli.verify.seals import (
+    CHANGED,
+    NO_END,
+    REMADE,
+    Checking,
+    Found,
+    Leaves,
+    Seal,
+    batch_of,
+    wrong_in_chain,
+)
+
+
+def check_node_seals(connection: Connection, node: str, numbers: Sequence[int], evidence: Evidence) -> Iterator[Found]:
+    """What does not match in these seals of a node; ids are those at the node."""
+    for number in numbers:
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            yield from check_node_seal(connection, node, number, evidence)
+
+
+def check_node_seal(connection: Connection, node: str, number: int, evidence: Evidence) -> Iterator[Found]:
+    """What does not match in a seal of a node, within a transaction."""
+    known: dict[int, Seal] = {}
+    again: list[Seal] = []
+    for row in connection.execute(QUERIES["node_seal"], {"node": node, "numbers": [number, number - 1]}):
+        seal = Seal(*row)
+        if known.setdefault(seal.number, seal).hash != seal.hash and seal.number == number:
+            again.append(seal)
+    first = known.get(number)
+    if first is None:
+        yield Found(number, None, "it is missing")
+        return
+    for other in again:
+        made = f"it was made again, with the hash {other.hash.hex()}"
+        yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
+    for wrong in wrong_in_chain(first, known.get(number - 1)):
+        yield Found(number, None, wrong)
+    sealed = first_leaves(connection, node, first)
+    if sealed is None:
+        yield Found(number, None, REMADE)
+        return
+    yield from _Node(connection, node, first, sealed, evidence).problems()
+
+
+def first_leaves(connection: Connection, node: str, seal: Seal) -> Leaves | None:
+    """The leaves that arrived first of those that have the seal's root."""
+    for row in connection.execute(QUERIES["node_sealed_leaves"], {"node": node, "number": seal.number}).fetchall():
+        sealed = Leaves(*row)
+        if sealed.secret is not None and merkle_root(pieces(sealed.leaves)) == seal.root:
+            return sealed
+    return None
+
+
+class _Node(Checking):
+    batch = sql.SQL(QUERIES["node_batch"])
+    salts = sql.SQL(QUERIES["node_salts"])
+    seal_before = QUERIES["node_seal_before"]
+
+    def __init__(self, connection: Connection, node: str, seal: Seal, sealed: Leaves, evidence: Evidence) -> None:
+        rows = connection.execute(QUERIES["node_epochs"], {"node": node, "epoch": seal.epoch}).fetchone()
+        epoch = rows[0] if rows and rows[0] is not None else NO_END
+        high_id = min(seal.up_to_id or NO_END, epoch)
+        super().__init__(connection, seal, sealed, {**batch_of(seal, high_id), "node": node})
+        self.evidence = evidence
+        self.dropped = Ids(*(row[1] for row in connection.execute(QUERIES["node_dropped"], {"node": node})))
+        self.copies = {row[0] for row in connection.execute(QUERIES["copied_in"], {"node": node})}
+
+    def problems(self) -> Iterator[Found]:
+        # Erased here before it was sealed there: this hub's own seals have it.
+        kept = self.connection.execute(
+            QUERIES["node_erased_parts"], {"node": self.parameters["node"], "ids": self.sealed.ids}
+        ).fetchall()
+        unsealed = {event_id for event_id, _, digest, _, _, here in kept if here and digest is None}
+        for found in super().problems():
+            if found.event_id not in unsealed or found.problem != CHANGED:
+                yield found
+
+    def may_be_gone(self, event_id: int) -> bool:
+        return event_id in self.dropped
+
+    def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        asked = {"node": self.parameters["node"], "ids": ids}
+        return self.connection.execute(QUERIES["node_erased_parts"], asked).fetchall()
+
+    def excuse(
+        self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
+    ) -> str | None:
+        texts = dict(event.fields())
+        offers: dict[str, list[Kept]] = {}
+        for part, digest, salt, redacted, here in kept:
+            if digest is not None and self._may_be(part, texts.get(part), salt, redacted, here, here_xid):
+                offers.setdefault(part, []).append(Kept(digest, salt, redacted))
+        actors, persons = ([*(given or []), None] for given in salts)
+        for actor, person in product(actors, persons):
+            # (Of a field that has several, one is in the leaf.)
+            for choice in product(*offers.values()) if _few(offers) else ():
+                known: Mapping[str, Kept] = dict(zip(offers, choice, strict=True))
+                if leaf(event, self.sealed.secret, actor, person, known) == was:
+                    return None
+            if leaf(event, self.sealed.secret, actor, person) == was:
+                return None
+        return CHANGED
+
+    def _may_be(
+        self, part: str, text: str | None, salt: bytes | None, redacted: bytes | None, here: bool, here_xid: str | None
+    ) -> bool:
+        """Whether what was kept of a field may stand for it."""
+        if text is None:
+            return False
+        if salt is not None:
+            return True
+        if here:
+            return any(is_erased(text, part, pseudonym) for pseudonym in self.evidence.pseudonyms.values())
+        # The node says so: believed of an event that was copied as that erasure left it, and of no other.
+        return here_xid in self.copies and redacted == commitment(b"", text) and is_pseudonym(text, part)
+
+
+def _few(offers: Mapping[str, list[Kept]]) -> bool:
+    ways = 1
+    for some in offers.values():
+        ways *= len(some)
+    return ways <= 1024
+
+
+def check_node(connection: Connection, node: str) -> Iterator[Told]:
+    """What does not match of a node beside its seals."""
+    numbers = [row[0] for row in connection.execute(QUERIES["node_seals"], {"node": node})]
+    for missing in sorted(set(range(1, max(numbers, default=0))) - set(numbers)):
+        yield f"node {node} seal {missing}", "it is missing"
+    for (event_id,) in connection.execute(QUERIES["node_doubles"], {"node": node}).fetchall():
+        yield (
+            f"event {node}:{event_id}",
+            "there are two of it: the node's history was rewritten, or restored from a backup",
+        )
+    yield from _removals(connection, node)
+    yield from _uncovered(connection, node, numbers)
+
+
+def _removals(connection: Connection, node: str) -> Iterator[Told]:
+    told = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
+    dropped = connection.execute(QUERIES["node_dropped"], {"node": node}).fetchall()
+    here = [Ids(ids) for _, ids, is_here, _ in dropped if is_here]
+    for name, ids, is_here, told_by in dropped:
+        # What a node says that it dropped, its events say too; unless that was dropped here since.
+        is_told = is_here or (name, sha256(ids.encode()).hexdigest()) in told
+        if not is_told and not any(told_by in held for held in here):
+            yield f"node {node} partition {name}", "it is not what the event of its removal says"
+
+
+def _uncovered(connection: Connection, node: str, numbers: list[int]) -> Iterator[Told]:
+    """Events that its seals leave out: of transactions that had ended, and those of more than a day ago."""
+    covered: set[int] = set()
+    last: Seal | None = None
+    for number in numbers:
+        seal = first_seal(connection, node, number)
+        sealed = first_leaves(connection, node, seal)
+        covered.update(sealed.ids if sealed else ())
+        last = seal
+    below = "3" if last is None else (last.to_snapshot if last.up_to_id is None else last.from_snapshot).split(":")[0]
+    asked = {"node": node, "sealed_below": below if last is not None else "0"}
+    for (event_id,) in connection.execute(QUERIES["node_uncovered"], asked):
+        if event_id not in covered:
+            yield (
+                f"event {node}:{event_id}",
+                "it is in no seal, though its transaction had ended when the last one was made",
+            )
+    waiting: list[tuple[int, datetime]] = [
+        (event_id, at)
+        for event_id, at in connection.execute(QUERIES["node_waiting"], {"node": node, "sealed_below": below})
+        if event_id not in covered
+    ]
+    if waiting:
+        since = min(at for _, at in waiting)
+        yield (
+            f"node {node} seal {(last.number if last else 0) + 1}",
+            f"it has not arrived: {len(waiting)} events wait for it, the oldest since {since:%Y-%m-%dT%H:%M:%S.%fZ}",
+        )
+
+
+def first_seal(connection: Connection, node: str, number: int) -> Seal:
+    """The seal of a number that arrived first."""
+    row = connection.execute(QUERIES["node_seal"], {"node": node, "numbers": [number]}).fetchone()
+    assert row is not None
+    return Seal(*row)

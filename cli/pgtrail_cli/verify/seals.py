@@ -1,0 +1,315 @@
+"""Whether a seal holds: the seal itself, its place in the chain, and every event of its batch."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from psycopg import sql
+
+from pgtrail_cli.canonical import Event, Kept, commitment, leaf, merkle_root, pieces
+from pgtrail_cli.connection import Connection
+from pgtrail_cli.verify import QUERIES
+from pgtrail_cli.verify.erased import is_erased
+from pgtrail_cli.verify.evidence import Evidence
+
+NOTHING = bytes(32)
+NO_END = (1 << 63) - 1
+CLOCKS_DIFFER = timedelta(seconds=2)
+SET_BACK = timedelta(days=1)
+"""So far before a seal that shows a clock set back an event may claim to be without being taken for a forgery."""
+ROWS = 2000
+CHANGED = "it was changed"
+REMADE = "its list of leaves was changed: it has another root"
+
+
+class Seal(NamedTuple):
+    """A row of audit.seal, in the order of the statement `seal`."""
+
+    number: int
+    sealed_at: datetime
+    from_snapshot: str
+    from_time: datetime | None
+    from_xid: str | None
+    from_id: int
+    to_snapshot: str
+    to_time: datetime
+    epoch: int
+    above_id: int
+    up_to_id: int | None
+    events: int
+    first_id: int
+    last_id: int
+    personal: list[str]
+    months: list[str]
+    root: bytes
+    previous: bytes
+    hash: bytes
+    text: str
+
+
+class Leaves(NamedTuple):
+    """A row of audit.seal_leaves."""
+
+    ids: list[int]
+    leaves: bytes
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something about a seal, or an event of it.
+
+    :param event_id: None: the seal itself.
+    :param is_warning: nobody is accused.
+    :param subject: of something else that it is about.
+    """
+
+    number: int
+    event_id: int | None
+    problem: str
+    is_warning: bool = False
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is known of a log before its seals are looked at.
+
+    :param epochs: the ids at which the database was restored into another cluster.
+    """
+
+    epochs: tuple[int, ...]
+    evidence: Evidence
+
+
+def read_log(connection: Connection, evidence: Evidence) -> Log:
+    """What all seals are checked by."""
+    epochs = {row[0] for row in connection.execute(QUERIES["epochs"])}
+    foreign = connection.execute(QUERIES["last_foreign_id"]).fetchone()
+    if foreign is not None and foreign[0] is not None:
+        epochs.add(foreign[0])
+    return Log(tuple(sorted(epochs)), evidence)
+
+
+def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Iterator[Found]:
+    """What does not match in these seals, as of one moment each."""
+    for number in numbers:
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            yield from check_seal(connection, number, log)
+
+
+def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
+    """What does not match in a seal, within a transaction."""
+    rows = connection.execute(QUERIES["seal"], {"numbers": [number, number - 1]})
+    known = {row[0]: Seal(*row) for row in rows}
+    seal = known.get(number)
+    if seal is None:
+        yield Found(number, None, "it is missing")
+        return
+    for wrong in wrong_in_chain(seal, known.get(number - 1)):
+        yield Found(number, None, wrong)
+    row = connection.execute(QUERIES["sealed_leaves"], {"number": number}).fetchone()
+    sealed = Leaves(*row) if row else None
+    if sealed is None or sealed.secret is None or merkle_root(pieces(sealed.leaves)) != seal.root:
+        yield Found(number, None, REMADE)
+        return
+    high_id = min(seal.up_to_id or NO_END, *(epoch for epoch in log.epochs if epoch > seal.epoch), NO_END)
+    yield from _check_removals(seal, sealed, log.evidence)
+    own = _Own(connection, seal, sealed, batch_of(seal, high_id), log)
+    yield from own.problems()
+
+
+def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Found]:
+    for removal in evidence.removals:
+        expected = removal.expected(seal.months, seal.last_id)
+        taken = removal.ids.among(sealed.ids)
+        if taken != expected:
+            problem = f"it took {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
+            yield Found(seal.number, None, problem, subject=removal.subject)
+
+
+def wrong_in_chain(seal: Seal, before: Seal | None) -> Iterator[str]:
+    """What does not match of a seal by itself, and with the one before it (None: it is the first)."""
+    if sha256(seal.text.encode()).digest() != seal.hash:
+        yield "it was changed: its hash is another"
+    if seal.previous != (before.hash if before else NOTHING):
+        yield "the chain is broken: it follows another seal than the one before it"
+    elif not _follows(seal, before):
+        yield "it does not begin where the seal before it ends"
+
+
+def _follows(seal: Seal, before: Seal | None) -> bool:
+    if before is None:
+        return seal.number == 1 and seal.from_snapshot == "1:1:" and seal.above_id == seal.epoch
+    if seal.epoch != before.epoch:
+        return seal.from_snapshot == "1:1:" and seal.epoch >= before.last_id and before.up_to_id is None
+    if before.up_to_id is not None:
+        return (seal.above_id, seal.from_snapshot, seal.to_snapshot) == (
+            before.up_to_id,
+            before.from_snapshot,
+            before.to_snapshot,
+        )
+    return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot
+
+
+def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:
+    """The parameters of the events in a seal's batch."""
+    _, from_xmax, still_open = seal.from_snapshot.split(":")
+    return {
+        "personal": seal.personal,
+        "above_id": seal.above_id,
+        "high_id": high_id,
+        "open": [xid for xid in still_open.split(",") if xid],
+        "from_xmax": from_xmax,
+        "to_xmax": seal.to_snapshot.split(":")[1],
+        "to_snapshot": seal.to_snapshot,
+    }
+
+
+class Checking:
+    """The events of one seal, recomputed: at once and, where they differ, one by one."""
+
+    batch = sql.SQL(QUERIES["batch"])
+    salts = sql.SQL(QUERIES["own_salts"])
+    seal_before = QUERIES["seal_before"]
+
+    def __init__(self, connection: Connection, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any]) -> None:
+        self.connection = connection
+        self.seal = seal
+        self.sealed = sealed
+        self.parameters = parameters
+
+    def problems(self) -> Iterator[Found]:
+        """What does not match."""
+        was = dict(zip(self.sealed.ids, pieces(self.sealed.leaves), strict=True))
+        present: set[int] = set()
+        differing: list[int] = []
+        odd: list[tuple[int, str, datetime]] = []
+        parameters = {
+            **self.parameters,
+            "secret": self.sealed.secret,
+            "from_time": self.seal.from_time,
+            "to_time": self.seal.to_time,
+        }
+        with self.connection.cursor("leaves") as cursor:
+            cursor.itersize = ROWS
+            cursor.execute(sql.SQL(QUERIES["leaves"]).format(batch=self.batch), parameters)
+            for event_id, computed, misfiled, odd_xid, occurred_at in cursor:
+                present.add(event_id)
+                if was.get(event_id) != computed:
+                    differing.append(event_id)
+                elif misfiled:
+                    yield self.found(event_id, CHANGED)
+                if odd_xid is not None:
+                    odd.append((event_id, odd_xid, occurred_at))
+        for event_id in sorted(was.keys() - present):
+            if not self.may_be_gone(event_id):
+                yield self.found(event_id, "it was deleted")
+        for event_id in differing:
+            if event_id not in was:
+                yield self.found(event_id, "it was inserted after its batch had been sealed")
+        yield from self.one_by_one({event_id: was[event_id] for event_id in differing if event_id in was})
+        yield from self.misdated(odd)
+
+    def found(self, event_id: int, problem: str) -> Found:
+        """Something about an event."""
+        return Found(self.seal.number, event_id, problem)
+
+    def may_be_gone(self, event_id: int) -> bool:
+        """Whether a removal took an event."""
+        raise NotImplementedError
+
+    def excuse(
+        self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
+    ) -> str | None:
+        """None if an event is what was sealed but for what an erasure replaced; else what is wrong."""
+        raise NotImplementedError
+
+    def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        """What was kept of these events when somebody was erased; the event's id first."""
+        raise NotImplementedError
+
+    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Found]:
+        """The events whose leaf is another: erased, or changed."""
+        ids = list(was)
+        for place in range(0, len(ids), ROWS):
+            some = ids[place : place + ROWS]
+            kept: dict[int, list[tuple[Any, ...]]] = {}
+            for event_id, *rest in self.kept_of(some):
+                kept.setdefault(event_id, []).append(tuple(rest))
+            query = sql.SQL(QUERIES["texts"]).format(batch=self.batch, salts=self.salts)
+            for row in self.connection.execute(query, {**self.parameters, "ids": some}).fetchall():
+                event, (actors, persons, here_xid) = Event(*row[:6]), row[6:]
+                wrong = self.excuse(event, was[event.id], kept.get(event.id, []), (actors, persons), here_xid)
+                if wrong is not None:
+                    yield self.found(event.id, wrong)
+
+    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Found]:
+        """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
+        seal = self.seal
+        excused = 0
+        for event_id, xid, occurred_at in odd:
+            asked = {**self.parameters, "number": seal.number, "epoch": seal.epoch, "xid": xid}
+            row = self.connection.execute(self.seal_before, asked).fetchone()
+            _, before, set_back = row or (None, None, is_set_back(seal))
+            tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
+            if before is not None and occurred_at < before - tolerance:
+                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded after {_at(before)}"
+            elif occurred_at > seal.to_time + CLOCKS_DIFFER:
+                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
+            else:
+                continue
+            latest = max(seal.sealed_at, seal.from_time or seal.sealed_at) + SET_BACK
+            if set_back and seal.sealed_at - SET_BACK < occurred_at < latest:
+                excused += 1
+            else:
+                yield self.found(event_id, problem)
+        if excused or is_set_back(seal):
+            problem = "the clock was set back before it was made"
+            if excused:
+                problem += f": {excused:,} of its events have times that do not fit"
+            yield Found(seal.number, None, problem, is_warning=True)
+
+
+def is_set_back(seal: Seal) -> bool:
+    """Whether a clock was set back between two seals, as they themselves say."""
+    return seal.from_time is not None and seal.sealed_at < seal.from_time
+
+
+class _Own(Checking):
+    """Of this log's own seals."""
+
+    def __init__(
+        self, connection: Connection, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any], log: Log
+    ) -> None:
+        super().__init__(connection, seal, sealed, parameters)
+        self.evidence = log.evidence
+
+    def may_be_gone(self, event_id: int) -> bool:
+        return self.evidence.is_dropped(event_id)
+
+    def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        return self.connection.execute(QUERIES["erased_parts"], {"ids": ids}).fetchall()
+
+    def excuse(
+        self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
+    ) -> str | None:
+        known = {part: Kept(*rest) for part, *rest in kept if rest[3] in self.evidence.pseudonyms}
+        ((actor,), (person,)) = salts
+        if leaf(event, self.sealed.secret, actor, person, known) != was:
+            return CHANGED
+        texts = dict(event.fields())
+        for part, field in known.items():
+            if field.salt is None and part in texts:
+                if commitment(b"", texts[part]) != field.redacted:
+                    return f"its {part} was changed after the erasure"
+                if not is_erased(texts[part], part, self.evidence.pseudonyms[field.erasure or 0]):
+                    return f"its {part} was changed under cover of an erasure"
+        return None
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"

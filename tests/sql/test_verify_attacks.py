@@ -1,0 +1,315 @@
+"""What a superuser tries so that `pgtrail verify` stays green: each is named."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from tests.verifying import problems, verified
+
+
+@pytest.fixture
+def log(su):
+    """Ten events of a tracked table in two seals."""
+    su.execute("create table public.thing (id serial primary key, name text, role text, email text)")
+    su.execute("select audit.track('public.thing', 'thing', label => 'name')")
+    for _ in range(2):
+        su.execute(
+            "insert into public.thing (name, role) select 'thing ' || n, 'viewer' from generate_series(1, 5) as n"
+        )
+        seal(su)
+    assert problems(su) == []
+    return su
+
+
+def seal(connection):
+    while connection.execute("select number from audit.seal() where number is not null").fetchone():
+        pass
+
+
+def meddle(connection, statement, *arguments):
+    with connection.transaction():
+        connection.execute("set local session_replication_role = replica")
+        connection.execute(statement, *arguments)
+
+
+def some_event(connection, offset=2):
+    return connection.execute(
+        "select id from audit.event where resource_type = 'thing' order by id offset %s limit 1", [offset]
+    ).fetchone()[0]
+
+
+def found(connection):
+    return [problem for _, _, problem in problems(connection)]
+
+
+# Rows that no seal can have ---------------------------------------------------------------------------------------
+
+
+def test_an_event_without_a_transaction_is_named(log):
+    event = some_event(log)
+    log.execute("alter table audit.event alter xid drop not null")
+    meddle(log, "update audit.event set xid = null where id = %s", [event])
+    assert f"event {event}: it has no transaction, so that it is in no seal" in found(log)
+
+
+def test_a_new_event_without_a_transaction_is_named(log):
+    log.execute("alter table audit.event alter xid drop not null")
+    meddle(
+        log,
+        "insert into audit.event (xid, category, action, resource_type, actor_type) values (null, 'teams', 'a.b', 'thing', 'user')",
+    )
+    seal(log)
+    assert any("it has no transaction" in problem for problem in found(log))
+
+
+@pytest.mark.parametrize("occurred_at", ["occurred_at + interval '1 month'", "occurred_at + interval '1 second'"])
+@pytest.mark.parametrize("xid", ["xid", "pg_current_xact_id()"])
+def test_a_second_event_of_one_id_is_named(log, occurred_at, xid):
+    event = some_event(log)
+    meddle(
+        log,
+        f"insert into audit.event (id, xid, occurred_at, category, action, resource_type, actor_type) "
+        f"select id, {xid}, {occurred_at}, category, 'thing.forged', resource_type, actor_type from audit.event where id = %s",
+        [event],
+    )
+    seal(log)
+    assert f"event {event}: there are 2 of it" in found(log)
+
+
+# Time -------------------------------------------------------------------------------------------------------------
+
+
+def forge(connection, occurred_at):
+    connection.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type) "
+        f"values ({occurred_at}, 'teams', 'thing.forged', 'thing', 'user')"
+    )
+
+
+def test_an_event_of_a_transaction_that_was_open_for_long_may_not_claim_to_be_older_than_that(log, db):
+    late = db.connect(autocommit=False)
+    late.execute("select pg_current_xact_id()")
+    seal(log)
+    log.execute("insert into public.thing (name) values ('x')")
+    seal(log)
+    forge(late, "now() - interval '1 hour'")
+    late.commit()
+    seal(log)
+    assert any("but was recorded after" in problem for problem in found(log))
+
+
+def test_a_clock_that_was_set_back_accuses_nobody_and_only_its_own_seal_says_so(log):
+    # As if the seals before had been made by a clock that was ahead.
+    log.execute("update audit.seal_head set from_time = from_time + interval '10 minutes'")
+    log.execute("insert into public.thing (name) values ('x')")
+    seal(log)
+    log.execute("insert into public.thing (name) values ('y')")
+    seal(log)
+    said, warnings, _ = verified(log)
+    assert said == []
+    assert [(each.number, each.problem) for each in warnings] == [
+        (3, "the clock was set back before it was made: 1 of its events have times that do not fit")
+    ]
+
+
+def test_a_clock_that_was_set_back_excuses_no_event_of_long_ago(log):
+    log.execute("update audit.seal_head set from_time = from_time + interval '10 minutes'")
+    forge(log, "now() - interval '3 days'")
+    seal(log)
+    assert any("but was recorded after" in problem for problem in found(log))
+
+
+# Removals ---------------------------------------------------------------------------------------------------------
+
+REMOVAL = """
+    insert into audit.dropped_partition (name, begins, ends, events, ids, event_id)
+    values ('audit.event_2020_01', %(begins)s, %(ends)s, 1, %(ids)s, {event})
+"""
+
+
+def remove(connection, begins="2020-01-01Z", ends="2020-02-01Z", *, told=False, times=1):
+    """An event is deleted, and a removal invented for it; with an event of that, if it is to be told."""
+    event = some_event(connection)
+    meddle(connection, "delete from audit.event where id = %s", [event])
+    ids = f"{{[{event},{event + 1})}}"
+    record = (
+        "(select audit.record('audit.partition_dropped', 'partition', 'audit.event_2020_01', 'audit.event_2020_01', null, "
+        "jsonb_build_object('events', 1, 'begins', %(begins)s::timestamptz, 'ends', %(ends)s::timestamptz, "
+        "'ids_sha256', encode(sha256(convert_to(%(ids)s, 'UTF8')), 'hex'))))"
+    )
+    said = {"begins": begins, "ends": ends, "ids": ids}
+    number = connection.execute(f"select {record}", said).fetchone()[0] if told else event + 1
+    meddle(connection, REMOVAL.format(event=number), said)
+    seal(connection)
+    return event
+
+
+def test_an_invented_removal_excuses_nothing(log):
+    event = remove(log)
+    assert {"it was deleted", "removal audit.event_2020_01: it is not what the event of its removal says"} <= set(
+        found(log)
+    )
+    assert event
+
+
+def test_an_invented_removal_with_an_event_does_not_fit_the_seals_and_is_listed(log):
+    remove(log, told=True)
+    said, _, evidence = verified(log)
+    assert [problem for *_, problem in said] == [
+        "removal audit.event_2020_01: it took 1 events of seal 1, which has 0 of its month"
+    ]
+    ((kind, name, text),) = evidence.listed
+    assert (kind, name) == ("removal", "audit.event_2020_01")
+    assert "UTC by postgres, 1 events, no archive" in text
+
+
+def test_a_removal_of_the_events_month_takes_all_of_it(log):
+    (begins, ends) = log.execute(
+        "select date_trunc('month', now() at time zone 'UTC') at time zone 'UTC', "
+        "(date_trunc('month', now() at time zone 'UTC') + interval '1 month') at time zone 'UTC'"
+    ).fetchone()
+    remove(log, begins, ends, told=True)
+    assert any("it took 1 events of seal 1, which has" in problem for problem in found(log))
+
+
+def test_a_removal_is_of_whole_months(log):
+    remove(log, ends="2020-01-03Z", told=True)
+    assert "removal audit.event_2020_01: it is no whole month" in found(log)
+
+
+# Erasures ---------------------------------------------------------------------------------------------------------
+
+
+def forge_erasure(connection, event, part, change, *, told=True):
+    """A field is changed, and an erasure invented that excuses it, as one who has read how would."""
+    with connection.transaction():
+        connection.execute("set local session_replication_role = replica")
+        _pseudonym, number = connection.execute(
+            "insert into audit.erasure (pseudonym, reason) values ('erased-0123456789abcdef', 'none of yours') returning pseudonym, id"
+        ).fetchone()
+        connection.execute(
+            "insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted) "
+            "select event.id, held.part, %s, held.commitment, '\\x' || repeat('00', 32) "
+            "from audit.event join audit.seal on event.id between seal.first_id and seal.last_id "
+            "join audit.seal_leaves using (number) "
+            "cross join lateral audit.commitments(event, seal_leaves.secret, seal.personal) as held "
+            "where event.id = %s and held.part = %s".replace("'\\x' || repeat('00', 32)", "sha256('')"),
+            [number, event, part],
+        )
+        connection.execute(f"update audit.event set {change} where id = %s", [event])
+        connection.execute(
+            "update audit.erased_part set redacted = (select audit.commitment(null, field.content) from audit.event "
+            "cross join lateral audit.fields(event, '', '{}') as field where event.id = erased_part.event_id and field.part = erased_part.part) "
+            "where erasure_id = %s",
+            [number],
+        )
+        if told:
+            connection.execute(
+                "update audit.erasure set event_id = audit.record('audit.actor_erased', 'actor', pseudonym, null, null, "
+                "jsonb_build_object('pseudonym', pseudonym, 'digest', encode(audit.erasure_digest(id), 'hex'))) where id = %s",
+                [number],
+            )
+    seal(connection)
+
+
+ROLE = """after = after || '{"role": "admin"}'"""
+
+
+def test_a_forged_erasure_that_no_event_backs_excuses_nothing(log):
+    event = some_event(log)
+    forge_erasure(log, event, "after.role", ROLE, told=False)
+    assert (1, event, "it was changed") in problems(log)
+
+
+def test_a_forged_erasure_excuses_no_other_value_than_its_pseudonym(log):
+    event = some_event(log)
+    forge_erasure(log, event, "after.role", ROLE)
+    assert (1, event, "its after.role was changed under cover of an erasure") in problems(log)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "category = 'plan'",
+        "action = 'thing.forged'",
+        "reason = 'forged'",
+        """after = after || '{"role": "erased-0123456789abcdef", "name": "forged"}'""",
+        """after = after || '{"role": "erased-0123456789abcdef", "new": 1}'""",
+        "after = after - 'id' || '{\"role\": \"erased-0123456789abcdef\"}'",
+        "db_role = 'app'",
+    ],
+)
+def test_a_forged_erasure_excuses_no_other_field(log, change):
+    event = some_event(log)
+    forge_erasure(log, event, "after.role", change)
+    assert (1, event, "it was changed") in problems(log)
+
+
+def test_a_forged_erasure_of_one_field_is_listed(log):
+    forge_erasure(log, some_event(log), "after.role", """after = after || '{"role": "erased-0123456789abcdef"}'""")
+    said, _, evidence = verified(log)
+    assert said == []
+    ((kind, name, text),) = evidence.listed
+    assert (kind, name) == ("erasure", "erased-0123456789abcdef")
+    assert "1 sealed events" in text
+
+
+def test_what_stands_beside_an_erased_field_can_not_be_changed_later_either(log):
+    app = log
+    app.execute("insert into public.thing (name, email, role) values ('Ann', 'ann@x.example', 'viewer')")
+    seal(log)
+    log.execute("select audit.erase_actor('ann@x.example', 'ticket 1')")
+    seal(log)
+    assert problems(log) == []
+    (event,) = log.execute("select id from audit.event where after ->> 'email' like 'erased-%'").fetchone()
+    meddle(log, """update audit.event set after = after || '{"role": "admin"}' where id = %s""", [event])
+    assert (3, event, "it was changed") in problems(log)
+
+
+def test_a_json_key_that_is_a_person_is_erased(log):
+    log.execute("create table public.share (id int primary key, grants jsonb)")
+    log.execute("select audit.track('public.share', 'share')")
+    log.execute("insert into public.thing (name, email) values ('Ann', 'ann@x.example')")
+    grants = {"ann@x.example": {"role": "admin"}, "Ann": 1, "bob@x.example": 2, "team": ["ann@x.example"]}
+    log.execute("insert into public.share values (1, %s)", [json.dumps(grants)])
+    seal(log)
+    pseudonym = log.execute("select audit.erase_actor('ann@x.example', 'ticket 1', '{Ann}')").fetchone()[0]["pseudonym"]
+    seal(log)
+    (left,) = log.execute("select after -> 'grants' from audit.event where resource_type = 'share'").fetchone()
+    assert left["bob@x.example"] == 2
+    assert left["team"] == [pseudonym]
+    assert {key for key in left if key.startswith("erased-")} == {pseudonym, f"{pseudonym}-2"}
+    assert "ann@x" not in json.dumps(left).lower()
+    assert problems(log) == []
+
+
+# Proofs -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_proof_gives_away_the_salt_of_its_own_leaf_alone(log):
+    event, sibling = some_event(log, 0), some_event(log, 1)
+    (proof,) = log.execute("select audit.prove(%s)", [event]).fetchone()
+    (leaves, secret, ids) = log.execute("select leaves, secret, ids from audit.seal_leaves where number = 1").fetchone()
+    (text,) = log.execute(
+        "select audit.sealed_text(event, secret, personal) from audit.event, audit.seal_leaves join audit.seal using (number) where id = %s and number = 1",
+        [sibling],
+    ).fetchone()
+    place = ids.index(sibling) * 32
+    guesses = [proof["salt"], *(field["salt"] for field in proof["fields"] if "salt" in field), ""]
+    digest = "select sha256('\\x00'::bytea || %s || convert_to(%s, 'UTF8'))"
+    assert leaves[place : place + 32] not in [
+        log.execute(digest, [bytes.fromhex(guess), text]).fetchone()[0] for guess in guesses
+    ]
+    assert secret.hex() not in json.dumps(proof)
+    salt = log.execute("select audit.leaf_salt(%s, %s)", [secret, sibling]).fetchone()[0]
+    assert leaves[place : place + 32] == log.execute(digest, [salt, text]).fetchone()[0]
+
+
+def test_clocks_are_not_all_the_same(log):
+    log.execute("update audit.seal_head set from_time = from_time + interval '1 second'")
+    log.execute("insert into public.thing (name) values ('x')")
+    seal(log)
+    said, warnings, _ = verified(log)
+    assert said == []
+    assert timedelta(seconds=1) > timedelta(0)
+    assert all(each.is_warning for each in warnings)
