@@ -95,7 +95,7 @@ comment on function audit.leaf_salt(bytea, bigint) is
 create or replace function audit.field_salt(person bytea, leaf_salt bytea, part text)
 returns bytea
 language sql
-immutable
+stable
 parallel safe
 as $$
     select case
@@ -110,10 +110,14 @@ comment on function audit.field_salt(bytea, bytea, text) is
 create or replace function audit.row_members(content jsonb)
 returns jsonb
 language sql
-immutable
+stable
 parallel safe
 as $$
-    select case pg_catalog.jsonb_typeof(content) when 'object' then content else pg_catalog.jsonb_build_object('', content) end
+    select case
+        -- (Null is none, and has no members.)
+        when content is null or pg_catalog.jsonb_typeof(content) = 'object' then content
+        else pg_catalog.jsonb_build_object('', content)
+    end
 $$;
 
 comment on function audit.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
@@ -310,13 +314,13 @@ $$;
 comment on function audit.sealed_events(audit.seal) is 'The events of a seal''s batch.';
 
 create or replace function audit.event_leaves(seal audit.seal, secret bytea)
-returns table (event_id bigint, month text, leaf bytea)
+returns table (event_id bigint, occurred_at timestamptz, leaf bytea)
 language sql
 stable
 as $$
     select
         event.id,
-        pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM'),
+        event.occurred_at,
         pg_catalog.sha256(
             '\x00'::bytea
             || blinded.salt
@@ -346,8 +350,7 @@ as $$
         and event.resource_type = any (seal.personal)
     -- (Computed once: without an offset each place where it is used would.)
     cross join lateral (select audit.leaf_salt(secret, event.id) as salt offset 0) as blinded
-    -- (Of nulls none, and the aggregate would be null too.)
-    left join lateral (
+    cross join lateral (
         select
             pg_catalog.encode(
                 pg_catalog.string_agg(
@@ -360,8 +363,8 @@ as $$
                 'hex'
             ) as commitments
         from pg_catalog.jsonb_each(audit.row_members(event.before)) as member
-    ) as was on event.before is not null
-    left join lateral (
+    ) as was
+    cross join lateral (
         select
             pg_catalog.encode(
                 pg_catalog.string_agg(
@@ -374,11 +377,11 @@ as $$
                 'hex'
             ) as commitments
         from pg_catalog.jsonb_each(audit.row_members(event.after)) as member
-    ) as becomes on event.after is not null
+    ) as becomes
 $$;
 
 comment on function audit.event_leaves(audit.seal, bytea) is
-    'The events of a batch that is to be sealed: id, month, leaf hash. secret: 32 random bytes of the seal''s own.';
+    'The events of a batch that is to be sealed: id, time, leaf hash. secret: 32 random bytes of the seal''s own.';
 
 create or replace function audit.fields(event audit.event, secret bytea, personal text[])
 returns table (part text, place bigint, content text, salt bytea)
@@ -529,7 +532,15 @@ begin
     select
         array_agg(event_id order by event_id),
         string_agg(leaf, '' order by event_id),
-        array(select month || ' ' || count(*) from hashed group by month order by month)
+        array(
+            select to_char(month, 'YYYY-MM') || ' ' || counted.events
+            from (
+                select date_trunc('month', occurred_at at time zone 'UTC') as month, count(*) as events
+                from hashed
+                group by 1
+            ) as counted
+            order by month
+        )
     into leaves.ids, leaves.leaves, seal.months
     from hashed;
     seal.events := cardinality(leaves.ids);

@@ -205,7 +205,9 @@ set intervalstyle = 'postgres';
 set extra_float_digits = 1;
 set bytea_output = 'hex';
 set standard_conforming_strings = on;
-set work_mem = '64MB'
+set work_mem = '64MB';
+-- (Compiling a seal's statement takes longer than running it.)
+set jit = off
 
 -- name: is_under_policies
 select row_security_active('audit.event')
@@ -408,7 +410,7 @@ select
     case when event.node is null then event.occurred_at end as occurred_at
 from ({batch}) as event
 cross join lateral (select sha256(%(secret)s::bytea || int8send(event.id)) as salt offset 0) as blinded
-left join lateral (
+cross join lateral (
     select
         encode(
             string_agg(
@@ -424,10 +426,13 @@ left join lateral (
             'hex'
         ) as commitments
     from jsonb_each(
-        case jsonb_typeof(event.before) when 'object' then event.before else jsonb_build_object('', event.before) end
+        case
+            when event.before is null or jsonb_typeof(event.before) = 'object' then event.before
+            else jsonb_build_object('', event.before)
+        end
     ) as member (key, value)
-) as was on event.before is not null
-left join lateral (
+) as was
+cross join lateral (
     select
         encode(
             string_agg(
@@ -443,9 +448,12 @@ left join lateral (
             'hex'
         ) as commitments
     from jsonb_each(
-        case jsonb_typeof(event.after) when 'object' then event.after else jsonb_build_object('', event.after) end
+        case
+            when event.after is null or jsonb_typeof(event.after) = 'object' then event.after
+            else jsonb_build_object('', event.after)
+        end
     ) as member (key, value)
-) as becomes on event.after is not null
+) as becomes
 order by event.id
 
 -- name: texts
