@@ -5,7 +5,7 @@ import json
 
 import psycopg
 import pytest
-from tests.verifying import problems
+from tests.verifying import problems, verified
 
 from pgtrail_cli import archive
 
@@ -86,7 +86,14 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
         "select after from audit.event where action = 'audit.partition_dropped' order by id limit 1"
     ).fetchone()
     assert (event["events"], event["archive"], event["archive_sha256"]) == (20, file.name, archive.digest(file).hex())
-    assert pgtrail("verify", dsn=aged.dsn("auditor")).returncode == 0
+    assert {path.stat().st_mode & 0o077 for path in tmp_path.glob("audit.*")} == {0}, "beside the events lie the salts"
+    listed = pgtrail("verify", dsn=aged.dsn("auditor"))
+    assert listed.returncode == 0, listed.stdout
+    assert [line.split(":")[0] for line in listed.stdout.splitlines()][:2] == [
+        "removal audit.event_2020_01",
+        "removal audit.event_2020_02",
+    ]
+    assert f"20 events, archive {file.name} (not checked here)" in listed.stdout
     seal(su)
     with su.transaction():
         su.execute("set local session_replication_role = replica")
@@ -268,3 +275,41 @@ def test_a_reader_that_stays_holds_up_a_drop_but_no_writer_for_long(aged):
         su.execute("select audit.drop_partition('audit.event_2020_01')")
     reader.rollback()
     su.execute("select audit.drop_partition('audit.event_2020_01')")
+
+
+def test_a_month_that_is_not_due_goes_to_an_invented_archive_and_verify_says_so(aged):
+    aged.connect("admin").execute(
+        "select audit.drop_partition('audit.event_2020_01', 'nowhere.csv', sha256('x'), p_before => now())"
+    )
+    su = aged.connect()
+    seal(su)
+    said, _, evidence = verified(su)
+    assert said == []
+    ((_, name, text),) = evidence.listed
+    assert name == "audit.event_2020_01"
+    assert text.endswith("20 events, archive nowhere.csv (not checked here), before retention was due")
+
+
+def test_what_a_removed_month_said_of_erasures_and_removals_goes_on(aged):
+    """The event of an erasure lies in a month that is dropped in its turn, and so does the event of that removal."""
+    su = aged.connect()
+    su.execute("select audit.erase_actor('ann', 'ticket 1')")
+    seal(su)
+    su.execute("select audit.set_retention('400 days')")
+    su.execute("select audit.drop_partition('audit.event_2020_02')")
+    seal(su)
+    (carried,) = su.execute("select audit.carried_evidence(%s::regclass)", [this_month(su)]).fetchone()
+    said, _, evidence = verified(su)
+    assert said == []
+    assert [kind for kind, *_ in evidence.listed] == ["removal", "erasure"]
+    assert len(carried) == 2
+    assert {frozenset(told) & {"digest", "ids_sha256"} for told in carried.values()} == {
+        frozenset({"digest"}),
+        frozenset({"ids_sha256"}),
+    }
+
+
+def this_month(connection):
+    return connection.execute(
+        "select partition::text from audit.partition_bounds() where now() >= begins and now() < ends"
+    ).fetchone()[0]
