@@ -26,7 +26,10 @@ def written(shared_hub):
 def test_a_hub_has_every_event_of_its_nodes_as_it_was_there(written):
     for name, node in written.nodes.items():
         there = node.connect().execute("select event from audit.event order by id").fetchall()
-        here = written.rows("select audit.as_recorded(event) from audit.event where node = %s order by node_id", name)
+        here = written.rows(
+            "select jsonb_populate_record(event, jsonb_build_object('id', node_id, 'xid', node_xid::text, 'node', null, 'node_id', null, 'node_xid', null)) from audit.event where node = %s order by node_id",
+            name,
+        )
         assert here == there
         # In the order in which they were committed, which is that of each resource's events.
         ordered = written.rows("select node_id from audit.event where node = %s order by id", name)

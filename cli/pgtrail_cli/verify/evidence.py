@@ -35,6 +35,10 @@ class Removal:
         """What it is called in a problem."""
         return f"{REMOVAL} {self.name}"
 
+    def is_of_the_time_of(self, other: "Removal") -> bool:
+        """Whether both are of the same month, or one of them is of more than that."""
+        return self.begins < other.ends and other.begins < self.ends
+
     def expected(self, months: list[str], last_id: int) -> int:
         """How many events of a seal it should have taken.
 
