@@ -70,6 +70,9 @@ def test_what_a_superuser_changes_is_named(su, statement, name):
 
 def test_what_makes_statements_lie_is_told_apart(su):
     su.execute("alter function audit.prove(bigint) volatile")
-    assert not any(map(is_unsafe, changed(su)))
+    assert not any(is_unsafe(name, True) for name in changed(su))
     su.execute("create policy hide on audit.event as restrictive using (true)")
-    assert any(map(is_unsafe, changed(su)))
+    assert any(is_unsafe(name, True) for name in changed(su))
+    assert not any(is_unsafe(name, False) for name in changed(su)), "who is not subject to policies sees everything"
+    su.execute("create rule hide as on insert to audit.seal do instead nothing")
+    assert any(is_unsafe(name, False) for name in changed(su))
