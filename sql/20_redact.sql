@@ -288,6 +288,7 @@ as $$
 declare
     max_depth constant integer := 1000;
     max_steps constant integer := 12;
+    max_json_strings constant integer := 1000;
     literal constant text := '0123456789+-.eEtrufalsn';
     json_in_string constant text := E'([[:space:]]|\\\\[nrtf])*[[{\x02]';
     steps constant text[] := audit.path_steps(path);
@@ -297,6 +298,7 @@ declare
     secret_names jsonb := '{}';
     names jsonb := '{}';
     may_hold_json boolean;
+    json_strings integer := 0;
     parts text[];
     last_part integer;
     structure text;
@@ -469,8 +471,15 @@ begin
             parts[part + 1] := '[redacted]';
             is_changed := true;
         elsif by_form and audit.may_hold_secret('"' || parts[part + 1] || '"') then
-            parts[part + 1] := audit.string_without_secrets(parts[part + 1]);
             is_changed := true;
+            if parts[part + 1] ~ ('^' || json_in_string) then
+                json_strings := json_strings + 1;
+                if json_strings > max_json_strings then
+                    parts[part + 1] := '[redacted]';
+                    continue;
+                end if;
+            end if;
+            parts[part + 1] := audit.string_without_secrets(parts[part + 1]);
         end if;
     end loop;
     if is_changed then
@@ -481,7 +490,7 @@ end
 $$;
 
 comment on function audit.redact_text(text, text[], boolean) is
-    'audit.redact() from the text of a jsonb value to another; null: there is nothing to redact. In one pass, so that it takes time in proportion to the text, whatever is in it. With by_form strings are judged by audit.string_without_secrets(), too, also those that are JSON.';
+    'audit.redact() from the text of a jsonb value to another; null: there is nothing to redact. In one pass, so that it takes time in proportion to the text, whatever is in it. With by_form strings are judged by audit.string_without_secrets(), too, also up to 1,000 that are JSON.';
 
 create or replace function audit.redact(value jsonb, path text[])
 returns jsonb

@@ -28,13 +28,16 @@ as $$
 declare
     told constant text := audit.unmarked(string);
     parsed constant jsonb := audit.parsed(told);
+    cleaned text;
 begin
     if parsed is null then
         return case when audit.value_looks_secret(told) then '[redacted]' else string end;
-    elsif audit.without_secrets(parsed) = parsed then
+    end if;
+    cleaned := audit.redact_text(parsed::text, '{**,?}', true);
+    if cleaned is null or cleaned::jsonb = parsed then
         return string;
     end if;
-    return audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(audit.without_secrets(parsed)::text)::text, '^"|"$', '', 'g'));
+    return audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));
 end
 $$;
 

@@ -232,7 +232,7 @@ def past(path, name):
     while path and path[0] == "**":
         yield path
         path = path[1:]
-    if path and (path[0] in ("*", name) or (path[0] == "?" and name == "api_key")):
+    if path and (path[0] == "*" or (name == "api_key" if path[0] == "?" else path[0] == name)):
         yield path[1:]
 
 
@@ -348,8 +348,8 @@ def test_an_imported_row_is_rid_of_its_secrets_in_proportion(su, kind):
     small, large = (seconds(su, "audit.without_secrets(%s)", WITH_SECRETS[kind](size)) for size in (50_000, 200_000))
     assert large < 10 * small + 0.02
     assert large < 5
-    kept = su.execute("select audit.without_secrets(value) = value from document").fetchone()
-    assert kept == (kind == "strings that begin as JSON does",)
+    # (Of many strings that may be JSON, a thousand are looked into; none of the rest is shown.)
+    assert su.execute("select audit.without_secrets(value) = value from document").fetchone() == (False,)
 
 
 @pytest.mark.any_server
