@@ -58,7 +58,9 @@ class pinned:  # noqa: N801
         self.connection.prepare_threshold = None
         self.transaction = self.connection.transaction(force_rollback=True)
         self.transaction.__enter__()
-        self.connection.execute("set local search_path = pg_catalog, pg_temp; set local timezone = 'UTC'; set local jit = off")
+        self.connection.execute(
+            "set local search_path = pg_catalog, pg_temp; set local timezone = 'UTC'; set local jit = off"
+        )
 
     def __exit__(self, *error: Any) -> None:
         self.transaction.__exit__(*error)

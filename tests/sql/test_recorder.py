@@ -95,11 +95,16 @@ class Spied:
         assert self.su.execute("select * from public.ran").fetchall() == []
         assert self.su.execute("select count(*) from audit.event where action = 'forged.event'").fetchone() == (0,)
         assert self.su.execute("select rolsuper from pg_roles where rolname = 'app'").fetchone() == (False,)
+        assert (
+            self.su.execute(
+                "select proname from pg_proc where pronamespace = 'audit'::regnamespace and proname ~ '^(capture|read|find) ' "
+                "and (not prosecdef or proconfig is null or not proconfig[1] like 'search_path=pg_catalog%')"
+            ).fetchall()
+            == []
+        )
         assert self.su.execute(
-            "select proname from pg_proc where pronamespace = 'audit'::regnamespace and proname ~ '^(capture|read|find) ' "
-            "and (not prosecdef or proconfig is null or not proconfig[1] like 'search_path=pg_catalog%')"
-        ).fetchall() == []
-        assert self.su.execute("select count(*) from pg_trigger where tgrelid = 'other.private'::regclass").fetchone() == (4,)
+            "select count(*) from pg_trigger where tgrelid = 'other.private'::regclass"
+        ).fetchone() == (4,)
         self.run("admin", "update other.private set note = note || '.'")
         assert self.su.execute("select count(*) from audit.event where table_name = 'other.private'").fetchone()[0] > 0
 
@@ -190,14 +195,20 @@ def test_a_rule_whose_column_became_a_type_with_a_cast_names_nothing_any_more(sp
     assert spied.run("app", "update shop.key set rpm_limit = row(700)::shop.num")
     assert not [line for line in spied.heard if line.startswith("ran as")]
     assert spied.actions("key") == ["key.created", "key.updated"]
-    assert spied.su.execute("select problem from audit.doctor() where problem like 'rule%'").fetchall() == [("rule broken",)]
+    assert spied.su.execute("select problem from audit.doctor() where problem like 'rule%'").fetchall() == [
+        ("rule broken",)
+    ]
     spied.check()
 
 
 def test_a_rule_over_an_enum_of_the_owners_calls_no_cast_that_comes_later(spied):
-    spied.run("app", "create type shop.mood as enum ('good', 'bad')", "alter table shop.key add mood shop.mood default 'bad'")
+    spied.run(
+        "app", "create type shop.mood as enum ('good', 'bad')", "alter table shop.key add mood shop.mood default 'bad'"
+    )
     spied.su.execute("select audit.track('shop.key')")
-    spied.su.execute("select audit.rule('shop.key', 'key.cheered', 'key', 'UPDATE', $$new.mood = 'good' and old.mood = 'bad'$$)")
+    spied.su.execute(
+        "select audit.rule('shop.key', 'key.cheered', 'key', 'UPDATE', $$new.mood = 'good' and old.mood = 'bad'$$)"
+    )
     spied.run(
         "app",
         "create function shop.mood_text(shop.mood) returns text language sql as 'select shop.spy(''good'')'",
@@ -214,7 +225,12 @@ def test_a_rule_over_an_enum_of_the_owners_calls_no_cast_that_comes_later(spied)
 @pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
 def test_a_capture_function_records_no_other_table_than_its_own(spied, operation):
     spied.su.execute("select audit.track('shop.key')")
-    spied.run("app", "insert into shop.key values (1, 'a', 1)", "create table shop.fake (like shop.key)", "create index on shop.fake (id) where shop.evil(1)")
+    spied.run(
+        "app",
+        "insert into shop.key values (1, 'a', 1)",
+        "create table shop.fake (like shop.key)",
+        "create index on shop.fake (id) where shop.evil(1)",
+    )
     before = spied.actions("key")
     level, rows = {
         "insert": ("statement", "referencing new table as new_rows"),
@@ -245,8 +261,16 @@ def test_a_capture_function_records_no_other_table_than_its_own(spied, operation
 def test_a_table_that_took_the_place_of_another_is_not_recorded_as_that(spied):
     spied.su.execute("select audit.track('shop.key')")
     spied.su.execute('grant execute on function audit."capture shop.key update"() to app')
-    spied.run("app", "alter table shop.key rename to old_key", "create table shop.key (like shop.old_key)", "insert into shop.key values (7, 'x', 1)")
-    spied.run("app", 'create trigger t after update on shop.key for each row execute function audit."capture shop.old_key update"()')
+    spied.run(
+        "app",
+        "alter table shop.key rename to old_key",
+        "create table shop.key (like shop.old_key)",
+        "insert into shop.key values (7, 'x', 1)",
+    )
+    spied.run(
+        "app",
+        'create trigger t after update on shop.key for each row execute function audit."capture shop.old_key update"()',
+    )
     assert not spied.run("app", "update shop.key set name = 'y'")
     assert spied.actions("key") == []
 
@@ -271,8 +295,10 @@ def test_after_a_restore_under_other_oids_a_table_is_recorded_all_the_same(db, s
         "create index on shop.team (org) where shop.evil(1)",
         "create index on shop.team ((shop.spy(org)))",
         "create table shop.team1 partition of shop.team for values in (1); create index on shop.team1 (org) where shop.evil(1)",
-        'alter table shop.team drop constraint team_pkey; create rule "_RETURN" as on select to shop.team do instead '
-        "select 1 as id, shop.spy('x') as org",
+        (
+            'alter table shop.team drop constraint team_pkey; create rule "_RETURN" as on select to shop.team do instead '
+            "select 1 as id, shop.spy('x') as org"
+        ),
         "alter table shop.team enable row level security; create policy zzz on shop.team using (shop.evil(id))",
     ],
     ids=["predicate", "expression", "partition", "a table becomes a view", "policy"],
@@ -327,17 +353,19 @@ def test_a_condition_is_looked_at_before_anything_of_it_runs(db, su, condition, 
     admin.execute("select audit.track('adm.t')")
     connection = db.connect(user)
     connection.add_notice_handler(lambda notice: heard.append(notice.message_primary))
+    statement = (
+        "insert into audit.rule (relation, operation, action, category, condition) values ('adm.t', 'UPDATE', 't.x', 'audit', %s)"
+        if how == "insert"
+        else "select audit.rule('adm.t', 't.x', 'audit', 'UPDATE', %s)"
+    )
     with pytest.raises(psycopg.Error) as refused:
-        if how == "insert":
-            connection.execute(
-                "insert into audit.rule (relation, operation, action, category, condition) values ('adm.t', 'UPDATE', 't.x', 'audit', %s)",
-                [condition],
-            )
-        else:
-            connection.execute("select audit.rule('adm.t', 't.x', 'audit', 'UPDATE', %s)", [condition])
+        connection.execute(statement, [condition])
     assert refused.value.sqlstate == "PT006"
     assert heard == []
-    assert su.execute("select to_regclass('adm.made'), count(*) from audit.rule where action = 't.x'").fetchone() == (None, 0)
+    assert su.execute("select to_regclass('adm.made'), count(*) from audit.rule where action = 't.x'").fetchone() == (
+        None,
+        0,
+    )
 
 
 def test_from_audit_owner_no_way_leads_to_a_superuser(db, su):
@@ -365,7 +393,8 @@ def test_from_audit_owner_no_way_leads_to_a_superuser(db, su):
         )
         for function in ("extend_capture", "follow_ddl", "follow_drop"):
             owner, definer = su.execute(
-                "select rolsuper, prosecdef from pg_proc join pg_roles on pg_roles.oid = proowner where proname = %s", [function]
+                "select rolsuper, prosecdef from pg_proc join pg_roles on pg_roles.oid = proowner where proname = %s",
+                [function],
             ).fetchone()
             assert owner != definer, "a superuser's, or one that runs as audit_owner"
     finally:
@@ -403,7 +432,10 @@ def test_where_no_role_is_left_to_record_an_owners_tables_an_error_says_what_to_
     with pytest.raises(psycopg.Error, match="no role is left to record the tables of superusers") as refused:
         su.execute("select audit.track('public.thing')")
     assert refused.value.sqlstate == "PT061"
-    assert refused.value.diag.message_hint == "create role audit_recorder_5 nologin; grant audit_recorder_5 to audit_owner;"
+    assert (
+        refused.value.diag.message_hint
+        == "create role audit_recorder_5 nologin; grant audit_recorder_5 to audit_owner;"
+    )
 
 
 def test_who_records_can_do_nothing_else(db, su):
@@ -471,9 +503,7 @@ def test_what_is_recorded_does_not_depend_on_the_session(su, setting, value):
         "paid money, spans tstzrange, pair float4[])"
     )
     su.execute("select audit.track('public.thing', label => 'at')")
-    row = (
-        "('2026-07-01 12:00+00', '2026-07-02', 1.4999, '1 day 02:03', '\\x00ff', 5, '[2026-07-01 12:00+00,2026-07-02 12:00+00)', '{0.1}')"
-    )
+    row = "('2026-07-01 12:00+00', '2026-07-02', 1.4999, '1 day 02:03', '\\x00ff', 5, '[2026-07-01 12:00+00,2026-07-02 12:00+00)', '{0.1}')"
     su.execute("insert into public.thing values " + row)
     su.execute("delete from public.thing")
     su.execute(f"set {setting} = {value}")
@@ -484,5 +514,7 @@ def test_what_is_recorded_does_not_depend_on_the_session(su, setting, value):
         "select resource_id, resource_label, coalesce(after, before), before, changed from audit.event where category = 'thing' order by id"
     ).fetchall()
     assert events[0][:3] == events[2][:3]
-    assert events[0][:2] == ("2026-07-01 12:00:00+00,2026-07-02", "2026-07-01 12:00:00+00") or events[0][0].startswith('"2026')
+    assert events[0][:2] == ("2026-07-01 12:00:00+00,2026-07-02", "2026-07-01 12:00:00+00") or events[0][0].startswith(
+        '"2026'
+    )
     assert (events[3][2]["price"], events[3][3], events[3][4]) == (1.4998, {"price": 1.4999}, ["price"])
