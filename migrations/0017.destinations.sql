@@ -1,4 +1,4 @@
--- depends: 0015.fields
+-- depends: 0016.watched
 
 set local role audit_owner;
 

@@ -1,5 +1,18 @@
 -- Who did it: what the application says, else what PostgREST or Supabase say, else the database role.
 
+-- While functions are replaced none follows what is replaced: the event triggers are made anew at the end.
+reset role;
+do $superuser$
+begin
+    if (select rolsuper from pg_roles where rolname = current_user) then
+        drop event trigger if exists pgtrail_follow_ddl;
+        drop event trigger if exists pgtrail_follow_drop;
+        drop event trigger if exists pgtrail_follow_rewrite;
+    end if;
+end
+$superuser$;
+set local role audit_owner;
+
 create or replace function audit.set_actor(
     id text,
     label text default null,

@@ -616,6 +616,25 @@ as $$
         and (
             (event_operation = 'UPDATE' and not tracked.bulk)
             or exists (select from pg_catalog.pg_class where oid = tracked.relation and relkind = 'p')
+            -- A write through a parent fires the row triggers of what inherits from it, and none of its statement triggers.
+            or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
+            -- A parent's transition tables have its children's rows too, which a tracked child records by itself.
+            or (
+                event_operation <> 'INSERT'
+                and exists (select from pg_catalog.pg_class where oid = tracked.relation and relhassubclass)
+                and exists (
+                    with recursive descendant (relation) as (
+                        select inhrelid from pg_catalog.pg_inherits where inhparent = tracked.relation
+                        union
+                        select pg_inherits.inhrelid
+                        from descendant
+                        join pg_catalog.pg_inherits on pg_inherits.inhparent = descendant.relation
+                    )
+                    select
+                    from descendant
+                    join audit.tracked_table as child on child.relation = descendant.relation
+                )
+            )
         )
 $$;
 
@@ -897,7 +916,7 @@ as $$
             'null::' || pg_catalog.format_type(type_oid, -1), ', ' order by number
         ),
         E')::record then\n            null;\n        end if;\n    exception\n        when others then\n',
-        E'            is_as_compiled := audit.is_as_compiled(tg_relid, ',
+        E'            is_as_compiled := audit.has_safe_types(tg_relid, ',
         pg_catalog.quote_literal(audit.columns_as_text(tracked.relation)),
         E');\n    end;\n    '
     )
@@ -991,6 +1010,14 @@ declare
         where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
             and pg_trigger.tgname = 'pgtrail_' || lower(event_operation)
             and pg_proc.pronamespace = 'audit'::regnamespace
+            -- Not one that somebody had the trigger call instead of its own: another table's.
+            and not exists (
+                select
+                from pg_trigger as others
+                join audit.own_trigger as known on known.relation = others.tgrelid and known.trigger_name = others.tgname
+                where others.tgfoid = pg_proc.oid and known.root <> claim_capture_function.relation
+            )
+            and pg_proc.proname like '% ' || lower(event_operation)
         limit 1
     );
 begin
@@ -1087,16 +1114,16 @@ as $$
     ),
     pinned (type_oid, setting, of_text_alone) as (
         values
-            ('timestamptz'::regtype, 'timezone = ''UTC''', false),
-            ('timestamptz', 'datestyle = ''ISO''', true),
-            ('timestamp', 'datestyle = ''ISO''', true),
-            ('date', 'datestyle = ''ISO''', true),
-            ('interval', 'intervalstyle = ''postgres''', false),
-            ('bytea', 'bytea_output = ''hex''', false),
-            ('money', 'lc_monetary = ''C''', false),
-            ('real', 'extra_float_digits = 1', false),
-            ('double precision', 'extra_float_digits = 1', false),
-            ('point', 'extra_float_digits = 1', false)
+            ('timestamptz'::regtype, 'TimeZone=UTC', false),
+            ('timestamptz', 'DateStyle=ISO', true),
+            ('timestamp', 'DateStyle=ISO', true),
+            ('date', 'DateStyle=ISO', true),
+            ('interval', 'IntervalStyle=postgres', false),
+            ('bytea', 'bytea_output=hex', false),
+            ('money', 'lc_monetary=C', false),
+            ('real', 'extra_float_digits=1', false),
+            ('double precision', 'extra_float_digits=1', false),
+            ('point', 'extra_float_digits=1', false)
     )
     select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
     from part
@@ -1109,7 +1136,7 @@ as $$
 $$;
 
 comment on function audit.pinned_settings(audit.tracked_table) is
-    'The SET clauses of a table''s capture functions, so that a value is recorded in one form whatever the session''s settings.';
+    'The settings that a table''s capture functions have of their own, as pg_proc.proconfig has them, so that a value is recorded in one form whatever the session''s.';
 
 create or replace function audit.create_compiled(
     function_name text, arguments text, returned text, settings text[], body text, new_owner name
@@ -1123,7 +1150,10 @@ begin
     execute concat(
         format('create or replace function audit.%I(', function_name), arguments, ') returns ', returned,
         ' language plpgsql security definer set search_path = pg_catalog, pg_temp',
-        (select string_agg(' set ' || setting, '' order by number) from unnest(settings) with ordinality as pinned (setting, number)),
+        (
+            select string_agg(format(' set %I = %L', split_part(setting, '=', 1), split_part(setting, '=', 2)), '' order by number)
+            from unnest(settings) with ordinality as pinned (setting, number)
+        ),
         ' as ', quote_literal(body)
     );
     execute concat(format('revoke execute on function audit.%I(', function_name), arguments, ') from public');
@@ -1151,7 +1181,7 @@ begin
     -- Each condition is parsed anew: by audit.check_rule().
     update audit.rule set condition = condition where rule.relation = compile_table.relation;
     perform audit.create_compiled(
-        audit.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security = on}',
+        audit.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
         audit.compiled_reader(tracked), recorder
     );
     perform audit.create_lookups(relation, recorder);

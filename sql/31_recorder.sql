@@ -48,7 +48,7 @@ begin
         'grant execute on function '
         'audit.database_actor_id(), audit.database_actor(), audit.actor_is_claimed(), audit.current_actor(), '
         'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), '
-        'audit.captures(regclass, text), audit.is_as_compiled(regclass, text[]), audit.is_trusted_type(oid), '
+        'audit.captures(regclass, text), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), '
         'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '
         -- What audit.redacted() calls.
         'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '
@@ -151,7 +151,7 @@ $$;
 comment on function audit.captures(regclass, text) is
     'Whether a capture function is that of the table whose trigger called it, or of one that it is a partition of. A function compares the oid that it was compiled with first: this is for partitions, and for a database that was restored, where tables have other oids.';
 
-create or replace function audit.is_as_compiled(fired_on regclass, as_text text[])
+create or replace function audit.has_safe_types(fired_on regclass, as_text text[])
 returns boolean
 language sql
 stable
@@ -162,7 +162,7 @@ as $$
     where attrelid = fired_on and attnum > 0 and not attisdropped and attname <> all (as_text)
 $$;
 
-comment on function audit.is_as_compiled(regclass, text[]) is
+comment on function audit.has_safe_types(regclass, text[]) is
     'Whether a table whose columns are of other types than those that its capture functions were compiled for may be recorded by these all the same: none but those that are taken as text is of a type that somebody else than a superuser owns.';
 
 create or replace function audit.shows_every_row(relation regclass, reader name)

@@ -130,6 +130,7 @@ begin
     perform audit.allow_reading(relation);
     perform audit.compile_table(relation);
     perform audit.renew_triggers(relation);
+    perform audit.renew_relatives();
 
     if cardinality(redacted) > cardinality(secret) then
         raise notice '%: redacted by their names: % (reveal => … shows them)',
@@ -163,6 +164,7 @@ begin
     perform audit.drop_triggers(tracked_relation);
     perform audit.revoke_reading(place) from unnest(places || tracked_relation) as place;
     perform audit.drop_orphaned_functions();
+    perform audit.renew_relatives();
 end
 $$;
 
@@ -245,6 +247,8 @@ begin
         delete from audit.tracked_table where relation = gone_relation;
     end loop;
 
+    -- Before it is compiled, by which a function that somebody altered is as it should be.
+    perform audit.watch_triggers();
     for tracked_relation in
         select relation
         from audit.tracked_table
@@ -252,6 +256,7 @@ begin
         order by relation
     loop
         perform audit.allow_reading(tracked_relation);
+        perform audit.drop_disowned_functions(tracked_relation);
         perform audit.compile_table(tracked_relation);
         perform audit.renew_triggers(tracked_relation);
         compiled := compiled + 1;
@@ -382,7 +387,8 @@ begin
             or exists (select from pg_inherits where inhrelid = relation and inhparent = 'audit.event'::regclass)
             then 'is where the log itself is kept'
         when is_partition
-            -- What is written through the root fires no statement trigger of its own.
+            -- (One that is tracked, and became a partition, is recorded by row.)
+            and not exists (select from audit.tracked_table where tracked_table.relation = check_can_be_tracked.relation)
             then format('is a partition: track %s, with which it is recorded', pg_partition_root(relation))
         when exists (
                 select
@@ -503,9 +509,12 @@ language sql
 stable
 as $$
     select tracked.relation
-    from audit.tracked_table as tracked
-    where tracked.relation = tracked_root.relation
-        or tracked.relation in (select relid from pg_catalog.pg_partition_ancestors(tracked_root.relation))
+    from (
+        select tracked_root.relation
+        union all
+        select relid from pg_catalog.pg_partition_ancestors(tracked_root.relation)
+    ) as place (relation)
+    join audit.tracked_table as tracked on tracked.relation = place.relation
     limit 1
 $$;
 
@@ -668,16 +677,54 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- What was switched off before this, and what this switches on, are two events.
-    perform audit.watch_triggers();
+    perform audit.watch_table(relation);
     perform audit.drop_renamed_triggers(relation);
     perform audit.create_triggers(relation);
     perform audit.enable_triggers(relation);
-    perform audit.watch_triggers();
+    perform audit.watch_table(relation);
 end
 $$;
 
 comment on function audit.renew_triggers(regclass) is
     'Gives a tracked table the triggers that it lacks, enables those that don''t fire, and records what was so. Takes SHARE ROW EXCLUSIVE on the table if it does anything.';
+
+create or replace function audit.misfits()
+returns table (relation regclass, operation text, by_row boolean)
+language sql
+stable
+as $$
+    select tracked.relation, capture.operation, wanted.by_row
+    from audit.tracked_table as tracked
+    cross join (values ('INSERT'), ('UPDATE'), ('DELETE')) as capture (operation)
+    join pg_catalog.pg_trigger as trigger
+        on trigger.tgrelid = tracked.relation and trigger.tgname = ('pgtrail_' || pg_catalog.lower(capture.operation))::name
+    cross join lateral (select audit.records_by_row(tracked, capture.operation)) as wanted (by_row)
+    where (trigger.tgtype & 1 = 1) <> wanted.by_row
+$$;
+
+comment on function audit.misfits() is
+    'The triggers that fire for each statement and should for each row, or the other way round, since their table got or lost parents or tracked children.';
+
+create or replace function audit.renew_relatives()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    relative regclass;
+begin
+    for relative in
+        select distinct relation from audit.misfits()
+    loop
+        perform audit.compile_table(relative);
+        perform audit.renew_triggers(relative);
+    end loop;
+end
+$$;
+
+comment on function audit.renew_relatives() is
+    'Has the parents of a table that is tracked now, or no more, record as that wants it.';
 
 create or replace function audit.drop_renamed_triggers(relation regclass)
 returns void
@@ -717,6 +764,7 @@ declare
     partitioned boolean := (select relkind = 'p' from pg_class where oid = relation);
     tracked audit.tracked_table;
     planned record;
+    installed pg_trigger;
 begin
     select * into strict tracked from audit.tracked_table as known where known.relation = create_triggers.relation;
     for planned in
@@ -746,17 +794,19 @@ begin
             where tree.isleaf and partitioned and operation = 'TRUNCATE'
         ) as targets
     loop
-        continue when exists (
+        select * into installed from pg_trigger where tgrelid = planned.target and tgname = planned.trigger_name;
+        continue when audit.is_as_created(installed.oid, relation) and exists (
             select
-            from pg_trigger
-            join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-            where pg_trigger.tgrelid = planned.target
-                and pg_trigger.tgname = planned.trigger_name
-                -- (1: for each row.)
-                and (pg_trigger.tgtype & 1 = 1) = (planned.granularity like '%each row')
+            from pg_proc
+            where pg_proc.oid = installed.tgfoid
                 and pg_proc.proname = planned.function_name
                 and pg_proc.pronamespace = 'audit'::regnamespace
         );
+        -- (Nothing can be put in the place of a constraint trigger.)
+        if installed.tgconstraint <> 0 then
+            perform audit.lock_briefly(array[planned.target]::regclass[], 'access exclusive');
+            execute format('drop trigger %I on %s', planned.trigger_name, audit.qualified_name(planned.target));
+        end if;
         perform audit.lock_briefly(array[planned.target]::regclass[], 'share row exclusive');
         execute format(
             'create or replace trigger %I %s on %s %s execute function audit.%I()',
@@ -771,7 +821,7 @@ end
 $$;
 
 comment on function audit.create_triggers(regclass) is
-    'Creates the triggers that a tracked table lacks. Takes SHARE ROW EXCLUSIVE on the table if it does.';
+    'Creates the triggers that a tracked table lacks, and anew those that are not as they should be. Takes SHARE ROW EXCLUSIVE on the table if it does.';
 
 create or replace function audit.enable_triggers(tracked_relation regclass)
 returns void
@@ -912,6 +962,34 @@ end
 $$;
 
 comment on function audit.drop_triggers(regclass) is 'Removes pgtrail''s triggers from a table and its partitions.';
+
+create or replace function audit.drop_disowned_functions(relation regclass)
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    operation text;
+begin
+    foreach operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
+    loop
+        if exists (
+            select
+            from pg_proc
+            where proname = audit.capture_function_name(relation, operation)
+                and pronamespace = 'audit'::regnamespace
+                and not pg_has_role('audit_owner', proowner, 'usage')
+        ) then
+            execute format('drop function audit.%I() cascade', audit.capture_function_name(relation, operation));
+        end if;
+    end loop;
+end
+$$;
+
+comment on function audit.drop_disowned_functions(regclass) is
+    'Drops, with its trigger, a table''s compiled function that somebody gave another owner and that can''t be compiled anew: both are created again.';
 
 create or replace function audit.drop_orphaned_functions()
 returns void

@@ -1,7 +1,158 @@
--- Watching the watcher: whether pgtrail's own triggers are there and fire, and an event when that changes.
+-- Watching the watcher: whether pgtrail's own triggers are there, fire, and are what pgtrail created, and an event when that
+-- changes.
+
+drop function if exists audit.own_triggers();
+drop function if exists audit.protection_triggers();
+drop function if exists audit.capture_triggers();
+
+create or replace function audit.is_as_compiled(p_function oid, p_relation regclass, event_operation text)
+returns boolean
+language sql
+stable
+as $$
+    select pg_proc.pronamespace = 'audit'::pg_catalog.regnamespace
+        and pg_proc.proname = audit.capture_function_name(p_relation, event_operation)
+        and pg_proc.proowner = audit.recorder_of(p_relation)::pg_catalog.regrole
+        and pg_proc.prolang = (select oid from pg_catalog.pg_language where lanname = 'plpgsql')
+        and pg_proc.prosecdef
+        and pg_proc.provolatile = 'v'
+        and pg_proc.proparallel = 'u'
+        and not pg_proc.proisstrict
+        and not pg_proc.proleakproof
+        and pg_proc.prosupport = 0
+        and (
+            select pg_catalog.array_agg(setting order by setting) from pg_catalog.unnest(pg_proc.proconfig) as setting
+        ) is not distinct from (
+            select pg_catalog.array_agg(setting order by setting)
+            from pg_catalog.unnest(array['search_path=pg_catalog, pg_temp'] || audit.pinned_settings(tracked)) as setting
+        )
+        and pg_proc.prosrc = audit.compiled_body(tracked, event_operation)
+    from pg_catalog.pg_proc
+    join audit.tracked_table as tracked on tracked.relation = p_relation
+    where pg_proc.oid = p_function
+$$;
+
+comment on function audit.is_as_compiled(oid, regclass, text) is
+    'Whether a function is, whole, what compiling gives for a tracked table and an operation: name, owner, language, settings, source.';
+
+create or replace function audit.is_executed_by_others(p_function oid, p_relation regclass)
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_proc
+        cross join pg_catalog.aclexplode(coalesce(pg_proc.proacl, pg_catalog.acldefault('f', pg_proc.proowner))) as granted
+        where pg_proc.oid = p_function
+            and granted.grantee not in (pg_proc.proowner, 'audit_admin'::pg_catalog.regrole)
+            and granted.grantee not in (select audit.partition_makers(p_relation))
+    )
+$$;
+
+comment on function audit.is_executed_by_others(oid, regclass) is
+    'Whether somebody may execute a capture function, and have triggers call it, to whom compiling does not grant it.';
+
+create or replace function audit.has_another_name(p_function oid, root regclass, trigger_name text)
+returns boolean
+language sql
+stable
+as $$
+    select proname <> audit.capture_function_name(root, pg_catalog.substr(trigger_name, 9))
+    from pg_catalog.pg_proc
+    where pg_proc.oid = p_function
+$$;
+
+comment on function audit.has_another_name(oid, regclass, text) is
+    'Whether a capture function is not called as the table''s own for a trigger is.';
+
+create or replace function audit.function_digest(p_function oid)
+returns text
+language sql
+stable
+as $$
+    select pg_catalog.md5(pg_catalog.format(
+        '%s %s %s %s %s %s %s %s %s %s',
+        nspname, pg_catalog.pg_get_userbyid(proowner), lanname, prosecdef, provolatile, proparallel, proisstrict,
+        proleakproof, proconfig, prosrc
+    ))
+    from pg_catalog.pg_proc
+    join pg_catalog.pg_namespace on pg_namespace.oid = pronamespace
+    join pg_catalog.pg_language on pg_language.oid = prolang
+    where pg_proc.oid = p_function
+$$;
+
+comment on function audit.function_digest(oid) is
+    'A digest of a function with its owner and settings; without its name, which follows its table''s, and who may execute it.';
+
+create or replace function audit.is_as_created(p_trigger oid, root regclass)
+returns boolean
+language sql
+stable
+as $$
+    -- Column by column: pg_get_triggerdef() would write out a condition, which is its owner's.
+    select trigger.tgtype = created.kind + created.by_row::integer
+        and trigger.tgattr::text = ''
+        and trigger.tgqual is null
+        and trigger.tgnargs = 0
+        and trigger.tgconstraint = 0
+        and not trigger.tgdeferrable
+        and not trigger.tginitdeferred
+        and trigger.tgoldtable is not distinct from case
+            when not created.by_row and trigger.tgname in ('pgtrail_update', 'pgtrail_delete') then 'old_rows'
+        end
+        and trigger.tgnewtable is not distinct from case
+            when not created.by_row and trigger.tgname in ('pgtrail_insert', 'pgtrail_update') then 'new_rows'
+        end
+    from pg_catalog.pg_trigger as trigger
+    cross join lateral (
+        select
+            -- The bits of tgtype: 2 before, 4 insert, 8 delete, 16 update, 32 truncate; and 1 for each row.
+            case trigger.tgname
+                when 'pgtrail_insert' then 4
+                when 'pgtrail_update' then 16
+                when 'pgtrail_delete' then 8
+                when 'refuse_change' then 2 + 8 + 16
+                else 2 + 32
+            end as kind,
+            case
+                when trigger.tgname = 'refuse_change' then true
+                when trigger.tgname = 'refuse_truncate' then false
+                else (
+                    select audit.records_by_row(tracked, pg_catalog.upper(pg_catalog.substr(trigger.tgname, 9)))
+                    from audit.tracked_table as tracked
+                    where tracked.relation = root
+                )
+            end as by_row
+    ) as created
+    where trigger.oid = p_trigger
+$$;
+
+comment on function audit.is_as_created(oid, regclass) is
+    'Whether a trigger is, but for its function and for being enabled, what pgtrail creates by its name: timing, events, columns, condition, level, transition tables, arguments.';
+
+create or replace function audit.fires(tgenabled "char")
+returns text
+language sql
+immutable
+as $$
+    select case
+        when tgenabled is null then 'missing'
+        when tgenabled = 'D' then 'disabled'
+        when tgenabled = 'R' then 'replica'
+        when tgenabled = 'A' then 'always'
+        else 'enabled'
+    end
+$$;
+
+comment on function audit.fires("char") is
+    'pg_trigger.tgenabled in words: `enabled`, `always` (in replication too), `replica` (in replication only), `disabled`; `missing` where there is none.';
 
 create or replace function audit.capture_triggers()
-returns table (relation regclass, target regclass, trigger_name text, state text, source text, settings text[])
+returns table (
+    relation regclass, target regclass, trigger_name text, state text,
+    trigger_oid oid, function_oid oid, trigger_version text, function_version text
+)
 language sql
 stable
 as $$
@@ -9,15 +160,11 @@ as $$
         tracked.relation,
         tree.relid,
         'pgtrail_' || capture.operation,
-        case
-            when installed.tgenabled is null then 'missing'
-            when installed.tgenabled = 'D' then 'disabled'
-            when installed.tgenabled = 'R' then 'replica'
-            when installed.tgenabled = 'A' then 'always'
-            else 'enabled'
-        end,
-        installed.prosrc,
-        installed.proconfig
+        audit.fires(installed.tgenabled),
+        installed.trigger_oid,
+        installed.function_oid,
+        installed.trigger_version,
+        installed.function_version
     from audit.tracked_table as tracked
     join pg_catalog.pg_class as class on class.oid = tracked.relation
     cross join (values ('insert'), ('update'), ('delete'), ('truncate')) as capture (operation)
@@ -28,22 +175,33 @@ as $$
         select tracked.relation
     ) as tree
     left join lateral (
-        select trigger.tgenabled, function.prosrc, function.proconfig
+        select
+            trigger.tgenabled,
+            trigger.oid as trigger_oid,
+            function.oid as function_oid,
+            -- No two versions of a row have both in common.
+            trigger.xmin::text || trigger.ctid::text as trigger_version,
+            function.oid::text || ' ' || function.xmin::text || function.ctid::text as function_version
         from pg_catalog.pg_trigger as trigger
         join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
         where trigger.tgrelid = tree.relid
-            and trigger.tgname = 'pgtrail_' || capture.operation
+            and trigger.tgname = ('pgtrail_' || capture.operation)::name
             and function.pronamespace = 'audit'::pg_catalog.regnamespace
             and pg_catalog.starts_with(function.proname, 'capture ')
+        -- (By the index, for each: who plans expects few functions, and would look through all triggers for each of them.)
+        limit 1
     ) as installed on true
     where not (class.relkind = 'p' and tree.relid = tracked.relation and capture.operation = 'truncate')
 $$;
 
 comment on function audit.capture_triggers() is
-    'The triggers that tracked tables and their partitions should have, and how each is: `enabled`, `always` (in replication too), `replica` (in replication only), `disabled` or `missing`; source and settings are the body and the SET clauses of its function.';
+    'The triggers that tracked tables and their partitions should have, and whether each is there and fires, as audit.fires() has it; and which versions of it and of its function these are.';
 
 create or replace function audit.protection_triggers()
-returns table (relation regclass, target regclass, trigger_name text, state text)
+returns table (
+    relation regclass, target regclass, trigger_name text, state text,
+    trigger_oid oid, function_oid oid, trigger_version text, function_version text
+)
 language sql
 stable
 as $$
@@ -51,13 +209,11 @@ as $$
         protected.relation,
         protected.target,
         wanted.trigger_name,
-        case
-            when installed.tgenabled is null then 'missing'
-            when installed.tgenabled = 'D' then 'disabled'
-            when installed.tgenabled = 'R' then 'replica'
-            when installed.tgenabled = 'A' then 'always'
-            else 'enabled'
-        end
+        audit.fires(installed.tgenabled),
+        installed.oid,
+        installed.tgfoid,
+        installed.xmin::text || installed.ctid::text,
+        functions.version
     from (
         select 'audit.event'::regclass, relid from pg_catalog.pg_partition_tree('audit.event')
         union all
@@ -68,42 +224,138 @@ as $$
             ('audit.node_seal_leaves', 'audit.node_seal_leaves')
     ) as protected (relation, target)
     cross join (values ('refuse_change'), ('refuse_truncate')) as wanted (trigger_name)
+    cross join (
+        select pg_catalog.string_agg(audit.function_digest(oid), ' ' order by proname) as version
+        from pg_catalog.pg_proc
+        where pronamespace = 'audit'::pg_catalog.regnamespace and proname in ('refuse_change', 'erases_a_person')
+    ) as functions
     left join pg_catalog.pg_trigger as installed
         on installed.tgrelid = protected.target
         and installed.tgname = wanted.trigger_name
-        and installed.tgfoid = 'audit.refuse_change()'::pg_catalog.regprocedure
+        -- (null: it was dropped.)
+        and installed.tgfoid = pg_catalog.to_regprocedure('audit.refuse_change()')
     -- (A month elsewhere takes no TRUNCATE, and before PostgreSQL 16 no trigger for it.)
     where wanted.trigger_name <> 'refuse_truncate'
         or not exists (select from pg_catalog.pg_class where pg_class.oid = protected.target and relkind = 'f')
 $$;
 
 comment on function audit.protection_triggers() is
-    'The triggers that refuse changes of the log, and how each is, as audit.capture_triggers() has it.';
+    'The triggers that refuse changes of the log, and how each is, as audit.capture_triggers() has it; function_version is a digest of the functions that they call.';
 
-create or replace function audit.own_triggers()
-returns table (kind text, root regclass, relation regclass, trigger_name text, state text)
+create or replace function audit.own_triggers(only_roots regclass[] default null)
+returns table (
+    kind text, root regclass, relation regclass, trigger_name text, state text,
+    trigger_oid oid, function_oid oid, trigger_version text, function_version text
+)
 language sql
 stable
 as $$
-    select 'capture', relation, target, trigger_name, state from audit.capture_triggers()
+    select
+        'capture', relation, target, trigger_name, state, trigger_oid, function_oid, trigger_version, function_version
+    from audit.capture_triggers()
+    where only_roots is null or relation = any (only_roots)
     union all
-    select 'protection', relation, target, trigger_name, state from audit.protection_triggers()
+    select
+        'protection', relation, target, trigger_name, state, trigger_oid, function_oid, trigger_version, function_version
+    from audit.protection_triggers()
+    where only_roots is null or relation = any (only_roots)
 $$;
 
-comment on function audit.own_triggers() is 'The triggers that pgtrail should have, and how each is.';
+comment on function audit.own_triggers(regclass[]) is 'The triggers that pgtrail should have, and how each is.';
 
-create or replace function audit.watch_triggers()
+create or replace function audit.judged_triggers(only_roots regclass[] default null, with_grants boolean default true)
+returns table (
+    kind text, root regclass, relation regclass, trigger_name text, state text,
+    function_oid oid, trigger_version text, function_version text, trigger_altered boolean, function_altered boolean
+)
+language sql
+stable
+as $$
+    -- To compare a function takes as long as to compile it, so only what was not compared before. And what pgtrail created is
+    -- not altered because its table was, which no event trigger may have followed: that is out of date.
+    select
+        present.kind,
+        present.root,
+        present.relation,
+        present.trigger_name,
+        present.state,
+        present.function_oid,
+        present.trigger_version,
+        present.function_version,
+        case
+            when present.state = 'missing' then false
+            when present.trigger_version is distinct from known.trigger_version
+                then not audit.is_as_created(present.trigger_oid, present.root)
+                    or (
+                        -- Another function than before, and not its own.
+                        present.kind = 'capture'
+                        and pg_catalog.split_part(present.function_version, ' ', 1)
+                            is distinct from pg_catalog.split_part(known.function_version, ' ', 1)
+                        and audit.has_another_name(present.function_oid, present.root, present.trigger_name)
+                    )
+            else known.trigger_altered
+        end,
+        case
+            when present.state = 'missing' then false
+            when present.kind = 'protection' then present.function_version <> known.function_version
+            when present.function_version = known.function_version then known.function_altered
+            when not known.function_altered and known.function_digest = audit.function_digest(present.function_oid)
+                then audit.has_another_name(present.function_oid, present.root, present.trigger_name)
+                    or (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
+            -- (Before there were digests.)
+            when not known.function_altered and known.function_version is null then false
+            else (
+                    audit.is_as_compiled(
+                        present.function_oid, present.root, pg_catalog.upper(pg_catalog.substr(present.trigger_name, 9))
+                    )
+                    and not (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
+                ) is not true
+        end is true
+    from audit.own_triggers(only_roots) as present
+    left join audit.own_trigger as known
+        on known.relation = present.relation and known.trigger_name = present.trigger_name
+$$;
+
+comment on function audit.judged_triggers(regclass[], boolean) is
+    'The triggers that pgtrail should have, how each is, and whether it, or its function, is what pgtrail made.';
+
+create or replace function audit.trigger_state(state text, trigger_altered boolean, function_altered boolean)
+returns text
+language sql
+immutable
+as $$
+    select case
+        when state = 'missing' then state
+        when trigger_altered then 'altered'
+        when function_altered then 'function altered'
+        else state
+    end
+$$;
+
+comment on function audit.trigger_state(text, boolean, boolean) is 'How a trigger is, in a word or two, as events have it.';
+
+create or replace function audit.trigger_verb(shown_state text)
+returns text
+language sql
+immutable
+as $$
+    select case
+        when shown_state in ('enabled', 'always') then 'enabled'
+        when shown_state in ('altered', 'function altered') then 'altered'
+        else 'disabled'
+    end
+$$;
+
+comment on function audit.trigger_verb(text) is 'The second half of the action that a trigger''s new state gives: audit.capture_disabled.';
+
+create or replace function audit.note_departures()
 returns void
 language plpgsql
 volatile
-security definer
 set search_path = pg_catalog, pg_temp
--- To compile small queries over large catalogues takes longer than what they follow.
-set jit = off
 as $$
 declare
     left_partition record;
-    moved record;
 begin
     for left_partition in
         with known_no_more as (
@@ -127,58 +379,121 @@ begin
             jsonb_build_object('table', left_partition.root), null
         );
     end loop;
+end
+$$;
 
-    for moved in
-        with moved_trigger as (
+comment on function audit.note_departures() is 'Records which partition left a tracked table, or the log.';
+
+create or replace function audit.note_triggers(only_roots regclass[] default null, with_grants boolean default true)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    changed record;
+begin
+    for changed in
+        with changed_trigger as materialized (
             select
                 present.*,
-                -- One that is seen for the first time counts as having been enabled.
-                coalesce(known.state, 'enabled') as known_state
-            from audit.own_triggers() as present
+                shown.*,
+                (present.trigger_altered and present.trigger_version is distinct from known.trigger_version)
+                    or (present.function_altered and present.function_version is distinct from known.function_version)
+                    as is_altered_anew
+            from audit.judged_triggers(only_roots, with_grants) as present
             left join audit.own_trigger as known
                 on known.relation = present.relation and known.trigger_name = present.trigger_name
-            where known.state is distinct from present.state
+            cross join lateral (
+                select
+                    audit.trigger_state(present.state, present.trigger_altered, present.function_altered) as shown_state,
+                    -- One that is seen for the first time counts as having been enabled.
+                    coalesce(
+                        audit.trigger_state(known.state, known.trigger_altered, known.function_altered), 'enabled'
+                    ) as known_state
+            ) as shown
+            where (
+                    (known.state, known.trigger_altered, known.function_altered, known.trigger_version)
+                        is distinct from (present.state, present.trigger_altered, present.function_altered, present.trigger_version)
+                    or known.function_version is distinct from present.function_version
+                )
                 -- What is being made is not whole before its last trigger is there.
                 and (known.state is not null or present.state <> 'missing')
         ),
         remembered_trigger as (
-            insert into audit.own_trigger (relation, trigger_name, root, kind, state)
-            select relation, trigger_name, root, kind, state
-            from moved_trigger
+            insert into audit.own_trigger as known (
+                relation, trigger_name, root, kind, state, trigger_version, function_version, function_digest, trigger_altered,
+                function_altered
+            )
+            select
+                relation, trigger_name, root, kind, state, trigger_version, function_version,
+                case kind when 'capture' then audit.function_digest(function_oid) end, trigger_altered, function_altered
+            from changed_trigger
             on conflict on constraint own_trigger_pkey do update
-            set root = excluded.root, kind = excluded.kind, state = excluded.state
+            set
+                root = excluded.root,
+                kind = excluded.kind,
+                state = excluded.state,
+                trigger_version = excluded.trigger_version,
+                function_version = case excluded.kind
+                    -- As installed.
+                    when 'protection' then coalesce(known.function_version, excluded.function_version)
+                    else excluded.function_version
+                end,
+                function_digest = excluded.function_digest,
+                trigger_altered = excluded.trigger_altered,
+                function_altered = excluded.function_altered
         )
         select
             root,
             kind,
-            fires,
+            verb,
             jsonb_object_agg(shown_name, known_state) as before,
-            jsonb_object_agg(shown_name, state) as after
-        from moved_trigger
+            jsonb_object_agg(shown_name, shown_state) as after
+        from changed_trigger
         cross join lateral (
             select
-                state in ('enabled', 'always') as fires,
-                known_state in ('enabled', 'always') as fired,
+                audit.trigger_verb(shown_state) as verb,
+                audit.trigger_verb(known_state) as known_verb,
                 trigger_name || case when relation = root then '' else ' on ' || audit.qualified_name(relation) end as shown_name
-        ) as told
-        where fires <> fired
-        group by root, kind, fires
-        order by kind, fires, root
+        ) as reported
+        -- What is altered once more is an event once more.
+        where verb <> known_verb or (verb = 'altered' and is_altered_anew and kind = 'capture')
+        group by root, kind, verb
+        order by kind, verb, root
     loop
         perform audit.record(
-            format('audit.%s_%s', moved.kind, case when moved.fires then 'enabled' else 'disabled' end),
-            case moved.kind when 'capture' then 'tracked_table' else 'protected_table' end,
-            audit.qualified_name(moved.root),
-            audit.qualified_name(moved.root),
-            jsonb_build_object('triggers', moved.before),
-            jsonb_build_object('triggers', moved.after)
+            format('audit.%s_%s', changed.kind, changed.verb),
+            case changed.kind when 'capture' then 'tracked_table' else 'protected_table' end,
+            audit.qualified_name(changed.root),
+            audit.qualified_name(changed.root),
+            jsonb_build_object('triggers', changed.before),
+            jsonb_build_object('triggers', changed.after)
         );
     end loop;
 end
 $$;
 
+comment on function audit.note_triggers(regclass[], boolean) is
+    'Compares pgtrail''s triggers (of some tables, or all) with what audit.own_trigger knows of them, and records what was switched off, dropped, altered or put back since.';
+
+create or replace function audit.watch_triggers()
+returns void
+language plpgsql
+volatile
+security definer
+set search_path = pg_catalog, pg_temp
+-- To compile small queries over large catalogues takes longer than what they follow.
+set jit = off
+as $$
+begin
+    perform audit.note_departures();
+    perform audit.note_triggers();
+end
+$$;
+
 comment on function audit.watch_triggers() is
-    'Compares pgtrail''s triggers with what audit.own_trigger knows of them, and records what was switched off, dropped or put back since, and what partition left.';
+    'Records what happened to pgtrail''s triggers since the last look, and what partition left.';
 
 create or replace function audit.event_trigger_text(name text)
 returns text
@@ -191,9 +506,12 @@ as $$
             'when tag in (''ALTER TABLE'', ''CREATE TABLE'', ''CREATE SCHEMA'') execute function audit.extend_capture()'
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
-            'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', ''CREATE TABLE'', '
-            '''CREATE SCHEMA'', ''CREATE INDEX'', ''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'') '
+            'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', '
+            '''ALTER RULE'', ''ALTER FUNCTION'', ''ALTER ROUTINE'', ''CREATE TABLE'', ''CREATE SCHEMA'', ''CREATE INDEX'', '
+            '''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'', ''CREATE RULE'', ''CREATE FUNCTION'') '
             'execute function audit.follow_ddl()'
+        when 'pgtrail_follow_rewrite' then
+            'create event trigger pgtrail_follow_rewrite on table_rewrite execute function audit.follow_rewrite()'
         -- Whatever is dropped: a table goes with its schema, its type, its owner or its extension, too.
         when 'pgtrail_follow_drop' then
             'create event trigger pgtrail_follow_drop on sql_drop execute function audit.follow_drop()'

@@ -6,19 +6,50 @@ language sql
 stable
 as $$
     select
-        case state when 'missing' then 'trigger missing' else 'trigger disabled' end,
-        audit.qualified_name(target),
-        case state
-            when 'missing' then pg_catalog.format('%s is not there: what it would record is lost', trigger_name)
-            when 'replica' then pg_catalog.format('%s fires in replication only: what it would record is lost', trigger_name)
-            else pg_catalog.format('%s is disabled: what it would record is lost', trigger_name)
+        case shown.state
+            when 'missing' then 'trigger missing'
+            when 'altered' then 'trigger altered'
+            else 'trigger disabled'
         end,
-        pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(relation))
-    from audit.capture_triggers()
-    where state not in ('enabled', 'always')
+        audit.qualified_name(relation),
+        pg_catalog.format(
+            case shown.state
+                when 'missing' then '%s is not there: what it would record is lost'
+                when 'altered' then '%s is not as pgtrail created it: what it would record may be lost'
+                when 'replica' then '%s fires in replication only: what it would record is lost'
+                else '%s is disabled: what it would record is lost'
+            end,
+            trigger_name
+        ),
+        pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(root))
+    from audit.judged_triggers() as judged
+    -- (A function that is not as compiled is found with the table.)
+    cross join lateral (
+        select audit.trigger_state(judged.state, judged.trigger_altered, false)
+    ) as shown (state)
+    where kind = 'capture' and shown.state not in ('enabled', 'always')
+    union all
+    select
+        'trigger doubled',
+        audit.qualified_name(trigger.tgrelid),
+        pg_catalog.format('%s calls a function of pgtrail''s too: what it fires for is recorded twice', trigger.tgname),
+        pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(tracked.root))
+    from pg_catalog.pg_trigger as trigger
+    join pg_catalog.pg_proc as function
+        on function.oid = trigger.tgfoid
+        and function.pronamespace = 'audit'::pg_catalog.regnamespace
+        and pg_catalog.starts_with(function.proname, 'capture ')
+    cross join lateral (select audit.tracked_root(trigger.tgrelid)) as tracked (root)
+    where trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+        and trigger.tgparentid = 0
+        and tracked.root is not null
+        -- (One that was renamed has left a gap.)
+        and exists (
+            select from audit.own_triggers(array[tracked.root]) as present where present.function_oid = function.oid
+        )
 $$;
 
-comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone or don''t fire.';
+comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone, don''t fire, or are not what pgtrail created.';
 
 create or replace function audit.find_absent_protection()
 returns table (problem text, subject text, finding text, mend text)
@@ -27,35 +58,44 @@ stable
 as $$
     select
         'log unprotected',
-        audit.qualified_name(target),
+        audit.qualified_name(relation),
         pg_catalog.format(
             '%s %s: a superuser''s slip can change or remove events',
             trigger_name,
-            case state
+            case shown.state
                 when 'missing' then 'is not there'
+                when 'altered' then 'is not as pgtrail created it'
+                when 'function altered' then 'calls a function that is not as pgtrail installed it'
                 when 'replica' then 'fires in replication only'
                 else 'is disabled'
             end
         ),
         case
-            when state <> 'missing' then
-                pg_catalog.format('alter table %s enable trigger %I', audit.qualified_name(target), trigger_name)
+            when shown.state = 'function altered' then
+                'restore audit.refuse_change() and audit.erases_a_person() as sql/50_event.sql has them'
+            when shown.state not in ('missing', 'altered') then
+                pg_catalog.format('alter table %s enable trigger %I', audit.qualified_name(relation), trigger_name)
             when trigger_name = 'refuse_truncate' then
                 pg_catalog.format(
-                    'create trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
-                    audit.qualified_name(target)
+                    'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
+                    audit.qualified_name(relation)
                 )
             else
                 pg_catalog.format(
-                    'create trigger refuse_change before update or delete on %s for each row execute function audit.refuse_change()',
-                    audit.qualified_name(target)
+                    'create or replace trigger refuse_change before update or delete on %s for each row execute function audit.refuse_change()',
+                    -- (A partition's is its root's.)
+                    audit.qualified_name(case shown.state when 'altered' then root else relation end)
                 )
         end
-    from audit.protection_triggers()
-    where state not in ('enabled', 'always')
+    from audit.judged_triggers() as judged
+    cross join lateral (
+        select audit.trigger_state(judged.state, judged.trigger_altered, judged.function_altered)
+    ) as shown (state)
+    where kind = 'protection' and shown.state not in ('enabled', 'always')
 $$;
 
-comment on function audit.find_absent_protection() is 'Triggers that refuse changes of the log and are gone or don''t fire.';
+comment on function audit.find_absent_protection() is
+    'Triggers that refuse changes of the log and are gone, don''t fire, or are not what pgtrail created.';
 
 create or replace function audit.find_absent_event_triggers()
 returns table (problem text, subject text, finding text, mend text)
@@ -70,7 +110,7 @@ as $$
             when installed.evtname is null then audit.event_trigger_text(wanted.name)
             else pg_catalog.format('alter event trigger %I enable', wanted.name)
         end
-    from (values ('pgtrail_extend_capture'), ('pgtrail_follow_ddl'), ('pgtrail_follow_drop')) as wanted (name)
+    from (values ('pgtrail_extend_capture'), ('pgtrail_follow_ddl'), ('pgtrail_follow_drop'), ('pgtrail_follow_rewrite')) as wanted (name)
     left join pg_catalog.pg_event_trigger as installed on installed.evtname = wanted.name
     -- Only a superuser can make them, who makes this one beside them.
     where pg_catalog.to_regprocedure('audit.extend_capture()') is not null
@@ -89,13 +129,12 @@ as $$
         select distinct
             relation,
             pg_catalog.upper(pg_catalog.replace(trigger_name, 'pgtrail_', '')) as operation,
-            source
+            function_oid
         from audit.capture_triggers()
         where state <> 'missing'
     ),
     compiled as (
         select
-            tracked as settings,
             tracked.relation,
             tracked.column_numbers = (
                 select coalesce(pg_catalog.jsonb_object_agg(attname, attnum), '{}')
@@ -119,8 +158,10 @@ as $$
             select
             from installed
             where installed.relation = compiled.relation
-                -- (The body names the table.)
-                and installed.source <> audit.compiled_body(compiled.settings, installed.operation)
+                and (
+                    audit.is_as_compiled(installed.function_oid, installed.relation, installed.operation) is not true
+                    or audit.is_executed_by_others(installed.function_oid, installed.relation)
+                )
         )
 $$;
 
@@ -139,24 +180,9 @@ as $$
         pg_catalog.format('select audit.track(%L, …)', audit.qualified_name(child))
     from audit.tracked_table as tracked
     cross join lateral audit.untracked_children(tracked.relation) as child
-    union all
-    select
-        'root untracked',
-        audit.qualified_name(tracked.relation),
-        pg_catalog.format(
-            'it has become a partition of %s: what is written through that is lost',
-            audit.qualified_name(pg_catalog.pg_partition_root(tracked.relation))
-        ),
-        pg_catalog.format(
-            'select audit.untrack(%L), audit.track(%L, …)',
-            audit.qualified_name(tracked.relation),
-            audit.qualified_name(pg_catalog.pg_partition_root(tracked.relation))
-        )
-    from audit.tracked_table as tracked
-    join pg_catalog.pg_class as class on class.oid = tracked.relation and class.relispartition
 $$;
 
-comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves, and partitions that are tracked without their root.';
+comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves.';
 
 create or replace function audit.find_broken_rules()
 returns table (problem text, subject text, finding text, mend text)

@@ -16,6 +16,10 @@ as $$
         from pg_catalog.pg_trigger
         where command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
         union all
+        select pg_rewrite.ev_class
+        from pg_catalog.pg_rewrite
+        where command.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and pg_rewrite.oid = command.objid
+        union all
         select pg_policy.polrelid
         from pg_catalog.pg_policy
         where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and pg_policy.oid = command.objid
@@ -59,6 +63,84 @@ $$;
 comment on function audit.touched_tables() is
     'The tables that this statement has made or altered and that concern us: tracked ones, their partitions, the log''s own. Inside an event trigger alone.';
 
+create or replace function audit.follow_functions()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    touched oid[] := array(select objid from pg_event_trigger_ddl_commands() where classid = 'pg_proc'::regclass);
+    roots regclass[] := array(
+        select known.root
+        from pg_trigger
+        join audit.own_trigger as known on known.relation = pg_trigger.tgrelid and known.trigger_name = pg_trigger.tgname
+        where pg_trigger.tgfoid = any (touched)
+        union
+        -- What audit.refuse_change() calls is theirs, too.
+        select relation
+        from audit.protection_triggers()
+        where (
+                select pg_proc.oid
+                from pg_proc
+                where pg_proc.proname = 'erases_a_person' and pg_proc.pronamespace = 'audit'::regnamespace
+            ) = any (touched)
+    );
+begin
+    if roots <> '{}' then
+        -- (Who may execute a function compiling settles after it has written it.)
+        perform audit.note_triggers(roots, with_grants => false);
+    end if;
+end
+$$;
+
+comment on function audit.follow_functions() is
+    'Records when a function that one of pgtrail''s triggers calls is no longer what pgtrail made. Inside an event trigger alone.';
+
+create or replace function audit.alters_a_column_type()
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_event_trigger_ddl_commands() as command
+        join pg_catalog.pg_type on pg_type.typrelid = command.objid
+        join pg_catalog.pg_depend
+            on refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass and refobjid in (pg_type.oid, pg_type.typarray)
+        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            and pg_depend.objsubid > 0
+    )
+$$;
+
+comment on function audit.alters_a_column_type() is
+    'Whether a column somewhere has rows of the table that this statement alters as its values. Inside an event trigger alone.';
+
+create or replace function audit.fit_tables()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    misfit record;
+begin
+    for misfit in
+        select relation, array_agg(operation) as operations, array_agg(by_row) as levels
+        from audit.misfits()
+        group by relation
+    loop
+        perform audit.compile_table(misfit.relation);
+        perform audit.fit_trigger(misfit.relation, level.operation, level.by_row)
+        from unnest(misfit.operations, misfit.levels) as level (operation, by_row);
+    end loop;
+end
+$$;
+
+comment on function audit.fit_tables() is
+    'Has tables record by row that got a parent, and by statement again those that lost it.';
+
 create or replace function audit.follow_ddl()
 returns event_trigger
 language plpgsql
@@ -68,19 +150,44 @@ set search_path = pg_catalog, pg_temp
 set jit = off
 as $$
 declare
-    touched regclass[] := array(select audit.touched_tables());
+    touched regclass[];
+    changes_types boolean;
     altered regclass;
 begin
+    if tg_tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE') then
+        perform audit.follow_functions();
+        return;
+    end if;
+    touched := array(select audit.touched_tables());
+    if tg_tag in ('ALTER TABLE', 'CREATE TABLE') then
+        touched := touched || array(select audit.tables_with_other_relatives());
+    end if;
+    changes_types := tg_tag in ('ALTER TYPE', 'ALTER DOMAIN') or (tg_tag = 'ALTER TABLE' and audit.alters_a_column_type());
     -- A table whose triggers are being made is watched once they are all there.
-    if touched = '{}'
+    if (touched = '{}' and not changes_types)
         or (tg_tag = 'CREATE TRIGGER' and not exists (select from audit.own_trigger where relation = any (touched)))
     then
+        return;
+    end if;
+    perform audit.note_altered(
+        array(
+            select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)
+            union
+            select audit.tables_with_own_types() where changes_types
+        ),
+        tg_tag
+    );
+    if touched = '{}' then
         return;
     end if;
     if tg_tag = 'ALTER TABLE' then
         perform audit.note_attached_partitions(touched);
     end if;
-    if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER') then
+    if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE RULE', 'ALTER RULE') then
+        -- Compiling puts right what somebody altered.
+        perform audit.note_triggers(
+            array(select audit.tracked_root(relation) from unnest(touched) as touched_table (relation))
+        );
         for altered in
             select distinct concerned.relation
             from unnest(touched) as touched_table (relation)
@@ -93,6 +200,7 @@ begin
         loop
             perform audit.compile_table(altered);
         end loop;
+        perform audit.fit_tables();
     end if;
     perform audit.watch_triggers();
 exception
@@ -103,6 +211,29 @@ $$;
 
 comment on function audit.follow_ddl() is
     'Follows a tracked table''s new shape, name, schema and partitions, and records when one of pgtrail''s triggers no longer fires.';
+
+create or replace function audit.follow_rewrite()
+returns event_trigger
+language plpgsql
+security definer
+set search_path = pg_catalog, pg_temp
+set jit = off
+as $$
+begin
+    -- (2: a default fills the rows; 4: the type of a column changes. What else writes a table anew leaves its values.)
+    if pg_event_trigger_table_rewrite_reason() & 6 <> 0 then
+        update audit.table_shape
+        set rewritten = true
+        where relation = audit.tracked_root(pg_event_trigger_table_rewrite_oid());
+    end if;
+exception
+    when others then
+        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
+end
+$$;
+
+comment on function audit.follow_rewrite() is
+    'Remembers, until the statement ends and is recorded, that it writes the values of a tracked table''s rows anew.';
 
 create or replace function audit.relation_named(schema_name text, relation_name text)
 returns regclass
@@ -117,6 +248,21 @@ as $$
 $$;
 
 comment on function audit.relation_named(text, text) is 'The table of this name, whoever may use its schema; null: there is none.';
+
+create or replace function audit.table_of_dropped(object_type text, objid oid, address_names text[])
+returns regclass
+language sql
+stable
+as $$
+    select case
+        when object_type in ('table', 'table column') then objid::pg_catalog.regclass
+        -- (It has no table of its own any more.)
+        when object_type in ('policy', 'rule', 'trigger', 'table constraint', 'default value')
+            then audit.relation_named(address_names[1], address_names[2])
+    end
+$$;
+
+comment on function audit.table_of_dropped(text, oid, text[]) is 'The table that a dropped object was, or was of.';
 
 create or replace function audit.follow_drop()
 returns event_trigger
@@ -162,17 +308,21 @@ begin
     if tg_tag = 'ALTER TABLE' then
         return;
     end if;
+    perform audit.note_altered(
+        array(
+            select audit.tracked_root(audit.table_of_dropped(object.object_type, object.objid, object.address_names))
+            from pg_event_trigger_dropped_objects() as object
+            union
+            select audit.tables_with_other_relatives()
+        ),
+        tg_tag
+    );
     for altered in
         select distinct concerned.relation
         from pg_event_trigger_dropped_objects() as object
         cross join lateral (
-            select
-                case
-                    when object.object_type in ('table', 'table column') then object.objid::regclass
-                    -- (It has no table of its own any more.)
-                    when object.object_type = 'policy'
-                        then audit.relation_named(object.address_names[1], object.address_names[2])
-                end
+            select audit.table_of_dropped(object.object_type, object.objid, object.address_names)
+            where object.object_type in ('table', 'table column', 'policy')
         ) as place (relation)
         cross join lateral (
             select audit.tracked_root(place.relation)
@@ -184,6 +334,9 @@ begin
     loop
         perform audit.compile_table(altered);
     end loop;
+    if exists (select from pg_event_trigger_dropped_objects() where object_type = 'table') then
+        perform audit.fit_tables();
+    end if;
     if exists (
         select
         from pg_event_trigger_dropped_objects() as object
@@ -256,11 +409,13 @@ comment on function audit.note_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';
 
 revoke execute on function
-    audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.fail_or_warn(text, text, text),
+    audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.follow_rewrite(), audit.follow_functions(),
+    audit.alters_a_column_type(), audit.fit_tables(), audit.table_of_dropped(text, oid, text[]), audit.fail_or_warn(text, text, text),
     audit.note_attached_partitions(regclass[])
     from public;
 
--- As everything is before anybody touches it.
+-- As everything is before anybody touches it; what protects the log is as it was installed just now.
+update audit.own_trigger set function_version = null where kind = 'protection';
 select audit.watch_triggers();
 
 reset role;
@@ -385,3 +540,66 @@ begin
     execute audit.event_trigger_text('pgtrail_follow_drop');
 end
 $superuser$;
+
+do $fitting$
+begin
+    if not (select rolsuper from pg_roles where rolname = current_user) then
+        return;
+    end if;
+
+    -- audit_owner has no right to a trigger of the application's tables, and whoever gives a table a parent none to pgtrail's
+    -- functions. This runs as the superuser, reads pg_catalog alone, and can do nothing but have a trigger of pgtrail's fire for
+    -- each row rather than for each statement, or the other way round.
+    create or replace function audit.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean)
+    returns void
+    language plpgsql
+    volatile
+    security definer
+    set search_path = pg_catalog, pg_temp
+    as $$
+    declare
+        trigger record;
+    begin
+        select
+            pg_trigger.tgname,
+            format('%I.%I', pg_namespace.nspname, pg_class.relname) as table_name,
+            pg_proc.proname as function_name,
+            given.rows_as
+        into trigger
+        from (values
+            ('INSERT', 'new table as new_rows'),
+            ('UPDATE', 'old table as old_rows new table as new_rows'),
+            ('DELETE', 'old table as old_rows')
+        ) as given (operation, rows_as)
+        join pg_trigger on pg_trigger.tgname = 'pgtrail_' || lower(given.operation)
+        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        join pg_class on pg_class.oid = pg_trigger.tgrelid
+        join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+        where given.operation = event_operation
+            and pg_trigger.tgrelid = tracked_relation
+            and pg_proc.pronamespace = 'audit'::regnamespace
+            and starts_with(pg_proc.proname, 'capture ');
+        if not found then
+            return;
+        end if;
+        execute format(
+            'create or replace trigger %I after %s on %s %s execute function audit.%I()',
+            trigger.tgname,
+            event_operation,
+            trigger.table_name,
+            case when by_row then 'for each row' else format('referencing %s for each statement', trigger.rows_as) end,
+            trigger.function_name
+        );
+    end
+    $$;
+
+    comment on function audit.fit_trigger(regclass, text, boolean) is
+        'Has a capture trigger fire for each row, or for each statement. Runs as the superuser who installed it.';
+
+    revoke execute on function audit.fit_trigger(regclass, text, boolean) from public;
+    grant execute on function audit.fit_trigger(regclass, text, boolean) to audit_owner;
+
+    drop event trigger if exists pgtrail_follow_rewrite;
+    execute audit.event_trigger_text('pgtrail_follow_rewrite');
+end
+$fitting$;

@@ -247,6 +247,7 @@ def test_nobody_who_may_not_takes_it_away(nemo, pgtrail):
         connection.execute("reset role")
         connection.execute("drop event trigger pgtrail_follow_ddl")
         connection.execute("drop event trigger pgtrail_follow_drop")
+        connection.execute("drop event trigger pgtrail_follow_rewrite")
         connection.execute("set role audit_owner")
         with pytest.raises(PgtrailError, match=r"audit_owner does not own nemo\.api_key"):
             look(connection)

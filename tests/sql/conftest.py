@@ -36,7 +36,7 @@ def told(su):
         nonlocal last
         rows = su.execute(
             "select id, action, resource_id, before, after from audit.event where id > %s and category = 'audit' "
-            r"and action ~ '\.(capture|protection|partition|table)_' order by id",
+            r"and action ~ '\.(capture|protection|partition|table)_' and action <> 'audit.table_altered' order by id",
             [last],
         ).fetchall()
         last = max([last, *(row[0] for row in rows)])
@@ -51,6 +51,8 @@ def unwatch(su):
         "drop event trigger pgtrail_follow_drop",
         "drop event trigger pgtrail_extend_capture",
         "drop function audit.extend_capture()",
+        "drop event trigger pgtrail_follow_rewrite",
+        "drop function audit.fit_trigger(regclass, text, boolean)",
     ):
         su.execute(statement)
 

@@ -176,7 +176,7 @@ def test_a_rule_that_a_schema_change_broke(su, found, thing):
     "switched_off",
     ["alter event trigger {} disable", "alter event trigger {} enable replica", "drop event trigger {}"],
 )
-@pytest.mark.parametrize("name", ["pgtrail_follow_ddl", "pgtrail_follow_drop"])
+@pytest.mark.parametrize("name", ["pgtrail_follow_ddl", "pgtrail_follow_drop", "pgtrail_follow_rewrite"])
 def test_an_event_trigger_that_does_not_fire(su, found, mended, thing, told, name, switched_off):
     su.execute(switched_off.format(name))
     assert [row[:2] for row in found()] == [

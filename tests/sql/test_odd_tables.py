@@ -114,7 +114,9 @@ def test_a_partition_is_recorded_with_its_root_and_not_by_itself(su):
         su.execute("select audit.track('public.odd_1')")
     su.execute("create table public.odd_2 (id int primary key); select audit.track('public.odd_2')")
     su.execute("alter table public.odd attach partition public.odd_2 for values from (100) to (200)")
-    assert su.execute("select problem, subject from audit.doctor()").fetchall() == [("root untracked", "public.odd_2")]
+    su.execute("insert into public.odd values (150); delete from public.odd where id = 150")
+    assert [operation for _, operation, _ in events(su, "odd_2")] == ["INSERT", "DELETE"], "through the root, too"
+    assert su.execute("select problem, subject from audit.doctor()").fetchall() == []
     with pytest.raises(psycopg.errors.Error, match="has partitions that are tracked by themselves"):
         su.execute("select audit.track('public.odd')")
     su.execute("select audit.untrack('public.odd_2'); select audit.track('public.odd')")

@@ -64,6 +64,215 @@ def test_dropping_a_trigger_or_what_is_as_good_is_an_event(su, thing, told, drop
     assert len(thing()) == 2, "each once"
 
 
+def capture(operation, table="thing"):
+    return f'audit."capture public.{table} {operation}"'
+
+
+ALTERED_TRIGGERS = [
+    ("update", f"create or replace trigger pgtrail_update after update on public.thing for each row when (false) execute function {capture('update')}()"),
+    ("update", f"create or replace trigger pgtrail_update after update of hits on public.thing for each row execute function {capture('update')}()"),
+    ("update", f"create or replace trigger pgtrail_update before update on public.thing for each row execute function {capture('update')}()"),
+    ("update", f"create or replace trigger pgtrail_update after update on public.thing for each statement execute function {capture('update')}()"),
+    ("update", f"create or replace trigger pgtrail_update after delete on public.thing for each row execute function {capture('update')}()"),
+    ("update", f"create or replace trigger pgtrail_update after update on public.thing for each row execute function {capture('update')}('x')"),
+    ("update", f"create or replace trigger pgtrail_update after update on public.thing for each row execute function {capture('update', 'other')}()"),
+    ("update", f"drop trigger pgtrail_update on public.thing; create constraint trigger pgtrail_update after update on public.thing deferrable initially deferred for each row execute function {capture('update')}()"),
+    ("insert", f"create or replace trigger pgtrail_insert after insert on public.thing referencing new table as rows for each statement execute function {capture('insert')}()"),
+    ("insert", f"create or replace trigger pgtrail_insert after insert on public.thing for each row execute function {capture('insert')}()"),
+    ("delete", f"create or replace trigger pgtrail_delete after delete on public.thing for each statement execute function {capture('delete')}()"),
+    ("truncate", f"create or replace trigger pgtrail_truncate after truncate on public.thing for each statement execute function {capture('truncate')}()"),
+    ("truncate", f"create or replace trigger pgtrail_truncate before truncate on public.thing for each statement execute function {capture('update')}()"),
+]  # fmt: skip
+
+ALTERED_FUNCTIONS = [
+    (
+        f"create or replace function {capture('update')}() returns trigger language plpgsql security definer "
+        "set search_path = pg_catalog, pg_temp as 'begin return null; end'"
+    ),
+    f"alter function {capture('update')}() security invoker",
+    f"alter function {capture('update')}() set search_path = public",
+    f"alter function {capture('update')}() reset all",
+    f"alter function {capture('update')}() owner to app",
+    f"alter function {capture('update')}() stable",
+    f'alter function {capture("update")}() rename to "capture other"',
+]
+GRANTS = [
+    f"grant execute on function {capture('update')}() to app",
+    "grant execute on all functions in schema audit to public",
+]
+
+
+@pytest.fixture
+def other(su):
+    su.execute("create table public.other (id int primary key, name text, hits int default 0)")
+    su.execute("select audit.track('public.other', 'thing', label => 'name', ignore => '{hits}')")
+
+
+def sees_every_write_once(su, thing, told):
+    """Capture is repaired: four writes are four events."""
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    before = len(thing())
+    su.execute("insert into public.thing values (1, 'a')")
+    su.execute("update public.thing set name = 'b'")
+    su.execute("delete from public.thing")
+    su.execute("insert into public.thing values (2, 'c')")
+    su.execute("truncate public.thing")
+    assert [event[:2] for event in thing()[before:]] == [
+        ("INSERT", "1"), ("UPDATE", "1"), ("DELETE", "1"), ("INSERT", "2"), ("TRUNCATE", "2"),
+    ]  # fmt: skip
+    names = su.execute("select distinct table_name from audit.event where category = 'thing'").fetchall()
+    assert names == [("public.thing",)]
+    su.execute("select audit.recompile()")
+    assert told() == []
+
+
+@pytest.mark.parametrize(("operation", "alter"), ALTERED_TRIGGERS, ids=[case[1] for case in ALTERED_TRIGGERS])
+def test_a_trigger_that_is_not_as_it_was_made_is_an_event_and_is_repaired(su, thing, other, told, operation, alter):
+    trigger = f"pgtrail_{operation}"
+    told()
+    su.execute(alter)
+    action, table, before, after = told()[-1]
+    assert (action, table, after) == ("audit.capture_altered", "public.thing", {"triggers": {trigger: "altered"}})
+    assert list(before["triggers"]) == [trigger]
+    assert [row[:2] for row in su.execute("select * from audit.doctor()") if row[0] == "trigger altered"] == [
+        ("trigger altered", "public.thing")
+    ]
+    su.execute("select audit.recompile()")
+    action, table, before, after = told()[-1]
+    # (A constraint trigger is dropped and created, which are two events.)
+    assert (action, table, after) == ("audit.capture_enabled", "public.thing", {"triggers": {trigger: "enabled"}})
+    assert before == {"triggers": {trigger: "missing" if "constraint" in alter else "altered"}}
+    sees_every_write_once(su, thing, told)
+
+
+@pytest.mark.parametrize(("operation", "alter"), ALTERED_TRIGGERS[:2] + ALTERED_TRIGGERS[6:9])
+def test_without_the_event_trigger_the_doctor_and_recompile_say_so(su, thing, other, told, unwatched, operation, alter):
+    trigger = f"pgtrail_{operation}"
+    told()
+    su.execute(alter)
+    assert [row[:2] for row in su.execute("select * from audit.doctor()") if row[0] == "trigger altered"] == [
+        ("trigger altered", "public.thing")
+    ]
+    su.execute("select audit.recompile()")
+    enabled, altered = {"triggers": {trigger: "enabled"}}, {"triggers": {trigger: "altered"}}
+    assert told() == [
+        ("audit.capture_altered", "public.thing", enabled, altered),
+        ("audit.capture_enabled", "public.thing", altered, enabled),
+    ]
+    sees_every_write_once(su, thing, told)
+
+
+def test_one_that_is_altered_again_is_an_event_again(su, thing, told):
+    told()
+    su.execute(ALTERED_TRIGGERS[0][1])
+    su.execute(ALTERED_TRIGGERS[1][1])
+    su.execute("alter table public.thing disable trigger pgtrail_update")
+    assert [event[0] for event in told()] == ["audit.capture_altered"] * 3
+    su.execute("select audit.recompile()")
+    assert [event[0] for event in told()] == ["audit.capture_enabled"]
+    sees_every_write_once(su, thing, told)
+
+
+def test_a_second_trigger_with_our_function_is_named_and_dropped(su, thing, told):
+    told()
+    su.execute(f"create trigger zz after update on public.thing for each row execute function {capture('update')}()")
+    assert [row[:2] for row in su.execute("select * from audit.doctor()")] == [("trigger doubled", "public.thing")]
+    su.execute("select audit.recompile()")
+    sees_every_write_once(su, thing, told)
+
+
+@pytest.mark.parametrize("alter", ALTERED_FUNCTIONS)
+def test_a_capture_function_that_is_not_as_compiled_is_an_event_and_is_repaired(su, thing, told, alter):
+    told()
+    su.execute(alter)
+    events = [event for event in told() if event[1] == "public.thing"]
+    assert {event[0] for event in events} == {"audit.capture_altered"}
+    assert events[-1][3]["triggers"]["pgtrail_update"] == "function altered"
+    assert ("compiled out of date", "public.thing") in [row[:2] for row in su.execute("select * from audit.doctor()")]
+    su.execute("select audit.recompile()")
+    assert [event[0] for event in told() if event[1] == "public.thing"][-1] == "audit.capture_enabled"
+    sees_every_write_once(su, thing, told)
+
+
+@pytest.mark.parametrize("grant", GRANTS)
+def test_whoever_else_may_call_a_capture_function_is_found_and_recorded_at_the_next_look(su, thing, told, grant):
+    told()
+    su.execute(grant)
+    assert ("compiled out of date", "public.thing") in [row[:2] for row in su.execute("select * from audit.doctor()")]
+    su.execute("alter table public.thing set (fillfactor = 90)")
+    # By which it is compiled anew, and the grant taken back.
+    assert [event[0] for event in told() if event[1] == "public.thing"] == [
+        "audit.capture_altered",
+        "audit.capture_enabled",
+    ]
+    sees_every_write_once(su, thing, told)
+
+
+@pytest.mark.parametrize("alter", ALTERED_FUNCTIONS[:6])
+def test_so_it_is_without_the_event_trigger(su, thing, told, unwatched, alter):
+    told()
+    su.execute(alter)
+    assert ("compiled out of date", "public.thing") in [row[:2] for row in su.execute("select * from audit.doctor()")]
+    su.execute("select audit.recompile()")
+    actions = [event[0] for event in told()]
+    assert (actions[0], actions[-1]) == ("audit.capture_altered", "audit.capture_enabled")
+    sees_every_write_once(su, thing, told)
+
+
+def test_altered_and_put_back_within_one_transaction_are_two_events(su, thing, told):
+    body = su.execute(f"select pg_get_functiondef('{capture('update')}()'::regprocedure)").fetchone()[0]
+    told()
+    with su.transaction():
+        su.execute(ALTERED_FUNCTIONS[0])
+        su.execute("insert into public.thing values (1, 'a')")
+        su.execute("update public.thing set name = 'unseen'")
+        su.execute(body)
+    assert [event[0] for event in told()] == ["audit.capture_altered", "audit.capture_enabled"]
+
+
+@pytest.mark.parametrize(
+    ("alter", "repair"),
+    [
+        (
+            "create or replace trigger refuse_change before update or delete on audit.seal for each row when (false) execute function audit.refuse_change()",
+            "create or replace trigger refuse_change before update or delete on audit.seal for each row execute function audit.refuse_change()",
+        ),
+        (
+            "create or replace trigger refuse_change before delete on audit.event for each row execute function audit.refuse_change()",
+            "create or replace trigger refuse_change before update or delete on audit.event for each row execute function audit.refuse_change()",
+        ),
+        (
+            "create or replace trigger refuse_truncate after truncate on audit.seal for each statement execute function audit.refuse_change()",
+            "create or replace trigger refuse_truncate before truncate on audit.seal for each statement execute function audit.refuse_change()",
+        ),
+        ("alter function audit.refuse_change() security definer", "alter function audit.refuse_change() security invoker"),
+        ("alter function audit.refuse_change() owner to app", "alter function audit.refuse_change() owner to audit_owner"),
+        ("alter function audit.refuse_change() set search_path = public", "alter function audit.refuse_change() reset all"),
+        ("create or replace function audit.refuse_change() returns trigger language plpgsql as 'begin return new; end'", None),
+        ("create or replace function audit.erases_a_person(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
+    ],
+)  # fmt: skip
+def test_the_protection_of_the_log_is_compared_whole_too(su, told, alter, repair):
+    if repair is None:
+        name = alter.split("(")[0].split()[-1]
+        repair = su.execute("select pg_get_functiondef(%s::regproc)", [name]).fetchone()[0]
+    told()
+    su.execute(alter)
+    events = told()
+    assert events
+    assert {event[0] for event in events} == {"audit.protection_altered"}
+    assert {row[0] for row in su.execute("select * from audit.doctor()")} == {"log unprotected"}
+    su.execute(repair)
+    assert {event[0] for event in told()} == {"audit.protection_enabled"}
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+
+
+def test_dropping_what_refuses_changes_is_an_event(su, told):
+    su.execute("drop function audit.refuse_change() cascade")
+    assert {event[0] for event in told()} == {"audit.protection_disabled"}
+    assert "log unprotected" in {row[0] for row in su.execute("select * from audit.doctor()")}
+
+
 def test_without_the_event_trigger_recompile_tells_both_late(su, thing, told, unwatched):
     told()
     su.execute("alter table public.thing disable trigger pgtrail_update")

@@ -53,14 +53,14 @@ order by application_name
 select evtname::text
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
+where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 order by evtname
 
 -- name: drop_event_triggers
 select format('drop event trigger %I', evtname)
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
+where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 
 -- name: marked_tables
 with own_role as (
@@ -230,7 +230,7 @@ where not (
             select
             from pg_event_trigger
             join pg_proc on pg_proc.oid = evtfoid
-            where pg_event_trigger.oid = objid and proname in ('extend_capture', 'follow_ddl', 'follow_drop')
+            where pg_event_trigger.oid = objid and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
         )
     )
     -- (A table's toast, and the like.)
