@@ -3,8 +3,11 @@
 
 -- name: facts
 -- Each object of schema audit, aspect by aspect, as `pgtrail migrate` makes it. What is made for tracked tables
--- (audit."capture …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
-with relation as (
+-- (audit."capture …", "read …", "find …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
+with recorder as (
+    select oid from pg_roles where rolname ~ '^audit_recorder(_[0-9]+)?$'
+),
+relation as (
     select
         pg_class.*,
         relispartition or relkind = 'f' as is_partition,
@@ -37,11 +40,12 @@ fact as (
                     ' ' order by grantee::regrole::text
                 )
                 from aclexplode(coalesce(proacl, acldefault('f', proowner)))
-                where grantee <> proowner
+                -- (Which roles record is told by audit.recorder, and differs from one database to the next.)
+                where grantee <> proowner and grantee <> all (array(select oid from recorder))
             )
         )
     ) as aspect (aspect, value)
-    where pronamespace = 'audit'::regnamespace and not starts_with(proname, 'capture ')
+    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|import as) '
     union all
     select
         aspect.what || name,
@@ -61,7 +65,7 @@ fact as (
             (
                 select string_agg(grantee::regrole::text || '=' || privilege_type, ' ' order by grantee::regrole::text, privilege_type)
                 from aclexplode(coalesce(relacl, acldefault(case relkind when 'S' then 's'::"char" else 'r' end, relowner)))
-                where (privilege_type <> 'SELECT' or grantee = 0) and grantee <> relowner
+                where (privilege_type <> 'SELECT' or grantee = 0) and grantee <> relowner and grantee <> all (array(select oid from recorder))
             )
         )
     ) as aspect (what, aspect, value)
