@@ -1,4 +1,4 @@
--- depends: 0013.history
+-- depends: 0012.hub
 
 -- Who records: the compiled functions run as one of these, whatever they meet in an application's table. Several, since
 -- whoever reads a table may run code of its owner: each reads the tables of one owner (see sql/31_recorder.sql).

@@ -273,36 +273,6 @@ $$;
 
 comment on function audit.make_partition(timestamptz) is 'Makes the partition of the month that begins then.';
 
-create or replace function audit.has_parted_keys()
-returns boolean
-language sql
-stable
-as $$
-    select not exists (select from pg_catalog.pg_index where indrelid = 'audit.event'::pg_catalog.regclass and indisunique)
-$$;
-
-comment on function audit.has_parted_keys() is
-    'Whether each partition of audit.event has its primary key to itself: a table with one over all of them takes no foreign table.';
-
-create or replace function audit.own_key(p_partition regclass)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if audit.has_parted_keys()
-        and not exists (select from pg_index where indrelid = p_partition and indisprimary)
-        and exists (select from pg_class where pg_class.oid = p_partition and relkind = 'r')
-    then
-        execute format('alter table %s add primary key (id, occurred_at)', p_partition);
-    end if;
-end
-$$;
-
-comment on function audit.own_key(regclass) is
-    'Gives a partition its primary key, where audit.event has none over all of them: it holds as much, since no time lies in two partitions.';
-
 create or replace function audit.attach_partition(partition_name text, begins timestamptz, ends timestamptz)
 returns void
 language plpgsql
@@ -315,7 +285,6 @@ begin
         'for each statement execute function audit.refuse_change()',
         partition_name
     );
-    perform audit.own_key(format('audit.%I', partition_name)::regclass);
     -- Attached, not created in place: that takes no lock that a writer would wait for.
     execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
     perform audit.keep_out_of_statistics(format('audit.%I', partition_name)::regclass);
@@ -417,7 +386,6 @@ begin
     execute format('alter table audit.event_default rename to %I', partition_name);
     perform audit.attach_partition(partition_name, begins, ends);
     create table audit.event_default partition of audit.event default;
-    perform audit.own_key('audit.event_default');
     perform audit.keep_out_of_statistics('audit.event_default');
     create trigger refuse_truncate
         before truncate on audit.event_default

@@ -118,52 +118,6 @@ $$;
 
 comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
 
-create or replace function audit.kinds_by_steps()
-returns table (category text, action text)
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    -- Months elsewhere are asked for what is above a value; to compare rows they would send all that they have.
-    with recursive kind as (
-        (
-            select event.category, event.action
-            from audit.event
-            order by event.category, event.action
-            limit 1
-        )
-        union all
-        select following.category, following.action
-        from kind
-        cross join lateral (
-            select step.category, step.action
-            from (
-                (
-                    select event.category, event.action
-                    from audit.event
-                    where event.category = kind.category and event.action > kind.action
-                    order by event.action
-                    limit 1
-                )
-                union all
-                (
-                    select event.category, event.action
-                    from audit.event
-                    where event.category > kind.category
-                    order by event.category, event.action
-                    limit 1
-                )
-            ) as step
-            order by step.category, step.action
-            limit 1
-        ) as following
-    )
-    select kind.category, kind.action
-    from kind
-$$;
-
-comment on function audit.kinds_by_steps() is 'audit.kinds() where months lie elsewhere.';
-
 create or replace function audit.kinds()
 returns table (category text, action text)
 language plpgsql
@@ -171,11 +125,6 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if exists (select from pg_foreign_server where srvname = 'pgtrail_history') then
-        return query
-        select * from audit.kinds_by_steps();
-        return;
-    end if;
     -- (Of this a session keeps the plan, which takes longer than the search, with a partition for each month.)
     return query
     -- From each pair to the next one in the index, however many events lie between them.

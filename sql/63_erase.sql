@@ -526,35 +526,6 @@ $$;
 
 comment on function audit.check_erasure(text, text) is 'Raises PT027 unless somebody can be erased so.';
 
-create or replace function audit.check_is_here(event audit.event)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    month text := (
-        select distributed.partition
-        from audit.distributed_month as distributed
-        join audit.partition_bounds() as bounds on bounds.partition = to_regclass(distributed.partition)
-        where event.occurred_at >= bounds.begins
-            and event.occurred_at < bounds.ends
-            and event.org_id is not null
-            and event.id <= distributed.last_id
-    );
-begin
-    -- Two databases do not commit as one: a failure between the two would leave an event that is in no erasure.
-    if month is not null then
-        raise exception using
-            errcode = 'PT043',
-            message = format('event %s lies elsewhere, where nothing is changed', event.id),
-            hint = format('Gather its month first: pgtrail hub distribute --gather %s; then erase, and distribute it again.', month);
-    end if;
-end
-$$;
-
-comment on function audit.check_is_here(audit.event) is 'Raises PT043 if an event is in a month that is distributed.';
-
 create or replace function audit.erase_actor(p_actor_id text, p_reason text, p_also text[] default '{}')
 returns jsonb
 language plpgsql
@@ -583,7 +554,6 @@ begin
 
     for event in select found.* from audit.events_about(ids, known, own) as found
     loop
-        perform audit.check_is_here(event);
         perform audit.erase_from_event(event, ids, known, own, erasure);
         told := told + 1;
     end loop;
@@ -615,4 +585,4 @@ end
 $$;
 
 comment on function audit.erase_actor(text, text, text[]) is
-    'Replaces a person by a pseudonym wherever the log names them: the actor''s id and label (address and user agent go), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; of rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT026, PT027, PT043.';
+    'Replaces a person by a pseudonym wherever the log names them: the actor''s id and label (address and user agent go), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; of rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT026, PT027.';

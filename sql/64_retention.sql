@@ -347,13 +347,6 @@ begin
     );
     -- That it goes is recorded already.
     delete from audit.own_trigger where relation in (select relid from pg_partition_tree(p_partition::regclass));
-    -- What lies elsewhere goes when this is done and can't be undone: audit.sweep_history().
-    update audit.distributed_month set dropped_at = now() where partition = p_partition and dropped_at is null;
-    if found then
-        execute format(
-            'alter table %s detach partition audit.%I', p_partition::regclass, split_part(p_partition, '.', 2) || '_history'
-        );
-    end if;
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
     return dropped.events;

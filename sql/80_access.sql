@@ -65,7 +65,7 @@ create policy granted_orgs on audit.event
 drop policy if exists named_org on audit.event;
 create policy named_org on audit.event
     for select to audit_org_reader
-    -- (As a subquery it is one value for the whole statement: found once, and sent along where a month lies elsewhere.)
+    -- (As a subquery it is one value for the whole statement: found once.)
     using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
 
 drop policy if exists every_org on audit.event;
@@ -114,7 +114,7 @@ grant execute on function
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
     audit.has_nodes(), audit.visible_nodes(integer),
-    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(), audit.kinds_by_steps(), audit.readable_from(), audit.last_elsewhere(),
+    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
@@ -137,8 +137,7 @@ grant execute on function
     audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state()
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
-    audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy,
-    audit.distributed_month
+    audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
     to audit_auditor, audit_admin, audit_forwarder;
 -- Whoever verifies: with what the seals are computed from. (What it blinds they can read; of who was erased it is gone.)
 revoke select on audit.seal_leaves, audit.node_seal_leaves from audit_forwarder;
@@ -233,9 +232,7 @@ grant execute on function
     audit.release_hold(text),
     audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
     audit.archived_salts(text),
-    audit.archived_parts(text),
-    audit.history_server(), audit.history_columns(), audit.history_definition(text, name), audit.distribution_plan(), audit.part_keys(), audit.history_readers(),
-    audit.distribute_month(text, text, bigint), audit.gather_month(text), audit.sweep_history()
+    audit.archived_parts(text)
     to audit_admin;
 
 -- What proposes runs as whoever asks for a proposal.

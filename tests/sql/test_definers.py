@@ -15,8 +15,8 @@ DEFINERS = {
     **dict.fromkeys(
         [
             "add_destination", "begin_import", "captures", "check_event", "check_new_node", "clear_retention", "count_unsealed",
-            "end_import", "erase_actor", "grant_org", "has_nodes", "last_elsewhere", "last_org", "last_received_seal", "maintain",
-            "make_partitions", "next_batch", "node_state", "note_broken", "note_failure", "observed_all", "part_keys",
+            "end_import", "erase_actor", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
+            "make_partitions", "next_batch", "node_state", "note_broken", "note_failure", "observed_all",
             "pause_destination", "place_hold", "prepare_for_node", "proof", "rebase_destination", "record_export",
             "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "renew_lease",
             "replay_events", "revoke_org", "rotate_secret", "seal", "seal_if_due", "sealed_in", "set_on_failure", "set_retention",
@@ -36,8 +36,7 @@ DEFINERS = {
     # Statements about months of the log, by names out of the catalogue.
     **dict.fromkeys(
         [
-            "archived_parts", "archived_salts", "distribute_month", "distribution_plan", "drop_partition", "gather_month",
-            "init_hub", "retention_plan", "sweep_history",
+            "archived_parts", "archived_salts", "drop_partition", "init_hub", "retention_plan",
         ],
         OWN,
     ),
@@ -45,8 +44,8 @@ DEFINERS = {
     "observe": OWN,
 }  # fmt: skip
 BUILDS = {
-    "archived_parts", "archived_salts", "compile_table", "distribute_month", "distribution_plan", "drop_disowned_functions", "drop_orphaned_functions",
-    "drop_partition", "gather_month", "init_hub", "observe", "retention_plan", "sweep_history",
+    "archived_parts", "archived_salts", "drop_disowned_functions", "drop_orphaned_functions",
+    "drop_partition", "init_hub", "observe", "retention_plan",
 }  # fmt: skip
 """What runs statements that it puts together; all others say what they do."""
 UNQUALIFIED = re.compile(

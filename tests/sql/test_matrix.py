@@ -21,7 +21,7 @@ SELECT = {
     **dict.fromkeys(
         [
             "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
-            "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal", "distributed_month",
+            "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal",
         ],
         WHO_SEES_ALL,
     ),
@@ -48,7 +48,7 @@ EXECUTE = {
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "kinds_by_steps", "readable_from", "last_elsewhere", "horizon", "has_index_of_its_own", "newest", "neighbours", "counted",
+            "check_patterns", "passes", "visible_orgs", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "neighbours", "counted",
             "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
             "event_uid", "event_name", "event_id",
         ],
@@ -72,7 +72,7 @@ EXECUTE = {
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
             "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",
             "set_on_failure", "set_retention", "clear_retention", "place_hold", "release_hold", "drop_partition", "archived_salts",
-            "archived_parts", "history_server", "history_columns", "history_definition", "distribution_plan", "part_keys", "history_readers", "distribute_month", "gather_month", "sweep_history",
+            "archived_parts",
             "suggest", "suggest_facts", "suggestions", "suggested_rules", "name_words", "table_word", "plural",
             "one_line", "one_line_literal", "table_vocabulary", "column_vocabulary", "label_words", "org_words", "state_words",
             "switch_words", "refusal", "check_schemas", "suggested_words", "suggested_tables", "facts_tables", "facts_columns",

@@ -10,7 +10,6 @@ from rich.text import Text
 from pgtrail_cli import nodes
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
 STYLES = {"streaming": "green", "copying": "cyan", "removed": "dim"}
@@ -25,7 +24,7 @@ hub_option = click.option(
 node_option = click.option("--dsn", "node_dsn", help="The node's connection string, as a superuser of its.")
 
 
-@click.group(cls=LazyGroup, places={"distribute": "hub_distribute:distribute"})
+@click.group()
 def hub() -> None:
     """One log over many databases: a hub gathers what its nodes record, by logical replication.
 

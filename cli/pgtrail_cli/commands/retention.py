@@ -176,9 +176,6 @@ def run(
             click.echo(
                 f"pgtrail: dropped {partition}, {events:,} events{f', archived in {file}' if file else ''}", err=True
             )
-    if not dry_run:
-        # What lies elsewhere goes after its month has gone; also what an earlier run did not come to.
-        connection.execute(QUERIES["sweep_history"])
     if kept:
         raise SystemExit(1)
 

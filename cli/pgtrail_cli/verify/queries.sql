@@ -10,7 +10,7 @@ with recorder as (
 relation as (
     select
         pg_class.*,
-        relispartition or relkind = 'f' as is_partition,
+        relispartition as is_partition,
         case when relispartition then 'audit.(partition)' else format('audit.%%I', relname) end as name
     from pg_class
     where relnamespace = 'audit'::regnamespace and relkind not in ('i', 'I', 't')
