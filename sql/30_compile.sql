@@ -5,11 +5,10 @@ create or replace function audit.qualified_name(relation regclass)
 returns text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
-    select format('%I.%I', namespace.nspname, class.relname)
-    from pg_class as class
-    join pg_namespace as namespace on namespace.oid = class.relnamespace
+    select pg_catalog.format('%I.%I', namespace.nspname, class.relname)
+    from pg_catalog.pg_class as class
+    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
     where class.oid = relation
 $$;
 
@@ -97,44 +96,47 @@ $$;
 comment on function audit.identity_columns(regclass) is
     'The columns that identify a row: those of the primary key, else of a unique index over columns that are not null, else none.';
 
+create or replace function audit.is_made_by_superusers(type_oid oid)
+returns boolean
+language sql
+stable
+strict
+as $$
+    -- What a type is made of: its domain's base, its elements, its fields.
+    with recursive part as (
+        select type_oid as oid
+        union
+        select made_of.oid
+        from part
+        join pg_catalog.pg_type on pg_type.oid = part.oid
+        cross join lateral (
+            values (pg_type.typbasetype), (pg_type.typelem)
+            union all
+            select atttypid from pg_catalog.pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
+            union all
+            select rngsubtype from pg_catalog.pg_range where pg_type.oid in (rngtypid, rngmultitypid)
+        ) as made_of (oid)
+        where made_of.oid >= 16384
+    )
+    select pg_catalog.bool_and(pg_roles.rolsuper)
+    from part
+    join pg_catalog.pg_type on pg_type.oid = part.oid
+    join pg_catalog.pg_roles on pg_roles.oid = pg_type.typowner
+$$;
+
+comment on function audit.is_made_by_superusers(oid) is 'Whether a type, and all that it is made of, belongs to superusers.';
+
 create or replace function audit.is_trusted_type(type_oid oid)
 returns boolean
-language plpgsql
+language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
-begin
-    -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h.
-    if type_oid < 16384 then
-        return true;
-    end if;
-    return (
-        -- What a type is made of: its domain's base, its elements, its fields.
-        with recursive part as (
-            select type_oid as oid
-            union
-            select made_of.oid
-            from part
-            join pg_type on pg_type.oid = part.oid
-            cross join lateral (
-                values (pg_type.typbasetype), (pg_type.typelem)
-                union all
-                select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
-                union all
-                select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
-            ) as made_of (oid)
-            where made_of.oid >= 16384
-        )
-        select bool_and(pg_roles.rolsuper)
-        from part
-        join pg_type on pg_type.oid = part.oid
-        join pg_roles on pg_roles.oid = pg_type.typowner
-    );
-end
+    -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h. (So short that it costs no call.)
+    select type_oid < 16384 or audit.is_made_by_superusers(type_oid)
 $$;
 
 comment on function audit.is_trusted_type(oid) is
-    'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as audit_owner.';
+    'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as whoever records.';
 
 create or replace function audit.live_columns(relation regclass)
 returns table (name text, number smallint, type_oid oid, has_value boolean)
@@ -149,13 +151,13 @@ $$;
 comment on function audit.live_columns(regclass) is
     'A table''s columns with their types; has_value: a trigger has a value of it, which it has not of a virtual generated column.';
 
-create or replace function audit.base_type(type_oid oid)
+create or replace function audit.base_of_domain(domain_oid oid)
 returns oid
 language sql
 stable
 as $$
     with recursive base as (
-        select type_oid as oid
+        select domain_oid as oid
         union all
         select pg_type.typbasetype
         from base
@@ -166,6 +168,17 @@ as $$
     from base
     join pg_catalog.pg_type on pg_type.oid = base.oid
     where pg_type.typtype <> 'd'
+$$;
+
+comment on function audit.base_of_domain(oid) is 'The type that a domain is over, in the end.';
+
+create or replace function audit.base_type(type_oid oid)
+returns oid
+language sql
+stable
+as $$
+    -- (Below this number no type is a domain: FirstGenbkiObjectId in access/transam.h.)
+    select case when type_oid < 10000 then type_oid else audit.base_of_domain(type_oid) end
 $$;
 
 comment on function audit.base_type(oid) is 'Of a domain the type that it is over, else the type itself.';
@@ -901,10 +914,7 @@ as $$
         E'begin\n        if row(',
         pg_catalog.string_agg(
             pg_catalog.format(
-                case
-                    when audit.records_by_row(tracked, event_operation) then 'case when false then %s.%I end'
-                    else '(null::%3$s).%2$I'
-                end,
+                case when by_row then 'case when false then %s.%I end' else '(null::%3$s).%2$I' end,
                 case event_operation when 'DELETE' then 'old' else 'new' end,
                 name,
                 audit.qualified_name(tracked.relation)
@@ -921,6 +931,8 @@ as $$
         E');\n    end;\n    '
     )
     from audit.live_columns(tracked.relation)
+    -- (`offset 0`: once, not for each column.)
+    cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
     where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
     having count(*) > 0
 $$;
@@ -966,10 +978,12 @@ as $$
         E'audit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
         audit.compiled_ending(tracked, event_operation)
     )
-    from (select audit.records_by_row(tracked, event_operation) as by_row) as kind
-    cross join lateral (
-        select event_operation = 'UPDATE' and not by_row as in_bulk, audit.compiled_types(tracked, event_operation) as types
-    ) as origin
+    from (
+        select by_row, event_operation = 'UPDATE' and not by_row, audit.compiled_types(tracked, event_operation)
+        from audit.records_by_row(tracked, event_operation) as by_row
+        -- (What is used several times is written once.)
+        offset 0
+    ) as origin (by_row, in_bulk, types)
 $$;
 
 comment on function audit.compiled_body(audit.tracked_table, text) is
@@ -1038,12 +1052,11 @@ returns setof oid
 language sql
 stable
 as $$
-    select pg_class.relowner
-    from pg_catalog.pg_class
-    where pg_class.oid in (
-            select relid from pg_catalog.pg_partition_tree(relation) where not isleaf union select relation
-        )
-        and pg_class.relowner <> 'audit_owner'::pg_catalog.regrole
+    select distinct owned.relowner
+    from (select relid from pg_catalog.pg_partition_tree(relation) where not isleaf union all select relation) as tree (relid)
+    -- (By the index, for each: who plans expects many partitions.)
+    cross join lateral (select relowner from pg_catalog.pg_class where pg_class.oid = tree.relid limit 1) as owned
+    where owned.relowner <> 'audit_owner'::pg_catalog.regrole
 $$;
 
 comment on function audit.partition_makers(regclass) is
@@ -1056,27 +1069,25 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    maker text;
+    makers oid[] := array(select audit.partition_makers(relation)) || 'audit_admin'::regrole::oid;
+    other text;
 begin
-    execute format('revoke execute on function audit.%I() from public', function_name);
-    for maker in
+    for other in
         select quote_ident(pg_get_userbyid(granted.grantee))
         from pg_proc
         cross join aclexplode(pg_proc.proacl) as granted
         where pg_proc.pronamespace = 'audit'::regnamespace
             and pg_proc.proname = function_name
-            and granted.grantee not in (pg_proc.proowner, 'audit_admin'::regrole)
-            and granted.grantee not in (select audit.partition_makers(relation))
+            and granted.grantee <> pg_proc.proowner
+            and granted.grantee <> all (makers)
     loop
-        execute format('revoke execute on function audit.%I() from %s', function_name, maker);
+        execute format('revoke execute on function audit.%I() from %s', function_name, other);
     end loop;
-    for maker in
-        select 'audit_admin'
-        union
-        select quote_ident(pg_get_userbyid(owner)) from audit.partition_makers(relation) as owner
-    loop
-        execute format('grant execute on function audit.%I() to %s', function_name, maker);
-    end loop;
+    execute format(
+        'grant execute on function audit.%I() to %s',
+        function_name,
+        (select string_agg(distinct quote_ident(pg_get_userbyid(maker)), ', ') from unnest(makers) as maker)
+    );
 end
 $$;
 
@@ -1094,11 +1105,10 @@ as $$
         select
             live.type_oid,
             -- JSON has times in one form, a text in that of the session.
-            live.name = any (audit.identity_columns(tracked.relation) || tracked.label || tracked.org)
-                or not audit.is_trusted_type(live.type_oid)
+            live.name = any (names.as_text) or not audit.is_trusted_type(live.type_oid)
         from audit.live_columns(tracked.relation) as live
-        where live.name <> all (tracked.ignore)
-            or live.name = any (audit.identity_columns(tracked.relation) || tracked.label || tracked.org)
+        cross join (select audit.identity_columns(tracked.relation) || tracked.label || tracked.org offset 0) as names (as_text)
+        where live.name <> all (tracked.ignore) or live.name = any (names.as_text)
         union
         select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
         from part
@@ -1139,7 +1149,7 @@ comment on function audit.pinned_settings(audit.tracked_table) is
     'The settings that a table''s capture functions have of their own, as pg_proc.proconfig has them, so that a value is recorded in one form whatever the session''s.';
 
 create or replace function audit.create_compiled(
-    function_name text, arguments text, returned text, settings text[], body text, new_owner name
+    function_name text, arguments text, returned text, settings text[], body text, new_owner name, description text
 )
 returns void
 language plpgsql
@@ -1157,11 +1167,12 @@ begin
         ' as ', quote_literal(body)
     );
     execute concat(format('revoke execute on function audit.%I(', function_name), arguments, ') from public');
+    execute concat(format('comment on function audit.%I(', function_name), arguments, ') is ', quote_literal(description));
     perform audit.hand_over(function_name, arguments, new_owner);
 end
 $$;
 
-comment on function audit.create_compiled(text, text, text, text[], text, name) is
+comment on function audit.create_compiled(text, text, text, text[], text, name, text) is
     'Creates a function in schema audit, or replaces it, that runs as its owner and that nobody else may call.';
 
 create or replace function audit.compile_table(relation regclass)
@@ -1174,29 +1185,33 @@ as $$
 declare
     tracked audit.tracked_table;
     recorder name := audit.assign_recorder(relation);
+    settings text[];
     event_operation text;
     function_name text;
 begin
     tracked := audit.follow_columns(relation);
+    settings := audit.pinned_settings(tracked);
     -- Each condition is parsed anew: by audit.check_rule().
     update audit.rule set condition = condition where rule.relation = compile_table.relation;
     perform audit.create_compiled(
         audit.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
-        audit.compiled_reader(tracked), recorder
+        audit.compiled_reader(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
     );
     perform audit.create_lookups(relation, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
         function_name := audit.claim_capture_function(relation, event_operation);
+        -- What is written now need not be compared with what it should be at the next look, which every caller ends with.
+        update audit.own_trigger as known
+        set function_version = null, function_digest = null
+        where known.root = compile_table.relation
+            and known.trigger_name = 'pgtrail_' || lower(event_operation)
+            and not known.function_altered;
         perform audit.create_compiled(
-            function_name, '', 'trigger', audit.pinned_settings(tracked), audit.compiled_body(tracked, event_operation), recorder
+            function_name, '', 'trigger', settings, audit.compiled_body(tracked, event_operation), recorder,
+            format('Records each %s on %s. Compiled.', event_operation, tracked.name)
         );
         perform audit.allow_trigger_makers(relation, function_name);
-        execute format(
-            'comment on function audit.%I() is %L',
-            function_name,
-            format('Records each %s on %s. Compiled.', event_operation, audit.qualified_name(relation))
-        );
     end loop;
 end
 $$;

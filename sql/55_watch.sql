@@ -234,9 +234,6 @@ as $$
         and installed.tgname = wanted.trigger_name
         -- (null: it was dropped.)
         and installed.tgfoid = pg_catalog.to_regprocedure('audit.refuse_change()')
-    -- (A month elsewhere takes no TRUNCATE, and before PostgreSQL 16 no trigger for it.)
-    where wanted.trigger_name <> 'refuse_truncate'
-        or not exists (select from pg_catalog.pg_class where pg_class.oid = protected.target and relkind = 'f')
 $$;
 
 comment on function audit.protection_triggers() is
@@ -302,7 +299,7 @@ as $$
             when not known.function_altered and known.function_digest = audit.function_digest(present.function_oid)
                 then audit.has_another_name(present.function_oid, present.root, present.trigger_name)
                     or (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
-            -- (Before there were digests.)
+            -- (It was compiled since.)
             when not known.function_altered and known.function_version is null then false
             else (
                     audit.is_as_compiled(
