@@ -554,7 +554,8 @@ begin
                 ),
                 E'    return found_value;\nend\n'
             ),
-            audit.assign_recorder(step.place)
+            audit.assign_recorder(step.place),
+            format('Finds a value of %s by a key. Compiled.', audit.qualified_name(step.place))
         );
         execute format('grant execute on function audit.%I(text) to %I', step.function_name, recorder);
     end loop;

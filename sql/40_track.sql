@@ -922,9 +922,9 @@ begin
             execute format('drop policy pgtrail_truncate on %s', target.name);
         end if;
         execute (
-            select coalesce(string_agg(format('revoke select on %s from %I', target.name, role_name), '; '), 'select')
-            from audit.recorder
-            where has_table_privilege(role_name, target.relation, 'select')
+            select coalesce(string_agg(format('revoke select on %s from %I', target.name, rolname), '; '), 'select')
+            from pg_roles
+            where rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(oid, target.relation, 'select')
         );
     end loop;
 end

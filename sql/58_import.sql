@@ -174,12 +174,12 @@ as $$
 declare
     function_name text := audit.importer_name(role_name);
 begin
-    execute format(
-        'create or replace function audit.%I(statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]) '
-        'returns table (number bigint, category text, action text, org_id text, resource_id text, resource_label text, '
-        'old_row jsonb, new_row jsonb, changed text[]) '
-        'language plpgsql volatile security definer set search_path = pg_catalog, pg_temp as %L',
+    perform audit.create_compiled(
         function_name,
+        'statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]',
+        'table (number bigint, category text, action text, org_id text, resource_id text, resource_label text, '
+        'old_row jsonb, new_row jsonb, changed text[])',
+        '{}',
         -- Inside nothing can be written, created or altered, and what was set there is taken back, since the subtransaction
         -- ends by an error of ours. What was returned stays.
         $body$
@@ -196,15 +196,10 @@ exception
             raise;
         end if;
 end
-$body$
-    );
-    execute format('revoke execute on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) from public', function_name);
-    execute format(
-        'comment on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) is %L',
-        function_name,
+$body$,
+        role_name,
         'Runs the statement of audit.compiled_imports() as a role that can''t harm the log. Only audit_owner may call it.'
     );
-    perform audit.hand_over(function_name, 'text, bigint[], text[], jsonb[], jsonb[]', role_name);
     execute format('grant execute on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) to audit_owner', function_name);
     return function_name;
 end

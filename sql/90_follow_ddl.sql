@@ -40,14 +40,19 @@ as $$
                 and pg_class.relnamespace = command.objid
             )
             -- A typed table follows its type; and what is compiled names a column's.
-            or (
-                command.classid = 'pg_catalog.pg_type'::pg_catalog.regclass
-                and (
-                    pg_class.reloftype <> 0
-                    or exists (
-                        select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = command.objid
+            or exists (
+                select
+                from pg_catalog.pg_type as altered
+                where (command.classid, command.objid) in (
+                        ('pg_catalog.pg_type'::pg_catalog.regclass, altered.oid),
+                        ('pg_catalog.pg_class'::pg_catalog.regclass, altered.typrelid)
                     )
-                )
+                    and (
+                        pg_class.reloftype = altered.oid
+                        or exists (
+                            select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = altered.oid
+                        )
+                    )
             )
     ) as place (relation)
     where audit.tracked_root(place.relation) is not null

@@ -185,8 +185,9 @@ found as (
     select 'pg_proc'::regclass, pg_proc.oid, 0
     from pg_proc
     where pronamespace = to_regnamespace('audit')
-        and proowner <> to_regrole('audit_owner')
-        -- (A superuser's that are ours are there for audit_owner to call.)
+        and proowner not in (select oid from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$')
+        -- (A superuser's that are ours are an event trigger's, or there for audit_owner to call.)
+        and proname <> 'extend_capture'
         and not exists (select from aclexplode(proacl) as one where one.grantee = to_regrole('audit_owner'))
     union
     -- A role's own things, elsewhere.
@@ -197,7 +198,7 @@ found as (
         and refobjid in (
             select oid
             from pg_roles
-            where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader', 'audit_hub')
+            where rolname ~ '^audit_(owner|admin|auditor|reader|forwarder|org_reader|hub|recorder(_[0-9]+)?)$'
         )
         and (
             (classid = 'pg_class'::regclass
@@ -252,21 +253,17 @@ from (
     from pg_namespace
     where nspname in ('audit', 'pgtrail_meta')
     union all
-    -- (What lies over there stays there.)
-    select 2, format('drop server %I cascade', srvname)
-    from pg_foreign_server
-    where srvname = 'pgtrail_history' and pg_has_role(srvowner, 'usage')
-    union all
     -- It is the default again, so nothing is left of it.
     select 2, 'alter default privileges for role audit_owner grant execute on functions to public'
     where exists (
         select from pg_default_acl where defaclrole = to_regrole('audit_owner') and defaclnamespace = 0 and defaclobjtype = 'f'
     )
     union all
-    select 3, format('revoke all on schema %I from audit_owner', nspname)
+    select 3, format('revoke all on schema %I from %I', nspname, rolname)
     from pg_namespace
     cross join lateral aclexplode(nspacl) as granted
-    where granted.grantee = to_regrole('audit_owner') and nspname not in ('audit', 'pgtrail_meta')
+    join pg_roles on pg_roles.oid = granted.grantee
+    where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$' and nspname not in ('audit', 'pgtrail_meta')
     union all
     select 4, format('alter database %I reset %s', datname, split_part(setting, '=', 1))
     from pg_db_role_setting
@@ -283,7 +280,7 @@ order by place
 with own_role as (
     select oid, rolname
     from pg_roles
-    where rolname in ('audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder', 'audit_org_reader', 'audit_hub')
+    where rolname ~ '^audit_(owner|admin|auditor|reader|forwarder|org_reader|hub|recorder(_[0-9]+)?)$'
 )
 select
     own_role.rolname::text,
