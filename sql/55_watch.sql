@@ -295,12 +295,12 @@ as $$
         case
             when present.state = 'missing' then false
             when present.kind = 'protection' then present.function_version <> known.function_version
-            when present.function_version = known.function_version then known.function_altered
-            when not known.function_altered and known.function_digest = audit.function_digest(present.function_oid)
+            when present.function_version = called.function_version then called.function_altered
+            when not called.function_altered and called.function_digest = audit.function_digest(present.function_oid)
                 then audit.has_another_name(present.function_oid, present.root, present.trigger_name)
                     or (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
             -- (It was compiled since.)
-            when not known.function_altered and known.function_version is null then false
+            when not called.function_altered and called.function_version is null then false
             else (
                     audit.is_as_compiled(
                         present.function_oid, present.root, pg_catalog.upper(pg_catalog.substr(present.trigger_name, 9))
@@ -311,6 +311,14 @@ as $$
     from audit.own_triggers(only_roots) as present
     left join audit.own_trigger as known
         on known.relation = present.relation and known.trigger_name = present.trigger_name
+    -- A new partition calls what the others call.
+    left join lateral (
+        select sibling.function_version, sibling.function_digest, sibling.function_altered
+        from audit.own_trigger as sibling
+        where sibling.root = present.root and sibling.trigger_name = present.trigger_name
+        order by sibling.relation = present.relation desc
+        limit 1
+    ) as called on true
 $$;
 
 comment on function audit.judged_triggers(regclass[], boolean) is

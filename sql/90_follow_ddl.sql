@@ -22,7 +22,10 @@ as $$
         union all
         select pg_policy.polrelid
         from pg_catalog.pg_policy
-        where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass and pg_policy.oid = command.objid
+        where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+            and pg_policy.oid = command.objid
+            -- (Ours is no change of its own: it follows one, which is told when that ends.)
+            and pg_policy.polname <> 'pgtrail_truncate'
         union all
         select pg_statistic_ext.stxrelid
         from pg_catalog.pg_statistic_ext
@@ -531,6 +534,8 @@ begin
         'Lets the role that records a table go on reading it where it went: a new partition, another schema, row-level security; gives a partition its trigger for TRUNCATE, and takes it from one that was detached. Runs as whoever altered the table.';
 
     revoke execute on function audit.extend_capture() from public;
+    -- (By which it is known for one of ours; nobody can call it.)
+    grant execute on function audit.extend_capture() to audit_owner;
 
     drop function if exists audit.extend_capture(regclass, text);
     drop function if exists audit.extend_reading(regclass);

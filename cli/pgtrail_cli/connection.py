@@ -44,6 +44,9 @@ class Cursor(psycopg.Cursor[Row]):
 class Connection(psycopg.Connection[TupleRow]):
     """A connection on which each statement is its own transaction, unless `transaction` holds several together."""
 
+    settings: str | None = None
+    """What each transaction begins with; None: what the worker's do."""
+
     @contextmanager
     def transaction(
         self, savepoint_name: str | None = None, force_rollback: bool = False
@@ -51,7 +54,7 @@ class Connection(psycopg.Connection[TupleRow]):
         outermost = _is_idle(self)
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if outermost:
-                self.execute(load("pgtrail_worker")["settings"])
+                self.execute(self.settings or load("pgtrail_worker")["settings"])
             yield transaction
 
     def execute_as_given(self, query: Any, params: Params | None = None) -> psycopg.Cursor[TupleRow]:

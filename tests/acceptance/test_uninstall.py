@@ -245,9 +245,8 @@ def test_nobody_who_may_not_takes_it_away(nemo, pgtrail):
         with pytest.raises(PgtrailError, match="a superuser installed pgtrail"):
             look(connection)
         connection.execute("reset role")
-        connection.execute("drop event trigger pgtrail_follow_ddl")
-        connection.execute("drop event trigger pgtrail_follow_drop")
-        connection.execute("drop event trigger pgtrail_follow_rewrite")
+        for name in ("extend_capture", "follow_ddl", "follow_drop", "follow_rewrite"):
+            connection.execute(f"drop event trigger pgtrail_{name}")
         connection.execute("set role audit_owner")
         with pytest.raises(PgtrailError, match=r"audit_owner does not own nemo\.api_key"):
             look(connection)

@@ -79,7 +79,7 @@ def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
         (
             "audit.rule('public.thing', 'a.b', 'thing', 'UPDATE', 'true); drop table public.thing; select (true')",
             "PT006",
-            "without queries",
+            "without a semicolon",
         ),
         ("audit.drop_rule('public.thing', 'a.b')", "PT007", "no rule"),
         ("audit.grant_org('nobody_such', 'o')", "PT014", "no role"),

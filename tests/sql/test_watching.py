@@ -200,11 +200,12 @@ def test_whoever_else_may_call_a_capture_function_is_found_and_recorded_at_the_n
     su.execute(grant)
     assert ("compiled out of date", "public.thing") in [row[:2] for row in su.execute("select * from audit.doctor()")]
     su.execute("alter table public.thing set (fillfactor = 90)")
-    # By which it is compiled anew, and the grant taken back.
-    assert [event[0] for event in told() if event[1] == "public.thing"] == [
-        "audit.capture_altered",
-        "audit.capture_enabled",
-    ]
+    # By which it is compiled anew, one function after the other, and the grant taken back.
+    altered, *enabled = [event[0] for event in told() if event[1] == "public.thing"]
+    assert (altered, set(enabled)) == ("audit.capture_altered", {"audit.capture_enabled"})
+    # (Those of other tables, too.)
+    su.execute("select audit.recompile()")
+    told()
     sees_every_write_once(su, thing, told)
 
 
@@ -247,7 +248,7 @@ def test_altered_and_put_back_within_one_transaction_are_two_events(su, thing, t
         ),
         ("alter function audit.refuse_change() security definer", "alter function audit.refuse_change() security invoker"),
         ("alter function audit.refuse_change() owner to app", "alter function audit.refuse_change() owner to audit_owner"),
-        ("alter function audit.refuse_change() set search_path = public", "alter function audit.refuse_change() reset all"),
+        ("alter function audit.refuse_change() set search_path = public", None),
         ("create or replace function audit.refuse_change() returns trigger language plpgsql as 'begin return new; end'", None),
         ("create or replace function audit.erases_a_person(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
     ],

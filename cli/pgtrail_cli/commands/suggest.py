@@ -20,6 +20,5 @@ def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
       pgtrail suggest > tracking.sql
       pgtrail suggest public billing > tracking.sql
     """
-    connection.read_only = True
     for (line,) in connection.execute(QUERIES["suggest"], {"schemas": list(schemas) or ["public"]}):
         click.echo(line)

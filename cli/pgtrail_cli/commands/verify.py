@@ -19,7 +19,7 @@ from pgtrail_cli.render import printable
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.beside import check_log
 from pgtrail_cli.verify.chains import Chain, against_events
-from pgtrail_cli.verify.connecting import is_under_policies, open_pinned
+from pgtrail_cli.verify.connecting import is_under_policies, open_pinned, read_through_policies
 from pgtrail_cli.verify.evidence import Told, gather
 from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
 from pgtrail_cli.verify.nodes import check_node
@@ -91,7 +91,7 @@ def verify(
             )
         if under_policies:
             # Policies are as they should be, and let whoever may verify see everything.
-            connection.execute(QUERIES["read_through_policies"])
+            read_through_policies(connection)
         chains = list(_chains(connection, first, only))
         last, waiting = _waiting(connection)
         _check(connection, dsn, anchor, chains, jobs, report, under_policies)

@@ -186,8 +186,7 @@ found as (
     from pg_proc
     where pronamespace = to_regnamespace('audit')
         and proowner not in (select oid from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$')
-        -- (A superuser's that are ours are an event trigger's, or there for audit_owner to call.)
-        and proname <> 'extend_capture'
+        -- (A superuser's that are ours are there for audit_owner to call.)
         and not exists (select from aclexplode(proacl) as one where one.grantee = to_regrole('audit_owner'))
     union
     -- A role's own things, elsewhere.

@@ -14,17 +14,18 @@ def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connect
     :param through_policies: read what row-level security lets through, once its policies were found to be ours.
     """
     with open_connection(dsn) as connection:
-        pin(connection)
+        # A plan that is kept knows no snapshot, and would read all of an index.
+        connection.prepare_threshold = None
+        # Everything that a statement's meaning, or a value's text, depends on.
+        connection.settings = QUERIES["pin"]
         if through_policies:
-            connection.execute(QUERIES["read_through_policies"])
+            read_through_policies(connection)
         yield connection
 
 
-def pin(connection: Connection) -> None:
-    """Set everything that a statement's meaning, or a value's text, depends on."""
-    # A plan that is kept knows no snapshot, and would read all of an index.
-    connection.prepare_threshold = None
-    connection.execute(QUERIES["pin"])
+def read_through_policies(connection: Connection) -> None:
+    """From now on read what row-level security lets through."""
+    connection.settings = f"{QUERIES['pin']};\n{QUERIES['pin_through_policies']}"
 
 
 def is_under_policies(connection: Connection) -> bool:

@@ -200,24 +200,24 @@ where value is not null
 
 -- name: pin
 -- Nothing of a superuser's is found by name, no row is hidden without a word, and every text is the same everywhere.
-set search_path = pg_catalog, pg_temp;
-set row_security = off;
-set default_transaction_read_only = on;
-set timezone = 'UTC';
-set datestyle = 'ISO';
-set intervalstyle = 'postgres';
-set extra_float_digits = 1;
-set bytea_output = 'hex';
-set standard_conforming_strings = on;
-set work_mem = '64MB';
+set local search_path = pg_catalog, pg_temp;
+set local row_security = off;
+set local transaction_read_only = on;
+set local timezone = 'UTC';
+set local datestyle = 'ISO';
+set local intervalstyle = 'postgres';
+set local extra_float_digits = 1;
+set local bytea_output = 'hex';
+set local standard_conforming_strings = on;
+set local work_mem = '64MB';
 -- (Compiling a seal's statement takes longer than running it.)
-set jit = off
+set local jit = off
 
 -- name: is_under_policies
 select row_security_active('audit.event')
 
--- name: read_through_policies
-set row_security = on
+-- name: pin_through_policies
+set local row_security = on
 
 -- name: epochs
 select distinct epoch
