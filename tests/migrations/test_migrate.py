@@ -159,7 +159,7 @@ def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(b
     )
     process = subprocess.Popen([sys.executable, "-c", script, bare_db.dsn(), str(slow)])
     su = bare_db.connect()
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     asleep = "select pid from pg_stat_activity where datname = %s and wait_event = 'PgSleep'"
     while (row := su.execute(asleep, [bare_db.name]).fetchone()) is None:
         assert time.monotonic() < deadline
