@@ -894,7 +894,14 @@ as $$
         ),
         E'hint = ''Drop it; audit.track() makes the triggers of a table.'';',
         case event_operation when 'TRUNCATE' then E'\n            return null;' end,
-        E'\n        end if;\n    end if;\n    '
+        E'\n        end if;\n    end if;\n    ',
+        -- It empties the table of all rows, and an older snapshot does not see all of them.
+        case event_operation when 'TRUNCATE' then
+            E'if current_setting(''transaction_isolation'') not in (''read committed'', ''read uncommitted'') then\n'
+            '        raise exception using errcode = ''PT064'', '
+            'message = format(''a TRUNCATE of %s can''''t be recorded in a transaction that is %s'', tg_relid::regclass, current_setting(''transaction_isolation'')), '
+            'hint = ''Truncate it in a transaction that is read committed, or delete its rows.'';\n    end if;\n    '
+        end
     )
     from pg_catalog.pg_class
     where pg_class.oid = tracked.relation
@@ -903,6 +910,43 @@ $$;
 comment on function audit.compiled_check(audit.tracked_table, text) is
     'What ends a capture function that is called for another table than its own.';
 
+create or replace function audit.has_rows_of_statement(fired_on regclass, trigger_name name, rows_name name)
+returns boolean
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select exists (
+        select from pg_trigger where tgrelid = fired_on and tgname = trigger_name and rows_name in (tgoldtable, tgnewtable)
+    )
+$$;
+
+comment on function audit.has_rows_of_statement(regclass, name, name) is
+    'Whether a trigger hands its function the rows of the statement under a name.';
+
+create or replace function audit.compiled_rows_check(event_operation text)
+returns text
+language sql
+immutable
+as $$
+    -- What a trigger does not hand over is looked up by name, and found as a temporary table or view of somebody's.
+    select pg_catalog.string_agg(
+        pg_catalog.format(
+            E'if pg_my_temp_schema() <> 0 and to_regclass(''pg_temp.%1$s'') is not null and not audit.has_rows_of_statement(tg_relid, tg_name, ''%1$s'') then\n'
+            '        raise exception using errcode = ''PT063'', '
+            'message = format(''trigger %%s of %%s does not hand over the rows of a statement'', tg_name, tg_relid::regclass), '
+            'hint = ''Drop it; audit.track() makes the triggers of a table.'';\n    end if;\n    ',
+            rows_name
+        ),
+        ''
+    )
+    from (values ('DELETE', 'old_rows'), ('INSERT', 'new_rows'), ('UPDATE', 'old_rows'), ('UPDATE', 'new_rows')) as handed (operation, rows_name)
+    where handed.operation = event_operation
+$$;
+
+comment on function audit.compiled_rows_check(text) is
+    'What ends a capture function for a statement whose trigger has no such rows, and that would find others by their name.';
+
 create or replace function audit.compiled_types(tracked audit.tracked_table, event_operation text)
 returns text
 language sql
@@ -910,8 +954,21 @@ stable
 as $$
     -- Postgres compares records of nulls while it plans, once a session, and raises an error where a type is another: then
     -- what was compiled for a number might call a cast of its owner's.
+    -- (The name of the table's row is looked up again by every session: it must be this table's still.)
     select pg_catalog.concat(
-        E'begin\n        if row(',
+        E'begin\n        ',
+        case
+            when not by_row then (
+                select pg_catalog.format(
+                    E'if tg_table_name <> %L or tg_table_schema <> %L then\n            raise sqlstate ''PT062'';\n        end if;\n        ',
+                    relname, nspname
+                )
+                from pg_catalog.pg_class
+                join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
+                where pg_class.oid = tracked.relation
+            )
+        end,
+        'if row(',
         pg_catalog.string_agg(
             pg_catalog.format(
                 case when by_row then 'case when false then %s.%I end' else '(null::%3$s).%2$I' end,
@@ -934,7 +991,7 @@ as $$
     -- (`offset 0`: once, not for each column.)
     cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
     where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
-    having count(*) > 0
+    group by by_row
 $$;
 
 comment on function audit.compiled_types(audit.tracked_table, text) is
@@ -956,6 +1013,7 @@ as $$
         E'begin\n    ',
         case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
         audit.compiled_check(tracked, event_operation),
+        case when not by_row then audit.compiled_rows_check(event_operation) end,
         types,
         E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
         E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',

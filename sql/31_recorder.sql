@@ -48,7 +48,7 @@ begin
         'grant execute on function '
         'audit.database_actor_id(), audit.database_actor(), audit.actor_is_claimed(), audit.current_actor(), '
         'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), '
-        'audit.captures(regclass, text), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), '
+        'audit.captures(regclass, text), audit.has_rows_of_statement(regclass, name, name), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), '
         'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '
         -- What audit.redacted() calls.
         'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '

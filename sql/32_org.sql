@@ -538,7 +538,7 @@ begin
     for step in select * from audit.lookups(tracked_relation) as lookup where lookup.position > 0
     loop
         perform audit.create_compiled(
-            step.function_name, 'key text', 'text', '{}',
+            step.function_name, 'key text', 'text', '{row_security=on}',
             concat(
                 E'declare\n    found_value text;\n    is_read boolean;\nbegin\n',
                 audit.compiled_sandbox(
@@ -547,7 +547,7 @@ begin
                         -- Of an ordinary table its own rows: only they are held unique by its key.
                         (select case when relkind = 'r' then 'only ' end from pg_class where pg_class.oid = step.place),
                         audit.qualified_name(step.place),
-                        format(' as stored where stored.%I = key::', step.key_name), step.key_type, ' limit 1;'
+                        format(' as stored where stored.%I = $1::', step.key_name), step.key_type, ' limit 1;'
                     ),
                     -- It costs no write.
                     'return null;'

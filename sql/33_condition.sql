@@ -115,6 +115,92 @@ $$;
 comment on function audit.looks_beyond_the_row(text) is
     'Whether a condition contains a query, or calls a function of Postgres'' that does more than compute.';
 
+create or replace function audit.tokens_of(expression text)
+returns table (number bigint, token text, name text)
+language sql
+immutable
+set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
+as $$
+    select
+        row_number() over (order by found.number),
+        found.token[1],
+        case
+            when found.token[1] like '"%' then replace(substr(found.token[1], 2, length(found.token[1]) - 2), '""', '"')
+            when found.token[1] ~ '^[[:alpha:]_]|^[^[:ascii:]]' then lower(found.token[1] collate "C")
+        end
+    from regexp_matches(
+        expression,
+        '(''(?:''''|[^''])*''|"(?:""|[^"])*"|(?:[[:alpha:]_]|[^[:ascii:]])(?:[[:alnum:]_$]|[^[:ascii:]])*|[^[:space:]])',
+        'g'
+    ) with ordinality as found (token, number)
+$$;
+
+comment on function audit.tokens_of(text) is
+    'The pieces of an SQL expression without comments and escapes, white space left out: strings, words, and signs one by one; name: what a word or a quoted identifier names.';
+
+create or replace function audit.foreign_name_in(condition text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    -- Reading a text as a type's value runs that type's input function while the condition is parsed, a domain's checks too.
+    -- So nothing is parsed that names something outside of pg_catalog, but for a column of the row, or a superuser's type.
+    with word as (
+        select
+            name,
+            lag(token) over in_order is not distinct from '.' as is_qualified,
+            lead(token) over in_order is not distinct from '.' as qualifies,
+            lead(name, 2) over in_order as qualified_name,
+            lead(token, 3) over in_order is not distinct from '.' as in_three_parts
+        from audit.tokens_of(condition)
+        window in_order as (order by number)
+    )
+    select coalesce(name || '.' || qualified_name, name)
+    from word
+    where name is not null
+        and case
+            when is_qualified then false
+            when not qualifies then exists (
+                select from pg_type where typname = word.name::name and typnamespace = pg_my_temp_schema()
+            )
+            when in_three_parts then true
+            when name in ('old', 'new', 'pg_catalog') then false
+            else not exists (
+                select
+                from pg_type
+                join pg_namespace on pg_namespace.oid = typnamespace
+                where nspname = word.name::name and typname = qualified_name::name and audit.is_trusted_type(pg_type.oid)
+            )
+        end
+    limit 1
+$$;
+
+comment on function audit.foreign_name_in(text) is
+    'A name in a condition that is of another schema than pg_catalog, or of a temporary type; null: there is none.';
+
+create or replace function audit.unparsed_problem(condition text)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+set standard_conforming_strings = on
+as $$
+    select case
+        -- (Two statements would be run, not parsed.)
+        when condition ~ ';' then 'a condition is one expression, without a semicolon (in a text: chr(59))'
+        -- (The first of them stands outside of the strings, whatever comes then.)
+        when regexp_replace(condition, '''(''''|[^''])*''|"(""|[^"])*"', '''''', 'g') ~* '--|/[*]|[$]|\m(e|u&)'''
+            then 'a condition has no comments, no $ and no escapes (E''…'', U&''…'') outside of its texts'
+        when audit.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
+        else 'it names ' || audit.foreign_name_in(condition)
+    end
+$$;
+
+comment on function audit.unparsed_problem(text) is
+    'Why a condition is not even parsed; null: it may be.';
+
 create or replace function audit.parse_condition(
     relation regclass, row_operation text, condition text, out expression text, out problem text
 )
@@ -130,9 +216,6 @@ begin
         return;
     end if;
     problem := case
-        -- (Two statements would be run, not parsed.)
-        when condition ~ ';' then 'a condition is one expression, without a semicolon (in a text: chr(59))'
-        when audit.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
         when row_operation = 'INSERT' and condition ~* '\mold\M\s*\.' then 'an INSERT has no old row'
         when row_operation = 'DELETE' and condition ~* '\mnew\M\s*\.' then 'a DELETE has no new row'
     end;
@@ -141,13 +224,16 @@ begin
     end if;
     -- Until it stays as it is: what is written back is read in the same way, and closes no bracket that it has not opened.
     for attempt in 1 .. 4 loop
+        problem := audit.unparsed_problem(coalesce(expression, condition));
+        if problem is not null then
+            expression := null;
+            return;
+        end if;
         parsed := audit.parsed_text(relation, row_operation, coalesce(expression, condition));
         if parsed.needs is not null then
             problem := 'it needs ' || parsed.needs;
         elsif parsed.expression is null or (attempt = 4 and parsed.expression <> expression) then
             problem := 'a condition is one expression';
-        elsif audit.looks_beyond_the_row(parsed.expression) then
-            problem := 'a condition looks at old and new alone, without queries';
         end if;
         if problem is not null then
             expression := null;

@@ -127,6 +127,8 @@ def connect(dsn: str, **parameters: Any) -> Connection:
         with_defaults(dsn, application_name="pgtrail", connect_timeout="10"),
         autocommit=True,
         cursor_factory=Cursor,
+        # A named statement could be replaced by code that runs when an application's table is read.
+        prepare_threshold=None,
         **parameters,
     )
 

@@ -235,7 +235,7 @@ def test_no_generated_text_is_a_template():
     found = [
         f"{file.name}: {match[1]}"
         for file in sorted((Path(__file__).parents[2] / "sql").rglob("*.sql"))
-        for match in templates.finditer(file.read_text())
+        for match in templates.finditer(re.sub(r"--[^\n]*", "", file.read_text()))
         # A literal, or one of several.
         if not re.match(r"E?'|\$\w*\$|case\b", match[1])
     ]

@@ -47,12 +47,12 @@ def doctor(dsn: str, as_json: bool) -> None:
       pgtrail doctor
     """
     # Not prepared: it is to work behind a pooler, and to say that it is behind one.
-    with open_connection(dsn, prepare_threshold=None) as connection:
+    with open_connection(dsn) as connection:
         findings = [
             *_version(connection),
             *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
         ]
-        with open_connection(dsn, prepare_threshold=None) as notifier:
+        with open_connection(dsn) as notifier:
             findings += _listening(connection, notifier)
     wrong = [finding for finding in findings if finding.problem != INFORMATION]
     _show([*wrong, *(finding for finding in findings if finding.problem == INFORMATION)], as_json)

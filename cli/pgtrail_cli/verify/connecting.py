@@ -14,8 +14,6 @@ def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connect
     :param through_policies: read what row-level security lets through, once its policies were found to be ours.
     """
     with open_connection(dsn) as connection:
-        # A plan that is kept knows no snapshot, and would read all of an index.
-        connection.prepare_threshold = None
         # Everything that a statement's meaning, or a value's text, depends on.
         connection.settings = QUERIES["pin"]
         if through_policies:
