@@ -108,6 +108,16 @@ as $$
         where audit.is_foreign_object(needed_class, needed_object)
             or (class_id = 'pg_policy'::regclass and needed_class = 'pg_class'::regclass and needed_object not in (select tree.oid from tree))
         union all
+        -- On functions of Postgres' own nothing is noted to depend, and some run what a text says.
+        select format('%s looks beyond the row', pg_describe_object(class_id, object_id, 0))
+        from part
+        left join pg_policy on class_id = 'pg_policy'::regclass and pg_policy.oid = object_id
+        left join pg_constraint on class_id = 'pg_constraint'::regclass and pg_constraint.oid = object_id
+        left join pg_attrdef on class_id = 'pg_attrdef'::regclass and pg_attrdef.oid = object_id
+        where audit.looks_beyond_the_row(
+            concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(conbin, conrelid), pg_get_expr(adbin, adrelid))
+        )
+        union all
         -- An operator is as good as its function.
         select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object('pg_proc'::regclass, oprcode, 0))
         from needed

@@ -794,7 +794,8 @@ as $$
         where pg_class.relnamespace = 'audit'::regnamespace
             and (
                 pg_class.oid = table_oid
-                or table_name in (audit.qualified_name(pg_class.oid), 'audit.' || pg_class.relname)
+                -- (However it is written.)
+                or regexp_replace(lower(table_name), '[[:space:]"]', '', 'g') = 'audit.' || pg_class.relname
             )
     )
 $$;

@@ -243,7 +243,7 @@ grant execute on function
     audit.switch_words(), audit.refusal(regclass), audit.check_schemas(text[]), audit.suggested_words(text[]),
     audit.suggested_tables(text[]), audit.facts_tables(jsonb), audit.facts_columns(jsonb), audit.sampled_columns(regclass),
     audit.sample_query(regclass, text, integer), audit.value_looks_secret(text), audit.looks_secret_within(text), audit.secret_members(jsonb), audit.marked(text),
-    audit.hold_for_reading(regclass), audit.code_run_by_reading(regclass), audit.is_foreign_object(oid, oid), audit.is_harmless_type(oid),
+    audit.hold_for_reading(regclass), audit.code_run_by_reading(regclass), audit.looks_beyond_the_row(text), audit.is_foreign_object(oid, oid), audit.is_harmless_type(oid),
     audit.suggest_sample(jsonb, integer), audit.type_kind(oid), audit.known_values(regclass, smallint),
     audit.suggested_columns(jsonb), audit.suggested_edges(jsonb), audit.suggested_own_orgs(jsonb), audit.suggested_orgs(jsonb),
     audit.compared(regclass, text, text), audit.suggested_state_rules(regclass, text, text[], boolean),

@@ -71,10 +71,14 @@ def test_what_is_imported_has_a_mark_that_names_where_it_came_from(db, su, old):
     assert marks == [("supa_audit old.record_version 4711",)]
 
 
-def test_another_tool_tells_nothing_of_pgtrails_own_tables(su, old):
+@pytest.mark.parametrize(
+    ("schema", "table"), [("audit", "destination"), ("AUDIT", "destination"), ('"audit"', ' "destination"')]
+)
+def test_another_tool_tells_nothing_of_pgtrails_own_tables(su, old, schema, table):
     su.execute(
         "insert into old.record_version (id, record_id, op, ts, table_oid, table_schema, table_name, record) values "
-        "(1, gen_random_uuid(), 'INSERT', now() - interval '1 day', 1, 'audit', 'destination', '{\"id\": 1, \"name\": \"siem\"}')"
+        "(1, gen_random_uuid(), 'INSERT', now() - interval '1 day', 1, %s, %s, '{\"id\": 1, \"name\": \"siem\"}')",
+        [schema, table],
     )
     for _ in range(3):
         su.execute("select audit.import_batch('supa_audit', 'old.record_version')")

@@ -118,6 +118,10 @@ def test_a_policy_that_applies_to_the_reader_is_code_of_its_owner(db, su, ran):
     su.execute("alter table shop.part enable row level security; grant select on shop.part to admin")
     found = "select audit.code_run_by_reading('shop.part')"
     assert su.execute(found).fetchone() == (None,)
+    admin = db.connect("admin")
+    su.execute("alter policy p on shop.part using (query_to_xml('select shop.evil()', true, true, '') is not null)")
+    assert admin.execute(found).fetchone() == ("policy p on table shop.part looks beyond the row",)
+    su.execute("alter policy p on shop.part using (shop.evil('') = '')")
     assert db.connect("admin").execute(found).fetchone() == (
         "policy p on table shop.part needs function shop.evil(text)",
     )
