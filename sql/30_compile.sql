@@ -3,13 +3,17 @@
 
 create or replace function audit.qualified_name(relation regclass)
 returns text
-language sql
+language plpgsql
 stable
 as $$
-    select pg_catalog.format('%I.%I', namespace.nspname, class.relname)
-    from pg_catalog.pg_class as class
-    join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
-    where class.oid = relation
+begin
+    return (
+        select pg_catalog.format('%I.%I', namespace.nspname, class.relname)
+        from pg_catalog.pg_class as class
+        join pg_catalog.pg_namespace as namespace on namespace.oid = class.relnamespace
+        where class.oid = relation
+    );
+end
 $$;
 
 comment on function audit.qualified_name(regclass) is
@@ -59,38 +63,42 @@ comment on function audit.audited_columns(audit.tracked_table) is
 
 create or replace function audit.identity_columns(relation regclass)
 returns text[]
-language sql
+language plpgsql
 stable
 as $$
-    select coalesce(
-        (
-            select array(
-                select attribute.attname::text
-                from pg_catalog.unnest(key_index.indkey::smallint[]) with ordinality as part (number, position)
-                join pg_catalog.pg_attribute as attribute
-                    on attribute.attrelid = key_index.indrelid
-                    and attribute.attnum = part.number
-                where part.position <= key_index.indnkeyatts
-                order by part.position
-            )
-            from pg_catalog.pg_index as key_index
-            where key_index.indrelid = relation
-                and key_index.indisunique
-                and key_index.indpred is null
-                and key_index.indexprs is null
-                and key_index.indisvalid
-                and not exists (
-                    select
-                    from pg_catalog.pg_attribute as attribute
-                    where attribute.attrelid = key_index.indrelid
-                        and attribute.attnum = any (key_index.indkey::smallint[])
-                        and not attribute.attnotnull
+begin
+    return (
+        select coalesce(
+            (
+                select array(
+                    select attribute.attname::text
+                    from pg_catalog.unnest(key_index.indkey::smallint[]) with ordinality as part (number, position)
+                    join pg_catalog.pg_attribute as attribute
+                        on attribute.attrelid = key_index.indrelid
+                        and attribute.attnum = part.number
+                    where part.position <= key_index.indnkeyatts
+                    order by part.position
                 )
-            order by key_index.indisprimary desc, key_index.indnkeyatts, key_index.indexrelid
-            limit 1
-        ),
-        '{}'
-    )
+                from pg_catalog.pg_index as key_index
+                where key_index.indrelid = relation
+                    and key_index.indisunique
+                    and key_index.indpred is null
+                    and key_index.indexprs is null
+                    and key_index.indisvalid
+                    and not exists (
+                        select
+                        from pg_catalog.pg_attribute as attribute
+                        where attribute.attrelid = key_index.indrelid
+                            and attribute.attnum = any (key_index.indkey::smallint[])
+                            and not attribute.attnotnull
+                    )
+                order by key_index.indisprimary desc, key_index.indnkeyatts, key_index.indexrelid
+                limit 1
+            ),
+            '{}'
+        )
+    );
+end
 $$;
 
 comment on function audit.identity_columns(regclass) is
@@ -240,26 +248,30 @@ comment on function audit.columns_as_text(regclass) is 'The columns that are rec
 
 create or replace function audit.compiled_item(relation regclass, row_name text, rows text, all_as_text boolean)
 returns text
-language sql
+language plpgsql
 stable
 as $$
-    select case
-        when not all_as_text and audit.columns_as_text(relation) = '{}' then rows || ' as ' || row_name
-        else (
-            select pg_catalog.concat(
-                '(select ',
-                pg_catalog.string_agg(
-                    -- (Of an unknown type: so as text.)
-                    audit.plain_column(row_name, name, case when not all_as_text then type_oid end), ', ' order by number
-                ),
-                ' from ' || rows || ' as ' || row_name,
-                ') as ',
-                row_name
+begin
+    return (
+        select case
+            when not all_as_text and audit.columns_as_text(relation) = '{}' then rows || ' as ' || row_name
+            else (
+                select pg_catalog.concat(
+                    '(select ',
+                    pg_catalog.string_agg(
+                        -- (Of an unknown type: so as text.)
+                        audit.plain_column(row_name, name, case when not all_as_text then type_oid end), ', ' order by number
+                    ),
+                    ' from ' || rows || ' as ' || row_name,
+                    ') as ',
+                    row_name
+                )
+                from audit.live_columns(relation)
+                where has_value
             )
-            from audit.live_columns(relation)
-            where has_value
-        )
-    end
+        end
+    );
+end
 $$;
 
 comment on function audit.compiled_item(regclass, text, text, boolean) is
@@ -622,33 +634,37 @@ comment on function audit.compiled_insert(audit.tracked_table, text, text, boole
 
 create or replace function audit.records_by_row(tracked audit.tracked_table, event_operation text)
 returns boolean
-language sql
+language plpgsql
 stable
 as $$
-    select event_operation <> 'TRUNCATE'
-        and (
-            (event_operation = 'UPDATE' and not tracked.bulk)
-            or exists (select from pg_catalog.pg_class where oid = tracked.relation and relkind = 'p')
-            -- A write through a parent fires the row triggers of what inherits from it, and none of its statement triggers.
-            or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
-            -- A parent's transition tables have its children's rows too, which a tracked child records by itself.
-            or (
-                event_operation <> 'INSERT'
-                and exists (select from pg_catalog.pg_class where oid = tracked.relation and relhassubclass)
-                and exists (
-                    with recursive descendant (relation) as (
-                        select inhrelid from pg_catalog.pg_inherits where inhparent = tracked.relation
-                        union
-                        select pg_inherits.inhrelid
+begin
+    return (
+        select event_operation <> 'TRUNCATE'
+            and (
+                (event_operation = 'UPDATE' and not tracked.bulk)
+                or exists (select from pg_catalog.pg_class where oid = tracked.relation and relkind = 'p')
+                -- A write through a parent fires the row triggers of what inherits from it, and none of its statement triggers.
+                or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
+                -- A parent's transition tables have its children's rows too, which a tracked child records by itself.
+                or (
+                    event_operation <> 'INSERT'
+                    and exists (select from pg_catalog.pg_class where oid = tracked.relation and relhassubclass)
+                    and exists (
+                        with recursive descendant (relation) as (
+                            select inhrelid from pg_catalog.pg_inherits where inhparent = tracked.relation
+                            union
+                            select pg_inherits.inhrelid
+                            from descendant
+                            join pg_catalog.pg_inherits on pg_inherits.inhparent = descendant.relation
+                        )
+                        select
                         from descendant
-                        join pg_catalog.pg_inherits on pg_inherits.inhparent = descendant.relation
+                        join audit.tracked_table as child on child.relation = descendant.relation
                     )
-                    select
-                    from descendant
-                    join audit.tracked_table as child on child.relation = descendant.relation
                 )
             )
-        )
+    );
+end
 $$;
 
 comment on function audit.records_by_row(audit.tracked_table, text) is
@@ -806,24 +822,28 @@ comment on function audit.compiled_recording(audit.tracked_table, text, boolean,
 
 create or replace function audit.compiled_ending(tracked audit.tracked_table, event_operation text)
 returns text
-language sql
+language plpgsql
 stable
 as $$
-    select E'\n    return null;\n' || case on_failure
-        when 'continue' then
-            pg_catalog.concat(
-                E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n    begin\n    ',
-                audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
-                E'\n    exception\n        when others then\n            null;\n    end;\n    ',
-                pg_catalog.format(
-                    E'perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
-                    audit.qualified_name(tracked.relation),
-                    event_operation
+begin
+    return (
+        select E'\n    return null;\n' || case on_failure
+            when 'continue' then
+                pg_catalog.concat(
+                    E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n    begin\n    ',
+                    audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
+                    E'\n    exception\n        when others then\n            null;\n    end;\n    ',
+                    pg_catalog.format(
+                        E'perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
+                        audit.qualified_name(tracked.relation),
+                        event_operation
+                    )
                 )
-            )
-        else E'end\n'
-    end
-    from audit.policy
+            else E'end\n'
+        end
+        from audit.policy
+    );
+end
 $$;
 
 comment on function audit.compiled_ending(audit.tracked_table, text) is
@@ -949,49 +969,53 @@ comment on function audit.compiled_rows_check(text) is
 
 create or replace function audit.compiled_types(tracked audit.tracked_table, event_operation text)
 returns text
-language sql
+language plpgsql
 stable
 as $$
-    -- Postgres compares records of nulls while it plans, once a session, and raises an error where a type is another: then
-    -- what was compiled for a number might call a cast of its owner's.
-    -- (The name of the table's row is looked up again by every session: it must be this table's still.)
-    select pg_catalog.concat(
-        E'begin\n        ',
-        case
-            when not by_row then (
-                select pg_catalog.format(
-                    E'if tg_table_name <> %L or tg_table_schema <> %L then\n            raise sqlstate ''PT062'';\n        end if;\n        ',
-                    relname, nspname
+begin
+    return (
+        -- Postgres compares records of nulls while it plans, once a session, and raises an error where a type is another: then
+        -- what was compiled for a number might call a cast of its owner's.
+        -- (The name of the table's row is looked up again by every session: it must be this table's still.)
+        select pg_catalog.concat(
+            E'begin\n        ',
+            case
+                when not by_row then (
+                    select pg_catalog.format(
+                        E'if tg_table_name <> %L or tg_table_schema <> %L then\n            raise sqlstate ''PT062'';\n        end if;\n        ',
+                        relname, nspname
+                    )
+                    from pg_catalog.pg_class
+                    join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
+                    where pg_class.oid = tracked.relation
                 )
-                from pg_catalog.pg_class
-                join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
-                where pg_class.oid = tracked.relation
-            )
-        end,
-        'if row(',
-        pg_catalog.string_agg(
-            pg_catalog.format(
-                case when by_row then 'case when false then %s.%I end' else '(null::%3$s).%2$I' end,
-                case event_operation when 'DELETE' then 'old' else 'new' end,
-                name,
-                audit.qualified_name(tracked.relation)
+            end,
+            'if row(',
+            pg_catalog.string_agg(
+                pg_catalog.format(
+                    case when by_row then 'case when false then %s.%I end' else '(null::%3$s).%2$I' end,
+                    case event_operation when 'DELETE' then 'old' else 'new' end,
+                    name,
+                    audit.qualified_name(tracked.relation)
+                ),
+                ', ' order by number
             ),
-            ', ' order by number
-        ),
-        E')::record\n            *<> row(',
-        pg_catalog.string_agg(
-            'null::' || pg_catalog.format_type(type_oid, -1), ', ' order by number
-        ),
-        E')::record then\n            null;\n        end if;\n    exception\n        when others then\n',
-        E'            is_as_compiled := audit.has_safe_types(tg_relid, ',
-        pg_catalog.quote_literal(audit.columns_as_text(tracked.relation)),
-        E');\n    end;\n    '
-    )
-    from audit.live_columns(tracked.relation)
-    -- (`offset 0`: once, not for each column.)
-    cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
-    where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
-    group by by_row
+            E')::record\n            *<> row(',
+            pg_catalog.string_agg(
+                'null::' || pg_catalog.format_type(type_oid, -1), ', ' order by number
+            ),
+            E')::record then\n            null;\n        end if;\n    exception\n        when others then\n',
+            E'            is_as_compiled := audit.has_safe_types(tg_relid, ',
+            pg_catalog.quote_literal(audit.columns_as_text(tracked.relation)),
+            E');\n    end;\n    '
+        )
+        from audit.live_columns(tracked.relation)
+        -- (`offset 0`: once, not for each column.)
+        cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
+        where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
+        group by by_row
+    );
+end
 $$;
 
 comment on function audit.compiled_types(audit.tracked_table, text) is
@@ -999,49 +1023,53 @@ comment on function audit.compiled_types(audit.tracked_table, text) is
 
 create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
 returns text
-language sql
+language plpgsql
 stable
 as $$
-    select pg_catalog.concat(
-        '-- ', event_operation, ' on ',
-        -- A line break in a name must not end the comment.
-        pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  '),
-        E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
-        E'#variable_conflict use_column\ndeclare\n    actor audit.actor;\n',
-        case when types is not null then E'    is_as_compiled boolean := true;\n' end,
-        case when in_bulk then E'    recorded_rows boolean := false;\n' end,
-        E'begin\n    ',
-        case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
-        audit.compiled_check(tracked, event_operation),
-        case when not by_row then audit.compiled_rows_check(event_operation) end,
-        types,
-        E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
-        E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',
-        case
-            when types is null then audit.compiled_recording(tracked, event_operation)
-            else pg_catalog.concat(
-                E'if is_as_compiled then\n    ',
-                audit.compiled_recording(tracked, event_operation),
-                E'\n    else\n    ',
-                audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
-                E'\n    end if;'
-            )
-        end,
-        E'\n    if ',
-        case
-            when in_bulk then 'recorded_rows and '
-            when by_row then ''
-            else 'found and '
-        end,
-        E'audit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
-        audit.compiled_ending(tracked, event_operation)
-    )
-    from (
-        select by_row, event_operation = 'UPDATE' and not by_row, audit.compiled_types(tracked, event_operation)
-        from audit.records_by_row(tracked, event_operation) as by_row
-        -- (What is used several times is written once.)
-        offset 0
-    ) as origin (by_row, in_bulk, types)
+begin
+    return (
+        select pg_catalog.concat(
+            '-- ', event_operation, ' on ',
+            -- A line break in a name must not end the comment.
+            pg_catalog.translate(audit.qualified_name(tracked.relation), E'\n\r', '  '),
+            E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
+            E'#variable_conflict use_column\ndeclare\n    actor audit.actor;\n',
+            case when types is not null then E'    is_as_compiled boolean := true;\n' end,
+            case when in_bulk then E'    recorded_rows boolean := false;\n' end,
+            E'begin\n    ',
+            case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
+            audit.compiled_check(tracked, event_operation),
+            case when not by_row then audit.compiled_rows_check(event_operation) end,
+            types,
+            E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
+            E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',
+            case
+                when types is null then audit.compiled_recording(tracked, event_operation)
+                else pg_catalog.concat(
+                    E'if is_as_compiled then\n    ',
+                    audit.compiled_recording(tracked, event_operation),
+                    E'\n    else\n    ',
+                    audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
+                    E'\n    end if;'
+                )
+            end,
+            E'\n    if ',
+            case
+                when in_bulk then 'recorded_rows and '
+                when by_row then ''
+                else 'found and '
+            end,
+            E'audit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
+            audit.compiled_ending(tracked, event_operation)
+        )
+        from (
+            select by_row, event_operation = 'UPDATE' and not by_row, audit.compiled_types(tracked, event_operation)
+            from audit.records_by_row(tracked, event_operation) as by_row
+            -- (What is used several times is written once.)
+            offset 0
+        ) as origin (by_row, in_bulk, types)
+    );
+end
 $$;
 
 comment on function audit.compiled_body(audit.tracked_table, text) is
@@ -1154,53 +1182,58 @@ comment on function audit.allow_trigger_makers(regclass, text) is
 
 create or replace function audit.pinned_settings(tracked audit.tracked_table)
 returns text[]
-language sql
+language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
-    -- What is recorded of a value may depend on more than the value: each setting where a column has such a type in it.
-    with recursive part (oid, in_text) as (
-        select
-            live.type_oid,
-            -- JSON has times in one form, a text in that of the session.
-            live.name = any (names.as_text) or not audit.is_trusted_type(live.type_oid)
-        from audit.live_columns(tracked.relation) as live
-        cross join (select audit.identity_columns(tracked.relation) || tracked.label || tracked.org offset 0) as names (as_text)
-        where live.name <> all (tracked.ignore) or live.name = any (names.as_text)
-        union
-        select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
-        from part
-        join pg_type on pg_type.oid = part.oid
-        cross join lateral (
-            values (pg_type.typbasetype), (pg_type.typelem)
-            union all
-            select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
-            union all
-            select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
-        ) as made_of (oid)
-        where made_of.oid <> 0
-    ),
-    pinned (type_oid, setting, of_text_alone) as (
-        values
-            ('timestamptz'::regtype, 'TimeZone=UTC', false),
-            ('timestamptz', 'DateStyle=ISO', true),
-            ('timestamp', 'DateStyle=ISO', true),
-            ('date', 'DateStyle=ISO', true),
-            ('interval', 'IntervalStyle=postgres', false),
-            ('bytea', 'bytea_output=hex', false),
-            ('money', 'lc_monetary=C', false),
-            ('real', 'extra_float_digits=1', false),
-            ('double precision', 'extra_float_digits=1', false),
-            ('point', 'extra_float_digits=1', false)
-    )
-    select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
-    from part
-    join pinned on (part.in_text or not pinned.of_text_alone)
-        -- (What the type of an extension depends on nobody knows.)
-        and (
-            pinned.type_oid = part.oid
-            or (part.oid >= 16384 and exists (select from pg_type where pg_type.oid = part.oid and typtype = 'b' and typelem = 0))
+begin
+    return (
+        -- What is recorded of a value may depend on more than the value: each setting where a column has such a type in it.
+        with recursive part (oid, in_text) as (
+            select
+                live.type_oid,
+                -- JSON has times in one form, a text in that of the session.
+                live.name = any (names.as_text) or not audit.is_trusted_type(live.type_oid)
+            from audit.live_columns(tracked.relation) as live
+            cross join (select audit.identity_columns(tracked.relation) || tracked.label || tracked.org offset 0) as names (as_text)
+            where live.name <> all (tracked.ignore) or live.name = any (names.as_text)
+            union
+            select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
+            from part
+            join pg_type on pg_type.oid = part.oid
+            cross join lateral (
+                values (pg_type.typbasetype), (pg_type.typelem)
+                union all
+                select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
+                union all
+                select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
+            ) as made_of (oid)
+            where made_of.oid <> 0
+        ),
+        pinned (type_oid, setting, of_text_alone) as (
+            values
+                ('timestamptz'::regtype, 'TimeZone=UTC', false),
+                ('timestamptz', 'DateStyle=ISO', true),
+                ('timestamp', 'DateStyle=ISO', true),
+                ('date', 'DateStyle=ISO', true),
+                ('interval', 'IntervalStyle=postgres', false),
+                ('bytea', 'bytea_output=hex', false),
+                ('money', 'lc_monetary=C', false),
+                ('real', 'extra_float_digits=1', false),
+                ('double precision', 'extra_float_digits=1', false),
+                ('point', 'extra_float_digits=1', false)
         )
+        select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
+        from part
+        join pinned on (part.in_text or not pinned.of_text_alone)
+            -- (What the type of an extension depends on nobody knows.)
+            and (
+                pinned.type_oid = part.oid
+                or (part.oid >= 16384 and exists (select from pg_type where pg_type.oid = part.oid and typtype = 'b' and typelem = 0))
+            )
+    );
+end
 $$;
 
 comment on function audit.pinned_settings(audit.tracked_table) is
@@ -1239,6 +1272,7 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set jit = off
 as $$
 declare
     tracked audit.tracked_table;
