@@ -166,6 +166,57 @@ def test_nothing_that_a_superuser_named_like_something_of_postgres_is_called(sea
     assert su.execute("select count(*) from public.called").fetchone() == (0,)
 
 
+HOOKED = """
+    create schema evil;
+    grant usage on schema evil to public;
+    create table evil.forged as
+        select event.id, (audit.event_leaves(seal, seal_leaves.secret)).*
+        from audit.seal join audit.seal_leaves using (number) join audit.event on event.id = seal.first_id
+        where number = 3;
+    create table evil.map (forged bytea, original bytea);
+    alter table audit.event disable trigger refuse_change;
+    update audit.event set reason = 'forged' where id = (select first_id from audit.seal where number = 3);
+    alter table audit.event enable trigger refuse_change;
+    insert into evil.map
+        select forged.leaf, original.leaf
+        from audit.seal join audit.seal_leaves using (number)
+        cross join lateral audit.event_leaves(seal, seal_leaves.secret) as forged
+        join evil.forged as original using (event_id)
+        where number = 3 and forged.leaf <> original.leaf;
+    create function evil.sha256(bytea) returns bytea language sql immutable as
+        'select coalesce((select original from evil.map where forged = pg_catalog.sha256($1)), pg_catalog.sha256($1))';
+    create function evil.set_path() returns text language sql volatile as
+        $$ select set_config('search_path', 'evil, pg_catalog, pg_temp', true) $$;
+    create function evil.hook() returns integer language plpgsql immutable as
+        $$ begin perform evil.set_path(); return 1; end $$;
+"""
+
+
+@pytest.mark.parametrize(
+    ("hook", "name"),
+    [
+        ("create statistics evil.s on (number + evil.hook()) from audit.seal", "statistics evil.s on audit.seal"),
+        ("create index hooked on audit.seal (events) where number > evil.hook() - 9", "index audit.hooked"),
+        (
+            "alter table audit.event_default add constraint hooked check (id > evil.hook() - 9)",
+            "check hooked on audit.(partition)",
+        ),
+    ],
+    ids=["statistics", "index", "check"],
+)
+def test_code_that_runs_when_a_statement_is_planned_is_named_and_nothing_is_called_whole(sealed, pgtrail, hook, name):
+    """It would change the search_path within a transaction, and answer what it likes to the next statement."""
+    database, _ = sealed
+    su = database.connect()
+    su.execute(HOOKED)
+    su.execute(hook)
+    assert su.execute("select count(*) from evil.map").fetchone() == (1,)
+    done = pgtrail("verify", dsn=database.dsn("postgres"))
+    assert done.returncode == 1
+    assert f"{name}: pgtrail made no such thing: see who did" in done.stdout.splitlines()
+    assert "the events were not checked" in done.stderr
+
+
 def test_whoever_may_not_read_the_salts_is_told_so(sealed, pgtrail):
     database, _ = sealed
     done = pgtrail("verify", dsn=database.dsn("reader"))

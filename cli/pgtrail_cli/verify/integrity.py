@@ -15,8 +15,19 @@ from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 
 DIGITS = 40
-UNSAFE = ("table ", "columns of ", "rule ", "cast ", "function pg_catalog.", "operator ", "type ")
-"""What, if it was changed, can change what a statement on a table gives."""
+UNSAFE = (
+    "table ",
+    "columns of ",
+    "rule ",
+    "check ",
+    "index ",
+    "statistics ",
+    "cast ",
+    "function pg_catalog.",
+    "operator ",
+    "type ",
+)
+"""What, if it was changed, can change what a statement on a table gives, or is evaluated when one is planned."""
 NOT_OURS = "it was changed since it was installed, or its privileges: see who did"
 UNKNOWN = "pgtrail made no such thing: see who did"
 MISSING = "it is missing: see who dropped it"

@@ -1,19 +1,38 @@
 -- What `pgtrail verify` asks. A superuser may have replaced whatever lives in the database, so nothing here calls a function,
 -- an operator or a view that is not of pg_catalog (the connection's search_path holds nothing else), and no definer either.
+-- What a leaf, a root or a hash is computed with is qualified too, should a path change within a transaction.
 
 -- name: facts
 -- Each object of schema audit, aspect by aspect, as `pgtrail migrate` makes it. What is made for tracked tables
 -- (audit."capture …", "read …", "find …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
-with recorder as (
+-- Whatever planning or running a read evaluates is here, so this reads nothing but pg_catalog, and runs before anything else is read.
+with recursive recorder as (
     select oid from pg_roles where rolname ~ '^audit_recorder(_[0-9]+)?$'
+),
+-- Reading a table reads what inherits from it, in whatever schema.
+tree as (
+    select oid from pg_class where relnamespace = 'audit'::regnamespace and relkind not in ('i', 'I', 't')
+    union
+    select inhrelid from tree join pg_inherits on inhparent = tree.oid
 ),
 relation as (
     select
         pg_class.*,
-        relispartition as is_partition,
-        case when relispartition then 'audit.(partition)' else format('audit.%%I', relname) end as name
+        partition.is_partition,
+        case when partition.is_partition then 'audit.(partition)' else format('%%I.%%I', nspname, relname) end as name
     from pg_class
-    where relnamespace = 'audit'::regnamespace and relkind not in ('i', 'I', 't')
+    join pg_namespace on pg_namespace.oid = relnamespace
+    cross join lateral (
+        select
+            relispartition
+            and exists (select from pg_inherits where inhrelid = pg_class.oid and inhparent = to_regclass('audit.event')) as is_partition
+    ) as partition
+    where pg_class.oid in (select oid from tree)
+),
+catalogue as (
+    select pg_class.*
+    from pg_class
+    where oid < 16384 and relnamespace = 'pg_catalog'::regnamespace and relkind in ('r', 'v')
 ),
 fact as (
     select
@@ -93,6 +112,39 @@ fact as (
     ) as aspect (what, value)
     where not is_partition and relkind <> 'S'
     union all
+    -- A virtual column is computed when it is read; another collation is another =.
+    select
+        'columns of ' || name,
+        attname || aspect.aspect,
+        aspect.value
+    from relation
+    join pg_attribute on attrelid = relation.oid and attnum > 0 and not attisdropped
+    join pg_type on pg_type.oid = atttypid
+    cross join lateral (values
+        (' generated', case when attgenerated = 'v' then (select pg_get_expr(adbin, adrelid) from pg_attrdef where adrelid = attrelid and adnum = attnum) end),
+        (' collation', case when attcollation <> typcollation then attcollation::regcollation::text end)
+    ) as aspect (aspect, value)
+    union all
+    select
+        'table ' || relation.oid::regclass::text,
+        aspect.aspect,
+        aspect.value
+    from relation
+    cross join lateral (values
+        ('kind of partition', case when is_partition then nullif(relkind, 'r')::text end),
+        ('partition key', case when relkind = 'p' then nullif(pg_get_partkeydef(relation.oid), 'RANGE (occurred_at)') end),
+        ('access method', (select amname::text from pg_am where pg_am.oid = relam and pg_am.oid >= 16384))
+    ) as aspect (aspect, value)
+    union all
+    -- The planner evaluates the expressions of statistics objects, checks and indexes. (Those of a catalogue: nobody needs any.)
+    select
+        format('statistics %%I.%%I on %%s', nspname, stxname, stxrelid::regclass),
+        'definition',
+        pg_get_statisticsobjdef(pg_statistic_ext.oid)
+    from pg_statistic_ext
+    join pg_namespace on pg_namespace.oid = stxnamespace
+    where stxrelid in (select oid from relation union all select oid from catalogue)
+    union all
     select
         format('policy %%I on %%s', polname, name),
         'definition',
@@ -129,12 +181,36 @@ fact as (
     where relkind <> 'v' or ev_type <> '1'
     union all
     select
+        format('rule %%I on %%s', rulename, catalogue.oid::regclass),
+        'definition',
+        pg_get_ruledef(pg_rewrite.oid)
+    from catalogue
+    join pg_rewrite on ev_class = catalogue.oid and pg_rewrite.oid >= 16384
+    union all
+    select
         format('check %%I on %%s', conname, name),
         'definition',
         concat_ws(' ', convalidated, pg_get_constraintdef(pg_constraint.oid))
     from relation
     join pg_constraint on conrelid = relation.oid and contype = 'c'
-    where not is_partition
+    where not (
+        is_partition
+        and exists (
+            select
+            from pg_constraint as inherited
+            where inherited.conrelid = to_regclass('audit.event')
+                and inherited.contype = 'c'
+                and inherited.conname = pg_constraint.conname
+                and pg_get_constraintdef(inherited.oid) = pg_get_constraintdef(pg_constraint.oid)
+        )
+    )
+    union all
+    select
+        format('check %%I on %%s', conname, catalogue.oid::regclass),
+        'definition',
+        pg_get_constraintdef(pg_constraint.oid)
+    from catalogue
+    join pg_constraint on conrelid = catalogue.oid and contype = 'c'
     union all
     select
         'index ' || indexrelid::regclass::text,
@@ -142,7 +218,23 @@ fact as (
         pg_get_indexdef(indexrelid)
     from relation
     join pg_index on indrelid = relation.oid
-    where not is_partition and (indexprs is not null or indpred is not null)
+    join pg_class as index on index.oid = indexrelid
+    where (
+            indexprs is not null
+            or indpred is not null
+            or index.relam >= 16384
+            -- (It would be searched by functions of that class.)
+            or exists (select from unnest(indclass::oid[]) as class where class >= 16384)
+        )
+        -- An index that is part of one on audit.event is like that one.
+        and not (is_partition and index.relispartition)
+    union all
+    select
+        'index ' || indexrelid::regclass::text,
+        'definition',
+        pg_get_indexdef(indexrelid)
+    from catalogue
+    join pg_index on indrelid = catalogue.oid and indexrelid >= 16384
     union all
     select
         'type audit.' || quote_ident(typname),
@@ -193,6 +285,22 @@ fact as (
     where oid >= 16384
         and oprnamespace = 'pg_catalog'::regnamespace
         and exists (select from pg_operator as known where known.oid < 16384 and known.oprname = added.oprname)
+    union all
+    select
+        format('operator family %%s', opfname),
+        member.what,
+        ''
+    from pg_opfamily
+    join (
+        select amopfamily, amopopr::regoperator::text
+        from pg_amop
+        where oid >= 16384 and amoplefttype < 16384 and amoprighttype < 16384
+        union all
+        select amprocfamily, amproc::regprocedure::text
+        from pg_amproc
+        where oid >= 16384 and amproclefttype < 16384 and amprocrighttype < 16384
+    ) as member (family, what) on member.family = pg_opfamily.oid
+    where pg_opfamily.oid < 16384
 )
 select object, aspect, value
 from fact
@@ -209,6 +317,8 @@ set local intervalstyle = 'postgres';
 set local extra_float_digits = 1;
 set local bytea_output = 'hex';
 set local standard_conforming_strings = on;
+-- (No check is evaluated to plan a statement.)
+set local constraint_exclusion = off;
 set local work_mem = '64MB';
 -- (Compiling a seal's statement takes longer than running it.)
 set local jit = off
@@ -265,12 +375,12 @@ order by number
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    json_build_array(
-        'pgtrail seal 1', number, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    pg_catalog.json_build_array(
+        'pgtrail seal 1', number, pg_catalog.to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         system_identifier::text, from_snapshot::text,
-        to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
-        to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
-        last_id, personal, months, encode(root, 'hex'), encode(previous, 'hex')
+        pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
+        pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
+        last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
     )::text as text
 from audit.seal
 where number = any (%(numbers)s::bigint[])
@@ -280,12 +390,12 @@ where number = any (%(numbers)s::bigint[])
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    json_build_array(
-        'pgtrail seal 1', number, to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+    pg_catalog.json_build_array(
+        'pgtrail seal 1', number, pg_catalog.to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         system_identifier::text, from_snapshot::text,
-        to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
-        to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
-        last_id, personal, months, encode(root, 'hex'), encode(previous, 'hex')
+        pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
+        pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
+        last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
     )::text as text
 from audit.node_seal
 where node = %(node)s and number = any (%(numbers)s::bigint[])
@@ -322,7 +432,7 @@ where event.id > %(above_id)s
     and event.id <= %(high_id)s
     and (event.xid = any (%(open)s::xid8[]) or event.xid >= %(from_xmax)s::xid8)
     and event.xid < %(to_xmax)s::xid8
-    and pg_visible_in_snapshot(event.xid, %(to_snapshot)s::pg_snapshot)
+    and pg_catalog.pg_visible_in_snapshot(event.xid, %(to_snapshot)s::pg_snapshot)
 
 -- name: node_batch
 -- The same of a node's seal: its events as they were there. (A person who was erased there and came back has two salts.)
@@ -339,12 +449,12 @@ select
     event.xid as here_xid
 from audit.event
 left join lateral (
-    select array_agg(salt) as salts
+    select pg_catalog.array_agg(salt) as salts
     from audit.node_salt
     where node = %(node)s and kind = 'actor' and type = event.actor_type and id = event.actor_id
 ) as actor on true
 left join lateral (
-    select array_agg(salt) as salts
+    select pg_catalog.array_agg(salt) as salts
     from audit.node_salt
     where node = %(node)s
         and kind = 'resource'
@@ -357,40 +467,42 @@ where event.node = %(node)s
     and event.node_id <= %(high_id)s
     and (event.node_xid = any (%(open)s::xid8[]) or event.node_xid >= %(from_xmax)s::xid8)
     and event.node_xid < %(to_xmax)s::xid8
-    and pg_visible_in_snapshot(event.node_xid, %(to_snapshot)s::pg_snapshot)
+    and pg_catalog.pg_visible_in_snapshot(event.node_xid, %(to_snapshot)s::pg_snapshot)
 
 -- name: leaves
 -- docs/seals.md, as if nobody had been erased: what differs is looked at one by one (canonical.py). Derived columns are in no
 -- leaf, but by another hash a history would not find the event; of a time that does not fit its batch more is asked.
 select
     event.id,
-    sha256(
+    pg_catalog.sha256(
         '\x00'::bytea
-        || blinded.salt
-        || convert_to(
-            json_build_array(
+        operator(pg_catalog.||) blinded.salt
+        operator(pg_catalog.||) pg_catalog.convert_to(
+            pg_catalog.json_build_array(
                 'pgtrail event 1', event.id, event.xid::text,
-                to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
+                pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
                 event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
                 event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
                 event.imported_from, event.node, event.node_id, event.node_xid::text,
-                encode(
-                    sha256(
+                pg_catalog.encode(
+                    pg_catalog.sha256(
                         coalesce(event.actor_salt, blinded.salt)
-                        || convert_to(
-                            json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text, 'UTF8'
+                        operator(pg_catalog.||) pg_catalog.convert_to(
+                            pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text, 'UTF8'
                         )
                     ),
                     'hex'
                 ),
                 case when event.resource_label is not null then
-                    encode(
-                        sha256(
+                    pg_catalog.encode(
+                        pg_catalog.sha256(
                             case
                                 when event.person_salt is null then blinded.salt
-                                else sha256(event.person_salt || blinded.salt || 'label'::bytea)
+                                else pg_catalog.sha256(
+                                    event.person_salt operator(pg_catalog.||) blinded.salt operator(pg_catalog.||) 'label'::bytea
+                                )
                             end
-                            || convert_to(to_json(event.resource_label)::text, 'UTF8')
+                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.to_json(event.resource_label)::text, 'UTF8')
                         ),
                         'hex'
                     )
@@ -401,8 +513,8 @@ select
             'UTF8'
         )
     ) as leaf,
-    event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
-        or event.actor_hash is distinct from hashtextextended(event.actor_id, 0) as misfiled,
+    event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0)
+        or event.actor_hash is distinct from pg_catalog.hashtextextended(event.actor_id, 0) as misfiled,
     case
         when event.node is null
             and (
@@ -413,48 +525,60 @@ select
     end as odd_xid,
     case when event.node is null then event.occurred_at end as occurred_at
 from ({batch}) as event
-cross join lateral (select sha256(%(secret)s::bytea || int8send(event.id)) as salt offset 0) as blinded
+cross join lateral (select pg_catalog.sha256(%(secret)s::bytea operator(pg_catalog.||) pg_catalog.int8send(event.id)) as salt offset 0) as blinded
 cross join lateral (
     select
-        encode(
-            string_agg(
-                sha256(
+        pg_catalog.encode(
+            pg_catalog.string_agg(
+                pg_catalog.sha256(
                     case
                         when event.person_salt is null then blinded.salt
-                        else sha256(event.person_salt || blinded.salt || convert_to('before.' || member.key, 'UTF8'))
+                        else pg_catalog.sha256(
+                            event.person_salt
+                            operator(pg_catalog.||) blinded.salt
+                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.concat('before.', member.key), 'UTF8')
+                        )
                     end
-                    || convert_to(to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                    operator(pg_catalog.||) pg_catalog.convert_to(
+                        pg_catalog.concat(pg_catalog.to_json(member.key)::text, ': ', member.value::text), 'UTF8'
+                    )
                 ),
                 ''
             ),
             'hex'
         ) as commitments
-    from jsonb_each(
+    from pg_catalog.jsonb_each(
         case
-            when event.before is null or jsonb_typeof(event.before) = 'object' then event.before
-            else jsonb_build_object('', event.before)
+            when event.before is null or pg_catalog.jsonb_typeof(event.before) = 'object' then event.before
+            else pg_catalog.jsonb_build_object('', event.before)
         end
     ) as member (key, value)
 ) as was
 cross join lateral (
     select
-        encode(
-            string_agg(
-                sha256(
+        pg_catalog.encode(
+            pg_catalog.string_agg(
+                pg_catalog.sha256(
                     case
                         when event.person_salt is null then blinded.salt
-                        else sha256(event.person_salt || blinded.salt || convert_to('after.' || member.key, 'UTF8'))
+                        else pg_catalog.sha256(
+                            event.person_salt
+                            operator(pg_catalog.||) blinded.salt
+                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.concat('after.', member.key), 'UTF8')
+                        )
                     end
-                    || convert_to(to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
+                    operator(pg_catalog.||) pg_catalog.convert_to(
+                        pg_catalog.concat(pg_catalog.to_json(member.key)::text, ': ', member.value::text), 'UTF8'
+                    )
                 ),
                 ''
             ),
             'hex'
         ) as commitments
-    from jsonb_each(
+    from pg_catalog.jsonb_each(
         case
-            when event.after is null or jsonb_typeof(event.after) = 'object' then event.after
-            else jsonb_build_object('', event.after)
+            when event.after is null or pg_catalog.jsonb_typeof(event.after) = 'object' then event.after
+            else pg_catalog.jsonb_build_object('', event.after)
         end
     ) as member (key, value)
 ) as becomes
@@ -464,18 +588,18 @@ order by event.id
 -- Some of these events in full.
 select
     event.id,
-    left(
-        json_build_array(
+    pg_catalog.left(
+        pg_catalog.json_build_array(
             'pgtrail event 1', event.id, event.xid::text,
-            to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
+            pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
             event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
             event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
             event.imported_from, event.node, event.node_id, event.node_xid::text
         )::text,
         -1
     ),
-    json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text,
-    to_json(event.resource_label)::text,
+    pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text,
+    pg_catalog.to_json(event.resource_label)::text,
     event.before::text,
     event.after::text,
     {salts}
@@ -703,7 +827,7 @@ select from_snapshot::text, greatest(epoch, above_id)
 from audit.seal_head
 
 -- name: seal_hashes
-select number, encode(hash, 'hex')
+select number, pg_catalog.encode(hash, 'hex')
 from audit.seal
 where number = any (%(numbers)s::bigint[])
 
@@ -721,14 +845,14 @@ select
     end as state,
     (select max(node_id) from audit.event where event.node = node.name) as last_id,
     last_seal.number as last_seal,
-    encode(last_seal.hash, 'hex') as last_seal_hash,
+    pg_catalog.encode(last_seal.hash, 'hex') as last_seal_hash,
     (select subslotname::text from pg_subscription where oid = node.subscription) as slot_name,
     node.system_identifier,
     node.timeline,
     (node.hub_system_identifier, node.hub_timeline) is distinct from (
         (select system_identifier from pg_control_system()),
         case when not pg_is_in_recovery() then
-            ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
+            ('x' || pg_catalog.left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
         end
     ) as hub_moved,
     array['audit.dropped_partition', 'audit.erased_part', 'audit.event', 'audit.salt', 'audit.seal', 'audit.seal_leaves'] as published
