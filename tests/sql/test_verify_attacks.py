@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 from tests.verifying import problems, verified
@@ -175,6 +176,109 @@ def test_a_removal_of_the_events_month_takes_all_of_it(log):
 def test_a_removal_is_of_whole_months(log):
     remove(log, ends="2020-01-03Z", told=True)
     assert "removal audit.event_2020_01: it is no whole month" in found(log)
+
+
+CLAIM = """
+    with month as (
+        select to_date(split_part(months[1], ' ', 1), 'YYYY-MM')::timestamp at time zone 'UTC' as begins,
+            split_part(months[1], ' ', 2)::bigint as events,
+            (select range_agg(int8range(id, id, '[]')) from seal_leaves, unnest(ids) as id where seal_leaves.number = seal.number) as ids
+        from seal
+        where number = 1
+    ),
+    told as materialized (
+        select month.*, record(
+            'audit.partition_dropped', 'partition', %(name)s, %(name)s, null,
+            jsonb_build_object(
+                'events', events, 'begins', begins, 'ends', begins + interval '1 month',
+                'ids_sha256', encode(sha256(convert_to(ids::text, 'UTF8')), 'hex')
+            )
+        ) as event_id
+        from month
+    )
+    insert into dropped_partition (name, begins, ends, events, ids, event_id)
+    select %(name)s, begins, (begins at time zone 'UTC' + interval '1 month') at time zone 'UTC', events, ids, event_id from told
+"""
+
+
+def claim_whole_month(connection, name="audit.event_gone"):
+    """A removal that took all of seal 1, as its event says too, though most of it is still there."""
+    with connection.transaction():
+        connection.execute("set local search_path = audit, pg_catalog; set local timezone = 'UTC'")
+        connection.execute(CLAIM, {"name": name})
+
+
+def test_a_removal_does_not_hide_one_event_behind_those_that_are_still_there(db):
+    su = db.connect()
+    su.execute("create table public.thing (id int primary key)")
+    su.execute("select audit.track('public.thing', 'thing')")
+    su.execute("insert into public.thing select generate_series(1, 5)")
+    seal(su)
+    meddle(su, "delete from audit.event where id = %s", [some_event(su)])
+    claim_whole_month(su)
+    (events,) = su.execute("select events - 1 from audit.seal where number = 1").fetchone()
+    assert f"removal audit.event_gone: it says that it took {events} events of seal 1 that are still there" in found(su)
+
+
+def test_two_removals_do_not_take_the_same_event(log):
+    claim_whole_month(log)
+    claim_whole_month(log, "audit.event_gone_too")
+    assert "removal audit.event_gone_too: it took events that the removal of audit.event_gone had taken" in found(log)
+
+
+FORGED_EVIDENCE = """
+    insert into audit.event (category, action, resource_type, resource_id, actor_type, after)
+    values ('audit', 'audit.partition_dropped', 'partition', 'audit.event_2020_01', 'database', %s::jsonb)
+    returning id
+"""
+
+
+@pytest.mark.parametrize("content", ['{"carried": "boom"}', '{"carried": {"1": 2}}', '"carried"', '["carried"]'])
+def test_evidence_that_is_garbage_is_named(log, content):
+    (event,) = log.execute(FORGED_EVIDENCE, [content]).fetchone()
+    seal(log)
+    assert f"event {event}: what it says of earlier removals: it does not have the form that pgtrail gives it" in found(
+        log
+    )
+
+
+SAID = f'{{"events": 0, "ids_sha256": "{sha256(b"{}").hexdigest()}", '
+
+
+@pytest.mark.parametrize(
+    "content",
+    ['"x"', "[1]", "{}", SAID + '"begins": 1}', SAID + '"begins": "2020-01-01", "ends": "x"}'],
+)
+def test_a_removal_whose_event_is_garbage_is_named(log, content):
+    (event,) = log.execute(FORGED_EVIDENCE, [content]).fetchone()
+    meddle(
+        log,
+        "insert into audit.dropped_partition (name, begins, ends, events, ids, event_id) "
+        "values ('audit.event_2020_01', '2020-01-01Z', '2020-02-01Z', 0, '{}', %s)",
+        [event],
+    )
+    seal(log)
+    assert "removal audit.event_2020_01: it is not what the event of its removal says" in found(log)
+
+
+@pytest.mark.parametrize("carried", ['"boom"', '{"1": {"events": 1}}', "[]"])
+def test_a_rule_makes_no_evidence(log, carried):
+    log.execute("create table public.part (id int primary key, carried jsonb)")
+    log.execute("select audit.track('public.part', resource => 'partition', category => 'audit')")
+    log.execute("select audit.rule('public.part', 'audit.partition_dropped', 'audit', 'INSERT')")
+    log.execute("insert into public.part values (1, %s)", [carried])
+    seal(log)
+    assert log.execute("select count(*) from audit.event where action = 'audit.partition_dropped'").fetchone() == (1,)
+    assert found(log) == []
+
+
+def test_an_event_of_a_node_that_nobody_knows_is_named(log):
+    (event,) = log.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid) "
+        "values (now() - interval '400 days', 'teams', 'thing.forged', 'thing', 'user', 'ghost', 1, '5') returning id"
+    ).fetchone()
+    seal(log)
+    assert f"event {event}: it says that it is of node ghost, which audit.node does not have" in found(log)
 
 
 # Erasures ---------------------------------------------------------------------------------------------------------

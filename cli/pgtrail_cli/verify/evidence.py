@@ -1,7 +1,8 @@
 """Erasures and removals: what may differ from the seals, if the log itself says so."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -9,11 +10,12 @@ from typing import Any
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
-from pgtrail_cli.verify.ids import Ids
+from pgtrail_cli.verify.ids import Ids, overlapping
 
 Told = tuple[str, str]
 """Subject, and what is said of it."""
 ERASURE, REMOVAL = "erasure", "removal"
+NOT_OURS = "it does not have the form that pgtrail gives it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +48,14 @@ class Removal:
         """
         if last_id >= self.event_id:
             return 0
-        counted = (entry.split(" ") for entry in months)
-        return sum(
-            int(count)
-            for month, count in counted
-            if self.begins <= datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC) < self.ends
-        )
+        return sum(count for month, count in counted(months) if self.begins <= month < self.ends)
+
+
+def counted(months: list[str]) -> Iterator[tuple[datetime, int]]:
+    """How many events a seal has of each month; what does not say so is left out: the seal has another hash then."""
+    for month, _, count in (entry.partition(" ") for entry in months):
+        with suppress(ValueError):
+            yield datetime.strptime(month, "%Y-%m").replace(tzinfo=UTC), int(count)
 
 
 @dataclass(slots=True)
@@ -59,32 +63,44 @@ class Evidence:
     """What the log says was erased and removed.
 
     :param pseudonyms: of the erasures that are as their events say, by their ids.
+    :param gone: all that the removals took.
     :param listed: each erasure and removal, so that none is excused without a word.
     """
 
     pseudonyms: dict[int, str] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
+    gone: Ids = field(default_factory=Ids)
     problems: list[Told] = field(default_factory=list)
     listed: list[tuple[str, str, str]] = field(default_factory=list)
 
     def is_dropped(self, event_id: int) -> bool:
         """Whether a removal took an event."""
-        return any(event_id in removal.ids for removal in self.removals)
+        return event_id in self.gone
 
 
 def gather(connection: Connection) -> Evidence:
     """Read and check all of it."""
     evidence = Evidence()
     carried: dict[str, Mapping[str, Any]] = {}
-    for (told,) in connection.execute(QUERIES["carried"]):
-        carried |= told
+    for event_id, told in connection.execute(QUERIES["carried"]):
+        if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):
+            carried |= told
+        else:
+            evidence.problems.append((f"event {event_id}", f"what it says of earlier removals: {NOT_OURS}"))
     _removals(connection, evidence, carried)
     _erasures(connection, evidence, carried)
     for node, action, subject, at, by, after in connection.execute(QUERIES["told_by_nodes"]):
-        told = json.loads(after)
         kind = ERASURE if action == "audit.actor_erased" else REMOVAL
-        evidence.listed.append((kind, f"{node}:{subject}", _said(at, by, f"{told.get('events', 0):,} events")))
+        events = _document(after).get("events")
+        count = f"{events:,} events" if isinstance(events, int) else "nothing says how many events"
+        evidence.listed.append((kind, f"{node}:{subject}", _said(at, by, count)))
     return evidence
+
+
+def _document(text: str | None) -> dict[str, Any]:
+    """What an event says; nothing, if that is no object."""
+    parsed = json.loads(text) if text is not None else None
+    return parsed if isinstance(parsed, dict) else {}
 
 
 def _said(at: datetime | None, by: str | None, *rest: str) -> str:
@@ -92,15 +108,17 @@ def _said(at: datetime | None, by: str | None, *rest: str) -> str:
 
 
 def _removals(connection: Connection, evidence: Evidence, carried: Mapping[str, Mapping[str, Any]]) -> None:
+    taken: list[str] = []
     for row in connection.execute(QUERIES["removals"]):
         name, begins, ends, events, ids, archive, event_id, dropped_at, dropped_by, known, at, by, after = row
-        told: Mapping[str, Any] = json.loads(after) if after else carried.get(str(event_id), {})
+        told = _document(after) if after is not None else carried.get(str(event_id), {})
         held = Ids(ids)
         subject = f"{REMOVAL} {name}"
         wrong = _wrong_removal(name, known, begins, ends, events, ids, held, told)
         if wrong is not None:
             evidence.problems.append((subject, wrong))
             continue
+        taken.append(ids)
         evidence.removals.append(Removal(name, begins, ends, events, held, event_id))
         notes = [f"{events:,} events"]
         if archive:
@@ -110,6 +128,10 @@ def _removals(connection: Connection, evidence: Evidence, carried: Mapping[str, 
         if told.get("before_due"):
             notes.append("before retention was due")
         evidence.listed.append((REMOVAL, name, _said(at or dropped_at, by or dropped_by, *notes)))
+    evidence.gone = Ids(*taken)
+    for one, other in overlapping([removal.ids for removal in evidence.removals]):
+        subject, name = evidence.removals[other].subject, evidence.removals[one].name
+        evidence.problems.append((subject, f"it took events that the removal of {name} had taken"))
 
 
 def _wrong_removal(
@@ -125,7 +147,7 @@ def _wrong_removal(
     digest = sha256(ids.encode()).hexdigest()
     if told.get("ids_sha256") != digest or told.get("events") != events or known not in (None, name):
         return "it is not what the event of its removal says"
-    if told.get("begins") is not None and (_moment(told["begins"]), _moment(told["ends"])) != (begins, ends):
+    if told.get("begins") is not None and (_moment(told["begins"]), _moment(told.get("ends"))) != (begins, ends):
         return "it is not what the event of its removal says"
     if not (_begins_a_month(begins) and _begins_a_month(ends) and begins < ends):
         return "it is no whole month"
@@ -134,8 +156,10 @@ def _wrong_removal(
     return None
 
 
-def _moment(text: str) -> datetime:
-    return datetime.fromisoformat(text).astimezone(UTC)
+def _moment(text: object) -> datetime | None:
+    with suppress(ValueError):
+        return datetime.fromisoformat(text).astimezone(UTC) if isinstance(text, str) else None
+    return None
 
 
 def _begins_a_month(moment: datetime) -> bool:

@@ -2,8 +2,8 @@
 
 import re
 from bisect import bisect_right
-from collections.abc import Iterable
-from itertools import pairwise
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate, pairwise
 
 _RANGE = re.compile(r"[\[(](-?\d+),(-?\d+)\)")
 
@@ -16,8 +16,10 @@ class Ids:
 
     def __init__(self, *texts: str) -> None:
         spans = sorted((int(low), int(high)) for text in texts for low, high in _RANGE.findall(text))
+        self.spans = spans
         self._lows = [low for low, _ in spans]
-        self._highs = [high for _, high in spans]
+        # (Of several texts they may overlap.)
+        self._highs = list(accumulate((high for _, high in spans), max))
         self.count = sum(high - low for low, high in spans)
         self.overlaps = any(one > other for one, other in pairwise_bounds(spans))
 
@@ -33,3 +35,18 @@ class Ids:
 def pairwise_bounds(spans: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
     """Where each span ends, and where the next one begins."""
     return ((one[1], other[0]) for one, other in pairwise(spans))
+
+
+def overlapping(sets: Sequence[Ids]) -> Iterator[tuple[int, int]]:
+    """Which of these sets have an id in common with which earlier one: their places, each pair that is found once."""
+    spans = sorted((low, high, place) for place, ids in enumerate(sets) for low, high in ids.spans)
+    found: set[tuple[int, int]] = set()
+    reach, owner = 0, -1
+    for low, high, place in spans:
+        if owner >= 0 and low < reach and place != owner:
+            pair = (min(place, owner), max(place, owner))
+            if pair not in found:
+                found.add(pair)
+                yield pair
+        if owner < 0 or high > reach:
+            reach, owner = high, place

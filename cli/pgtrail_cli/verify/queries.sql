@@ -716,6 +716,14 @@ select event.id, 'it has no id'
 from audit.event
 where event.id is null
 union all
+select
+    min(event.id),
+    format('it says that it is of node %%s, which audit.node does not have', event.node)
+        || case when count(*) > 1 then format(', and so do %%s more', count(*) - 1) else '' end
+from audit.event
+where event.node is not null and event.node not in (select name from audit.node)
+group by event.node
+union all
 select doubled.id, format('there are %%s of it', doubled.times)
 from (
     select id, count(*) as times
@@ -736,7 +744,15 @@ select
     erasure.id, erasure.pseudonym, erasure.event_id, erasure.erased_at, erasure.erased_by::text, erasure.reason,
     event.id, event.resource_id, event.occurred_at, event.db_role, event.after ->> 'digest'
 from audit.erasure
-left join audit.event on event.id = erasure.event_id and event.action = 'audit.actor_erased' and event.node is null
+left join audit.event
+    on event.id = erasure.event_id
+    and event.action = 'audit.actor_erased'
+    and event.node is null
+    -- (What a rule or an import calls so is not pgtrail's own.)
+    and (event.category, event.resource_type) = ('audit', 'actor')
+    and event.operation is null
+    and event.table_name is null
+    and event.imported_from is null
 order by erasure.id
 
 -- name: erased
@@ -750,18 +766,36 @@ select
     dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids::text, dropped.archive, dropped.event_id,
     dropped.dropped_at, dropped.dropped_by::text, event.resource_id, event.occurred_at, event.db_role, event.after::text
 from audit.dropped_partition as dropped
-left join audit.event on event.id = dropped.event_id and event.action = 'audit.partition_dropped' and event.node is null
+left join audit.event
+    on event.id = dropped.event_id
+    and event.action = 'audit.partition_dropped'
+    and event.node is null
+    and (event.category, event.resource_type) = ('audit', 'partition')
+    and event.operation is null
+    and event.table_name is null
+    and event.imported_from is null
 order by dropped.event_id, dropped.name
 
 -- name: carried
-select event.after -> 'carried'
+select event.id, event.after -> 'carried'
 from audit.event
-where event.action = 'audit.partition_dropped' and event.node is null and event.after ? 'carried'
+where event.action = 'audit.partition_dropped'
+    and event.node is null
+    and event.after ? 'carried'
+    and (event.category, event.resource_type) = ('audit', 'partition')
+    and event.operation is null
+    and event.table_name is null
+    and event.imported_from is null
 
 -- name: told_by_nodes
 select event.node, event.action, event.resource_id, event.occurred_at, event.db_role, event.after::text
 from audit.event
-where event.node is not null and event.action in ('audit.actor_erased', 'audit.partition_dropped')
+where event.node is not null
+    and (event.action, event.resource_type) in (('audit.actor_erased', 'actor'), ('audit.partition_dropped', 'partition'))
+    and event.category = 'audit'
+    and event.operation is null
+    and event.table_name is null
+    and event.imported_from is null
 order by event.id
 
 -- name: node_doubles
@@ -780,7 +814,12 @@ where node = %(node)s
 -- name: node_removal_events
 select event.resource_id, event.after ->> 'ids_sha256'
 from audit.event
-where event.node = %(node)s and event.action = 'audit.partition_dropped'
+where event.node = %(node)s
+    and event.action = 'audit.partition_dropped'
+    and (event.category, event.resource_type) = ('audit', 'partition')
+    and event.operation is null
+    and event.table_name is null
+    and event.imported_from is null
 
 -- name: node_uncovered
 -- Whatever had a lower transaction has been sealed.

@@ -211,6 +211,7 @@ class Checking:
         for event_id in sorted(was.keys() - present):
             if not self.may_be_gone(event_id):
                 yield self.found(event_id, "it was deleted")
+        yield from self.there_still(present)
         for event_id in differing:
             if event_id not in was:
                 yield self.found(event_id, "it was inserted after its batch had been sealed")
@@ -224,6 +225,10 @@ class Checking:
     def may_be_gone(self, event_id: int) -> bool:
         """Whether a removal took an event."""
         raise NotImplementedError
+
+    def there_still(self, present: set[int]) -> Iterator[Found]:
+        """Removals that say to have taken events that are present."""
+        return iter(())
 
     def excuse(
         self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
@@ -293,6 +298,14 @@ class _Own(Checking):
 
     def may_be_gone(self, event_id: int) -> bool:
         return self.evidence.is_dropped(event_id)
+
+    def there_still(self, present: set[int]) -> Iterator[Found]:
+        kept = sorted(event_id for event_id in present if self.evidence.is_dropped(event_id))
+        for removal in self.evidence.removals if kept else ():
+            count = removal.ids.among(kept)
+            if count:
+                problem = f"it says that it took {count:,} events of seal {self.seal.number} that are still there"
+                yield Found(self.seal.number, None, problem, subject=removal.subject)
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
         return self.connection.execute(QUERIES["erased_parts"], {"ids": ids}).fetchall()
