@@ -120,6 +120,74 @@ def test_a_clock_that_was_set_back_excuses_no_event_of_long_ago(log):
     assert any("but was recorded after" in problem for problem in found(log))
 
 
+NEW_EPOCH = "it begins a new epoch, as after a restore, but the seal before it is of the same cluster"
+
+
+def test_a_forged_restore_is_named_and_dates_nothing_back(log):
+    log.execute("update audit.seal_head set system_identifier = 1, from_snapshot = '99999999:99999999:'")
+    forge(log, "now() - interval '400 days'")
+    seal(log)
+    assert NEW_EPOCH in found(log)
+    assert any("but was recorded after" in problem for problem in found(log))
+
+
+def restored_from_another_cluster(log):
+    """As if the log came from a cluster that was further, with an event that was not sealed there."""
+    meddle(
+        log,
+        "insert into audit.event (xid, category, action, resource_type, actor_type) "
+        "values ('5000000000', 'teams', 'thing.renamed', 'thing', 'user')",
+    )
+    log.execute("update audit.seal_head set system_identifier = 7")
+    # (Recorded in the new cluster before what was left of the old one is sealed.)
+    log.execute("insert into public.thing (name) values ('x')")
+
+
+def test_a_restore_is_no_problem_and_listed(log):
+    restored_from_another_cluster(log)
+    seal(log)
+    said, warnings, _ = verified(log)
+    assert said == []
+    (here,) = log.execute("select system_identifier from pg_control_system()").fetchone()
+    assert [(each.number, each.problem) for each in warnings] == [
+        (4, f"a new epoch begins with it: the database was restored into cluster {here}")
+    ]
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in its first seal", "in a later one"])
+def test_no_event_is_dated_back_across_a_restore(log, db, late):
+    restored_from_another_cluster(log)
+    if late:
+        open_for_long = db.connect(autocommit=False)
+        open_for_long.execute("select pg_current_xact_id()")
+        seal(log)
+        forge(open_for_long, "now() - interval '400 days'")
+        open_for_long.commit()
+    else:
+        forge(log, "now() - interval '400 days'")
+    seal(log)
+    assert any("but was recorded after" in problem for problem in found(log))
+
+
+def test_the_clock_of_another_cluster_accuses_nobody(log):
+    restored_from_another_cluster(log)
+    forge(log, "now() - interval '1 hour'")
+    seal(log)
+    said, warnings, _ = verified(log)
+    assert said == []
+    assert (
+        4,
+        "1 of its events have times before its epoch began: another cluster's clock, or forged",
+    ) in [(each.number, each.problem) for each in warnings]
+
+
+def test_the_beginning_of_a_batch_can_not_be_set_back(log):
+    log.execute("update audit.seal_head set from_time = from_time - interval '401 days'")
+    forge(log, "now() - interval '400 days'")
+    seal(log)
+    assert "it does not begin where the seal before it ends" in found(log)
+
+
 # Removals ---------------------------------------------------------------------------------------------------------
 
 REMOVAL = """

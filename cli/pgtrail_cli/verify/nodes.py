@@ -23,6 +23,7 @@ from pgtrail_cli.verify.seals import (
     Leaves,
     Seal,
     batch_of,
+    new_epoch,
     wrong_in_chain,
 )
 
@@ -52,6 +53,7 @@ def check_node_seal(connection: Connection, node: str, number: int, evidence: Ev
         yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
     for wrong in wrong_in_chain(first, known.get(number - 1)):
         yield Found(number, None, wrong)
+    yield from new_epoch(first, known.get(number - 1))
     sealed = first_leaves(connection, node, first)
     if sealed is None:
         yield Found(number, None, REMADE)
@@ -72,6 +74,7 @@ class _Node(Checking):
     batch = sql.SQL(QUERIES["node_batch"])
     salts = sql.SQL(QUERIES["node_salts"])
     seal_before = QUERIES["node_seal_before"]
+    before_epoch = QUERIES["node_before_epoch"]
 
     def __init__(self, connection: Connection, node: str, seal: Seal, sealed: Leaves, evidence: Evidence) -> None:
         rows = connection.execute(QUERIES["node_epochs"], {"node": node, "epoch": seal.epoch}).fetchone()

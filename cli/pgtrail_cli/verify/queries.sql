@@ -381,7 +381,8 @@ select
         pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
         pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
         last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
-    )::text as text
+    )::text as text,
+    system_identifier::text
 from audit.seal
 where number = any (%(numbers)s::bigint[])
 
@@ -396,7 +397,8 @@ select
         pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
         pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
         last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
-    )::text as text
+    )::text as text,
+    system_identifier::text
 from audit.node_seal
 where node = %(node)s and number = any (%(numbers)s::bigint[])
 order by arrival
@@ -654,6 +656,44 @@ select
     )
 from audit.node_seal as seal
 where seal.node = %(node)s and seal.number <= %(number)s and seal.epoch = %(epoch)s and seal.from_xid < %(xid)s::xid8
+order by seal.number desc, seal.arrival
+limit 1
+
+-- name: before_epoch
+-- The newest time that the last seal of the epoch before tells of: its beginning, or an event of it. (Not its sealed_at: what was
+-- not sealed when the database was restored gets its seal there, when much may have been recorded there already.)
+select
+    greatest(
+        seal.from_time,
+        (
+            select max(event.occurred_at)
+            from audit.event
+            where event.id between seal.first_id and seal.last_id
+                and event.occurred_at <= seal.sealed_at
+                and event.node is null
+                and event.imported_from is null
+        )
+    )
+from audit.seal as seal
+where seal.number < %(number)s and seal.epoch < %(epoch)s
+order by seal.number desc
+limit 1
+
+-- name: node_before_epoch
+select
+    greatest(
+        seal.from_time,
+        (
+            select max(event.occurred_at)
+            from audit.event
+            where event.node = %(node)s
+                and event.node_id between seal.first_id and seal.last_id
+                and event.occurred_at <= seal.sealed_at
+                and event.imported_from is null
+        )
+    )
+from audit.node_seal as seal
+where seal.node = %(node)s and seal.number < %(number)s and seal.epoch < %(epoch)s
 order by seal.number desc, seal.arrival
 limit 1
 

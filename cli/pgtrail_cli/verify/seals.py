@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -47,6 +48,7 @@ class Seal(NamedTuple):
     previous: bytes
     hash: bytes
     text: str
+    system_identifier: str
 
 
 class Leaves(NamedTuple):
@@ -111,6 +113,7 @@ def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]
         return
     for wrong in wrong_in_chain(seal, known.get(number - 1)):
         yield Found(number, None, wrong)
+    yield from new_epoch(seal, known.get(number - 1))
     row = connection.execute(QUERIES["sealed_leaves"], {"number": number}).fetchone()
     sealed = Leaves(*row) if row else None
     if sealed is None or sealed.secret is None or merkle_root(pieces(sealed.leaves)) != seal.root:
@@ -155,7 +158,21 @@ def _follows(seal: Seal, before: Seal | None) -> bool:
             before.from_snapshot,
             before.to_snapshot,
         )
-    return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot
+    # (Both are of the transaction that took that snapshot, which begins before its clock is read.)
+    is_of_its_time = seal.from_time is not None and seal.from_time > before.to_time - SET_BACK
+    return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot and is_of_its_time
+
+
+def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Found]:
+    """A seal that begins a new epoch says that the database was restored: by itself no problem, but never unsaid."""
+    if before is None or seal.epoch == before.epoch:
+        return
+    if seal.system_identifier == before.system_identifier:
+        problem = "it begins a new epoch, as after a restore, but the seal before it is of the same cluster"
+        yield Found(seal.number, None, problem)
+    else:
+        problem = f"a new epoch begins with it: the database was restored into cluster {seal.system_identifier}"
+        yield Found(seal.number, None, problem, is_warning=True)
 
 
 def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:
@@ -178,12 +195,22 @@ class Checking:
     batch = sql.SQL(QUERIES["batch"])
     salts = sql.SQL(QUERIES["own_salts"])
     seal_before = QUERIES["seal_before"]
+    before_epoch = QUERIES["before_epoch"]
 
     def __init__(self, connection: Connection, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any]) -> None:
         self.connection = connection
         self.seal = seal
         self.sealed = sealed
         self.parameters = parameters
+
+    @cached_property
+    def epoch_began(self) -> datetime | None:
+        """A moment before which nothing of the seal's epoch can have been recorded; None: it is not known."""
+        if self.seal.epoch == 0:
+            return None
+        asked = {**self.parameters, "number": self.seal.number, "epoch": self.seal.epoch}
+        row: tuple[datetime | None] | None = self.connection.execute(self.before_epoch, asked).fetchone()
+        return row[0] if row else None
 
     def problems(self) -> Iterator[Found]:
         """What does not match."""
@@ -194,7 +221,7 @@ class Checking:
         parameters = {
             **self.parameters,
             "secret": self.sealed.secret,
-            "from_time": self.seal.from_time,
+            "from_time": self.seal.from_time or self.epoch_began,
             "to_time": self.seal.to_time,
         }
         with self.connection.cursor("leaves") as cursor:
@@ -258,11 +285,12 @@ class Checking:
     def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Found]:
         """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
         seal = self.seal
-        excused = 0
+        excused = across = 0
         for event_id, xid, occurred_at in odd:
             asked = {**self.parameters, "number": seal.number, "epoch": seal.epoch, "xid": xid}
             row = self.connection.execute(self.seal_before, asked).fetchone()
-            _, before, set_back = row or (None, None, is_set_back(seal))
+            # (In another cluster transactions begin again.)
+            _, before, set_back = row or (None, self.epoch_began, is_set_back(seal))
             tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
             if before is not None and occurred_at < before - tolerance:
                 problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded after {_at(before)}"
@@ -271,7 +299,9 @@ class Checking:
             else:
                 continue
             latest = max(seal.sealed_at, seal.from_time or seal.sealed_at) + SET_BACK
-            if set_back and seal.sealed_at - SET_BACK < occurred_at < latest:
+            if row is None and before is not None and before - SET_BACK < occurred_at < before:
+                across += 1
+            elif set_back and seal.sealed_at - SET_BACK < occurred_at < latest:
                 excused += 1
             else:
                 yield self.found(event_id, problem)
@@ -279,6 +309,9 @@ class Checking:
             problem = "the clock was set back before it was made"
             if excused:
                 problem += f": {excused:,} of its events have times that do not fit"
+            yield Found(seal.number, None, problem, is_warning=True)
+        if across:
+            problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
             yield Found(seal.number, None, problem, is_warning=True)
 
 
