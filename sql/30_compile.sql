@@ -949,17 +949,20 @@ returns text
 language sql
 immutable
 as $$
-    -- What a trigger does not hand over is looked up by name, and found as a temporary table or view of somebody's.
-    select pg_catalog.string_agg(
+    -- What a trigger does not hand over is looked up by name, and found as a temporary table or view of somebody's. (Each
+    -- condition by itself, since it costs something to prepare a call that is not made.)
+    select E'if pg_my_temp_schema() <> 0 then\n        ' || pg_catalog.string_agg(
         pg_catalog.format(
-            E'if pg_my_temp_schema() <> 0 and to_regclass(''pg_temp.%1$s'') is not null and not audit.has_rows_of_statement(tg_relid, tg_name, ''%1$s'') then\n'
-            '        raise exception using errcode = ''PT063'', '
+            E'if to_regclass(''pg_temp.%1$s'') is not null then\n'
+            '            if not audit.has_rows_of_statement(tg_relid, tg_name, ''%1$s'') then\n'
+            '                raise exception using errcode = ''PT063'', '
             'message = format(''trigger %%s of %%s does not hand over the rows of a statement'', tg_name, tg_relid::regclass), '
-            'hint = ''Drop it; audit.track() makes the triggers of a table.'';\n    end if;\n    ',
+            'hint = ''Drop it; audit.track() makes the triggers of a table.'';\n'
+            '            end if;\n        end if;\n    ',
             rows_name
         ),
-        ''
-    )
+        '    '
+    ) || E'end if;\n    '
     from (values ('DELETE', 'old_rows'), ('INSERT', 'new_rows'), ('UPDATE', 'old_rows'), ('UPDATE', 'new_rows')) as handed (operation, rows_name)
     where handed.operation = event_operation
 $$;
