@@ -508,12 +508,15 @@ as $$
     select case name
         when 'pgtrail_extend_capture' then
             'create event trigger pgtrail_extend_capture on ddl_command_end '
-            'when tag in (''ALTER TABLE'', ''CREATE TABLE'', ''CREATE SCHEMA'') execute function audit.extend_capture()'
+            'when tag in (''ALTER TABLE'', ''ALTER EXTENSION'', ''CREATE TABLE'', ''CREATE SCHEMA'') '
+            'execute function audit.extend_capture()'
+        -- (ALTER INDEX renames tables too; ALTER VIEW and its like rename their columns, as far as Postgres goes.)
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
-            'when tag in (''ALTER TABLE'', ''ALTER SCHEMA'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', '
-            '''ALTER RULE'', ''ALTER FUNCTION'', ''ALTER ROUTINE'', ''CREATE TABLE'', ''CREATE SCHEMA'', ''CREATE INDEX'', '
-            '''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'', ''CREATE RULE'', ''CREATE FUNCTION'') '
+            'when tag in (''ALTER TABLE'', ''ALTER FOREIGN TABLE'', ''ALTER INDEX'', ''ALTER VIEW'', ''ALTER MATERIALIZED VIEW'', '
+            '''ALTER SCHEMA'', ''ALTER EXTENSION'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', '
+            '''ALTER RULE'', ''ALTER FUNCTION'', ''ALTER ROUTINE'', ''CREATE TABLE'', ''CREATE FOREIGN TABLE'', ''CREATE SCHEMA'', '
+            '''CREATE INDEX'', ''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'', ''CREATE RULE'', ''CREATE FUNCTION'') '
             'execute function audit.follow_ddl()'
         when 'pgtrail_follow_rewrite' then
             'create event trigger pgtrail_follow_rewrite on table_rewrite execute function audit.follow_rewrite()'

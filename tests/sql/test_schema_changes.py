@@ -454,3 +454,184 @@ def test_a_table_with_foreign_keys_is_dropped_from_a_schema_that_nothing_is_trac
     su.execute("create table closed.child (id int references closed.parent)")
     su.execute("drop table closed.parent cascade")
     su.execute("drop table closed.child")
+
+
+KINDS = ["table", "foreign table", "index", "view", "materialized view", "sequence", "type", "domain"]
+ALTERATIONS = [
+    "rename to item",
+    "rename column note to api_token",
+    "rename attribute note to api_token",
+    "set schema shop",
+    "owner to app",
+    "alter column note type varchar using note || '.'",
+    "alter attribute note type varchar",
+    "add column extra int",
+    "drop column note",
+    "replica identity full",
+]
+
+
+def test_whatever_postgres_lets_alter_a_tracked_table_is_followed(su, full):
+    """ALTER INDEX and ALTER VIEW do some of it to a table, too."""
+    su.execute("create schema shop")
+    followed = []
+    for kind in KINDS:
+        for alteration in ALTERATIONS:
+            with su.transaction(force_rollback=True):
+                try:
+                    with su.transaction():
+                        su.execute(f"alter {kind} public.thing {alteration}")
+                except psycopg.Error:
+                    continue
+                followed.append((kind, alteration))
+                assert su.execute("select * from audit.doctor()").fetchall() == [], followed[-1]
+                (command,) = su.execute(
+                    "select after ->> 'command' from audit.event where action = 'audit.table_altered' order by id desc limit 1"
+                ).fetchone()
+                assert command == f"ALTER {kind.upper()}"
+    assert {
+        ("table", "rename to item"),
+        ("index", "rename to item"),
+        ("view", "rename column note to api_token"),
+        ("materialized view", "rename column note to api_token"),
+        ("foreign table", "rename column note to api_token"),
+    } <= set(followed)
+
+
+@pytest.mark.parametrize("kind", ["table", "view", "materialized view", "foreign table"])
+def test_a_column_that_gets_a_secrets_name_is_redacted_by_whichever_statement(su, full, kind):
+    su.execute(f"alter {kind} public.thing rename column note to api_token")
+    su.execute("update public.thing set api_token = 'S3CRET'")
+    assert last_event(su)[6]["api_token"] == "[redacted]"
+
+
+FAMILIES = {
+    "a parent": (
+        "create table public.parent (amount int, note text)",
+        "create table public.thing (id int primary key) inherits (public.parent)",
+    ),
+    "a grandparent": (
+        "create table public.parent (amount int, note text)",
+        "create table public.middle () inherits (public.parent)",
+        "create table public.thing (id int primary key) inherits (public.middle)",
+    ),
+    "a partitioned table": (
+        "create table public.parent (id int, amount int, note text) partition by list (id)",
+        "create table public.thing (id int primary key, amount int, note text)",
+    ),
+    "a partition's partitions": (
+        "create table public.parent (id int, amount int, note text) partition by list (id)",
+        "create table public.thing (id int, amount int, note text, primary key (id)) partition by list (id)",
+        "create table public.leaf partition of public.thing for values in (1)",
+    ),
+}
+
+
+@pytest.fixture(params=FAMILIES)
+def family(su, request):
+    """A tracked table with a row, and public.parent above it, which is not tracked."""
+    for statement in FAMILIES[request.param]:
+        su.execute(statement)
+    su.execute("insert into public.thing (id, amount, note) values (1, 7, 'a')")
+    su.execute("select audit.track('public.thing')")
+    if "partition" in request.param:
+        su.execute("alter table public.parent attach partition public.thing for values in (1)")
+
+
+def last_altered(su):
+    return su.execute(
+        "select resource_id, before, after from audit.event where action = 'audit.table_altered' order by id desc limit 1"
+    ).fetchone()
+
+
+def test_what_is_done_to_a_parent_is_done_to_a_tracked_table(su, family):
+    su.execute("alter table public.parent alter column amount type bigint using amount * 1000")
+    assert last_altered(su) == (
+        "public.thing",
+        {"columns": {"amount": "integer"}},
+        {"columns": {"amount": "bigint"}, "command": "ALTER TABLE", "rewritten": True},
+    )
+    su.execute("alter table public.parent alter column note type text using note || '.'")
+    assert last_altered(su)[2] == {"columns": {"note": "text, rewritten"}, "command": "ALTER TABLE", "rewritten": True}
+    su.execute("alter table public.parent rename column note to api_token")
+    su.execute("alter table public.parent add column extra int default 5")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    su.execute("update public.thing set api_token = 'S3CRET', extra = 6")
+    _, _, _, resource_id, _, _, after, _ = last_event(su)
+    assert (resource_id, after["api_token"], after["extra"], after["amount"]) == ("1", "[redacted]", 6, 7000)
+    su.execute("alter table public.parent drop column api_token")
+    su.execute("update public.thing set extra = 7")
+    assert last_event(su)[6]["extra"] == 7
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+
+
+@pytest.mark.parametrize("statement", ["alter table", "alter foreign table"])
+def test_a_foreign_parent_is_followed_too(su, recorded, statement):
+    su.execute("create foreign data wrapper away; create server away foreign data wrapper away")
+    su.execute("create foreign table public.parent (id int not null, note text) server away")
+    su.execute("create table public.thing (primary key (id)) inherits (public.parent)")
+    su.execute("select audit.track('public.thing', 'thing')")
+    su.execute(f"{statement} public.parent alter column note type varchar")
+    assert last_altered(su)[2]["columns"] == {"note": "character varying"}
+    su.execute(f"{statement} public.parent rename column note to api_token")
+    su.execute("insert into public.thing values (1, 'S3CRET')")
+    assert [event[3]["api_token"] for event in recorded()] == ["[redacted]"]
+    su.execute("create foreign table public.above (id int not null) server away")
+    su.execute(f"{statement} public.parent inherit public.above")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+
+
+def test_a_parent_that_follows_its_type_is_followed(su, recorded):
+    su.execute("create type public.shape as (id int, note text)")
+    su.execute("create table public.parent of public.shape")
+    su.execute("create table public.thing (primary key (id)) inherits (public.parent)")
+    su.execute("select audit.track('public.thing', 'thing')")
+    su.execute("alter type public.shape rename attribute note to api_token cascade")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    su.execute("insert into public.thing values (1, 'S3CRET')")
+    assert [event[3]["api_token"] for event in recorded()] == ["[redacted]"]
+
+
+def test_what_is_done_to_a_parent_of_a_table_on_the_way_to_an_organization_is_followed(su, recorded):
+    su.execute("create table public.parent (org text)")
+    su.execute("create table public.team (id int primary key) inherits (public.parent)")
+    su.execute("insert into public.team (id, org) values (1, 'acme')")
+    su.execute("create table public.thing (id int primary key, team_id int)")
+    su.execute("select audit.track('public.thing', 'thing', org => 'team_id -> public.team.org')")
+    su.execute("alter table public.parent rename column org to tenant")
+    su.execute("insert into public.thing values (1, 1)")
+    assert last_event(su)[2] == "acme"
+
+
+def test_a_table_that_its_extension_takes_to_another_schema_is_followed(su, full, settings):
+    available = su.execute(
+        "select name from pg_available_extension_versions where not installed and relocatable and requires is null order by 1 limit 1"
+    ).fetchone()
+    if available is None:
+        pytest.skip("this server has no extension that can be moved")
+    su.execute(f'create schema shop; create extension "{available[0]}" schema public')
+    su.execute(f'alter extension "{available[0]}" add table public.thing')
+    su.execute(f'alter extension "{available[0]}" set schema shop')
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    su.execute("update shop.thing set note = 'n'")
+    assert last_event(su)[1] == "shop.thing"
+    su.execute("truncate shop.thing")
+    assert last_event(su)[0] == "thing.deleted"
+
+
+def test_reassign_owned_fires_no_event_trigger_and_the_doctor_names_the_table(db, su, thing):
+    """Postgres has none for it."""
+    su.execute("alter table public.thing owner to app")
+    su.execute("select audit.recompile()")
+    with pytest.raises(psycopg.errors.FeatureNotSupported):
+        su.execute(
+            "create event trigger other on ddl_command_end when tag in ('REASSIGN OWNED') execute function audit.follow_ddl()"
+        )
+    su.execute("reassign owned by app to admin")
+    assert [row[:2] for row in su.execute("select * from audit.doctor()")] == [("compiled out of date", "public.thing")]
+    su.execute("select audit.recompile()")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    assert last_altered(su)[1:] == ({"owner": "app"}, {"owner": "admin"})
+    su.execute("insert into public.thing values (1)")
+    su.execute("truncate public.thing")
+    assert [event[0] for event in thing()] == ["INSERT", "TRUNCATE"]
