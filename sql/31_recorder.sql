@@ -78,6 +78,12 @@ begin
     if found_role is not null then
         return found_role;
     end if;
+    -- As audit.hand_over() will: two that had each named a role would wait for one another there.
+    lock table audit.recorder in share row exclusive mode;
+    found_role := audit.recorder_of(relation);
+    if found_role is not null then
+        return found_role;
+    end if;
     select rolname
     into found_role
     from pg_roles
@@ -120,8 +126,9 @@ begin
     then
         return;
     end if;
-    -- Who is to own a function must be allowed to create in its schema: for this moment. One at a time.
-    perform pg_advisory_xact_lock('audit.recorder'::regclass::oid::integer, 0);
+    -- Who is to own a function must be allowed to create in its schema: for this moment. One at a time; and by a lock that
+    -- nobody else can take, as anybody can an advisory one.
+    lock table audit.recorder in share row exclusive mode;
     execute format('grant create on schema audit to %I', new_owner);
     execute format('alter function audit.%I(%s) owner to %I', function_name, arguments, new_owner);
     execute format('revoke create on schema audit from %I', new_owner);

@@ -846,6 +846,27 @@ $$;
 
 comment on function audit.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
 
+create or replace function audit.granted_recorders(relation regclass)
+returns name[]
+language sql
+stable
+as $$
+    select array(
+        select pg_roles.rolname
+        from pg_catalog.pg_class
+        cross join pg_catalog.aclexplode(pg_class.relacl) as granted
+        join pg_catalog.pg_roles on pg_roles.oid = granted.grantee
+        where pg_class.oid = relation
+            and granted.privilege_type = 'SELECT'
+            and pg_roles.rolname ~ '^audit_recorder(_[0-9]+)?$'
+        group by pg_roles.rolname
+        order by pg_roles.rolname
+    )
+$$;
+
+comment on function audit.granted_recorders(regclass) is
+    'The roles that record to which SELECT on a table was granted, not what they may as anybody may.';
+
 create or replace function audit.allow_reading(relation regclass)
 returns void
 language plpgsql
@@ -854,6 +875,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     target record;
+    former name;
 begin
     for target in
         select
@@ -873,9 +895,17 @@ begin
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace
     loop
         continue when target.recorder = 'audit_owner';
-        if not has_table_privilege(target.recorder, target.relation, 'select') then
+        -- (Of its own, whatever the public may read: what extends capture knows it by that.)
+        if target.recorder <> all (audit.granted_recorders(target.relation)) then
             execute format('grant select on %s to %I', target.name, target.recorder);
         end if;
+        -- That of whoever owned it before must not read what its new owner keeps in it.
+        foreach former in array audit.granted_recorders(target.relation)
+        loop
+            if former <> target.recorder then
+                execute format('revoke select on %s from %I', target.name, former);
+            end if;
+        end loop;
         if not has_schema_privilege(target.recorder, target.schema_name, 'usage') then
             execute format('grant usage on schema %I to %I', target.schema_name, target.recorder);
         end if;
@@ -904,6 +934,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     target record;
+    recorder name;
 begin
     if audit.tracked_root(relation) is not null or exists (select from audit.passed_through(relation)) then
         return;
@@ -921,11 +952,10 @@ begin
             perform audit.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
             execute format('drop policy pgtrail_truncate on %s', target.name);
         end if;
-        execute (
-            select coalesce(string_agg(format('revoke select on %s from %I', target.name, rolname), '; '), 'select')
-            from pg_roles
-            where rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(oid, target.relation, 'select')
-        );
+        foreach recorder in array audit.granted_recorders(target.relation)
+        loop
+            execute format('revoke select on %s from %I', target.name, recorder);
+        end loop;
     end loop;
 end
 $$;

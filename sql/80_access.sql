@@ -176,6 +176,7 @@ grant execute on function
     audit.drop_orphaned_functions(),
     audit.drop_disowned_functions(regclass),
     audit.allow_reading(regclass),
+    audit.granted_recorders(regclass),
     audit.assign_recorder(regclass),
     audit.revoke_reading(regclass),
     audit.is_way(regclass, text),

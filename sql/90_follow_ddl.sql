@@ -1,61 +1,119 @@
 -- What happens to tracked tables, and to the log's own protection, is followed and recorded in the transaction that does it.
 -- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change does the same, later.
 
+create or replace function audit.altered_relations()
+returns setof oid
+language sql
+stable
+as $$
+    with recursive altered (relation) as (
+        (
+            select command.objid
+            from pg_catalog.pg_event_trigger_ddl_commands() as command
+            where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            union
+            -- Of a type, the tables that follow it.
+            select typed.oid
+            from pg_catalog.pg_event_trigger_ddl_commands() as command
+            join pg_catalog.pg_type on pg_type.typrelid = command.objid
+            join pg_catalog.pg_depend
+                on pg_depend.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
+                and pg_depend.refobjid = pg_type.oid
+                and pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            join pg_catalog.pg_class as typed on typed.oid = pg_depend.objid and typed.reloftype = pg_type.oid
+            where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            union
+            -- An extension takes its tables to another schema.
+            select pg_depend.objid
+            from pg_catalog.pg_event_trigger_ddl_commands() as command
+            join pg_catalog.pg_depend
+                on pg_depend.refclassid = command.classid
+                and pg_depend.refobjid = command.objid
+                and pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+                and pg_depend.deptype = 'e'
+            where command.classid = 'pg_catalog.pg_extension'::pg_catalog.regclass
+        )
+        union
+        select pg_inherits.inhrelid
+        from altered
+        join pg_catalog.pg_inherits on pg_inherits.inhparent = altered.relation
+    )
+    select relation from altered
+$$;
+
+comment on function audit.altered_relations() is
+    'The relations that this statement alters: by name, by their type or extension, and those that inherit from them or are their partitions. Inside an event trigger alone.';
+
 create or replace function audit.touched_tables()
 returns setof regclass
 language sql
 stable
 as $$
-    select distinct place.relation
-    from pg_catalog.pg_event_trigger_ddl_commands() as command
-    cross join lateral (
-        select command.objid::pg_catalog.regclass
-        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-        union all
-        select pg_trigger.tgrelid
-        from pg_catalog.pg_trigger
-        where command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
-        union all
-        select pg_rewrite.ev_class
-        from pg_catalog.pg_rewrite
-        where command.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and pg_rewrite.oid = command.objid
-        union all
-        select pg_policy.polrelid
-        from pg_catalog.pg_policy
-        where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
-            and pg_policy.oid = command.objid
-            -- (Ours is no change of its own: it follows one, which is told when that ends.)
-            and pg_policy.polname <> 'pgtrail_truncate'
-        union all
-        select pg_statistic_ext.stxrelid
-        from pg_catalog.pg_statistic_ext
-        where command.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass and pg_statistic_ext.oid = command.objid
-        union all
-        select pg_index.indrelid
-        from pg_catalog.pg_index
-        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and pg_index.indexrelid = command.objid
-        union all
-        select tracked.relation
-        from audit.tracked_table as tracked
-        join pg_catalog.pg_class on pg_class.oid = tracked.relation
-        where (
-                command.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
-                and pg_class.relnamespace = command.objid
-            )
-            -- A typed table follows its type; and what is compiled names a column's.
-            or exists (
-                select
-                from pg_catalog.pg_type as altered
-                where (command.classid, command.objid) in (
-                        ('pg_catalog.pg_type'::pg_catalog.regclass, altered.oid),
-                        ('pg_catalog.pg_class'::pg_catalog.regclass, altered.typrelid)
-                    )
-                    and (
-                        pg_class.reloftype = altered.oid
-                        or exists (
-                            select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = altered.oid
+    with named (relation) as (
+        select place.relation
+        from pg_catalog.pg_event_trigger_ddl_commands() as command
+        cross join lateral (
+            select command.objid::pg_catalog.regclass
+            where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+            union all
+            select pg_trigger.tgrelid
+            from pg_catalog.pg_trigger
+            where command.classid = 'pg_catalog.pg_trigger'::pg_catalog.regclass and pg_trigger.oid = command.objid
+            union all
+            select pg_rewrite.ev_class
+            from pg_catalog.pg_rewrite
+            where command.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass and pg_rewrite.oid = command.objid
+            union all
+            select pg_policy.polrelid
+            from pg_catalog.pg_policy
+            where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
+                and pg_policy.oid = command.objid
+                -- (Ours is no change of its own: it follows one, which is told when that ends.)
+                and pg_policy.polname <> 'pgtrail_truncate'
+            union all
+            select pg_statistic_ext.stxrelid
+            from pg_catalog.pg_statistic_ext
+            where command.classid = 'pg_catalog.pg_statistic_ext'::pg_catalog.regclass and pg_statistic_ext.oid = command.objid
+            union all
+            select pg_index.indrelid
+            from pg_catalog.pg_index
+            where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass and pg_index.indexrelid = command.objid
+            union all
+            select tracked.relation
+            from audit.tracked_table as tracked
+            join pg_catalog.pg_class on pg_class.oid = tracked.relation
+            where (
+                    command.classid = 'pg_catalog.pg_namespace'::pg_catalog.regclass
+                    and pg_class.relnamespace = command.objid
+                )
+                -- A typed table follows its type; and what is compiled names a column's.
+                or exists (
+                    select
+                    from pg_catalog.pg_type as altered
+                    where (command.classid, command.objid) in (
+                            ('pg_catalog.pg_type'::pg_catalog.regclass, altered.oid),
+                            ('pg_catalog.pg_class'::pg_catalog.regclass, altered.typrelid)
                         )
-                    )
+                        and (
+                            pg_class.reloftype = altered.oid
+                            or exists (
+                                select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = altered.oid
+                            )
+                        )
+                )
+        ) as place (relation)
+    )
+    select distinct place.relation
+    from (
+        select relation from named
+        union all
+        -- (A tracked table stands for its partitions, of which there may be thousands.)
+        select altered.relation::pg_catalog.regclass
+        from audit.altered_relations() as altered (relation)
+        where altered.relation in (
+                select tracked.relation from audit.tracked_table as tracked
+                union all
+                select step.place from audit.org_step as step
             )
     ) as place (relation)
     where audit.tracked_root(place.relation) is not null
@@ -112,12 +170,11 @@ stable
 as $$
     select exists (
         select
-        from pg_catalog.pg_event_trigger_ddl_commands() as command
-        join pg_catalog.pg_type on pg_type.typrelid = command.objid
+        from audit.altered_relations() as altered (relation)
+        join pg_catalog.pg_type on pg_type.typrelid = altered.relation
         join pg_catalog.pg_depend
             on refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass and refobjid in (pg_type.oid, pg_type.typarray)
-        where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-            and pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
+        where pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
             and pg_depend.objsubid > 0
     )
 $$;
@@ -167,10 +224,11 @@ begin
         return;
     end if;
     touched := array(select audit.touched_tables());
-    if tg_tag in ('ALTER TABLE', 'CREATE TABLE') then
+    if tg_tag in ('ALTER TABLE', 'CREATE TABLE', 'ALTER FOREIGN TABLE', 'CREATE FOREIGN TABLE') then
         touched := touched || array(select audit.tables_with_other_relatives());
     end if;
-    changes_types := tg_tag in ('ALTER TYPE', 'ALTER DOMAIN') or (tg_tag = 'ALTER TABLE' and audit.alters_a_column_type());
+    changes_types := tg_tag in ('ALTER TYPE', 'ALTER DOMAIN')
+        or (tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW') and audit.alters_a_column_type());
     -- A table whose triggers are being made is watched once they are all there.
     if (touched = '{}' and not changes_types)
         or (tg_tag = 'CREATE TRIGGER' and not exists (select from audit.own_trigger where relation = any (touched)))
@@ -417,7 +475,7 @@ comment on function audit.note_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';
 
 revoke execute on function
-    audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.follow_rewrite(), audit.follow_functions(),
+    audit.altered_relations(), audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.follow_rewrite(), audit.follow_functions(),
     audit.alters_a_column_type(), audit.fit_tables(), audit.table_of_dropped(text, oid, text[]), audit.fail_or_warn(text, text, text),
     audit.note_attached_partitions(regclass[])
     from public;
@@ -448,21 +506,52 @@ begin
         statement text;
     begin
         for place in
-            with read_by as (
-                select distinct class.oid, recorder.rolname as recorder
+            with altered as (
+                select command.objid as relation
                 from pg_event_trigger_ddl_commands() as command
-                cross join lateral (select relid from pg_partition_tree(command.objid) union select command.objid) as tree (oid)
+                where command.classid = 'pg_class'::regclass
+                union
+                select pg_depend.objid
+                from pg_event_trigger_ddl_commands() as command
+                join pg_depend
+                    on pg_depend.refclassid = command.classid
+                    and pg_depend.refobjid = command.objid
+                    and pg_depend.classid = 'pg_class'::regclass
+                    and pg_depend.deptype = 'e'
+                where command.classid = 'pg_extension'::regclass
+            ),
+            read_by as (
+                -- Who owns the function of its trigger or, of what is only read, who was granted it; not who may read it besides.
+                select distinct on (class.oid) class.oid, known.recorder
+                from altered
+                cross join lateral (select relid from pg_partition_tree(altered.relation) union select altered.relation) as tree (oid)
                 join pg_class as class on class.oid = tree.oid and class.relkind in ('r', 'p')
                 cross join lateral (select relid from pg_partition_ancestors(class.oid) union select class.oid) as above (oid)
                 join pg_class as parent on parent.oid = above.oid and parent.relowner = class.relowner
-                join pg_roles as recorder
-                    on recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(recorder.oid, above.oid, 'select')
-                where command.classid = 'pg_class'::regclass
+                cross join lateral (
+                    select 1, pg_proc.proowner
+                    from pg_trigger
+                    join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+                    where pg_trigger.tgrelid = parent.oid and starts_with(pg_proc.proname, 'capture ')
+                    union all
+                    select 2, granted.grantee
+                    from aclexplode(parent.relacl) as granted
+                    where granted.privilege_type = 'SELECT'
+                ) as reader (rank, role)
+                cross join lateral (
+                    select rolname as recorder
+                    from pg_roles
+                    where pg_roles.oid = reader.role and rolname ~ '^audit_recorder(_[0-9]+)?$'
+                ) as known
+                order by class.oid, reader.rank, known.recorder
             )
             select
                 format('%I.%I', namespace.nspname, class.relname) as name,
                 array[
-                    case when not has_table_privilege(read_by.recorder, class.oid, 'select') then
+                    -- (Of its own, so that it is known for the one that reads it.)
+                    case when not exists (
+                        select from aclexplode(class.relacl) where grantee = read_by.recorder::regrole and privilege_type = 'SELECT'
+                    ) then
                         format('grant select on %I.%I to %I', namespace.nspname, class.relname, read_by.recorder) end,
                     case when not has_schema_privilege(read_by.recorder, namespace.oid, 'usage') then
                         format('grant usage on schema %I to %I', namespace.nspname, read_by.recorder) end,
@@ -502,9 +591,10 @@ begin
                         where polrelid = class.oid and polname = 'pgtrail_truncate'
                     )
                     || array(
-                        select format('revoke select on %I.%I from %I', namespace.nspname, class.relname, recorder.rolname)
-                        from pg_roles as recorder
-                        where recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and has_table_privilege(recorder.oid, class.oid, 'select')
+                        select distinct format('revoke select on %I.%I from %I', namespace.nspname, class.relname, recorder.rolname)
+                        from aclexplode(class.relacl) as granted
+                        join pg_roles as recorder on recorder.oid = granted.grantee
+                        where recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and granted.privilege_type = 'SELECT'
                     )
             from pg_trigger
             join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace

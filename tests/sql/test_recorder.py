@@ -588,6 +588,111 @@ def test_each_owners_tables_have_a_role_of_their_own(db, su):
             assert can == (table == other)
 
 
+@pytest.fixture
+def owned(db, su):
+    """Two owners' tables; those of app can be read by everybody."""
+    su.execute("create schema a authorization app; create schema b authorization admin")
+    app, admin = db.connect("app"), db.connect("admin")
+    app.execute("create table a.one (id int primary key); create table a.two (id int primary key)")
+    app.execute("grant select on a.one, a.two to public; grant usage on schema a to public")
+    admin.execute("create table b.three (id int primary key)")
+    for table in ("a.one", "a.two", "b.three"):
+        su.execute("select audit.track(%s)", [table])
+    return app
+
+
+def recorders_that_were_granted(su, table):
+    return [
+        role
+        for (role,) in su.execute(
+            "select distinct grantee::regrole::text from pg_class, aclexplode(relacl) "
+            "where pg_class.oid = %s::regclass and grantee::regrole::text like 'audit_recorder%%' and privilege_type = 'SELECT'",
+            [table],
+        )
+    ]
+
+
+def test_capture_is_extended_by_one_role_whoever_may_read_the_table(su, owned):
+    role = su.execute("select audit.recorder_of('a.one')").fetchone()[0]
+    owned.execute("create table a.other (id int); grant select on a.other to public")
+    owned.execute("alter table a.other enable row level security")
+    assert su.execute("select count(*) from pg_policy where polrelid = 'a.other'::regclass").fetchone() == (0,)
+
+    owned.execute("alter table a.one enable row level security")
+    assert su.execute(
+        "select polroles::regrole[]::text[] from pg_policy where polrelid = 'a.one'::regclass"
+    ).fetchall() == [([role],)]
+    owned.execute("insert into a.one values (1)")
+    owned.execute("truncate a.one")
+    assert su.execute(
+        "select count(*) from audit.event where table_name = 'a.one' and operation = 'TRUNCATE'"
+    ).fetchone() == (1,)
+
+
+def test_a_partition_of_a_table_that_all_may_read_gets_one_reader(su, owned):
+    owned.execute(
+        "create table a.parts (id int primary key) partition by range (id); grant select on a.parts to public"
+    )
+    su.execute("select audit.track('a.parts')")
+    role = su.execute("select audit.recorder_of('a.parts')").fetchone()[0]
+    owned.execute("create table a.part partition of a.parts for values from (0) to (10)")
+    assert recorders_that_were_granted(su, "a.part") == [role]
+    owned.execute("alter table a.part enable row level security")
+    owned.execute("insert into a.part values (1)")
+    owned.execute("truncate a.part")
+    assert su.execute(
+        "select count(*) from audit.event where table_name = 'a.parts' and operation = 'TRUNCATE'"
+    ).fetchone() == (1,)
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    owned.execute("alter table a.parts detach partition a.part")
+    assert recorders_that_were_granted(su, "a.part") == []
+    assert su.execute("select count(*) from pg_policy where polrelid = 'a.part'::regclass").fetchone() == (0,)
+
+
+def test_what_leads_to_an_organization_is_read_through_row_level_security_too(su, owned):
+    owned.execute("create table a.team (id int primary key, org text); grant select on a.team to public")
+    owned.execute("insert into a.team values (1, 'acme'); create table a.child (id int primary key, team_id int)")
+    su.execute("select audit.track('a.child', org => 'team_id -> a.team.org')")
+    owned.execute("alter table a.team enable row level security; alter table a.team force row level security")
+    owned.execute("insert into a.child values (1, 1)")
+    assert su.execute("select org_id from audit.event where table_name = 'a.child'").fetchall() == [("acme",)]
+
+
+@pytest.mark.parametrize("hand_over", ["alter table a.two owner to admin", "reassign owned by app to admin"])
+def test_who_recorded_for_the_owner_before_reads_the_table_no_more(su, owned, hand_over):
+    before = su.execute("select audit.recorder_of('a.two')").fetchone()[0]
+    assert recorders_that_were_granted(su, "a.two") == [before]
+    su.execute("alter table a.two enable row level security")
+    su.execute(hand_over)
+    su.execute("select audit.recompile()")
+    role = su.execute("select audit.recorder_of('a.two')").fetchone()[0]
+    assert role not in (before, None)
+    assert recorders_that_were_granted(su, "a.two") == [role]
+    assert su.execute(
+        "select polroles::regrole[]::text[] from pg_policy where polrelid = 'a.two'::regclass"
+    ).fetchall() == [([role],)]
+    su.execute("insert into a.two values (1)")
+    su.execute("truncate a.two")
+    assert su.execute(
+        "select count(*) from audit.event where table_name = 'a.two' and operation = 'TRUNCATE'"
+    ).fetchone() == (1,)
+
+
+def test_no_advisory_lock_keeps_others_from_tracking(db, su, owned):
+    owned.execute(
+        "select pg_advisory_lock(pg_class.oid::integer, 0), pg_advisory_lock(pg_class.oid::bigint) from pg_class "
+        "where relname = 'recorder' and relnamespace = (select oid from pg_namespace where nspname = 'audit')"
+    )
+    with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        owned.execute("begin; lock table audit.recorder in access share mode")
+    owned.rollback()
+    admin = db.connect("admin")
+    admin.execute("set statement_timeout = '20s'")
+    admin.execute("alter table b.three rename to four")
+    admin.execute("create table b.five (id int primary key)")
+    admin.execute("select audit.track('b.five')")
+
+
 def test_where_no_role_is_left_to_record_an_owners_tables_an_error_says_what_to_do(db, su):
     for number, owner in enumerate(("app", "reader", "auditor", "forwarder"), start=1):
         name = "audit_recorder" if number == 1 else f"audit_recorder_{number}"
