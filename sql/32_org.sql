@@ -381,6 +381,8 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
     select audit.written_steps(array(select step from audit.org_steps(tracked_relation, org) as step))
 $$;
@@ -393,6 +395,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     -- (Here current_user is audit_owner, whoever asks.)

@@ -324,6 +324,8 @@ returns setof text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     body text;

@@ -40,6 +40,8 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
     select string_agg(way.part, ', ' order by way.number)
     from audit.split_unquoted(org, ',') as way (part, number)
@@ -67,6 +69,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     if relation is null then
@@ -101,6 +105,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 #variable_conflict use_variable
 begin

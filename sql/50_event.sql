@@ -219,6 +219,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- Months begin at midnight UTC, whoever makes them.
 set timezone = 'UTC'
 as $$
@@ -278,6 +280,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+-- (A zone's abbreviation, as other styles write it, may be read as another zone's.)
+set datestyle = 'ISO'
 as $$
 begin
     execute format(
@@ -327,6 +331,8 @@ returns table (partition regclass, begins timestamptz, ends timestamptz)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+-- (A zone's abbreviation, as other styles write it, may be read as another zone's.)
+set datestyle = 'ISO'
 as $$
     select
         child.oid::regclass,

@@ -106,6 +106,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     tracked audit.tracked_table;
@@ -158,6 +160,8 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
     select audit.record(
         'audit.snapshot_taken', 'tracked_table', audit.qualified_name(tracked_relation),

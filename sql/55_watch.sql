@@ -488,6 +488,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- To compile small queries over large catalogues takes longer than what they follow.
 set jit = off
 as $$

@@ -396,6 +396,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 -- By which names would be others.
 set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     place record;
@@ -473,6 +474,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set jit = off
 as $$
 begin

@@ -449,6 +449,8 @@ returns table (rows bigint, read_before bigint, first_at timestamptz, last_at ti
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set row_security = off
 as $$
 declare

@@ -809,6 +809,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     state audit.import;
@@ -1002,6 +1004,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     state audit.import := (select import from audit.import where id = p_import_id for update);
@@ -1114,6 +1118,8 @@ returns jsonb
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- A row that a policy hides would be lost: rather an error.
 set row_security = off
 as $$

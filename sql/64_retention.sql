@@ -208,6 +208,8 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     bounds record;
@@ -286,6 +288,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- Writers wait behind it: better to give up.
 set lock_timeout = '5s'
 as $$
@@ -364,6 +368,8 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then
@@ -395,6 +401,8 @@ language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then

@@ -23,6 +23,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     -- Taken before this transaction has an id of its own.
@@ -542,6 +544,8 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
     select audit.render_within(event, destination.format, p_max_bytes)
     from audit.event
@@ -731,6 +735,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     perform audit.make_partitions();

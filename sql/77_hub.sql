@@ -218,6 +218,8 @@ language sql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set timezone = 'UTC'
 as $$
     -- (What is older was imported, or is wrong: the default partition takes it.)
@@ -326,6 +328,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     -- (Not enabled yet: its workers do not start before the node is known.)
@@ -367,6 +371,8 @@ returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     if audit.own_subscription(p_name) is not null then
@@ -384,6 +390,8 @@ returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     subscription_name text := audit.subscription_name(p_name);
@@ -496,6 +504,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     -- Inserts alone: what is recorded does not change, and what somebody changes all the same is not to reach the hub.
@@ -519,6 +529,8 @@ returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     perform pg_terminate_backend(active_pid, 10000) from pg_replication_slots where slot_name = p_role and active_pid is not null;

@@ -625,6 +625,8 @@ language sql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- Many small queries: to compile them takes seconds, to run them milliseconds.
 set jit = off
 as $$

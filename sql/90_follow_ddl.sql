@@ -211,6 +211,8 @@ returns event_trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 -- A small query over large catalogues looks costly: to compile it would take longer than the statement that is followed.
 set jit = off
 as $$
@@ -283,6 +285,8 @@ returns event_trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set jit = off
 as $$
 begin
@@ -335,6 +339,8 @@ returns event_trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set jit = off
 as $$
 declare
@@ -348,7 +354,8 @@ begin
     for dropped in
         select
             object.objid::regclass as relation,
-            object.object_identity as name,
+            -- (The object's identity is quoted as the session wants it.)
+            format('%I.%I', object.address_names[1], object.address_names[2]) as name,
             tracked.relation is not null as was_tracked,
             known.root
         from pg_event_trigger_dropped_objects() as object
@@ -499,6 +506,8 @@ begin
     returns event_trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
+    set quote_all_identifiers = off
+    set standard_conforming_strings = on
     set jit = off
     as $$
     declare
@@ -656,6 +665,8 @@ begin
     volatile
     security definer
     set search_path = pg_catalog, pg_temp
+    set quote_all_identifiers = off
+    set standard_conforming_strings = on
     as $$
     declare
         trigger record;

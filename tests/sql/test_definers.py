@@ -48,6 +48,16 @@ BUILDS = {
     "drop_partition", "init_hub", "observe", "retention_plan",
 }  # fmt: skip
 """What runs statements that it puts together; all others say what they do."""
+PINS = {"quote_all_identifiers=off", "standard_conforming_strings=on"}
+"""By which a name, or a literal with a backslash, would be another in some sessions."""
+ENTRIES = {"track", "rule", "recompile"}
+"""What people call, and other functions too."""
+NOT_YET_PINNED = {"check_rule", "compile_table", "parse_condition"}
+"""(Called by what is pinned, but for a call by hand.)"""
+NAMES = re.compile(
+    r"%(?:\d+\$)?I|quote_ident|format_type|pg_get_(?:\w*def|expr|function_sqlbody)|reg(?:class|type|role|procedure|namespace)::text"
+)
+"""What has names written out."""
 UNQUALIFIED = re.compile(
     r"(?<!distinct )\b(?:from|join|update|insert into|only|table)\s+([a-z_][a-z_0-9.]*)\s*(\()?", re.I
 )
@@ -132,3 +142,46 @@ def test_a_new_definer_needs_a_decision(functions):
     }
     assert set(present) == set(DEFINERS)
     assert {name for name, builds in present.items() if builds} == BUILDS
+
+
+def called_by(source, present):
+    """The functions of schema audit that a source calls, not those that it tells people to call."""
+    text = re.sub(r"--[^\n]*", "", source)
+    text = re.sub(r"'(?:[^']|'')*'", "''", text)
+    return set(re.findall(r"audit\.(\w+)\s*\(", text)) & present
+
+
+def test_whatever_names_things_names_them_alike_in_every_session(nemo):
+    """Each definer, and each function that changes something and that no other calls, pins what names depend on, if it
+    writes any or calls what does."""
+    rows = (
+        nemo.connect()
+        .execute(
+            "select proname::text, prosecdef, provolatile = 'v' and prorettype <> 'trigger'::regtype, prokind = 'p', "
+            "coalesce(proconfig, '{}'), prosrc from pg_proc where pronamespace = 'audit'::regnamespace"
+        )
+        .fetchall()
+    )
+    rows = [row for row in rows if not COMPILED.match(row[0])]
+    present = {row[0] for row in rows}
+    sources = {name: " ".join(row[-1] for row in rows if row[0] == name) for name in present}
+    calls = {name: called_by(source, present) - {name} for name, source in sources.items()}
+    pinned = {name for name, *_, config, _ in rows if set(config) >= PINS}
+
+    def names(function, seen):
+        if function in pinned:
+            return False
+        seen.add(function)
+        return bool(NAMES.search(sources[function])) or any(
+            names(other, seen) for other in calls[function] if other not in seen
+        )
+
+    called = set().union(*calls.values())
+    begins = {
+        name
+        for name, definer, changes, procedure, *_ in rows
+        if (definer or (changes and (name not in called or name in ENTRIES))) and not procedure
+    }
+    assert {"track", "untrack", "recompile", "rule", "follow_ddl", "follow_drop", "watch_triggers", "doctor"} <= begins
+    unpinned = {function for function in begins if names(function, set())}
+    assert unpinned - NOT_YET_PINNED == set()

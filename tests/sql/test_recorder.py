@@ -1,5 +1,7 @@
 """Whatever the owner of a table makes of it: code of theirs runs as nobody who could do or read anything else."""
 
+import concurrent.futures
+
 import psycopg
 import pytest
 
@@ -649,6 +651,40 @@ def test_a_partition_of_a_table_that_all_may_read_gets_one_reader(su, owned):
     assert su.execute("select count(*) from pg_policy where polrelid = 'a.part'::regclass").fetchone() == (0,)
 
 
+def test_no_setting_of_a_session_takes_others_functions_away_or_renames_anything(db, su, owned):
+    su.execute(
+        "create table b.team (id int primary key, org text); create table b.child (id int primary key, team_id int)"
+    )
+    su.execute("insert into b.team values (1, 'acme')")
+    su.execute("select audit.track('b.child', org => 'team_id -> b.team.org')")
+    owned.execute("create table a.parts (id int primary key) partition by range (id)")
+    owned.execute("create table a.part partition of a.parts for values from (0) to (10)")
+    su.execute("select audit.track('a.parts')")
+    functions = "select proname from pg_proc where proname ~ '^(capture|read|find) ' order by 1"
+    before = su.execute(functions).fetchall()
+    owned.execute("set quote_all_identifiers = on; set standard_conforming_strings = off; set array_nulls = off")
+    owned.execute("set datestyle = 'SQL, DMY'; set transform_null_equals = on; set row_security = off")
+    owned.execute("alter table a.two add column extra int")
+    assert su.execute("select name from audit.tracked_table where relation = 'a.two'::regclass").fetchone() == (
+        "a.two",
+    )
+    owned.execute("drop table a.part; drop table a.one")
+    assert su.execute(functions).fetchall() == [row for row in before if " a.one" not in row[0]]
+    assert su.execute(
+        "select action, resource_id from audit.event where category = 'audit' and action like '%\\_dropped' order by id"
+    ).fetchall() == [("audit.partition_dropped", "a.part"), ("audit.table_dropped", "a.one")]
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+
+    admin = db.connect("admin")
+    admin.execute("insert into b.three values (1)")
+    admin.execute("truncate b.three")
+    su.execute("insert into b.child values (1, 1)")
+    assert su.execute("select org_id from audit.event where table_name = 'b.child'").fetchall() == [("acme",)]
+    su.execute("set quote_all_identifiers = on")
+    su.execute("select audit.recompile(); select audit.untrack('b.child')")
+    assert su.execute("select count(*) from audit.tracked_table where name like '%\"%'").fetchone() == (0,)
+
+
 def test_what_leads_to_an_organization_is_read_through_row_level_security_too(su, owned):
     owned.execute("create table a.team (id int primary key, org text); grant select on a.team to public")
     owned.execute("insert into a.team values (1, 'acme'); create table a.child (id int primary key, team_id int)")
@@ -691,6 +727,27 @@ def test_no_advisory_lock_keeps_others_from_tracking(db, su, owned):
     admin.execute("alter table b.three rename to four")
     admin.execute("create table b.five (id int primary key)")
     admin.execute("select audit.track('b.five')")
+
+
+def test_two_who_are_given_roles_at_once_wait_for_one_another(db, su, wait_until):
+    su.execute("create schema a authorization app; create schema b authorization admin")
+    db.connect("app").execute("create table a.one (id int primary key)")
+    db.connect("admin").execute("create table b.two (id int primary key)")
+    first, second = db.connect(autocommit=False), db.connect(autocommit=False)
+    first.execute("select audit.track('a.one')")
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(second.execute, "select audit.track('b.two')")
+        try:
+            wait_until(
+                lambda: su.execute(
+                    "select pid from pg_locks where relation = 'audit.recorder'::regclass and not granted"
+                ).fetchone()
+            )
+        finally:
+            first.commit()
+        waiting.result()
+    second.commit()
+    assert su.execute("select audit.recorder_of('a.one') <> audit.recorder_of('b.two')").fetchone() == (True,)
 
 
 def test_where_no_role_is_left_to_record_an_owners_tables_an_error_says_what_to_do(db, su):
