@@ -11,7 +11,7 @@ as $$
         pg_catalog.regexp_replace(
             case
                 when column_name ~ '[A-Z]' then pg_catalog.regexp_replace(
-                    pg_catalog.regexp_replace(column_name, '([A-Z])([A-Z][a-z]{2})', '\1_\2', 'g'), '([a-z0-9])([A-Z])', '\1_\2', 'g'
+                    pg_catalog.regexp_replace(column_name, '([A-Z])([A-Z][a-z]{2})', E'\\1_\\2', 'g'), '([a-z0-9])([A-Z])', E'\\1_\\2', 'g'
                 )
                 else column_name
             end,
@@ -31,14 +31,14 @@ strict
 parallel safe
 as $$
     -- Tokens of a language model, not of a login: one step from the word where it may be of either, anywhere behind `max` and its like.
-    select words ~ ('(^|_)((max|min|maximum|minimum|total|sum|avg|average|mean|median|num|number|count|n|limit|budget|quota)_(\w+_)?'
+    select words ~ (E'(^|_)((max|min|maximum|minimum|total|sum|avg|average|mean|median|num|number|count|n|limit|budget|quota)_(\\w+_)?'
             || '|prompt_|completion_|input_|output_|cached?_|(re)?write_|read_|creation_|reasoning_|thinking_|prediction_|predicted_|audio_|image_|video_|text_'
             || '|vision_|context_|window_|embedding_|rerank_|tool_|system_|message_|response_|request_|generated_|generation_|streamed_|batch_|special_|stop_|new_'
             || '|daily_|weekly_|monthly_|yearly_|hourly_|today_|used_|unused_|usage_|remaining_|available_|spent_|saved_|consumed_|billed_|billable_|paid_|free_|estimated_|expected_'
             || ')tokens(_|$)')
         or words ~ ('(^|_)tokens?_(used|usage|use|count|counts|counter|counted|consumed|consumption|spent|saved|remaining|left|available|limit|limits|budget|quota'
             || '|total|sum|avg|average|max|min|cost|costs|price|prices|pricing|spend|rate|per|in|out|window|ids)(_|$)')
-        or words ~ '(^|_)per_(\w+_)?tokens?(_|$)|(^|_)(eos|bos|pad|unk|sep|cls|stop|special)_tokens?(_ids?)?$'
+        or words ~ E'(^|_)per_(\\w+_)?tokens?(_|$)|(^|_)(eos|bos|pad|unk|sep|cls|stop|special)_tokens?(_ids?)?$'
 $$;
 
 comment on function audit.counts_tokens(text) is
@@ -54,7 +54,7 @@ as $$
     select words like any ('{%url%,%uri%,%dsn%}')
             and words ~ ('(^|_)(database|db|pg|postgres|postgresql|mysql|mariadb|mssql|sqlserver|oracle|mongo|mongodb|redis|valkey|memcached?|amqps?|rabbit|rabbitmq|kafka|nats|mqtt'
                 || '|celery|broker|jdbc|odbc|sqlalchemy|clickhouse|snowflake|elastic|elasticsearch|opensearch|influx|influxdb|cassandra|neo4j|ldaps?|smtps?|imaps?|s?ftp'
-                || '|connection|conn|web_?hook|slack|discord|sas|(pre_?)?signed|https?_proxy)_(ur[li]s?|dsns?)([0-9]+|_(\d+|old|new|previous|current|primary|secondary|replica|backup))*$')
+                || E'|connection|conn|web_?hook|slack|discord|sas|(pre_?)?signed|https?_proxy)_(ur[li]s?|dsns?)([0-9]+|_(\\d+|old|new|previous|current|primary|secondary|replica|backup))*$')
         or words like '%hook%' and words ~ '(^|_)(?!(has|is|use|enable|send|on)_)[a-z0-9]+_web_?hooks?$'
 $$;
 
@@ -71,7 +71,7 @@ as $$
 declare
     words constant text := audit.words_of(column_name);
     -- Which of several it is, or in what form.
-    variant constant text := '([0-9]+|_(\d+|old|new|previous|prev|current|next|primary|secondary|value|values|encrypted|enc|ciphertext|plain|plaintext|raw|text|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem))*$';
+    variant constant text := E'([0-9]+|_(\\d+|old|new|previous|prev|current|next|primary|secondary|value|values|encrypted|enc|ciphertext|plain|plaintext|raw|text|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem))*$';
 begin
     -- (LIKE first: it costs a tenth of a regular expression.)
     return words like any ('{%pass%,%secret%,%pwd%,%hash%,%salt%,%private%,%cred%,%otp%,%cvv%,%cvc%}')
@@ -110,7 +110,7 @@ begin
     -- Prices by the token, and what only says which secret, of what kind or where, stay.
     return (
             audit.looks_secret(member_name)
-            or words ~ '(^|_)(\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
+            or words ~ E'(^|_)(\\w+_keys?(_id)?|key_value|auth|authorization|bearer|cookies?|jwt|headers|callback_vars|connection_string|dsn|signature|certificate|pass|pin|cvc)(_|$)|^keys?$'
         )
         and words !~ '(_per_token(_|$)|_(alias|type|url|endpoint|method|limit)$)|(^|_)(primary|foreign|public)_keys?$'
         or audit.is_address_with_secret(words);
@@ -128,7 +128,7 @@ strict
 parallel safe
 as $$
     select value ~ '(^|[^[:alnum:]])(sk-[[:alnum:]_-]{8}|eyJ[[:alnum:]_-]{8,}[.]|-----BEGIN [A-Z ]*PRIVATE KEY)|^(Bearer|Basic) |://[^/[:space:]@]*:[^/[:space:]@]+@'
-        or value ~ '^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^AKIA[A-Z0-9]{12,}$|^\$(2[aby]|argon2\w*|pbkdf2\w*|scrypt)\$|^(pbkdf2_|bcrypt|scrypt)\w*\$|^[0-9a-f]{40,128}$'
+        or value ~ E'^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^AKIA[A-Z0-9]{12,}$|^\\$(2[aby]|argon2\\w*|pbkdf2\\w*|scrypt)\\$|^(pbkdf2_|bcrypt|scrypt)\\w*\\$|^[0-9a-f]{40,128}$'
 $$;
 
 comment on function audit.value_looks_secret(text) is
@@ -147,7 +147,7 @@ as $$
             '%pass%', '%pin%', '%cvc%', '%cvv%', '%pwd%', '%secret%', '%token%', '%hash%', '%salt%', '%key%',
             '%otp%', '%auth%', '%bearer%', '%cookie%', '%jwt%', '%dsn%', '%connection%', '%headers%', '%callback%', '%seed%',
             '%recovery%', '%backup%', '%mnemonic%', '%ssn%', '%signature%', '%certificate%', '%cred%', '%conn%', '%hook%', '%url%', '%uri%',
-            '%"{%', '%"[%', '%" %', '%\\%'
+            '%"{%', '%"[%', '%" %', E'%\\\\%'
         ])
         or (pg_catalog.octet_length(content) > pg_catalog.length(content) and content ~ '"[[:space:]]*[[{]')
 $$;
@@ -176,7 +176,7 @@ immutable
 strict
 parallel safe
 as $$
-    select pg_catalog.replace(pg_catalog.replace(content, '\\', E'\x01'), '\"', E'\x02')
+    select pg_catalog.replace(pg_catalog.replace(content, E'\\\\', E'\x01'), E'\\"', E'\x02')
 $$;
 
 comment on function audit.marked(text) is
@@ -191,7 +191,7 @@ parallel safe
 as $$
     select case
         when string !~ E'[\\\\\x01\x02]' then string
-        else ('"' || pg_catalog.replace(pg_catalog.replace(string, E'\x02', '\"'), E'\x01', '\\') || '"')::jsonb #>> '{}'
+        else ('"' || pg_catalog.replace(pg_catalog.replace(string, E'\x02', E'\\"'), E'\x01', E'\\\\') || '"')::jsonb #>> '{}'
     end
 $$;
 
@@ -483,7 +483,7 @@ begin
         end if;
     end loop;
     if is_changed then
-        return pg_catalog.replace(pg_catalog.replace(pg_catalog.array_to_string(parts, '"'), E'\x02', '\"'), E'\x01', '\\');
+        return pg_catalog.replace(pg_catalog.replace(pg_catalog.array_to_string(parts, '"'), E'\x02', E'\\"'), E'\x01', E'\\\\');
     end if;
     return null;
 end

@@ -196,7 +196,7 @@ begin
     perform audit.check_category(category);
     operation := upper(operation);
     perform audit.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
-    perform audit.check_name('action', action, '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
+    perform audit.check_name('action', action, E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
     insert into audit.rule as known (relation, operation, action, category, condition)
     values (tracked_relation, operation, action, category, condition)
     on conflict on constraint rule_relation_operation_action_key do update

@@ -11,7 +11,7 @@ as $$
     select pg_catalog.btrim(
         audit.words_of(
             pg_catalog.regexp_replace(
-                pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', '\1_\2', 'g'
+                pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', E'\\1_\\2', 'g'
             )
         ),
         '_'
@@ -65,8 +65,8 @@ as $$
     -- Control characters, line breaks of any kind, and those that change the direction of a text.
     select coalesce(
         pg_catalog.string_agg(
-            case when letter ~ '[\u0001-\u001f\u007f-\u009f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]'
-                then pg_catalog.format('\u%s', pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(letter)), 4, '0'))
+            case when letter ~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]'
+                then pg_catalog.format(E'\\u%s', pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(letter)), 4, '0'))
                 else letter
             end,
             '' order by number
@@ -87,8 +87,8 @@ strict
 parallel safe
 as $$
     select case
-        when audit.one_line(value) = value and pg_catalog.strpos(value, '\') = 0 then pg_catalog.quote_literal(value)
-        else 'E''' || audit.one_line(pg_catalog.replace(pg_catalog.replace(value, '\', '\\'), '''', '''''')) || ''''
+        when audit.one_line(value) = value and pg_catalog.strpos(value, E'\\') = 0 then pg_catalog.quote_literal(value)
+        else 'E''' || audit.one_line(pg_catalog.replace(pg_catalog.replace(value, E'\\', E'\\\\'), '''', '''''')) || ''''
     end
 $$;
 
@@ -149,11 +149,11 @@ as $$
         ('ignore', '^last_(used|seen|login|active|activity|access|accessed|request|sign_in|processed|authenticated|checked|breach_check|polled|synced|sync|run|refreshed|health_check|heartbeat)(_(at|on|time|ip))?$|^(current_sign_in|remember_created|heartbeat)_(at|ip)$', '{time,number,text,other}', 'says when it was last used'),
         ('ignore', '^(resets|reset|budget_reset|next_run|next_reset)_at$', '{time}', 'moved by a timer'),
         ('ignore', '^((total|current|model|monthly|daily|team|user)_)?(spend|spent|usage|consumed)$|^raw_used$', '{number,json}', 'counts what is spent'),
-        ('ignore', '^(used|count|counter|hits|views|uses|turns|remaining|request_count)$|^(?!max_|min_)(\w+_)?(count|attempts|hits|requests|tokens_used)$', '{number}', 'a counter'),
+        ('ignore', E'^(used|count|counter|hits|views|uses|turns|remaining|request_count)$|^(?!max_|min_)(\\w+_)?(count|attempts|hits|requests|tokens_used)$', '{number}', 'a counter'),
         ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself'),
         ('secret', '(^|_)(api_?key|access_key|secret_key|signing_key|encryption_key|encrypted|ciphertext|recovery_codes|backup_codes|connection_string|dsn|webhook_url|authorization|bearer|pin|ssn|session_data)$|^encrypted_|_b64$', '{text,bytes,json,array,other}', 'its name is one of a secret'),
         ('open', '(^|_)(expiry|expires|expires_at|expires_in|lifetime|ttl|at|on|count|limit|length|type|required|enabled)$|^(has|is|requires)_', '{time,bool,number}', 'says something about a secret, and is none'),
-        ('open', '_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none')
+        ('open', E'_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none')
 $$;
 
 comment on function audit.column_vocabulary() is

@@ -232,7 +232,7 @@ as $$
         attname::text,
         case
             when atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) then 'json'
-            when audit.name_words(attname) ~ '^(\w+_)?(status|state)$' then 'state'
+            when audit.name_words(attname) ~ E'^(\\w+_)?(status|state)$' then 'state'
             when audit.name_words(attname) ~ '^(name|key|param_name|config_type|(setting|option|config)_(name|key))$' then 'name'
             else 'text'
         end
@@ -407,7 +407,7 @@ as $$
             pg_catalog.pg_get_constraintdef(pg_constraint.oid), '''((?:[^'']|'''')*)''::', 'g'
         ) as literal
         where conrelid = relation and contype = 'c' and conkey = array[column_number]
-            and pg_catalog.pg_get_constraintdef(pg_constraint.oid) ~ ' (= ANY|= \(?'')'
+            and pg_catalog.pg_get_constraintdef(pg_constraint.oid) ~ E' (= ANY|= \\(?'')'
     )
 $$;
 

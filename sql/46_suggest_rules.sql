@@ -322,7 +322,7 @@ as $$
         state.condition, false, state.why, name, 0
     from field
     cross join lateral audit.suggested_state_rules(field.relation, name, states, field.category = 'members') as state
-    where field.words ~ '^(\w+_)?(status|state)$' and kind = 'text'
+    where field.words ~ E'^(\\w+_)?(status|state)$' and kind = 'text'
     union all
     select field.relation, 50, 'UPDATE', resource || '.role_changed', field.category, moved, false, 'a role', name, 0
     from field
@@ -356,7 +356,7 @@ as $$
                     audit.qualified_name(found.relation) collate "C"
             ) as number
         from audit.suggested_column_rules(facts) as found
-        where found.action ~ '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$'
+        where found.action ~ E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$'
             and audit.condition_error(found.relation, found.operation, found.condition) is null
     ),
     together as (

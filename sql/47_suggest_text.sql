@@ -184,7 +184,7 @@ as $$
         (2, 'label', coalesce(audit.one_line(suggestion ->> 'label'), 'none: no column that people know a row by')),
         (3, 'not audited', suggestion ->> 'ignore_why'),
         (4, 'secret', suggestion ->> 'secret_why'),
-        (5, 'secret in JSON', case when suggestion ->> 'secret' ~ '\.\*\*\.' then 'members by these names, however deep; add what yours are called' end),
+        (5, 'secret in JSON', case when suggestion ->> 'secret' ~ E'\\.\\*\\*\\.' then 'members by these names, however deep; add what yours are called' end),
         (6, 'personal', case when (suggestion ->> 'personal')::boolean then 'a row is a person, though no column says so by its name' end)
     ) as line (number, subject, said)
     where said is not null
@@ -336,10 +336,10 @@ begin
             (select string_agg(audit.one_line(name), ', ') from unnest(schema_names) as name))),
         ('-- Read it, change it, then apply it: pgtrail apply FILE, or psql -v ON_ERROR_STOP=1 -f FILE'),
         ('-- It may be applied again. audit.track() also redacts what looks secret by its name, and says so.');
-    if body ~ '[^\u0001-\u007f]' then
+    if body ~ E'[^\\u0001-\\u007f]' then
         return query values ('set client_encoding = ''UTF8'';');
     end if;
-    if body !~ '\n    org => ' then
+    if body !~ E'\\n    org => ' then
         return query values ('-- No organization was found: no column such as org_id, no table of organizations. Events belong to none.');
     end if;
     return query select string_to_table(body, E'\n');

@@ -454,7 +454,7 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if description ~ '^\s*\d+\s*[a-z]+\s*$' then
+    if description ~ E'^\\s*\\d+\\s*[a-z]+\\s*$' then
         return now() - description::interval;
     end if;
     return description::timestamptz;

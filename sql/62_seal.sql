@@ -132,7 +132,7 @@ as $$
     select pg_catalog.string_agg(
         case
             when pg_catalog.length(level) - place >= 64 then
-                pg_catalog.sha256('\x01' || pg_catalog.substr(level, place + 1, 64))
+                pg_catalog.sha256(E'\\x01' || pg_catalog.substr(level, place + 1, 64))
             else pg_catalog.substr(level, place + 1, 32)
         end,
         '' order by place
@@ -322,7 +322,7 @@ as $$
         event.id,
         event.occurred_at,
         pg_catalog.sha256(
-            '\x00'::bytea
+            E'\\x00'::bytea
             || blinded.salt
             || pg_catalog.convert_to(
                 audit.event_text(
@@ -1042,7 +1042,7 @@ begin
     if seal.hash <> audit.seal_hash(seal) or audit.merkle_root(sealed.leaves) <> seal.root then
         return next 'its seal was changed';
     elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32) <> sha256(
-        '\x00'::bytea
+        E'\\x00'::bytea
         || audit.leaf_salt(sealed.secret, event.id)
         || convert_to(audit.sealed_text(event, sealed.secret, seal.personal), 'UTF8')
     )

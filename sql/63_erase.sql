@@ -68,7 +68,7 @@ as $$
             union all
             select value from pg_catalog.jsonb_each_text(coalesce(event.after, '{}'))
         ) as field
-        where audit.resource_key(event) = any (own) and field.value ~ '^[^@\s]+@[^@\s]+$'
+        where audit.resource_key(event) = any (own) and field.value ~ E'^[^@\\s]+@[^@\\s]+$'
     ) as named
     where pg_catalog.length(named.name) > 1 and named.name <> '[redacted]'
 $$;
@@ -505,7 +505,7 @@ immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ E'\\S' then
         raise exception using
             errcode = 'PT027',
             message = 'a person is not erased without a reason',

@@ -50,7 +50,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if coalesce(p_reason, '') !~ '\S' or coalesce(p_name, '') !~ '\S' or length(p_name) > 200 then
+    if coalesce(p_reason, '') !~ E'\\S' or coalesce(p_name, '') !~ E'\\S' or length(p_name) > 200 then
         raise exception using
             errcode = 'PT022',
             message = 'a legal hold has a name, of 200 characters at most, and a reason',

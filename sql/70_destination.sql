@@ -166,7 +166,7 @@ begin
     raise exception using
         errcode = 'PT070',
         message = format('the settings or the secret of destination "%s" can''t be stored', destination_name),
-        hint = 'Compare them with the comments on the columns of audit.destination: \d+ audit.destination';
+        hint = E'Compare them with the comments on the columns of audit.destination: \\d+ audit.destination';
 end
 $$;
 
@@ -281,14 +281,14 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if allow_http is null
-        or (url ~ '^https?://([^][/?#@:\s\\[:cntrl:]]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?([/?#][^\s[:cntrl:]]*)?$') is not true
+        or (url ~ E'^https?://([^][/?#@:\\s\\\\[:cntrl:]]+|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?([/?#][^\\s[:cntrl:]]*)?$') is not true
         or length(url) > 8192
     then
         raise exception using
             errcode = 'PT010',
             -- Not the whole of it: there may be a password or a token in it.
             message = format('"%s" is not a URL that events can be posted to',
-                left(regexp_replace(substring(url from '^[^?#]*'), '^([a-z]*:?//)?([^/]*@)?([^/]*).*$', '\1\3'), 100)),
+                left(regexp_replace(substring(url from '^[^?#]*'), '^([a-z]*:?//)?([^/]*@)?([^/]*).*$', E'\\1\\3'), 100)),
             hint = 'Write https://host/path, without a user name or password in it, in at most 8192 characters.';
     elsif url like 'http:%' and not allow_http then
         raise exception using
@@ -321,7 +321,7 @@ begin
             errcode = 'PT016',
             message = format('format "%s" needs a token', destination_format),
             hint = 'Say where the worker finds it: --token-env NAME, --token-file FILE, or --token-stdin.';
-    elsif token !~ '^[\x21-\x7e]+$' or length(token) > 8192 then
+    elsif token !~ E'^[\\x21-\\x7e]+$' or length(token) > 8192 then
         raise exception using
             errcode = 'PT016',
             message = 'this token can''t be sent in a header',
@@ -527,7 +527,7 @@ declare
     found_id bigint := audit.destination_id(destination_name);
     new_id bigint;
 begin
-    if coalesce(reason, '') !~ '\S' then
+    if coalesce(reason, '') !~ E'\\S' then
         raise exception using
             errcode = 'PT017',
             message = 'events are not sent again without a reason',
