@@ -188,6 +188,15 @@ def test_the_beginning_of_a_batch_can_not_be_set_back(log):
     assert "it does not begin where the seal before it ends" in found(log)
 
 
+def test_the_first_seal_leaves_no_event_out(db):
+    su = db.connect()
+    (last,) = su.execute("select max(id) from audit.event").fetchone()
+    su.execute("update audit.seal_head set epoch = %s, above_id = %s", [last, last])
+    forge(su, "now()")
+    seal(su)
+    assert "it does not begin where the seal before it ends" in found(su)
+
+
 # Removals ---------------------------------------------------------------------------------------------------------
 
 REMOVAL = """

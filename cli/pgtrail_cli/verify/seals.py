@@ -149,7 +149,7 @@ def wrong_in_chain(seal: Seal, before: Seal | None) -> Iterator[str]:
 
 def _follows(seal: Seal, before: Seal | None) -> bool:
     if before is None:
-        return seal.number == 1 and seal.from_snapshot == "1:1:" and seal.above_id == seal.epoch
+        return seal.number == 1 and seal.from_snapshot == "1:1:" and seal.above_id == seal.epoch == 0
     if seal.epoch != before.epoch:
         return seal.from_snapshot == "1:1:" and seal.epoch >= before.last_id and before.up_to_id is None
     if before.up_to_id is not None:
