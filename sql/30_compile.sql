@@ -1228,6 +1228,13 @@ begin
                 ('point', 'extra_float_digits=1', false)
         )
         select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
+            -- (Postgres writes a condition's texts without escapes; all other texts in a function have them where they need them.)
+            || case
+                when exists (
+                    select from audit.rule where rule.relation = tracked.relation and strpos(rule.expression, E'\\') > 0
+                ) then '{standard_conforming_strings=on}'::text[]
+                else '{}'
+            end
         from part
         join pinned on (part.in_text or not pinned.of_text_alone)
             -- (What the type of an extension depends on nobody knows.)
@@ -1275,6 +1282,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 set jit = off
 as $$
 declare

@@ -208,6 +208,8 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 declare
     parsed record;
@@ -269,6 +271,8 @@ returns trigger
 language plpgsql
 security definer
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
+set standard_conforming_strings = on
 as $$
 begin
     select expression, problem

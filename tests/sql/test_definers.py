@@ -52,8 +52,6 @@ PINS = {"quote_all_identifiers=off", "standard_conforming_strings=on"}
 """By which a name, or a literal with a backslash, would be another in some sessions."""
 ENTRIES = {"track", "rule", "recompile"}
 """What people call, and other functions too."""
-NOT_YET_PINNED = {"check_rule", "compile_table", "parse_condition"}
-"""(Called by what is pinned, but for a call by hand.)"""
 NAMES = re.compile(
     r"%(?:\d+\$)?I|quote_ident|format_type|pg_get_(?:\w*def|expr|function_sqlbody)|reg(?:class|type|role|procedure|namespace)::text"
 )
@@ -184,4 +182,4 @@ def test_whatever_names_things_names_them_alike_in_every_session(nemo):
     }
     assert {"track", "untrack", "recompile", "rule", "follow_ddl", "follow_drop", "watch_triggers", "doctor"} <= begins
     unpinned = {function for function in begins if names(function, set())}
-    assert unpinned - NOT_YET_PINNED == set()
+    assert unpinned == set()
