@@ -220,7 +220,10 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
         "uninstall", "--no-export", "--yes", "--despite-holds", "--even-undelivered", "--cascade", dsn=nemo.dsn()
     )
     assert done.returncode == 0, done.stderr
-    assert "these roles stay: audit_hub, audit_org_reader, audit_owner (database template_" in done.stderr
+    assert "these roles stay: audit_hub, audit_org_reader, audit_owner, audit_recorder" in done.stderr
+    assert "(database template_" in done.stderr
+    # Those too that no table of another database needs yet.
+    assert su.execute("select count(*) from pg_roles where rolname ~ '^audit_recorder'").fetchone() == (4,)
     assert mentions(su) == []
     assert su.execute("select to_regclass('nemo.recent'), to_regproc('nemo.sign_in')::text").fetchone() == (
         None,

@@ -287,7 +287,13 @@ select
         select distinct format('database %I uses it', datname)
         from pg_shdepend
         join pg_database on pg_database.oid = dbid
-        where refclassid = 'pg_authid'::regclass and refobjid = own_role.oid and datname <> current_database()
+        where refclassid = 'pg_authid'::regclass
+            and (
+                refobjid = own_role.oid
+                -- One that records may be free, and needed tomorrow, wherever pgtrail is.
+                or (own_role.rolname ~ '^audit_recorder' and refobjid = to_regrole('audit_owner'))
+            )
+            and datname <> current_database()
         order by 1
     ) || array(
         select format('%I is a member', member.rolname)
