@@ -192,6 +192,7 @@ SETTINGS = """
 """
 
 
+@pytest.mark.timeout(400)
 def test_it_goes_with_the_schema_from_version_to_version(db, litellm):
     connection = db.connect()
     connection.add_notice_handler(lambda _: None)
