@@ -2,7 +2,7 @@
 
 import json
 import re
-import time
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -273,6 +273,11 @@ def test_redacting_takes_time_in_proportion(su, kind, path):
     assert large < 5
 
 
+def spent(connection):
+    """Seconds of a processor that the server has spent on a connection: what else the machine does has no part in it."""
+    return int(Path(f"/proc/{connection.info.backend_pid}/schedstat").read_text().split()[0]) / 1e9
+
+
 def seconds(connection, call, document, *arguments):
     """The least of three."""
     connection.execute("create temporary table if not exists document (value jsonb)")
@@ -280,9 +285,9 @@ def seconds(connection, call, document, *arguments):
     connection.execute("insert into document values (%s)", [Jsonb(document)])
     taken = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = spent(connection)
         connection.execute(f"select {call.replace('%s', 'value', 1)} is null from document", arguments)
-        taken.append(time.perf_counter() - began)
+        taken.append(spent(connection) - began)
     return min(taken)
 
 
@@ -291,9 +296,9 @@ def test_nesting_is_looked_through_or_hidden_as_a_whole(su, levels):
     # (As text: Python's own limit is a thousand.)
     document = '{"a": ' * levels + '{"name": "ann", "token": "S3CRET"}' + "}" * levels
     for path in ("{**,?}", "{**,token}", "{**,a,**,token}"):
-        began = time.perf_counter()
+        began = spent(su)
         found = su.execute("select audit.redacted(%s, %s)::text", [document, path]).fetchone()[0]
-        assert time.perf_counter() - began < 1
+        assert spent(su) - began < 1
         if levels < 1000:
             assert found == document.replace("S3CRET", "[redacted]")
         else:
@@ -304,9 +309,9 @@ def test_a_write_of_a_large_value_is_not_held_up(su, recorded):
     su.execute("create table public.thing (id int primary key, config jsonb)")
     su.execute("select audit.track('public.thing', 'thing', secret => '{config.**.?}')")
     document = [{"a": n, "b": {"c": "x"}, "max_tokens": 5} for n in range(30_000)]
-    began = time.perf_counter()
+    began = spent(su)
     su.execute("insert into public.thing values (1, %s)", [Jsonb(document)])
-    assert time.perf_counter() - began < 5
+    assert spent(su) - began < 5
     assert recorded()[0][3]["config"] == document
 
 
