@@ -55,7 +55,7 @@ begin
         'audit.path_steps(text[]), audit.places_of_members(text[], integer, boolean), audit.secret_names(text), '
         'audit.marked(text), audit.unmarked(text), audit.may_name_secret(text), audit.may_hold_secret(text), '
         'audit.value_looks_secret(text), audit.string_without_secrets(text), audit.looks_secret_within(text), '
-        'audit.looks_secret(text), audit.counts_tokens(text), audit.is_address_with_secret(text), audit.words_of(text) '
+        'audit.is_secret_words(text, boolean), audit.secret_stems(), audit.names_secret(text), audit.counts_tokens(text), audit.is_address_with_secret(text), audit.words_of(text) '
         'to %I',
         role_name
     );

@@ -253,7 +253,7 @@ returns boolean
 language sql
 stable
 as $$
-    select audit.looks_secret(attname) or exists (
+    select audit.looks_secret(attname, atttypid) or exists (
         select from audit.tracked_table as tracked where tracked.relation = attrelid and attname = any (tracked.secret)
     )
     from pg_catalog.pg_attribute

@@ -62,7 +62,7 @@ begin
         where attrelid = relation
             and attnum > 0
             and not attisdropped
-            and audit.looks_secret(attname)
+            and audit.looks_secret(attname, atttypid)
             and attname <> all (ignore || reveal || secret)
         order by attnum
     );

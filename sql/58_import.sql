@@ -481,7 +481,7 @@ as $$
     cross join (
         select
             coalesce(nullif(audit.identity_columns(settings.relation), '{}'), '{id}'),
-            audit.looks_secret(settings.resource) or audit.looks_secret(settings.name)
+            audit.names_secret(settings.resource) or audit.names_secret(settings.name)
         offset 0
     ) as known (keys, is_secret)
     cross join lateral (
