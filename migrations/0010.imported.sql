@@ -1,4 +1,4 @@
--- depends: 0009.org-path
+-- depends: 0009.paths
 
 set local role audit_owner;
 

@@ -628,12 +628,12 @@ as $$
     -- A column's own name may have dots.
     select name
     from pg_catalog.unnest(columns) as name
-    where path = name or pg_catalog.starts_with(path, name || '.')
+    where path = name or pg_catalog.starts_with(path, name || '.') or pg_catalog.starts_with(path, name || ' when ')
     order by pg_catalog.length(name) desc
     limit 1
 $$;
 
-comment on function audit.column_of_path(text, text[]) is 'Which of the columns a path in audit.tracked_table.secret is, or leads into; null: none.';
+comment on function audit.column_of_path(text, text[]) is 'Which of the columns an entry of audit.tracked_table.secret is (`name`), leads into (`name.path`), or hides in some rows (`name when other`); null: none.';
 
 create or replace function audit.is_secret_or_holds_one(column_name text, secret text[])
 returns boolean
@@ -642,7 +642,9 @@ immutable
 parallel safe
 as $$
     select coalesce(
-        pg_catalog.bool_or(path = column_name or pg_catalog.starts_with(path, column_name || '.')),
+        pg_catalog.bool_or(
+            path = column_name or pg_catalog.starts_with(path, column_name || '.') or pg_catalog.starts_with(path, column_name || ' when ')
+        ),
         false
     )
     from pg_catalog.unnest(secret) as path

@@ -35,18 +35,24 @@ $$;
 comment on function audit.column_names(regclass) is 'A table''s columns, in their order.';
 
 create or replace function audit.audited_columns(tracked audit.tracked_table)
-returns table (name text, number smallint, redacted boolean, secret_paths text[])
+returns table (name text, number smallint, type_oid oid, redacted boolean, secret_paths text[], secret_when text[])
 language sql
 stable
 as $$
     select
         attribute.attname::text,
         attribute.attnum,
+        attribute.atttypid,
         attribute.attname = any (tracked.secret),
         array(
             select pg_catalog.substr(secret, pg_catalog.length(attribute.attname) + 2)
             from pg_catalog.unnest(tracked.secret) as secret
             where pg_catalog.starts_with(secret, attribute.attname || '.')
+        ),
+        array(
+            select pg_catalog.substr(secret, pg_catalog.length(attribute.attname || ' when ') + 1)
+            from pg_catalog.unnest(tracked.secret) as secret
+            where pg_catalog.starts_with(secret, attribute.attname || ' when ')
         )
     from pg_catalog.pg_attribute as attribute
     where attribute.attrelid = tracked.relation
@@ -59,44 +65,54 @@ as $$
 $$;
 
 comment on function audit.audited_columns(audit.tracked_table) is
-    'The columns that are compared and recorded, in their order; secret_paths are the paths to redact inside the column.';
+    'The columns that are compared and recorded, in their order; secret_paths are the paths to redact inside the column, secret_when the columns whose values say whether it is redacted.';
+
+create or replace function audit.identity_index(relation regclass)
+returns pg_catalog.pg_index
+language plpgsql
+stable
+as $$
+declare
+    found_index pg_catalog.pg_index;
+begin
+    select key_index.*
+    into found_index
+    from pg_catalog.pg_index as key_index
+    where key_index.indrelid = relation
+        and key_index.indisunique
+        and key_index.indpred is null
+        and key_index.indexprs is null
+        and key_index.indisvalid
+        and not exists (
+            select
+            from pg_catalog.pg_attribute as attribute
+            where attribute.attrelid = key_index.indrelid
+                and attribute.attnum = any (key_index.indkey::smallint[])
+                and not attribute.attnotnull
+        )
+    order by key_index.indisprimary desc, key_index.indimmediate desc, key_index.indnkeyatts, key_index.indexrelid
+    limit 1;
+    return found_index;
+end
+$$;
+
+comment on function audit.identity_index(regclass) is
+    'The index of the key that identifies a row: the primary key, else a unique index over columns that are not null. Null: there is none.';
 
 create or replace function audit.identity_columns(relation regclass)
 returns text[]
 language plpgsql
 stable
 as $$
+declare
+    key_index constant pg_catalog.pg_index := audit.identity_index(relation);
 begin
-    return (
-        select coalesce(
-            (
-                select array(
-                    select attribute.attname::text
-                    from pg_catalog.unnest(key_index.indkey::smallint[]) with ordinality as part (number, position)
-                    join pg_catalog.pg_attribute as attribute
-                        on attribute.attrelid = key_index.indrelid
-                        and attribute.attnum = part.number
-                    where part.position <= key_index.indnkeyatts
-                    order by part.position
-                )
-                from pg_catalog.pg_index as key_index
-                where key_index.indrelid = relation
-                    and key_index.indisunique
-                    and key_index.indpred is null
-                    and key_index.indexprs is null
-                    and key_index.indisvalid
-                    and not exists (
-                        select
-                        from pg_catalog.pg_attribute as attribute
-                        where attribute.attrelid = key_index.indrelid
-                            and attribute.attnum = any (key_index.indkey::smallint[])
-                            and not attribute.attnotnull
-                    )
-                order by key_index.indisprimary desc, key_index.indnkeyatts, key_index.indexrelid
-                limit 1
-            ),
-            '{}'
-        )
+    return array(
+        select attribute.attname::text
+        from pg_catalog.unnest(key_index.indkey::smallint[]) with ordinality as part (number, position)
+        join pg_catalog.pg_attribute as attribute on attribute.attrelid = relation and attribute.attnum = part.number
+        where part.position <= key_index.indnkeyatts
+        order by part.position
     );
 end
 $$;
@@ -104,17 +120,15 @@ $$;
 comment on function audit.identity_columns(regclass) is
     'The columns that identify a row: those of the primary key, else of a unique index over columns that are not null, else none.';
 
-create or replace function audit.is_made_by_superusers(type_oid oid)
-returns boolean
+create or replace function audit.parts_of_type(type_oid oid)
+returns table (oid oid, in_text boolean)
 language sql
 stable
-strict
 as $$
-    -- What a type is made of: its domain's base, its elements, its fields.
     with recursive part as (
-        select type_oid as oid
+        select type_oid as oid, false as in_text
         union
-        select made_of.oid
+        select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
         from part
         join pg_catalog.pg_type on pg_type.oid = part.oid
         cross join lateral (
@@ -124,12 +138,25 @@ as $$
             union all
             select rngsubtype from pg_catalog.pg_range where pg_type.oid in (rngtypid, rngmultitypid)
         ) as made_of (oid)
-        where made_of.oid >= 16384
+        where made_of.oid <> 0
     )
+    select part.oid, part.in_text from part
+$$;
+
+comment on function audit.parts_of_type(oid) is
+    'A type and all that it is made of: its domain''s base type, its elements, its fields. in_text: of this part JSON has the text, since it is in a range.';
+
+create or replace function audit.is_made_by_superusers(type_oid oid)
+returns boolean
+language sql
+stable
+strict
+as $$
     select pg_catalog.bool_and(pg_roles.rolsuper)
-    from part
+    from audit.parts_of_type(type_oid) as part
     join pg_catalog.pg_type on pg_type.oid = part.oid
     join pg_catalog.pg_roles on pg_roles.oid = pg_type.typowner
+    where part.oid >= 16384
 $$;
 
 comment on function audit.is_made_by_superusers(oid) is 'Whether a type, and all that it is made of, belongs to superusers.';
@@ -145,6 +172,67 @@ $$;
 
 comment on function audit.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as whoever records.';
+
+create or replace function audit.is_recorded_as_text(type_oid oid)
+returns boolean
+language sql
+stable
+as $$
+    -- What a cast to json makes of a value may be less than the value, or an error: PostGIS' knows no arcs, and cuts digits.
+    -- (hstore's gives all of it.)
+    select type_oid is null or type_oid >= 16384 and (
+        audit.is_made_by_superusers(type_oid) is not true
+        or exists (
+            select
+            from audit.parts_of_type(type_oid) as part
+            join pg_catalog.pg_cast on castsource = part.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype
+            join pg_catalog.pg_type on pg_type.oid = part.oid
+            where part.oid >= 16384 and pg_type.typname <> 'hstore'
+        )
+    )
+$$;
+
+comment on function audit.is_recorded_as_text(oid) is
+    'Whether values of a type are recorded as the text that Postgres writes them as, not as JSON: of one that is not a superuser''s, and of one that has a cast to json of its own. Of an unknown type (null) too.';
+
+create or replace function audit.holds_json(type_oid oid)
+returns boolean
+language sql
+stable
+as $$
+    -- (Of Postgres' own types json and json[] alone.)
+    select case
+        when type_oid < 16384 then type_oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.json[]'::pg_catalog.regtype)
+        else exists (select from audit.parts_of_type(type_oid) as part where part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+    end
+$$;
+
+comment on function audit.holds_json(oid) is 'Whether a value of a type may have in it what json takes and jsonb does not.';
+
+create or replace function audit.json_or_text(content json)
+returns jsonb
+language plpgsql
+immutable
+strict
+as $$
+declare
+    written constant text := content::text;
+begin
+    -- Nearly all JSON is without what jsonb may refuse: an escaped character, a number with an exponent, great depth or length.
+    if pg_catalog.octet_length(written) < 1000 and written !~ E'\\\\u|[0-9][eE]' then
+        return written::jsonb;
+    end if;
+    begin
+        return written::jsonb;
+    exception
+        when data_exception or program_limit_exceeded or statement_too_complex then
+            return pg_catalog.to_jsonb(written);
+    end;
+end
+$$;
+
+comment on function audit.json_or_text(json) is
+    'A value of type json as jsonb; as a string, its text, where jsonb can''t hold it: an escaped null character or half of a pair, a number out of range, hundreds of levels.';
 
 create or replace function audit.live_columns(relation regclass)
 returns table (name text, number smallint, type_oid oid, has_value boolean)
@@ -199,7 +287,7 @@ as $$
     -- format() takes a value of any type and calls the output function of that, whatever casts its owner gives it.
     select pg_catalog.format(
         case
-            when audit.is_trusted_type(type_oid) is not true then 'case when num_nulls(%1$I.%2$I) = 0 then format(''%%s'', %1$I.%2$I) end as %2$I'
+            when audit.is_recorded_as_text(type_oid) then 'case when num_nulls(%1$I.%2$I) = 0 then format(''%%s'', %1$I.%2$I) end as %2$I'
             when audit.base_type(type_oid) <> type_oid then '%1$I.%2$I::' || pg_catalog.format_type(audit.base_type(type_oid), -1) || ' as %2$I'
             else '%1$I.%2$I'
         end,
@@ -208,7 +296,7 @@ as $$
 $$;
 
 comment on function audit.plain_column(text, text, oid) is
-    'SQL for a column as it is recorded: as text, by its type''s output function alone, where the type belongs to no superuser.';
+    'SQL for a column as it is recorded: as text, by its type''s output function alone, where audit.is_recorded_as_text() says so.';
 
 create or replace function audit.plain_type(type_oid oid)
 returns text
@@ -216,7 +304,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select case when audit.is_trusted_type(type_oid) then format_type(audit.base_type(type_oid), -1) else 'text' end
+    select case when audit.is_recorded_as_text(type_oid) then 'text' else format_type(audit.base_type(type_oid), -1) end
 $$;
 
 comment on function audit.plain_type(oid) is 'The type that audit.plain_column() gives.';
@@ -226,8 +314,9 @@ returns text
 language sql
 stable
 as $$
-    select pg_catalog.string_agg(
-        pg_catalog.format('%I ', name) || audit.plain_type(type_oid), ', ' order by number
+    -- (A table may have no column at all; a function's rows must have one.)
+    select coalesce(
+        pg_catalog.string_agg(pg_catalog.format('%I ', name) || audit.plain_type(type_oid), ', ' order by number), '"pgtrail nothing" text'
     )
     from audit.live_columns(relation)
 $$;
@@ -241,10 +330,10 @@ stable
 as $$
     select coalesce(pg_catalog.array_agg(name order by number), '{}')
     from audit.live_columns(relation)
-    where not audit.is_trusted_type(type_oid)
+    where audit.is_recorded_as_text(type_oid)
 $$;
 
-comment on function audit.columns_as_text(regclass) is 'The columns that are recorded as text, since somebody else than a superuser owns their type.';
+comment on function audit.columns_as_text(regclass) is 'The columns that are recorded as text, as audit.is_recorded_as_text() says.';
 
 create or replace function audit.compiled_item(relation regclass, row_name text, rows text, all_as_text boolean)
 returns text
@@ -277,13 +366,12 @@ $$;
 comment on function audit.compiled_item(regclass, text, text, boolean) is
     'SQL for a FROM item: `old` or `new` with its columns as they are recorded, or all as text, from rows (null: the trigger''s own variable); null: that variable is as it is to be.';
 
-create or replace function audit.compiled_redaction(column_value text, secret_paths text[])
+create or replace function audit.compiled_redaction(redaction text, secret_paths text[])
 returns text
 language plpgsql
 immutable
 as $$
 declare
-    redaction text := pg_catalog.format('to_jsonb(%s)', column_value);
     secret_path text;
 begin
     foreach secret_path in array secret_paths
@@ -299,7 +387,7 @@ $$;
 comment on function audit.compiled_redaction(text, text[]) is
     'SQL for a JSON column with each of the paths redacted.';
 
-create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text)
+create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[])
 returns table (name text, number smallint, field text)
 language sql
 stable
@@ -308,27 +396,47 @@ as $$
         audited.name,
         audited.number,
         case
-            when redacted then pg_catalog.format('case when %s is not null then ''[redacted]'' end', value)
-            when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(value, secret_paths)
-            else value
+            when redacted then pg_catalog.format('case when %s is not null then ''[redacted]'' end', plain)
+            when pg_catalog.cardinality(secret_when) > 0 then pg_catalog.format(
+                'case when %s then to_jsonb(case when %s is not null then ''[redacted]''::text end) else %s end',
+                -- What was secret under one name is it under the next.
+                (
+                    select pg_catalog.string_agg(pg_catalog.format('audit.names_secret(%s.%I::text)', given_row, name_column), ' or ')
+                    from pg_catalog.unnest(all_rows) as given_row
+                    cross join pg_catalog.unnest(secret_when) as name_column
+                ),
+                plain,
+                audit.compiled_redaction(as_json, secret_paths)
+            )
+            when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(as_json, secret_paths)
+            when holds_json then as_json
+            else plain
         end
     from audit.audited_columns(tracked) as audited
-    cross join lateral (select pg_catalog.format('%s.%I', row_name, audited.name)) as compiled (value)
+    cross join lateral (
+        select
+            pg_catalog.format('%s.%I', row_name, audited.name),
+            audit.holds_json(type_oid) and not audit.is_recorded_as_text(type_oid)
+        offset 0
+    ) as content (plain, holds_json)
+    cross join lateral (
+        select pg_catalog.format(case when holds_json then 'audit.json_or_text(to_json(%s))' else 'to_jsonb(%s)' end, plain)
+    ) as compiled (as_json)
 $$;
 
-comment on function audit.compiled_fields(audit.tracked_table, text) is
-    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`.';
+comment on function audit.compiled_fields(audit.tracked_table, text, text[]) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are.';
 
-create or replace function audit.compiled_record(tracked audit.tracked_table, row_name text)
+create or replace function audit.compiled_record(tracked audit.tracked_table, row_name text, all_rows text[])
 returns text
 language sql
 stable
 as $$
     select pg_catalog.format('(select %s)', pg_catalog.string_agg(pg_catalog.format('%s as %I', field, name), ', ' order by number))
-    from audit.compiled_fields(tracked, row_name)
+    from audit.compiled_fields(tracked, row_name, all_rows)
 $$;
 
-comment on function audit.compiled_record(audit.tracked_table, text) is
+comment on function audit.compiled_record(audit.tracked_table, text, text[]) is
     'SQL for a FROM item of one row: the audited columns as they are recorded.';
 
 create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
@@ -337,7 +445,7 @@ language sql
 stable
 as $$
     -- (With a star: a column may have the name of the FROM item.)
-    select pg_catalog.format('(select to_jsonb(audited.*) from %s as audited)', audit.compiled_record(tracked, row_name))
+    select pg_catalog.format('(select to_jsonb(audited.*) from %s as audited)', audit.compiled_record(tracked, row_name, array[row_name]))
 $$;
 
 comment on function audit.compiled_row(audit.tracked_table, text) is
@@ -411,7 +519,7 @@ language sql
 stable
 as $$
     select pg_catalog.format(
-        E'array_remove(array[%s\n        ], null)',
+        E'array_remove(array[%s\n        ]::text[], null)',
         pg_catalog.string_agg(
             pg_catalog.format(E'\n            case when moved.%1$I then %1$L end', name), ',' order by number
         )
@@ -451,12 +559,12 @@ as $$
                 )
             end as fields,
             number / 100 as part_number
-        from audit.compiled_fields(tracked, 'old')
+        from audit.compiled_fields(tracked, 'old', '{old,new}')
         cross join (select pg_catalog.current_setting('server_version_num')::integer >= 160000 as is_there) as json_object
         -- In groups: hundreds of operators one within the other are deeper than the parser's stack.
         group by number / 100, json_object.is_there
     )
-    select pg_catalog.string_agg(fields, ' || ' order by part_number)
+    select coalesce(pg_catalog.string_agg(fields, ' || ' order by part_number), '''{}''::jsonb')
     from part
 $$;
 
@@ -567,6 +675,58 @@ $$;
 comment on function audit.compiled_naming(audit.tracked_table, text, boolean) is
     'SQL for the events that a change gives: one for each category that has a matching rule, the table''s default where none has (or without rules); action is null where a category has none.';
 
+create or replace function audit.times_beside(relation regclass, actor_column text)
+returns text[]
+language plpgsql
+stable
+as $$
+declare
+    -- `updated` of updated_by, lastModified of lastModifiedById.
+    verb constant text := pg_catalog.substring(audit.words_of(actor_column), '^(.+)_by(_|$)');
+begin
+    return array(
+        select attname::text
+        from pg_catalog.pg_attribute
+        join pg_catalog.pg_type on pg_type.oid = atttypid
+        where attrelid = relation
+            and attnum > 0
+            and not attisdropped
+            and typcategory = 'D'
+            and audit.words_of(attname) = any (array[verb, verb || '_at', verb || '_on', verb || '_date', verb || '_time', 'date_' || verb])
+        order by attnum
+    );
+end
+$$;
+
+comment on function audit.times_beside(regclass, text) is
+    'The columns that say when, beside the one that says who: updated_at for updated_by.';
+
+create or replace function audit.compiled_writer(tracked audit.tracked_table, row_operation text)
+returns text
+language plpgsql
+stable
+as $$
+begin
+    -- Who deletes a row leaves no name in it. And one that was there before an update is that of somebody else, unless the
+    -- update wrote the time beside it, too.
+    return case when tracked.actor is not null and row_operation in ('INSERT', 'UPDATE') then pg_catalog.format(
+        E'(\n        select case when said.id is null then actor.type else ''user'' end, coalesce(said.id, actor.id)\n'
+        '        from (select case when actor.type = ''database''%s then nullif(new.%I::text, '''') end) as said (id)\n'
+        '    ) as writer (type, id)',
+        case row_operation when 'UPDATE' then ' and (' || (
+            select pg_catalog.string_agg(
+                pg_catalog.format('row(old.%1$I)::record *<> row(new.%1$I)::record', column_name), ' or ' order by number
+            )
+            from pg_catalog.unnest(tracked.actor || audit.times_beside(tracked.relation, tracked.actor)) with ordinality as written (column_name, number)
+        ) || ')' end,
+        tracked.actor
+    ) end;
+end
+$$;
+
+comment on function audit.compiled_writer(audit.tracked_table, text) is
+    'SQL for the FROM item `writer`: who the row says wrote it, where nobody is claimed to be the actor. Null: no column says.';
+
 create or replace function audit.compiled_insert(
     tracked audit.tracked_table,
     event_operation text,
@@ -583,6 +743,7 @@ declare
     row_name text := case row_operation when 'DELETE' then 'old' else 'new' end;
     resource_id text := audit.compiled_resource_id(tracked, row_name);
     naming text := audit.compiled_naming(tracked, row_operation, with_rules);
+    writer text := audit.compiled_writer(tracked, row_operation);
 begin
     return pg_catalog.format(
         $template$insert into audit.recording (
@@ -595,7 +756,7 @@ begin
         %5$s,
         hashtextextended(%5$s, 0),
         %6$s,
-        actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id,
+        %12$s.type, %12$s.id, hashtextextended(%12$s.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id,
         actor.reason,
         %7$s,
         %8$s,
@@ -606,7 +767,7 @@ begin
         audit.compiled_org(tracked, row_name, row_operation),
         tracked.resource,
         resource_id,
-        coalesce(row_name || '.' || pg_catalog.quote_ident(tracked.label) || '::text', 'null'),
+        audit.compiled_label(tracked, row_name, row_operation),
         case row_operation
             when 'INSERT' then 'null'
             when 'UPDATE' then audit.compiled_before(tracked)
@@ -617,14 +778,16 @@ begin
         pg_catalog.concat_ws(
             E'\n    cross join lateral ',
             source,
-            audit.compiled_record(tracked, row_name) || ' as recorded',
+            audit.compiled_record(tracked, row_name, case row_operation when 'UPDATE' then '{old,new}' else array[row_name] end) || ' as recorded',
             case row_operation when 'UPDATE' then audit.compiled_moves(tracked) end,
+            writer,
             naming
         ),
         E'\n    where ' || nullif(
             -- Of one category alone every change has an action.
             pg_catalog.concat_ws(' and ', condition, case when naming ~ E'\\),\n        \\(' then 'named.action is not null' end), ''
-        )
+        ),
+        case when writer is null then 'actor' else 'writer' end
     );
 end
 $$;
@@ -683,7 +846,10 @@ as $$
             select
             from pg_catalog.pg_constraint
             where conrelid = tracked.relation and (confupdtype in ('c', 'n', 'd') or confdeltype in ('n', 'd'))
-        ) then 'false'
+        )
+        -- Until it is checked, at the end of the transaction, several rows may have one key.
+        or (audit.identity_index(tracked.relation)).indimmediate is false
+        then 'false'
         else coalesce(
             pg_catalog.string_agg(
                 case
@@ -857,7 +1023,7 @@ as $$
     -- Where `old` is made as `new` in what is ignored, the two differ in what is audited or not at all: half of what it
     -- costs to compare the images of two lists of columns. Not where a rule looks at an ignored column.
     select case
-        when pg_catalog.bool_and(audit.is_trusted_type(attribute.atttypid)) is not false
+        when pg_catalog.bool_or(audit.is_recorded_as_text(attribute.atttypid)) is not true
             and not exists (
                 select
                 from audit.rule
@@ -891,6 +1057,7 @@ as $$
         and attribute.attname = any (tracked.ignore)
         and attribute.attnum > 0
         and not attribute.attisdropped
+        and attribute.attgenerated <> 'v'
 $$;
 
 comment on function audit.compiled_unchanged(audit.tracked_table) is
@@ -1015,7 +1182,7 @@ begin
         from audit.live_columns(tracked.relation)
         -- (`offset 0`: once, not for each column.)
         cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
-        where has_value and audit.is_trusted_type(type_oid) and event_operation <> 'TRUNCATE'
+        where has_value and not audit.is_recorded_as_text(type_oid) and event_operation <> 'TRUNCATE'
         group by by_row
     );
 end
@@ -1183,7 +1350,7 @@ $$;
 comment on function audit.allow_trigger_makers(regclass, text) is
     'Who creates a trigger, or a partition that gets a copy of it, must be allowed to execute its function: audit_admin and the table''s owners, nobody else.';
 
-create or replace function audit.pinned_settings(tracked audit.tracked_table)
+create or replace function audit.settings_of_types(type_oids oid[], as_text oid[])
 returns text[]
 language plpgsql
 stable
@@ -1192,27 +1359,11 @@ set jit = off
 as $$
 begin
     return (
-        -- What is recorded of a value may depend on more than the value: each setting where a column has such a type in it.
-        with recursive part (oid, in_text) as (
-            select
-                live.type_oid,
-                -- JSON has times in one form, a text in that of the session.
-                live.name = any (names.as_text) or not audit.is_trusted_type(live.type_oid)
-            from audit.live_columns(tracked.relation) as live
-            cross join (select audit.identity_columns(tracked.relation) || tracked.label || tracked.org offset 0) as names (as_text)
-            where live.name <> all (tracked.ignore) or live.name = any (names.as_text)
+        with part as (
+            select part.oid, part.in_text from unnest(type_oids) as known (oid) cross join audit.parts_of_type(known.oid) as part
             union
-            select made_of.oid, part.in_text or pg_type.typtype in ('r', 'm')
-            from part
-            join pg_type on pg_type.oid = part.oid
-            cross join lateral (
-                values (pg_type.typbasetype), (pg_type.typelem)
-                union all
-                select atttypid from pg_attribute where attrelid = pg_type.typrelid and attnum > 0 and not attisdropped
-                union all
-                select rngsubtype from pg_range where pg_type.oid in (rngtypid, rngmultitypid)
-            ) as made_of (oid)
-            where made_of.oid <> 0
+            -- JSON has times in one form, a text in that of the session.
+            select part.oid, true from unnest(as_text) as known (oid) cross join audit.parts_of_type(known.oid) as part
         ),
         pinned (type_oid, setting, of_text_alone) as (
             values
@@ -1225,16 +1376,23 @@ begin
                 ('money', 'lc_monetary=C', false),
                 ('real', 'extra_float_digits=1', false),
                 ('double precision', 'extra_float_digits=1', false),
-                ('point', 'extra_float_digits=1', false)
+                ('point', 'extra_float_digits=1', false),
+                ('path', 'extra_float_digits=1', false),
+                ('polygon', 'extra_float_digits=1', false),
+                ('circle', 'extra_float_digits=1', false),
+                ('regclass', 'quote_all_identifiers=off', false),
+                ('regtype', 'quote_all_identifiers=off', false),
+                ('regproc', 'quote_all_identifiers=off', false),
+                ('regprocedure', 'quote_all_identifiers=off', false),
+                ('regoper', 'quote_all_identifiers=off', false),
+                ('regoperator', 'quote_all_identifiers=off', false),
+                ('regrole', 'quote_all_identifiers=off', false),
+                ('regnamespace', 'quote_all_identifiers=off', false),
+                ('regcollation', 'quote_all_identifiers=off', false),
+                ('regconfig', 'quote_all_identifiers=off', false),
+                ('regdictionary', 'quote_all_identifiers=off', false)
         )
         select coalesce(array_agg(distinct pinned.setting order by pinned.setting), '{}')
-            -- (Postgres writes a condition's texts without escapes; all other texts in a function have them where they need them.)
-            || case
-                when exists (
-                    select from audit.rule where rule.relation = tracked.relation and strpos(rule.expression, E'\\') > 0
-                ) then '{standard_conforming_strings=on}'::text[]
-                else '{}'
-            end
         from part
         join pinned on (part.in_text or not pinned.of_text_alone)
             -- (What the type of an extension depends on nobody knows.)
@@ -1243,6 +1401,41 @@ begin
                 or (part.oid >= 16384 and exists (select from pg_type where pg_type.oid = part.oid and typtype = 'b' and typelem = 0))
             )
     );
+end
+$$;
+
+comment on function audit.settings_of_types(oid[], oid[]) is
+    'The settings, as pg_proc.proconfig has them, that a function must pin so that it writes values of these types in one form whatever the session''s: as JSON; as_text: those whose text is used.';
+
+create or replace function audit.pinned_settings(tracked audit.tracked_table)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Whose text identifies the row, or is looked for in another table.
+    names constant text[] := audit.identity_columns(tracked.relation) || array(
+        select attname
+        from audit.path_step as step
+        join pg_attribute on attrelid = step.place and attnum = step.column_number
+        where step.relation = tracked.relation and step.position = 0
+    ) || tracked.label || tracked.org || tracked.actor;
+begin
+    return (
+        select audit.settings_of_types(
+            coalesce(array_agg(type_oid) filter (where live.name <> all (tracked.ignore)), '{}'),
+            coalesce(array_agg(type_oid) filter (
+                where live.name = any (names) or (live.name <> all (tracked.ignore) and audit.is_recorded_as_text(type_oid))
+            ), '{}')
+        )
+        from audit.live_columns(tracked.relation) as live
+    ) || case
+        -- (Postgres writes a condition's texts without escapes; all other texts in a function have them where they need them.)
+        when exists (select from audit.rule where rule.relation = tracked.relation and strpos(rule.expression, E'\\') > 0)
+            then '{standard_conforming_strings=on}'::text[]
+        else '{}'
+    end;
 end
 $$;
 
@@ -1302,6 +1495,7 @@ begin
         audit.compiled_reader(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
     );
     perform audit.create_lookups(relation, recorder);
+    perform audit.create_labeller(tracked, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
         function_name := audit.claim_capture_function(relation, event_operation);
@@ -1351,31 +1545,37 @@ begin
 
     if known.column_numbers <> '{}' then
         tracked.org := case
-            when audit.takes_a_way(moved_relation) then audit.settle_org(moved_relation)
+            when audit.has_path(moved_relation, 'org') then audit.settled_path(moved_relation, 'org')
             else renamed ->> known.org
         end;
-        tracked.label := renamed ->> known.label;
+        tracked.label := case
+            when audit.has_path(moved_relation, 'label') then audit.settled_path(moved_relation, 'label')
+            else renamed ->> known.label
+        end;
+        tracked.actor := renamed ->> known.actor;
         tracked.ignore := array(
             select coalesce(renamed ->> name, name)
             from unnest(known.ignore) as name
             where renamed ? name or not known.column_numbers ? name
         );
         tracked.secret := array(
-            select coalesce((renamed ->> part.name) || substr(path, length(part.name) + 1), path)
+            select case
+                -- (Of a column that says no more whether the other is secret, the other is it.)
+                when part.condition is not null then (renamed ->> part.name) || coalesce(' when ' || (renamed ->> part.condition), '')
+                else coalesce((renamed ->> part.name) || substr(path, length(part.name) + 1), path)
+            end
             from unnest(known.secret) as path
             cross join lateral (
-                select audit.column_of_path(path, array(select jsonb_object_keys(known.column_numbers)))
-            ) as part (name)
+                select name, case when starts_with(path, name || ' when ') then substr(path, length(name || ' when ') + 1) end
+                from (select audit.column_of_path(path, array(select jsonb_object_keys(known.column_numbers))) offset 0) as found (name)
+            ) as part (name, condition)
             where part.name is null or renamed ? part.name
         );
         -- A column that came since, or got its name since, is judged by it, as audit.track() would.
         new_secrets := array(
             select name
-            from jsonb_object_keys(present) as name
-            where audit.looks_secret(name)
-                and known.column_numbers -> name is distinct from present -> name
-                and name <> all (tracked.secret || tracked.ignore)
-            order by name
+            from unnest(audit.secrets_by_name(moved_relation, tracked.secret || tracked.ignore)) as name
+            where known.column_numbers -> name is distinct from present -> name
         );
         if new_secrets <> '{}' then
             tracked.secret := tracked.secret || new_secrets;
@@ -1403,6 +1603,7 @@ begin
         set
             org = tracked.org,
             label = tracked.label,
+            actor = tracked.actor,
             ignore = tracked.ignore,
             secret = tracked.secret,
             column_numbers = tracked.column_numbers,

@@ -47,9 +47,10 @@ begin
     execute format(
         'grant execute on function '
         'audit.database_actor_id(), audit.database_actor(), audit.actor_is_claimed(), audit.current_actor(), '
-        'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), '
-        'audit.captures(regclass, text), audit.has_rows_of_statement(regclass, name, name), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), '
+        'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), audit.joined_label(text[], boolean), '
+        'audit.captures(regclass, text), audit.has_rows_of_statement(regclass, name, name), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.parts_of_type(oid), '
         'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '
+        'audit.json_or_text(json), '
         -- What audit.redacted() calls.
         'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '
         'audit.path_steps(text[]), audit.places_of_members(text[], integer, boolean), audit.secret_names(text), '
@@ -238,8 +239,8 @@ as $$
                 'return query execute ''select '' || ',
                 pg_catalog.quote_literal(
                     (
-                        select pg_catalog.string_agg(
-                            audit.plain_column('stored', name, type_oid), ', ' order by number
+                        select coalesce(
+                            pg_catalog.string_agg(audit.plain_column('stored', name, type_oid), ', ' order by number), 'null::text'
                         )
                         from audit.live_columns(tracked.relation)
                     )

@@ -1,7 +1,7 @@
 -- What a DBA calls: track, untrack, rule, drop_rule, recompile.
 -- They run as their caller, who must be in audit_admin and own the table (or have TRIGGER on it).
 
-drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean);
+drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean);
 
 create or replace function audit.track(
     relation regclass,
@@ -13,7 +13,8 @@ create or replace function audit.track(
     secret text[] default '{}',
     reveal text[] default '{}',
     personal boolean default null,
-    bulk boolean default false
+    bulk boolean default false,
+    actor text default null
 )
 returns void
 language plpgsql
@@ -29,7 +30,7 @@ declare
     redacted text[];
     org_of regclass;
     places_before regclass[] := array(
-        select place from audit.org_step as step where step.relation = track.relation and position > 0
+        select distinct place from audit.path_step as step where step.relation = track.relation and position > 0
     );
 begin
     perform audit.check_is_not_own(relation, current_user);
@@ -39,33 +40,22 @@ begin
         perform audit.check_bulk(relation);
     end if;
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
-    if audit.is_way(relation, org) then
-        org := audit.written_way(relation, org);
+    if audit.is_path(relation, org) then
+        org := audit.written_path(relation, 'org', org);
     else
-        perform audit.check_columns(relation, array[org], 'org');
+        perform audit.check_stored_column(relation, org, 'org');
     end if;
-    perform audit.check_columns(relation, array[label], 'label');
+    if audit.is_path(relation, label) then
+        label := audit.written_path(relation, 'label', label);
+    else
+        perform audit.check_stored_column(relation, label, 'label');
+    end if;
+    perform audit.check_stored_column(relation, actor, 'actor');
     perform audit.check_columns(relation, ignore, 'ignore');
-    perform audit.check_columns(
-        relation,
-        array(
-            select coalesce(audit.column_of_path(path, audit.column_names(relation)), split_part(path, '.', 1))
-            from unnest(secret) as path
-        ),
-        'secret'
-    );
+    perform audit.check_columns(relation, array(select unnest(audit.columns_of_secret(relation, path)) from unnest(secret) as path), 'secret');
     perform audit.check_columns(relation, reveal, 'reveal');
 
-    redacted := secret || array(
-        select attname::text
-        from pg_attribute
-        where attrelid = relation
-            and attnum > 0
-            and not attisdropped
-            and audit.looks_secret(attname, atttypid)
-            and attname <> all (ignore || reveal || secret)
-        order by attnum
-    );
+    redacted := secret || audit.secrets_by_name(relation, ignore || reveal || secret);
     if audit.is_secret_or_holds_one(label, redacted) then
         raise exception using
             errcode = 'PT004',
@@ -78,25 +68,32 @@ begin
             message = format('the organization column "%s" of %s is secret', org, relation),
             hint = 'Choose another column, or name it in reveal => … if it is no secret.';
     end if;
+    if audit.is_secret_or_holds_one(actor, redacted) then
+        raise exception using
+            errcode = 'PT072',
+            message = format('the actor column "%s" of %s is secret', actor, relation),
+            hint = 'Choose another column, or name it in reveal => … if it is no secret.';
+    end if;
     org_of := (
         select step.relation
-        from audit.org_step as step
+        from audit.path_step as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.place = track.relation
             and step.position > 0
             and audit.is_secret_or_holds_one(attname, redacted)
             and not exists (
                 select
-                from audit.org_step as later
-                where (later.relation, later.alternative) = (step.relation, step.alternative) and later.position > step.position
+                from audit.path_step as later
+                where (later.relation, later.purpose, later.branch) = (step.relation, step.purpose, step.branch)
+                    and later.position > step.position
             )
         limit 1
     );
     if org_of is not null then
         raise exception using
             errcode = 'PT073',
-            message = format('a column of %s that is to be secret is the organization of %s', relation, org_of),
-            hint = format('Track %s with another org first.', org_of);
+            message = format('a column of %s that is to be secret is the organization or the label of %s', relation, org_of),
+            hint = format('Track %s with another org or label first.', org_of);
     end if;
     if category is null then
         insert into audit.category (name, label, position)
@@ -105,9 +102,9 @@ begin
     end if;
     perform audit.check_category(category_name);
 
-    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk)
+    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk, actor)
     values (
-        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk
+        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk, actor
     )
     on conflict on constraint tracked_table_pkey do update
     set
@@ -119,14 +116,15 @@ begin
         secret = excluded.secret,
         personal = excluded.personal,
         bulk = excluded.bulk,
+        actor = excluded.actor,
         column_numbers = '{}'
-    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal, known.bulk)
+    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal, known.bulk, known.actor)
         is distinct from (
             excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret,
-            excluded.personal, excluded.bulk
+            excluded.personal, excluded.bulk, excluded.actor
         );
 
-    perform audit.take_way(relation, org);
+    perform audit.store_paths(relation, org, label);
     perform audit.lock_for_policies(relation, places_before, false);
     perform audit.revoke_reading(place) from unnest(places_before) as place;
     perform audit.allow_reading(relation);
@@ -145,8 +143,8 @@ begin
 end
 $$;
 
-comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the ways to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column; ignore: columns not audited; secret: columns, and paths into JSON columns, that are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns move. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073.';
+comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text) is
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -157,7 +155,7 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    places regclass[] := array(select place from audit.org_step where relation = tracked_relation and position > 0);
+    places regclass[] := array(select distinct place from audit.path_step where relation = tracked_relation and position > 0);
 begin
     perform audit.check_is_not_own(tracked_relation, current_user);
     perform audit.check_is_tracked(tracked_relation);
@@ -367,6 +365,25 @@ create or replace trigger refuse_own
     before insert or update or delete on audit.rule
     for each row execute function audit.refuse_own();
 
+create or replace function audit.is_distributed(relation regclass)
+returns boolean
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    is_listed boolean := false;
+begin
+    if to_regclass('pg_catalog.pg_dist_partition') is not null then
+        execute 'select exists (select from pg_catalog.pg_dist_partition where logicalrelid = $1)' into is_listed using relation;
+    end if;
+    return is_listed;
+end
+$$;
+
+comment on function audit.is_distributed(regclass) is
+    'Whether Citus has distributed a table, or made it a reference table: its rows are in other tables then.';
+
 create or replace function audit.check_can_be_tracked(relation regclass)
 returns void
 language plpgsql
@@ -394,6 +411,7 @@ begin
         when kind in ('v', 'm') then 'is a view: track the tables that it reads'
         when kind = 'f' then 'is a foreign table: track it in the database that it comes from'
         when kind not in ('r', 'p') then 'is not a table'
+        when audit.is_distributed(relation) then 'is distributed by Citus, which fires no trigger of it here: track it on the nodes that hold its rows'
         when persistence = 't' then 'is temporary'
         when relation in ('audit.event'::regclass, 'audit.cursor'::regclass, 'audit.attempt'::regclass)
             or exists (select from pg_inherits where inhrelid = relation and inhparent = 'audit.event'::regclass)
@@ -501,7 +519,7 @@ declare
     unknown text := (
         select string_agg(format('"%s"', name), ', ')
         from unnest(names) as name
-        where name <> all (audit.column_names(relation))
+        where name is not null and name <> all (audit.column_names(relation))
     );
 begin
     if unknown is not null then
@@ -514,6 +532,85 @@ end
 $$;
 
 comment on function audit.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
+
+create or replace function audit.check_is_not_virtual(relation regclass, column_number smallint, argument text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if exists (select from pg_attribute where attrelid = relation and attnum = column_number and attgenerated = 'v') then
+        raise exception using
+            errcode = 'PT002',
+            message = format(
+                'the column "%s" of %s is virtual (named in %s)',
+                (select attname from pg_attribute where attrelid = relation and attnum = column_number), relation, argument
+            ),
+            hint = 'A trigger has no value of a column that is computed when it is read. Name one that it is computed from, or make it stored.';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_not_virtual(regclass, smallint, text) is 'Raises PT002 if a column is a virtual generated one.';
+
+create or replace function audit.check_stored_column(relation regclass, column_name text, argument text)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    perform audit.check_columns(relation, array[column_name], argument);
+    perform audit.check_is_not_virtual(relation, (select attnum from pg_attribute where attrelid = relation and attname = column_name), argument);
+end
+$$;
+
+comment on function audit.check_stored_column(regclass, text, text) is
+    'Raises PT002 unless the table has the column (null: none is named), and triggers a value of it.';
+
+create or replace function audit.columns_of_secret(relation regclass, entry text)
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    hidden text := audit.column_of_path(entry, audit.column_names(relation));
+begin
+    return case
+        when hidden is null then array[split_part(split_part(entry, ' when ', 1), '.', 1)]
+        when starts_with(entry, hidden || ' when ') then array[hidden, substr(entry, length(hidden || ' when ') + 1)]
+        else array[hidden]
+    end;
+end
+$$;
+
+comment on function audit.columns_of_secret(regclass, text) is
+    'The columns that an entry of secret => … names: `api_key`, `settings.**.?`, `value when key`; the first part, if it is none.';
+
+create or replace function audit.secrets_by_name(relation regclass, judged text[])
+returns text[]
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return array(
+        select attname::text
+        from pg_attribute
+        where attrelid = relation
+            and attnum > 0
+            and not attisdropped
+            and audit.looks_secret(attname, atttypid)
+            and attname <> all (judged)
+        order by attnum
+    );
+end
+$$;
+
+comment on function audit.secrets_by_name(regclass, text[]) is
+    'What audit.track() redacts without being told, as entries of secret => …: columns that look secret by their name. judged: columns that somebody has decided about.';
 
 create or replace function audit.tracked_root(relation regclass)
 returns regclass
@@ -657,7 +754,7 @@ declare
         where pg_class.oid in (
                 select unnest(places_before || relation)
                 union
-                select place from audit.org_step as step where step.relation = lock_for_policies.relation
+                select place from audit.path_step as step where step.relation = lock_for_policies.relation
             )
             and (
                 pg_class.relrowsecurity
@@ -901,7 +998,7 @@ begin
             union
             select relation
             union
-            select place from audit.org_step as step where step.relation = allow_reading.relation
+            select place from audit.path_step as step where step.relation = allow_reading.relation
         ) as read (oid)
         join pg_class on pg_class.oid = read.oid
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace
@@ -936,7 +1033,7 @@ end
 $$;
 
 comment on function audit.allow_reading(regclass) is
-    'Lets the role that records a table read it, which recording a TRUNCATE needs, and what leads to its organization, through row-level security too. PT061.';
+    'Lets the role that records a table read it, which recording a TRUNCATE needs, and what leads to its organization and its label, through row-level security too. PT061.';
 
 create or replace function audit.revoke_reading(relation regclass)
 returns void
@@ -973,7 +1070,7 @@ end
 $$;
 
 comment on function audit.revoke_reading(regclass) is
-    'Takes back what audit.allow_reading() gave on a table, once it is neither tracked nor passed through on the way to an organization.';
+    'Takes back what audit.allow_reading() gave on a table, once it is neither tracked nor passed through by a path.';
 
 create or replace function audit.drop_triggers(relation regclass)
 returns void
@@ -1059,6 +1156,9 @@ begin
                         cross join unnest(array['insert', 'update', 'delete', 'truncate']) as operation
                     )
                 when 'read' then proname not in (select audit.reader_name(relation) from audit.tracked_table)
+                when 'label' then proname not in (
+                    select audit.labeller_name(relation) from audit.tracked_table where audit.has_path(relation, 'label')
+                )
                 when 'find' then proname not in (
                     select function_name
                     from audit.tracked_table

@@ -45,7 +45,7 @@ as $$
         pg_catalog.quote_literal(tracked.resource),
         audit.compiled_resource_id(tracked, 'new'),
         pg_catalog.concat('hashtextextended(', audit.compiled_resource_id(tracked, 'new'), ', 0)'),
-        coalesce('new.' || pg_catalog.quote_ident(tracked.label) || '::text', 'null'),
+        audit.compiled_label(tracked, 'new', 'INSERT'),
         'actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason',
         audit.compiled_row(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
             || audit.compiled_unknown(tracked, leaf)
@@ -106,6 +106,13 @@ language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
+-- As audit.settings_of_types() has them: values are written as the triggers write them.
+set timezone = 'UTC'
+set datestyle = 'ISO'
+set intervalstyle = 'postgres'
+set bytea_output = 'hex'
+set lc_monetary = 'C'
+set extra_float_digits = 1
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$

@@ -3,32 +3,7 @@
 
 -- From a row to events: as the tracked table's settings say --------------------------------------------------------
 
-create or replace function audit.import_type(type_oid oid)
-returns text
-language sql
-stable
-as $$
-    with recursive base as (
-        select type_oid as oid
-        union
-        select pg_type.typbasetype
-        from base
-        join pg_catalog.pg_type on pg_type.oid = base.oid
-        where pg_type.typtype = 'd'
-    )
-    -- What a domain checks is somebody's code, and what was recorded need not pass it any more.
-    select case
-        when audit.is_trusted_type(base.oid) then pg_catalog.format_type(base.oid, -1)
-        else 'text'
-    end
-    from base
-    join pg_catalog.pg_type on pg_type.oid = base.oid
-    where pg_type.typtype <> 'd'
-$$;
-
-comment on function audit.import_type(oid) is
-    'The type that a recorded value is read as: the column''s own (of a domain: what it is over), where it is a superuser''s; else text, so that nobody''s code runs.';
-
+drop function if exists audit.import_type(oid);
 drop function if exists audit.import_documents(audit.tracked_table, text);
 drop function if exists audit.compiled_import(audit.tracked_table, text, text, boolean);
 drop function if exists audit.compiled_import_bound(audit.tracked_table, text, text, text);
@@ -46,7 +21,7 @@ stable
 as $$
     select pg_catalog.concat(
         'cross join lateral jsonb_to_record(source.', case row_name when 'old' then 'before' else 'after' end, ') as ', row_name, ' (',
-        pg_catalog.string_agg(pg_catalog.format('%I %s', attname, audit.import_type(atttypid)), ', ' order by attnum),
+        pg_catalog.string_agg(pg_catalog.format('%I %s', attname, audit.plain_type(atttypid)), ', ' order by attnum),
         ')'
     )
     from pg_catalog.pg_attribute
@@ -118,7 +93,7 @@ as $$
     select pg_catalog.concat(
         E'\n    select source.number, named.category, named.action, ', audit.compiled_org(tracked, row_name, row_operation), '::text, ',
         audit.compiled_resource_id(tracked, row_name), '::text, ',
-        coalesce(row_name || '.' || pg_catalog.quote_ident(tracked.label), 'null'), '::text, ',
+        audit.compiled_label(tracked, row_name, row_operation), '::text, ',
         case when row_operation = 'INSERT' then 'null::jsonb' else audit.compiled_row(tracked, 'old') end, ', ',
         case when row_operation = 'DELETE' then 'null::jsonb' else audit.compiled_row(tracked, 'new') end, ', ',
         case
@@ -411,6 +386,10 @@ begin
     loop
         member := audit.column_of_path(path, array(select pg_catalog.jsonb_object_keys(image)));
         continue when member is null;
+        if pg_catalog.starts_with(path, member || ' when ') then
+            continue when not audit.names_secret(document ->> pg_catalog.substr(path, pg_catalog.length(member || ' when ') + 1));
+            path := member;
+        end if;
         image := image || pg_catalog.jsonb_build_object(
             member,
             audit.redact(

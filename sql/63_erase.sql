@@ -167,6 +167,23 @@ $$;
 comment on function audit.member_without_person(text, jsonb, text[], text, boolean) is
     'The value of a member, as audit.without_person() leaves it.';
 
+create or replace function audit.column_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
+returns jsonb
+language plpgsql
+immutable
+as $$
+begin
+    return audit.member_without_person(key, value, known, pseudonym, own);
+exception
+    when statement_too_complex then
+        -- Hundreds of levels, one function within the other: then all of it goes, if anything has to.
+        return case when own or audit.mentions(value::text, known) then pg_catalog.to_jsonb(pseudonym) else value end;
+end
+$$;
+
+comment on function audit.column_without_person(text, jsonb, text[], text, boolean) is
+    'The value of a column, as audit.without_person() leaves it; the pseudonym in place of one that is nested too deep to be looked through, and mentions the person or is in a row of theirs.';
+
 create or replace function audit.row_without_person(content jsonb, known text[], pseudonym text, own boolean)
 returns jsonb
 language sql
@@ -176,7 +193,7 @@ as $$
         when 'object' then coalesce(
             (
                 select pg_catalog.jsonb_object_agg(
-                    member.key, audit.member_without_person(member.key, member.value, known, pseudonym, own)
+                    member.key, audit.column_without_person(member.key, member.value, known, pseudonym, own)
                 )
                 from pg_catalog.jsonb_each(content) as member
             ),
@@ -189,6 +206,25 @@ $$;
 comment on function audit.row_without_person(jsonb, text[], text, boolean) is
     'A row without the person: its keys are columns, and stay.';
 
+create or replace function audit.label_without_person(label text, known text[], pseudonym text)
+returns text
+language sql
+immutable
+strict
+as $$
+    -- (By its parts, of which audit.joined_label() may have made it.)
+    select case
+        when label = any (known) then pseudonym
+        else (
+            select pg_catalog.string_agg(case when part = any (known) then pseudonym else part end, ' → ' order by number)
+            from pg_catalog.string_to_table(label, ' → ') with ordinality as piece (part, number)
+        )
+    end
+$$;
+
+comment on function audit.label_without_person(text, text[], text) is
+    'A label with the pseudonym in place of a name that it is, or that is one of its parts.';
+
 create or replace function audit.events_about(ids text[], known text[], own text[])
 returns setof audit.event
 language sql
@@ -197,7 +233,7 @@ as $$
     select event.*
     from audit.event
     where event.actor_id = any (ids)
-        or event.resource_label = any (known)
+        or event.resource_label <> audit.label_without_person(event.resource_label, known, '')
         or audit.resource_key(event) = any (own)
         -- Of the texts that contain a name somewhere, those that have it as a value.
         or (
@@ -369,9 +405,7 @@ begin
         becomes.actor_ip := null;
         becomes.user_agent := null;
     end if;
-    if was.resource_label = any (known) then
-        becomes.resource_label := erasure.pseudonym;
-    end if;
+    becomes.resource_label := audit.label_without_person(was.resource_label, known, erasure.pseudonym);
     becomes.before := audit.row_without_person(was.before, known, erasure.pseudonym, is_own);
     becomes.after := audit.row_without_person(was.after, known, erasure.pseudonym, is_own);
     if was.node is not null then

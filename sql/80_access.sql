@@ -125,14 +125,14 @@ grant execute on function
 
 -- Who sees every organization sees the configuration too, but no secret.
 grant select on
-    audit.installation, audit.tracked_table, audit.org_step, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
+    audit.installation, audit.tracked_table, audit.path_step, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.backlog(audit.destination, audit.cursor),
     audit.cursor_state(audit.cursor), audit.destination_id(text),
     audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass), audit.count_unsealed(integer),
+    audit.identity_columns(regclass), audit.identity_index(regclass), audit.count_unsealed(integer),
     audit.retention_plan(boolean, timestamptz, text), audit.seal_object(audit.seal),
     audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state()
     to audit_auditor, audit_admin, audit_forwarder;
@@ -153,7 +153,7 @@ grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean),
+    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text),
     audit.untrack(regclass),
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),
@@ -179,9 +179,14 @@ grant execute on function
     audit.granted_recorders(regclass),
     audit.assign_recorder(regclass),
     audit.revoke_reading(regclass),
-    audit.is_way(regclass, text),
-    audit.written_way(regclass, text),
-    audit.take_way(regclass, text),
+    audit.is_path(regclass, text),
+    audit.written_path(regclass, text, text),
+    audit.store_paths(regclass, text, text),
+    audit.check_is_not_virtual(regclass, smallint, text),
+    audit.check_stored_column(regclass, text, text),
+    audit.columns_of_secret(regclass, text),
+    audit.secrets_by_name(regclass, text[]),
+    audit.is_distributed(regclass),
     audit.tracked_root(regclass),
     audit.passed_through(regclass),
     audit.lock_briefly(regclass[], text),

@@ -113,7 +113,7 @@ as $$
         where altered.relation in (
                 select tracked.relation from audit.tracked_table as tracked
                 union all
-                select step.place from audit.org_step as step
+                select step.place from audit.path_step as step
             )
     ) as place (relation)
     where audit.tracked_root(place.relation) is not null

@@ -133,7 +133,8 @@ select audit.track(
     ignore => %(ignore)s,
     secret => %(secret)s,
     reveal => %(reveal)s,
-    bulk => %(bulk)s
+    bulk => %(bulk)s,
+    actor => %(actor)s
 )
 
 -- name: snapshot_table

@@ -26,7 +26,7 @@ DEFINERS = {
     ),
     **dict.fromkeys(
         [
-            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "present_ways", "take_way", "watch_table", "watch_triggers", "written_way",
+            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "present_ways", "store_paths", "watch_table", "watch_triggers", "written_path",
             # A condition becomes a function that is rolled back before anything plans it.
             "check_rule", "parse_condition",
         ],

@@ -20,7 +20,7 @@ SELECT = {
     ),
     **dict.fromkeys(
         [
-            "tracked_table", "org_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
+            "tracked_table", "path_step", "rule", "format", "destination", "cursor", "attempt", "destination_status", "dead_letter",
             "replay", "worker", "erasure", "retention", "legal_hold", "policy", "import", "import_problem", "node", "node_seal",
         ],
         WHO_SEES_ALL,
@@ -58,7 +58,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "is_for", "backlog", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
-            "identity_columns", "count_unsealed", "seal_object", "seal_text", "retention_plan",
+            "identity_columns", "identity_index", "count_unsealed", "seal_object", "seal_text", "retention_plan",
             "is_hub", "check_is_hub", "node_state",
         ],
         WHO_SEES_ALL,
@@ -66,7 +66,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "drop_triggers",
-            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_way", "written_way", "take_way", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
+            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "check_is_not_virtual", "check_stored_column", "columns_of_secret", "secrets_by_name", "is_distributed", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
             "capture_function_name", "condition_error", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",

@@ -73,7 +73,7 @@ def test_a_way_that_is_dropped_is_said_and_costs_no_write(su, shop, loss):
     su.execute("insert into public.task values (1, null, null, 'a'), (2, null, 'beta', 'b')")
     assert shop() == [("task.created", None, "1"), ("task.created", "beta", "2")]
     assert org_of(su) == '"directOrg"'
-    assert "pgtrail: a way from public.task to its organization is no more" in said
+    assert "pgtrail: a path from public.task to its organization is no more" in said
 
 
 def test_to_track_again_changes_nothing(su, shop):
@@ -83,7 +83,7 @@ def test_to_track_again_changes_nothing(su, shop):
     su.execute("select audit.track('public.task', org => %s, label => 'title')", [org_of(su)])
     assert su.execute(count).fetchone() == before == (1,)
     su.execute("select audit.track('public.task', org => 'directOrg', label => 'title')")
-    assert su.execute("select count(*) from audit.org_step").fetchone() == (0,)
+    assert su.execute("select count(*) from audit.path_step").fetchone() == (0,)
 
 
 def test_row_level_security_on_the_way_hides_no_organization(db, su, shop):
@@ -170,8 +170,8 @@ def test_an_admin_finds_no_secret_by_way_of_the_log(db, su, shop):
     su.execute("alter table public.mine owner to admin; grant usage on schema public to admin")
     admin = db.connect("admin")
     for way in ("team_id -> public.team.api_secret", "destination -> audit.destination_secret.secret"):
-        with pytest.raises(psycopg.errors.Error, match="leads to no organization") as refused:
+        with pytest.raises(psycopg.errors.Error, match="leads nowhere") as refused:
             admin.execute("select audit.track('public.mine', org => %s)", [way])
         assert refused.value.sqlstate == "PT033"
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        admin.execute("insert into audit.org_step values ('public.mine', 1, 0, 'public.mine', null, 2)")
+        admin.execute("insert into audit.path_step values ('public.mine', 'org', 1, 0, 'public.mine', null, 2)")

@@ -380,7 +380,7 @@ def test_from_audit_owner_no_way_leads_to_a_superuser(db, su):
             "create function audit.pwn(int) returns boolean language plpgsql immutable as "
             "$$ begin if (select rolsuper from pg_roles where rolname = current_user) then raise exception 'ran as %', current_user; end if; return true; end $$"
         )
-        for table in ("org_step", "tracked_table", "own_trigger", "recorder", "rule"):
+        for table in ("path_step", "tracked_table", "own_trigger", "recorder", "rule"):
             schemer.execute(f"create index on audit.{table} ((audit.pwn(1)))")
         su.execute("create table public.thing (id int primary key) partition by list (id)")
         su.execute("create table public.part partition of public.thing for values in (1)")
@@ -803,11 +803,11 @@ def test_who_records_can_do_nothing_else(db, su):
         for (name,) in recorder.execute(
             "select proname from pg_proc where pronamespace = 'audit'::regnamespace and has_function_privilege(oid, 'execute')"
         )
-        if not name.startswith(("capture ", "read ", "find "))
+        if not name.startswith(("capture ", "read ", "find ", "label "))
     }
     assert executable == {
         "set_actor", "database_actor_id", "database_actor", "actor_is_claimed", "current_actor", "takes_the_wake", "wake_key",
-        "short_org", "last_org", "captures", "has_rows_of_statement", "has_safe_types", "is_trusted_type", "is_made_by_superusers", "note_failure", "shows_every_row",
+        "short_org", "last_org", "joined_label", "json_or_text", "parts_of_type", "captures", "has_rows_of_statement", "has_safe_types", "is_trusted_type", "is_made_by_superusers", "note_failure", "shows_every_row",
         "redacted", "redact", "redact_text", "path_steps", "places_of_members", "secret_names", "marked", "unmarked",
         "may_name_secret", "may_hold_secret", "value_looks_secret", "string_without_secrets", "looks_secret_within", "is_secret_words",
         "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "words_of",

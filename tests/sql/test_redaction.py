@@ -101,7 +101,7 @@ def test_an_organization_of_another_table_can_not_become_secret(su):
     su.execute("create table public.team (id int primary key, owner text)")
     su.execute("create table public.thing (id int primary key, team_id int references public.team)")
     su.execute("select audit.track('public.thing', org => 'team_id -> public.team.owner')")
-    with pytest.raises(psycopg.Error, match="is the organization of") as raised:
+    with pytest.raises(psycopg.Error, match="is the organization or the label of") as raised:
         su.execute("select audit.track('public.team', secret => '{owner}')")
     assert raised.value.sqlstate == "PT073"
     assert raised.value.diag.message_hint

@@ -14,10 +14,11 @@ from pgtrail_cli.render import console, plain_table
 @click.option("--resource", help="What its events call a row: `key` gives key.created. Default: the table's name.")
 @click.option("--category", help="The category of its events. Default: one named as the resource.")
 @click.option("--org", metavar="COLUMN", help="What holds the organization: org_id, 'team_id -> public.team.org_id'.")
-@click.option("--label", metavar="COLUMN", help="The column that people know a row by.")
+@click.option("--label", metavar="COLUMN", help="What people know a row by: name, 'user_id -> public.user.email'.")
 @click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
-@click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]; can be repeated.")
+@click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]: pin, settings.key, 'value when key'.")
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
+@click.option("--actor", metavar="COLUMN", help="Says who wrote a row, where nobody is claimed to be the actor.")
 @click.option("--bulk", is_flag=True, help="Many rows are updated at once: record updates by statement.")
 @with_connection
 def track(
@@ -30,6 +31,7 @@ def track(
     ignore: tuple[str, ...],
     secret: tuple[str, ...],
     reveal: tuple[str, ...],
+    actor: str | None,
     bulk: bool,
 ) -> None:
     """Track TABLE: from now on every change to it is an event.
@@ -51,6 +53,7 @@ def track(
             "ignore": list(ignore),
             "secret": list(secret),
             "reveal": list(reveal),
+            "actor": actor,
             "bulk": bulk,
         },
     )

@@ -1,4 +1,4 @@
--- Which organization a row belongs to: a column of its own, or a way through other tables.
+-- Which organization a row belongs to and what it is called: a column of its own, or a path through other tables.
 
 create or replace function audit.short_org(org_id text)
 returns text
@@ -19,17 +19,17 @@ comment on function audit.short_org(text) is
 
 -- From what a person writes to steps ---------------------------------------------------------------------------------
 
-create or replace function audit.is_way(relation regclass, org text)
+create or replace function audit.is_path(relation regclass, written text)
 returns boolean
 language sql
 stable
 as $$
     -- A column may be called anything, so its name comes first.
-    select org <> all (audit.column_names(relation)) and org ~ '->|,'
+    select written <> all (audit.column_names(relation)) and written ~ '->|[,+]'
 $$;
 
-comment on function audit.is_way(regclass, text) is
-    'Whether org is a way to the organization through other tables, not the name of a column.';
+comment on function audit.is_path(regclass, text) is
+    'Whether the organization or the label of a table is written as a path through other tables, or as several; not as the name of a column.';
 
 create or replace function audit.split_unquoted(value text, separator text)
 returns table (part text, number bigint)
@@ -62,21 +62,19 @@ $$;
 comment on function audit.column_number(regclass, text) is
     'The number of the column that is written so: as it is, quoted or, as in SQL, in any case. Null: there is none.';
 
-create or replace function audit.refuse_way(org text, reason text, mend text)
+create or replace function audit.refuse_path(argument text, reason text, hint text)
 returns void
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    raise exception using
-        errcode = 'PT033',
-        message = format('org => ''%s'' leads to no organization: %s', left(org, 200), reason),
-        hint = mend;
+    raise exception using errcode = 'PT033', message = format('%s leads nowhere: %s', argument, reason), hint = hint;
 end
 $$;
 
-comment on function audit.refuse_way(text, text, text) is 'Raises PT033.';
+comment on function audit.refuse_path(text, text, text) is
+    'Raises PT033. argument: as it was given, such as: org => ''team_id -> public.team.org_id''';
 
 create or replace function audit.named_table(names text[], relation regclass)
 returns regclass
@@ -97,7 +95,7 @@ $$;
 comment on function audit.named_table(text[], regclass) is
     'The table of a step, by the parts of its name (schema, table, column; without a schema it is that of relation). Null: there is none.';
 
-create or replace function audit.step_table(org text, step text, relation regclass)
+create or replace function audit.step_table(argument text, step text, relation regclass)
 returns regclass
 language plpgsql
 stable
@@ -114,19 +112,19 @@ begin
             null;
     end;
     if coalesce(cardinality(names), 0) not in (2, 3) then
-        perform audit.refuse_way(
-            org, format('"%s" is no column of a table', step),
+        perform audit.refuse_path(
+            argument, format('"%s" is no column of a table', step),
             'Write column -> table.column, such as: team_id -> public.team.org_id'
         );
     end if;
     found_table := audit.named_table(names, relation);
     if found_table is null then
-        perform audit.refuse_way(
-            org, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
+        perform audit.refuse_path(
+            argument, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
         );
     end if;
     if (select relkind not in ('r', 'p') or relpersistence = 't' from pg_class where oid = found_table) then
-        perform audit.refuse_way(org, format('%s is not a table', found_table), 'Name the table that it reads.');
+        perform audit.refuse_path(argument, format('%s is not a table', found_table), 'Name the table that it reads.');
     end if;
     return found_table;
 end
@@ -189,7 +187,7 @@ $$;
 comment on function audit.can_join(regclass, smallint, regclass, smallint) is
     'Whether two columns can be compared by Postgres'' own operators.';
 
-create or replace function audit.check_join(org text, from_table regclass, from_column smallint, to_table regclass, to_column smallint)
+create or replace function audit.check_join(argument text, from_table regclass, from_column smallint, to_table regclass, to_column smallint)
 returns void
 language plpgsql
 stable
@@ -199,8 +197,8 @@ begin
     if audit.can_join(from_table, from_column, to_table, to_column) then
         return;
     end if;
-    perform audit.refuse_way(
-        org,
+    perform audit.refuse_path(
+        argument,
         (
             select format(
                 '%I is %s and %s.%I is %s',
@@ -263,7 +261,7 @@ $$;
 comment on function audit.is_redacted(regclass, smallint) is
     'Whether a column is one that the log redacts, or would: no organization''s id.';
 
-create or replace function audit.check_column_number(org text, tracked_relation regclass, relation regclass, written text)
+create or replace function audit.check_column_number(argument text, tracked_relation regclass, relation regclass, written text)
 returns smallint
 language plpgsql
 stable
@@ -273,14 +271,14 @@ declare
     number smallint := audit.column_number(relation, written);
 begin
     if number is null then
-        perform audit.refuse_way(
-            org, format('%s has no column "%s"', relation, written),
+        perform audit.refuse_path(
+            argument, format('%s has no column "%s"', relation, written),
             format('Its columns are %s.', array_to_string(audit.column_names(relation), ', '))
         );
     end if;
     if relation <> tracked_relation and not audit.may_read(relation, number) then
-        perform audit.refuse_way(
-            org, format('you may not read %s of %s', written, relation), 'Let the owner of that table, or a superuser, do it.'
+        perform audit.refuse_path(
+            argument, format('you may not read %s of %s', written, relation), 'Let the owner of that table, or a superuser, do it.'
         );
     end if;
     return number;
@@ -290,56 +288,59 @@ $$;
 comment on function audit.check_column_number(text, regclass, regclass, text) is
     'The number of a column that whoever asks may read, or PT033.';
 
-create or replace function audit.org_steps(tracked_relation regclass, org text)
-returns setof audit.org_step
+create or replace function audit.parsed_path(tracked_relation regclass, purpose text, written text)
+returns setof audit.path_step
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    way record;
+    argument constant text := format('%s => ''%s''', purpose, left(written, 200));
+    branch record;
     step record;
-    taken audit.org_step;
-    previous audit.org_step;
+    taken audit.path_step;
+    previous audit.path_step;
     last_column text;
 begin
-    for way in select part, number from audit.split_unquoted(org, ',') loop
+    taken.relation := tracked_relation;
+    taken.purpose := purpose;
+    for branch in select part, number from audit.split_unquoted(written, case purpose when 'label' then '[+]' else ',' end) loop
+        taken.branch := branch.number;
         for step in
             select part, number - 1 as number, number = max(number) over () as is_last
-            from audit.split_unquoted(way.part, '->')
+            from audit.split_unquoted(branch.part, '->')
         loop
             previous := taken;
-            taken.relation := tracked_relation;
-            taken.alternative := way.number;
             taken.position := step.number;
             if step.number = 0 then
                 taken.place := tracked_relation;
                 taken.key_number := null;
-                taken.column_number := audit.check_column_number(org, tracked_relation, tracked_relation, step.part);
+                taken.column_number := audit.check_column_number(argument, tracked_relation, tracked_relation, step.part);
+                perform audit.check_is_not_virtual(tracked_relation, taken.column_number, argument);
             else
-                taken.place := audit.step_table(org, step.part, tracked_relation);
+                taken.place := audit.step_table(argument, step.part, tracked_relation);
                 taken.key_number := audit.joined_column(previous.place, previous.column_number, taken.place);
                 if taken.key_number is null then
-                    perform audit.refuse_way(
-                        org,
+                    perform audit.refuse_path(
+                        argument,
                         format('no foreign key leads to %s, and its primary key is not one column', taken.place),
-                        'Add the foreign key, or go another way.'
+                        'Add the foreign key, or take another path.'
                     );
                 end if;
                 if not audit.may_read(taken.place, taken.key_number) then
-                    perform audit.refuse_way(
-                        org, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
+                    perform audit.refuse_path(
+                        argument, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
                     );
                 end if;
-                perform audit.check_join(org, previous.place, previous.column_number, taken.place, taken.key_number);
+                perform audit.check_join(argument, previous.place, previous.column_number, taken.place, taken.key_number);
                 select name into last_column
                 from unnest(parse_ident(step.part)) with ordinality as part (name, position)
                 order by position desc
                 limit 1;
-                taken.column_number := audit.check_column_number(org, tracked_relation, taken.place, last_column);
+                taken.column_number := audit.check_column_number(argument, tracked_relation, taken.place, last_column);
                 if step.is_last and audit.is_redacted(taken.place, taken.column_number) then
-                    perform audit.refuse_way(org, format('%s is a secret', step.part), 'Name the column that holds the organization.');
+                    perform audit.refuse_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
                 end if;
             end if;
             return next taken;
@@ -348,18 +349,19 @@ begin
 end
 $$;
 
-comment on function audit.org_steps(regclass, text) is
-    'The steps of a way: alternatives between commas, each column -> table.column [-> table.column …], names as in SQL. PT033.';
+comment on function audit.parsed_path(regclass, text, text) is
+    'The steps of the paths to a table''s organization (alternatives between commas) or label (parts between plus signs): each column -> table.column [-> table.column …], names as in SQL. PT033.';
 
-create or replace function audit.written_steps(steps audit.org_step[])
+create or replace function audit.written_steps(steps audit.path_step[])
 returns text
 language sql
 stable
 as $$
-    select pg_catalog.string_agg(way.written, ', ' order by way.alternative)
+    select pg_catalog.string_agg(branch.written, case branch.purpose when 'label' then ' + ' else ', ' end order by branch.number)
     from (
         select
-            step.alternative,
+            step.purpose,
+            step.branch as number,
             pg_catalog.string_agg(
                 case when step.position > 0 then audit.qualified_name(step.place) || '.' else '' end
                     || pg_catalog.quote_ident(attribute.attname),
@@ -368,14 +370,15 @@ as $$
         from pg_catalog.unnest(steps) as step
         join pg_catalog.pg_attribute as attribute
             on attribute.attrelid = step.place and attribute.attnum = step.column_number
-        group by step.alternative
-    ) as way
+        group by step.purpose, step.branch
+    ) as branch
+    group by branch.purpose
 $$;
 
-comment on function audit.written_steps(audit.org_step[]) is
-    'Ways as audit.track() takes them, with the names of today: one text however they were given. Null: none.';
+comment on function audit.written_steps(audit.path_step[]) is
+    'Paths of one purpose as audit.track() takes them, with the names of today: one text however they were given. Null: none.';
 
-create or replace function audit.written_way(tracked_relation regclass, org text)
+create or replace function audit.written_path(tracked_relation regclass, purpose text, written text)
 returns text
 language sql
 stable
@@ -384,12 +387,12 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-    select audit.written_steps(array(select step from audit.org_steps(tracked_relation, org) as step))
+    select audit.written_steps(array(select step from audit.parsed_path(tracked_relation, purpose, written) as step))
 $$;
 
-comment on function audit.written_way(regclass, text) is 'A way written the one way that it is kept in. PT033.';
+comment on function audit.written_path(regclass, text, text) is 'A path in the one form that is kept. PT033.';
 
-create or replace function audit.take_way(tracked_relation regclass, org text)
+create or replace function audit.store_paths(tracked_relation regclass, org text, label text)
 returns void
 language plpgsql
 volatile
@@ -401,71 +404,92 @@ as $$
 begin
     -- (Here current_user is audit_owner, whoever asks.)
     perform audit.check_is_not_own(tracked_relation, audit.acting_role());
-    delete from audit.org_step where relation = tracked_relation;
-    if audit.is_way(tracked_relation, org) then
-        insert into audit.org_step select step.* from audit.org_steps(tracked_relation, org) as step;
-    end if;
+    delete from audit.path_step where relation = tracked_relation;
+    insert into audit.path_step
+    select step.*
+    from (values ('org', org), ('label', label)) as given (purpose, written)
+    cross join lateral audit.parsed_path(tracked_relation, given.purpose, given.written) as step
+    where audit.is_path(tracked_relation, given.written);
 end
 $$;
 
-comment on function audit.take_way(regclass, text) is
-    'Keeps the steps by which a tracked table''s organization is found; none where org is a column. PT033, PT039.';
+comment on function audit.store_paths(regclass, text, text) is
+    'Stores the steps by which a tracked table''s organization and label are found, in place of what was stored; none where they are columns. PT033, PT039.';
 
-create or replace function audit.settle_org(tracked_relation regclass)
+create or replace function audit.settled_path(tracked_relation regclass, of_purpose text)
 returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Of a way that has lost a table or a column nothing is left.
-    delete from audit.org_step as gone
+    -- Of a path that has lost a table or a column nothing is left.
+    delete from audit.path_step as gone
     where gone.relation = tracked_relation
-        and gone.alternative in (
-            select step.alternative
-            from audit.org_step as step
+        and gone.purpose = of_purpose
+        and gone.branch in (
+            select step.branch
+            from audit.path_step as step
             cross join lateral unnest(array[step.key_number, step.column_number]) as needed (number)
             left join pg_attribute on attrelid = step.place and attnum = needed.number and not attisdropped
-            where step.relation = tracked_relation and needed.number is not null and attname is null
+            where step.relation = tracked_relation and step.purpose = of_purpose and needed.number is not null and attname is null
             union
-            select step.alternative
-            from audit.org_step as step
-            join audit.org_step as before using (relation, alternative)
+            select step.branch
+            from audit.path_step as step
+            join audit.path_step as before using (relation, purpose, branch)
             where relation = tracked_relation
+                and purpose = of_purpose
                 and before.position = step.position - 1
                 and not audit.can_join(before.place, before.column_number, step.place, step.key_number)
             union
             -- What can't be read, or not all of it.
-            select step.alternative
-            from audit.org_step as step
+            select step.branch
+            from audit.path_step as step
             join pg_class on pg_class.oid = step.place
             where step.relation = tracked_relation
+                and step.purpose = of_purpose
                 and step.position > 0
                 and (
                     not coalesce(has_table_privilege(audit.recorder_of(step.place), step.place, 'select'), false)
                     or (pg_class.relrowsecurity and not audit.shows_every_row(step.place, audit.recorder_of(step.place)))
                 )
+            union
+            -- What has become a secret.
+            select step.branch
+            from audit.path_step as step
+            where step.relation = tracked_relation
+                and step.purpose = of_purpose
+                and audit.is_redacted(step.place, step.column_number)
+                and not exists (
+                    select
+                    from audit.path_step as later
+                    where (later.relation, later.purpose, later.branch) = (step.relation, step.purpose, step.branch)
+                        and later.position > step.position
+                )
         );
     if found then
-        raise warning 'pgtrail: a way from % to its organization is no more', tracked_relation
-            using hint = 'What it led through was dropped, became of another type, or can''t be read any more. Call audit.track() with another org if need be.';
+        raise warning 'pgtrail: a path from % to its % is no more', tracked_relation, case of_purpose when 'org' then 'organization' else of_purpose end
+            using hint = format(
+                'What it led through was dropped, became of another type or a secret, or can''t be read any more. Call audit.track() with another %s if need be.', of_purpose
+            );
     end if;
-    return audit.written_steps(array(select step from audit.org_step as step where relation = tracked_relation));
+    return audit.written_steps(array(select step from audit.path_step as step where relation = tracked_relation and purpose = of_purpose));
 end
 $$;
 
-comment on function audit.settle_org(regclass) is
-    'Forgets the ways of a tracked table that lead nowhere any more; those that are left, as audit.written_steps() has them.';
+comment on function audit.settled_path(regclass, text) is
+    'Forgets the paths of a tracked table that lead nowhere any more; those that are left, as audit.written_steps() has them.';
 
-create or replace function audit.takes_a_way(tracked_relation regclass)
+create or replace function audit.has_path(tracked_relation regclass, of_purpose text)
 returns boolean
 language sql
 stable
 as $$
-    select exists (select from audit.org_step where relation = tracked_relation)
+    select exists (select from audit.path_step where relation = tracked_relation and purpose = of_purpose)
 $$;
 
-comment on function audit.takes_a_way(regclass) is 'Whether a tracked table''s organization is found by steps.';
+comment on function audit.has_path(regclass, text) is
+    'Whether the organization (`org`) or the label (`label`) of a tracked table is found by paths.';
 
 create or replace function audit.passed_through(relation regclass)
 returns setof regclass
@@ -473,11 +497,11 @@ language sql
 stable
 as $$
     select distinct step.relation
-    from audit.org_step as step
+    from audit.path_step as step
     where step.place = passed_through.relation and step.position > 0
 $$;
 
-comment on function audit.passed_through(regclass) is 'The tracked tables whose way to their organization leads through a table.';
+comment on function audit.passed_through(regclass) is 'The tracked tables whose path to their organization or label leads through a table.';
 
 -- From steps to SQL --------------------------------------------------------------------------------------------------
 
@@ -498,37 +522,41 @@ comment on function audit.compiled_org_column(regclass, text, text) is 'SQL for 
 
 create or replace function audit.lookups(tracked_relation regclass)
 returns table (
-    alternative smallint, "position" smallint, place regclass, key_name text, column_name text, key_type text, function_name text
+    purpose text, branch smallint, "position" smallint, place regclass, key_name text, column_name text, key_oid oid, column_oid oid, key_type text,
+    function_name text
 )
 language sql
 stable
 as $$
     select
-        step.alternative,
+        step.purpose,
+        step.branch,
         step.position,
         step.place,
         key_column.attname::text,
         read_column.attname::text,
+        referring.atttypid,
+        read_column.atttypid,
         audit.plain_type(referring.atttypid),
         case when step.position > 0 then audit.compiled_name(
             'find',
             pg_catalog.format('%s.%I by %I ', audit.qualified_name(step.place), read_column.attname, key_column.attname)
                 || audit.plain_type(referring.atttypid)
         ) end
-    from audit.org_step as step
+    from audit.path_step as step
     join pg_catalog.pg_attribute as read_column
         on read_column.attrelid = step.place and read_column.attnum = step.column_number
     left join pg_catalog.pg_attribute as key_column
         on key_column.attrelid = step.place and key_column.attnum = step.key_number
-    left join audit.org_step as before
-        on before.relation = step.relation and before.alternative = step.alternative and before.position = step.position - 1
+    left join audit.path_step as before
+        on (before.relation, before.purpose, before.branch, before.position) = (step.relation, step.purpose, step.branch, step.position - 1)
     left join pg_catalog.pg_attribute as referring
         on referring.attrelid = before.place and referring.attnum = before.column_number
     where step.relation = tracked_relation
 $$;
 
 comment on function audit.lookups(regclass) is
-    'The steps to a tracked table''s organization with the names of their columns, and of the function that takes each but the first; key_type: of what is looked for.';
+    'The steps of a tracked table''s paths with the names of their columns, and of the function that takes each but the first; key_type: of what is looked for.';
 
 create or replace function audit.create_lookups(tracked_relation regclass, recorder name)
 returns void
@@ -542,7 +570,8 @@ begin
     for step in select * from audit.lookups(tracked_relation) as lookup where lookup.position > 0
     loop
         perform audit.create_compiled(
-            step.function_name, 'key text', 'text', '{row_security=on}',
+            step.function_name, 'key text', 'text',
+            '{row_security=on}' || audit.settings_of_types('{}', array[step.key_oid, step.column_oid]),
             concat(
                 E'declare\n    found_value text;\n    is_read boolean;\nbegin\n',
                 audit.compiled_sandbox(
@@ -567,33 +596,25 @@ end
 $$;
 
 comment on function audit.create_lookups(regclass, name) is
-    'Makes the functions that find a value in a table on the way to an organization by a key; whoever records the tracked table may call them.';
+    'Makes the functions that find a value in a table on a path by a key; whoever records the tracked table may call them.';
 
-create or replace function audit.compiled_way(tracked_relation regclass, way_alternative smallint, row_name text)
+create or replace function audit.compiled_path(tracked_relation regclass, of_purpose text, of_branch smallint, row_name text)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.concat(
-        'audit.short_org(',
-        (
-            select pg_catalog.string_agg(pg_catalog.format('audit.%I(', lookup.function_name), '' order by lookup.position desc)
-            from audit.lookups(tracked_relation) as lookup
-            where lookup.alternative = way_alternative and lookup.position > 0
-        ),
-        (
-            select pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(lookup.column_name), '::text')
-            from audit.lookups(tracked_relation) as lookup
-            where lookup.alternative = way_alternative and lookup.position = 0
-        ),
-        pg_catalog.repeat(')', (
-            select count(*)::integer from audit.lookups(tracked_relation) as lookup where lookup.alternative = way_alternative
-        ))
+        pg_catalog.string_agg(pg_catalog.format('audit.%I(', lookup.function_name), '' order by lookup.position desc)
+            filter (where lookup.position > 0),
+        pg_catalog.min(pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(lookup.column_name), '::text')) filter (where lookup.position = 0),
+        pg_catalog.repeat(')', count(*)::integer - 1)
     )
+    from audit.lookups(tracked_relation) as lookup
+    where lookup.purpose = of_purpose and lookup.branch = of_branch
 $$;
 
-comment on function audit.compiled_way(regclass, smallint, text) is
-    'SQL for the organization at the end of one way, null where the way breaks off.';
+comment on function audit.compiled_path(regclass, text, smallint, text) is
+    'SQL for the text at the end of one path, null where the path breaks off.';
 
 create or replace function audit.last_org(of_type text, of_id text)
 returns text
@@ -612,7 +633,7 @@ as $$
 $$;
 
 comment on function audit.last_org(text, text) is
-    'The organization of a resource''s newest event: of a row that goes with what its way led through, which is gone already.';
+    'The organization of a resource''s newest event: of a row that goes with what its path led through, which is gone already.';
 
 create or replace function audit.compiled_org(tracked audit.tracked_table, row_name text, row_operation text)
 returns text
@@ -620,16 +641,16 @@ language sql
 stable
 as $$
     select case
-        when audit.takes_a_way(tracked.relation) then pg_catalog.format(
+        when audit.has_path(tracked.relation, 'org') then pg_catalog.format(
             E'coalesce(\n        %s\n    )',
             pg_catalog.concat_ws(
                 E',\n        ',
                 (
                     select pg_catalog.string_agg(
-                        audit.compiled_way(tracked.relation, alternative, row_name), E',\n        ' order by alternative
+                        'audit.short_org(' || audit.compiled_path(tracked.relation, 'org', branch, row_name) || ')', E',\n        ' order by branch
                     )
-                    from audit.org_step
-                    where relation = tracked.relation and position = 0
+                    from audit.path_step
+                    where relation = tracked.relation and purpose = 'org' and position = 0
                 ),
                 case
                     when row_operation <> 'INSERT' then pg_catalog.format(
@@ -645,3 +666,101 @@ $$;
 comment on function audit.compiled_org(audit.tracked_table, text, text) is 'SQL for the organization of a row.';
 
 drop function if exists audit.compiled_org(audit.tracked_table, text);
+
+-- Labels ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.joined_label(parts text[], if_whole boolean)
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select case
+        when if_whole and pg_catalog.array_position(parts, null) is not null then null
+        else nullif(pg_catalog.left(pg_catalog.array_to_string(parts, ' → '), 200), '')
+    end
+$$;
+
+comment on function audit.joined_label(text[], boolean) is
+    'A label of several parts, at most 200 characters: `ann@acme.example → Platform`. Null where there is none, or, if_whole, where one is missing.';
+
+create or replace function audit.labeller_name(relation regclass)
+returns text
+language sql
+stable
+as $$
+    select audit.compiled_name('label', audit.qualified_name(relation))
+$$;
+
+comment on function audit.labeller_name(regclass) is
+    'The name of the function in schema audit that finds the label of a row of a table in its newest event.';
+
+create or replace function audit.create_labeller(tracked audit.tracked_table, recorder name)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if not audit.has_path(tracked.relation, 'label') then
+        return;
+    end if;
+    -- Of this table's events alone: whoever records it runs code of its owner.
+    perform audit.create_compiled(
+        audit.labeller_name(tracked.relation), 'row_id text', 'text', '{}',
+        format(
+            E'begin\n    return (\n        select resource_label\n        from audit.event\n'
+            '        where resource_hash = hashtextextended(row_id, 0) and resource_id = row_id and table_name = %L and resource_label is not null\n'
+            '        order by occurred_at desc, id desc\n        limit 1\n    );\nend\n',
+            tracked.name
+        ),
+        'audit_owner',
+        format('Finds the label of a row of %s in its newest event. Compiled.', tracked.name)
+    );
+    execute format('grant execute on function audit.%I(text) to %I', audit.labeller_name(tracked.relation), recorder);
+end
+$$;
+
+comment on function audit.create_labeller(audit.tracked_table, name) is
+    'Makes the function that finds the label of a row that goes with what its label is made of, where that is found by paths.';
+
+create or replace function audit.compiled_label(tracked audit.tracked_table, row_name text, row_operation text)
+returns text
+language sql
+stable
+as $$
+    select case
+        when audit.has_path(tracked.relation, 'label') then (
+            select case
+                when row_operation = 'INSERT' then pg_catalog.format('audit.joined_label(%s, false)', parts)
+                else pg_catalog.format(
+                    E'coalesce(\n            audit.joined_label(%s, true),\n            audit.%I(%s),\n            audit.joined_label(%1$s, false)\n        )',
+                    parts, audit.labeller_name(tracked.relation), audit.compiled_resource_id(tracked, row_name)
+                )
+            end
+            from (
+                select pg_catalog.format(
+                    'array[%s]::text[]',
+                    pg_catalog.string_agg(audit.compiled_path(tracked.relation, 'label', branch, row_name), ', ' order by branch)
+                )
+                from audit.path_step
+                where relation = tracked.relation and purpose = 'label' and position = 0
+            ) as compiled (parts)
+        )
+        else coalesce(
+            (
+                select pg_catalog.format(
+                    -- What can't be longer is not cut: of a fixed length, or declared so.
+                    case when type.typlen > 0 or attribute.atttypmod between 4 and 204 and type.typcategory = 'S' then '%s::text' else 'left(%s::text, 200)' end,
+                    pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(attribute.attname))
+                )
+                from pg_catalog.pg_attribute as attribute
+                join pg_catalog.pg_type as type on type.oid = attribute.atttypid
+                where attribute.attrelid = tracked.relation and attribute.attname = tracked.label
+            ),
+            'null'
+        )
+    end
+$$;
+
+comment on function audit.compiled_label(audit.tracked_table, text, text) is 'SQL for the label of a row, at most 200 characters.';
