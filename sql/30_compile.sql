@@ -1575,7 +1575,11 @@ begin
         new_secrets := array(
             select name
             from unnest(audit.secrets_by_name(moved_relation, tracked.secret || tracked.ignore)) as name
-            where known.column_numbers -> name is distinct from present -> name
+            where exists (
+                select
+                from unnest(audit.columns_of_secret(moved_relation, name)) as part
+                where known.column_numbers -> part is distinct from present -> part
+            )
         );
         if new_secrets <> '{}' then
             tracked.secret := tracked.secret || new_secrets;
@@ -1589,6 +1593,9 @@ begin
         end if;
         if audit.is_secret_or_holds_one(tracked.org, tracked.secret) then
             tracked.org := null;
+        end if;
+        if audit.is_secret_or_holds_one(tracked.actor, tracked.secret) then
+            tracked.actor := null;
         end if;
         if known.org is not null and tracked.org is null then
             raise warning 'pgtrail: % has lost its organization "%"', moved_relation, known.org
@@ -1615,4 +1622,4 @@ end
 $$;
 
 comment on function audit.follow_columns(regclass) is
-    'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came, or got its name, since and looks secret. A label or an organization that is secret now is given up.';
+    'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came, or got its name, since and looks secret. A label, an organization or an actor that is secret now is given up.';

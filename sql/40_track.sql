@@ -597,20 +597,28 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     return array(
-        select attname::text
-        from pg_attribute
-        where attrelid = relation
-            and attnum > 0
-            and not attisdropped
-            and audit.looks_secret(attname, atttypid)
-            and attname <> all (judged)
-        order by attnum
+        select entry
+        from (
+            select attname, attnum, attname::text
+            from pg_attribute
+            where attrelid = relation
+                and attnum > 0
+                and not attisdropped
+                and (audit.looks_secret(attname, atttypid) or attname in (select audit.token_columns(relation)))
+            union all
+            select attname, attnum, concat(value_column, ' when ', name_column)
+            from audit.settings_by_name(relation)
+            join pg_attribute on attrelid = relation and attname = value_column
+            where not audit.looks_secret(attname, atttypid)
+        ) as found (column_name, number, entry)
+        where column_name <> all (judged) and entry <> all (judged)
+        order by number, entry
     );
 end
 $$;
 
 comment on function audit.secrets_by_name(regclass, text[]) is
-    'What audit.track() redacts without being told, as entries of secret => …: columns that look secret by their name. judged: columns that somebody has decided about.';
+    'What audit.track() redacts without being told, as entries of secret => …: columns that look secret by their name, or by that of the table that they are in, and the values of settings that are rows. judged: columns, and entries, that somebody has decided about.';
 
 create or replace function audit.tracked_root(relation regclass)
 returns regclass
