@@ -117,7 +117,7 @@ begin
         '_', 'g'
     );
     return said ~ ('(^|_)([a-z0-9]*(password|passwd|passphrase|passcode|secret)s?|pwds?|hash|hashes|salts?|[a-z0-9]*private_?keys?|credentials?|creds?|otps?|cvv|cvc'
-                || '|authorization|bearer|encrypted|ciphertext|jwts?)[0-9]*(_|$)')
+                || '|authorization|bearer|encrypted|ciphertext)[0-9]*(_|$)')
         or said like '%token%'
             and said ~ ('(^|_)(auth|oauth|access|refresh|api|bearer|session|csrf|xsrf|csrfmiddleware|id|reset|device|push|bot|user|service|secret|jwt|sas|app|admin|client|deploy|login|remember'
                 || '|invite|verification|verify|confirmation|activation|webhook|personal)?tokens?[0-9]*(_|$)')
@@ -128,7 +128,7 @@ begin
                 || '|activation|confirmation|verification|reset|unlock|data_encryption|service_role|service_account|openai|anthropic|azure|aws|gcp|stripe|sendgrid|mailgun|twilio)_?keys?'
                 || '|key_(pem|material|secret)|keytab|kube_?config|service_account_json|session_data|psk|pem|pfx|p12|[a-z0-9_]+_b64'
                 || '|((db|database|smtp|ftp|sftp|imap|pop3|mail|email|user|admin|root|auth|basic|http|proxy|redis|pg|my|mysql|ldap|bind|ssh|vpn|wifi|key|cert|rabbitmq)_?)?pass|pass_?(phrase|word|code|wd)s?'
-                || '|totp|(mfa|totp|otp)_seed|seed_phrase|mnemonic|auth|(auth|authorization|custom|extra|request|default|http|static)_headers?|headers|cookies?|dsns?|conn(ection)?_?str(ing)?s?|ssn|(csrf|xsrf)'
+                || '|jwts?|totp|(mfa|totp|otp)_seed|seed_phrase|mnemonic|auth|(auth|authorization|custom|extra|request|default|http|static)_headers?|headers|cookies?|dsns?|conn(ection)?_?str(ing)?s?|ssn|(csrf|xsrf)'
                 || '|(recovery|backup|scratch|verification|verify|reset|confirmation|confirm|activation|authorization|auth|access|security|sms|login|unlock|pairing|device|user|invite|invitation|registration|one_time|mfa|2fa|totp|pin|passcode)_codes?'
                 || '|(credit_?card|card|cc)_(number|num|no)|magic_link'
                 || ')' || variant)
@@ -215,6 +215,59 @@ $$;
 comment on function audit.names_secret(text) is
     'Whether the name in a row of settings says that its value is a secret: `smtp.password`, `payment_stripe_secret_key`, `SENTRY_DSN`. Of a long text, the first 200 characters.';
 
+-- Values ---------------------------------------------------------------------------------------------------------------
+
+create or replace function audit.credential_form()
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    -- (What each begins with stands in audit.may_hold_credential(), too.)
+    select E'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:[^-]|-[^-])*(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?'
+        || '|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{8,}|[spr]k_live_[A-Za-z0-9]{8,}|ghp_[A-Za-z0-9]{12,}|github_pat_[A-Za-z0-9_]{12,}|glpat-[A-Za-z0-9_-]{12,}'
+        || '|xox[abeoprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_.-]*)'
+$$;
+
+comment on function audit.credential_form() is
+    'A regular expression for credentials that can''t be anything else: a private key (PEM), an API key (`sk-…`, `sk_live_…`, `ghp_…`, `AKIA…`), a JSON Web Token.';
+
+create or replace function audit.may_hold_credential(content text)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- (strpos: of a text of 200 bytes a LIKE takes 2,700 instructions, one of these about 1,000, a regular expression over 20,000.)
+    select pg_catalog.strpos(content collate "C", '://') > 0
+        or pg_catalog.strpos(content collate "C", '=') > 0
+        or pg_catalog.strpos(content collate "C", 'PRIVATE KEY') > 0
+        or pg_catalog.strpos(content collate "C", 'sk-') > 0
+        or pg_catalog.strpos(content collate "C", 'k_live_') > 0
+        or pg_catalog.strpos(content collate "C", 'ghp_') > 0
+        or pg_catalog.strpos(content collate "C", 'github_pat_') > 0
+        or pg_catalog.strpos(content collate "C", 'glpat-') > 0
+        or pg_catalog.strpos(content collate "C", 'xox') > 0
+        or pg_catalog.strpos(content collate "C", 'AKIA') > 0
+        or pg_catalog.strpos(content collate "C", 'eyJ') > 0
+$$;
+
+comment on function audit.may_hold_credential(text) is
+    'A quick look at a text: false where no value in it is a secret by its form.';
+
+create or replace function audit.may_hold_secret_value(content text)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- (Inlined where content is a variable or a column.)
+    select pg_catalog.strpos(content collate "C", '"') > 0 or audit.may_hold_credential(content)
+$$;
+
+comment on function audit.may_hold_secret_value(text) is
+    'A quick look at a row''s texts, one behind the other: false where audit.without_secrets() would change none of them.';
+
 create or replace function audit.value_looks_secret(value text)
 returns boolean
 language sql
@@ -222,12 +275,27 @@ immutable
 strict
 parallel safe
 as $$
-    select value ~ '(^|[^[:alnum:]])(sk-[[:alnum:]_-]{8}|eyJ[[:alnum:]_-]{8,}[.]|-----BEGIN [A-Z ]*PRIVATE KEY)|^(Bearer|Basic) |://[^/[:space:]@]*:[^/[:space:]@]+@'
-        or value ~ E'^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^AKIA[A-Z0-9]{12,}$|^\\$(2[aby]|argon2\\w*|pbkdf2\\w*|scrypt)\\$|^(pbkdf2_|bcrypt|scrypt)\\w*\\$|^[0-9a-f]{40,128}$'
+    select value collate "C" ~ audit.credential_form()
+        or value collate "C" ~ '^(Bearer|Basic) |://[^/[:space:]:]*:[^/[:space:]]+@'
+        or value collate "C" ~ E'^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^\\$(2[aby]|argon2\\w*|pbkdf2\\w*|scrypt)\\$|^(pbkdf2_|bcrypt|scrypt)\\w*\\$|^[0-9a-f]{40,128}$'
 $$;
 
 comment on function audit.value_looks_secret(text) is
-    'Whether a value is a secret by its form: an API key (`sk-…`, `ghp_…`), a JSON Web Token, a private key, the hash of a password or a token, a password in a URL.';
+    'Whether a value is a secret by its form, or most likely one: an API key (`sk-…`, `ghp_…`), a JSON Web Token, a private key, the hash of a password or a token, a password in a URL.';
+
+create or replace function audit.value_looks_random(value text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select audit.value_looks_secret(value)
+        or value collate "C" ~ '^(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9_+/=-]{20,200}$|^(?=.*[2-7])[A-Z2-7]{16,64}=*$|^[0-9a-f]{32}$'
+$$;
+
+comment on function audit.value_looks_random(text) is
+    'Whether a value that ought to be a name or a code is a secret by its form, or drawn by lot: 20 letters and digits, large and small, or 16 in base 32, 32 in base 16.';
 
 create or replace function audit.may_name_secret(content text)
 returns boolean
@@ -245,19 +313,7 @@ $$;
 comment on function audit.may_name_secret(text) is
     'A quick look at the text of a JSON value: false where no member''s name looks secret to audit.looks_secret_within(), and no string may be JSON itself: where audit.redact() would change nothing by the path `**.?`.';
 
-create or replace function audit.may_hold_secret(content text)
-returns boolean
-language sql
-immutable
-parallel safe
-as $$
-    -- The beginnings of all that audit.value_looks_secret() looks for.
-    select audit.may_name_secret(content)
-        or content ~* 'sk-|(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_]|akia|eyj|private|basic|://|[$]|[0-9a-f]{40}'
-$$;
-
-comment on function audit.may_hold_secret(text) is
-    'A quick look at the text of a JSON value: false where neither a name in it looks secret nor audit.value_looks_secret() finds anything.';
+drop function if exists audit.may_hold_secret(text);
 
 create or replace function audit.marked(content text)
 returns text
@@ -560,7 +616,7 @@ begin
         if place & ~undemanding <> 0 or may_hold_json and not by_form and parts[part + 1] ~ ('^' || json_in_string) then
             parts[part + 1] := '[redacted]';
             is_changed := true;
-        elsif by_form and audit.may_hold_secret('"' || parts[part + 1] || '"') then
+        elsif by_form and (pg_catalog.strpos(parts[part + 1], E'\x02') > 0 or audit.may_hold_credential(parts[part + 1])) then
             is_changed := true;
             if parts[part + 1] ~ ('^' || json_in_string) then
                 json_strings := json_strings + 1;
@@ -618,6 +674,203 @@ $$;
 
 comment on function audit.redacted(jsonb, text[]) is
     'audit.redact() for a whole column, which fails no write.';
+
+create or replace function audit.names_one_secret(content text)
+returns boolean
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select coalesce(pg_catalog.bool_or(number > 1000 or audit.looks_secret_within(name)), false)
+    from (
+        select name, pg_catalog.row_number() over () as number
+        from (
+            select distinct pg_catalog.rtrim(piece, E'\\') as name
+            from (
+                select piece, pg_catalog.lead(piece) over (order by position) as behind
+                from pg_catalog.string_to_table(content, '"') with ordinality as split (piece, position)
+            ) as pieces
+            where pg_catalog.length(piece) < 200
+                and pg_catalog.starts_with(pg_catalog.ltrim(behind, E' \t\r\n'), ':')
+                and audit.may_name_secret(piece)
+            offset 0
+        ) as names
+    ) as numbered
+$$;
+
+comment on function audit.names_one_secret(text) is
+    'Whether a text that is not quite JSON has a name in it that looks secret: in quotation marks, with a colon behind.';
+
+create or replace function audit.json_without_secrets(content text)
+returns text
+language plpgsql
+immutable
+strict
+as $$
+declare
+    parsed jsonb;
+    cleaned text;
+begin
+    begin
+        parsed := content::jsonb;
+    exception
+        when data_exception then
+            return case when audit.names_one_secret(content) then '[redacted]' end;
+    end;
+    cleaned := audit.redact_text(parsed::text, '{**,?}', true);
+    -- (A name may be a secret, too.)
+    return pg_catalog.regexp_replace(
+        case when cleaned::jsonb <> parsed then cleaned else content end collate "C", audit.credential_form(), '[redacted]', 'g'
+    );
+exception
+    -- Nested too deep, or too large for the server to look through.
+    when program_limit_exceeded or out_of_memory or internal_error then
+        return '[redacted]';
+end
+$$;
+
+comment on function audit.json_without_secrets(text) is
+    'A text that begins as JSON does, without its secrets: in a text that jsonb can''t hold, or that is cut off, a secret''s name hides all. Null: it is no JSON.';
+
+create or replace function audit.text_without_secrets(content text)
+returns text
+language plpgsql
+immutable
+strict
+as $$
+declare
+    max_bytes constant integer := 10000000;
+    result text collate "C" := content;
+begin
+    if not audit.may_hold_secret_value(content) then
+        return content;
+    elsif pg_catalog.octet_length(content) > max_bytes then
+        return '[redacted]';
+    elsif result ~ '^[[:space:]]*[[{"]' then
+        result := audit.json_without_secrets(content);
+        if result is not null then
+            return result;
+        end if;
+        result := content;
+    elsif pg_catalog.strpos(result, '"') > 0 and audit.names_one_secret(content) then
+        return '[redacted]';
+    end if;
+    result := pg_catalog.regexp_replace(result, audit.credential_form(), '[redacted]', 'g');
+    if pg_catalog.strpos(result, '://') > 0 then
+        result := pg_catalog.regexp_replace(result, '(://[^/[:space:]:]*:)[^/[:space:]]+@', E'\\1[redacted]@', 'g');
+        result := pg_catalog.regexp_replace(result, '://[A-Za-z0-9_-]{20,}@', '://[redacted]@', 'g');
+    end if;
+    if pg_catalog.strpos(result, '=') > 0 then
+        result := pg_catalog.regexp_replace(
+            result,
+            E'((?:password|passwd|passphrase|pwd|secret|token|api_?key|(?:access|account)_?key|[?&]sig(?:nature)?)=)(?:''(?:[^''\\\\]|\\\\.)*''|"[^"]*"|[{][^}]*[}]|[^[:space:]&;"''<>]+)',
+            E'\\1[redacted]', 'gi'
+        );
+    end if;
+    return result;
+end
+$$;
+
+comment on function audit.text_without_secrets(text) is
+    'The text with "[redacted]" in place of what is secret in it: members of JSON, passwords in URLs (`postgres://u:[redacted]@h/db`) and connection strings (`password=…`), credentials by their form. What can''t be looked through, or is more than 10 MB, is hidden as a whole.';
+
+create or replace function audit.string_without_secrets(string text)
+returns text
+language plpgsql
+immutable
+strict
+as $$
+declare
+    told constant text := audit.unmarked(string);
+    cleaned constant text := audit.text_without_secrets(told);
+begin
+    if cleaned = told then
+        return string;
+    end if;
+    return audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));
+end
+$$;
+
+comment on function audit.string_without_secrets(text) is 'audit.text_without_secrets() for one string of a marked text.';
+
+create or replace function audit.without_secrets(content jsonb)
+returns jsonb
+language sql
+immutable
+strict
+as $$
+    select case
+        when audit.may_name_secret(content::text) or audit.may_hold_credential(content::text)
+            then coalesce(audit.redact_text(content::text, '{**,?}', true)::jsonb, content)
+        else content
+    end
+$$;
+
+comment on function audit.without_secrets(jsonb) is
+    'The value with "[redacted]" in place of whatever looks secret in it, by its name or by its form, at any depth, also in a text that is JSON.';
+
+create or replace function audit.strings_without_secrets(content jsonb)
+returns jsonb
+language plpgsql
+immutable
+strict
+as $$
+declare
+    max_json_strings constant integer := 1000;
+    parts text[];
+    json_strings integer := 0;
+    is_json boolean;
+begin
+    -- Strings, names among them, at even numbers.
+    parts := pg_catalog.string_to_array(audit.marked(content::text), '"');
+    for part in 2..pg_catalog.cardinality(parts) by 2 loop
+        is_json := pg_catalog.strpos(parts[part], E'\x02') > 0;
+        continue when not is_json and not audit.may_hold_credential(parts[part]);
+        json_strings := json_strings + is_json::integer;
+        parts[part] := case when json_strings > max_json_strings then '[redacted]' else audit.string_without_secrets(parts[part]) end;
+    end loop;
+    return pg_catalog.replace(pg_catalog.replace(pg_catalog.array_to_string(parts, '"'), E'\x02', E'\\"'), E'\x01', E'\\\\')::jsonb;
+end
+$$;
+
+comment on function audit.strings_without_secrets(jsonb) is
+    'A JSON value with each of its strings as audit.text_without_secrets() has it, whatever the name before it: names are judged by paths.';
+
+create or replace function audit.without_secrets(recorded jsonb, columns text[])
+returns jsonb
+language plpgsql
+immutable
+strict
+as $$
+declare
+    name text;
+    value jsonb;
+begin
+    foreach name in array columns loop
+        value := recorded -> name;
+        if pg_catalog.jsonb_typeof(value) = 'string' then
+            continue when not audit.may_hold_secret_value(value #>> '{}');
+            value := pg_catalog.to_jsonb(audit.text_without_secrets(value #>> '{}'));
+        elsif pg_catalog.jsonb_typeof(value) in ('object', 'array') then
+            continue when not audit.may_hold_credential(value::text) and pg_catalog.strpos(value::text, E'\\"') = 0;
+            begin
+                value := audit.strings_without_secrets(value);
+            exception
+                when program_limit_exceeded or out_of_memory or internal_error then
+                    value := '"[redacted]"';
+            end;
+        end if;
+        if value <> recorded -> name then
+            recorded := pg_catalog.jsonb_set(recorded, array[name], value);
+        end if;
+    end loop;
+    return recorded;
+end
+$$;
+
+comment on function audit.without_secrets(jsonb, text[]) is
+    'A recorded row with the members named in columns as audit.text_without_secrets() has them, JSON in each of its strings. Where audit.may_hold_secret_value() says false of its texts, nothing changes.';
 
 create or replace function audit.column_of_path(path text, columns text[])
 returns text

@@ -151,13 +151,12 @@ as $$
         ('ignore', '^((total|current|model|monthly|daily|team|user)_)?(spend|spent|usage|consumed)$|^raw_used$', '{number,json}', 'counts what is spent'),
         ('ignore', E'^(used|count|counter|hits|views|uses|turns|remaining|request_count)$|^(?!max_|min_)(\\w+_)?(count|attempts|hits|requests|tokens_used)$', '{number}', 'a counter'),
         ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself'),
-        ('secret', '(^|_)(api_?key|access_key|secret_key|signing_key|encryption_key|encrypted|ciphertext|recovery_codes|backup_codes|connection_string|dsn|webhook_url|authorization|bearer|pin|ssn|session_data)$|^encrypted_|_b64$', '{text,bytes,json,array,other}', 'its name is one of a secret'),
-        ('open', '(^|_)(expiry|expires|expires_at|expires_in|lifetime|ttl|at|on|count|limit|length|type|required|enabled)$|^(has|is|requires)_', '{time,bool,number}', 'says something about a secret, and is none'),
-        ('open', E'_(id|name|alias|label|hint|prefix|info|type|profile)$|^token_(\\w+_)?(url|uri|endpoint)$', '{text,json,number,other}', 'names a secret, and is none')
+        -- (Of table and column: what looks secret by its own name audit.looks_secret() knows.)
+        ('secret', '(token|(^|_)(api_?key|access_key|otp|totp|hotp|mfa|credential|secret|session|invite|invitation|grant|password_reset|recovery_code|backup_code|verification)(_device)?)[.](key|code|value|digest)$', '{text,bytes}', 'the table''s rows are secrets')
 $$;
 
 comment on function audit.column_vocabulary() is
-    'What audit.suggest() takes a column for by its words and the kind of its type: not audited, secret, `open` (looks secret, is not), JSON where secrets are kept.';
+    'What audit.suggest() takes a column for by its words and the kind of its type: not audited; secret, by the words of `table.column`.';
 
 create or replace function audit.label_words(resource text, of_a_person boolean)
 returns text[]

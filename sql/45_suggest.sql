@@ -202,10 +202,12 @@ $$;
 
 comment on function audit.facts_tables(jsonb) is 'The tables of audit.suggest_facts(): rows of audit.suggested_tables().';
 
+drop function if exists audit.facts_columns(jsonb);
+
 create or replace function audit.facts_columns(facts jsonb)
 returns table (
     relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-    ignore_why text, secret_why text, reveal_why text, json_paths text[], states text[]
+    ignore_why text, secret_why text, json_paths text[], states text[]
 )
 language sql
 stable
@@ -214,7 +216,7 @@ as $$
     select *
     from jsonb_to_recordset(facts -> 'columns') as known (
         relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-        ignore_why text, secret_why text, reveal_why text, json_paths text[], states text[]
+        ignore_why text, secret_why text, json_paths text[], states text[]
     )
 $$;
 
@@ -231,9 +233,9 @@ as $$
     select
         attname::text,
         case
-            when atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) then 'json'
             when audit.name_words(attname) ~ E'^(\\w+_)?(status|state)$' then 'state'
             when audit.name_words(attname) ~ '^(name|key|param_name|config_type|(setting|option|config)_(name|key))$' then 'name'
+            when audit.name_words(attname) ~ '(^|_)(key|code)$' then 'code'
             else 'text'
         end
     from pg_catalog.pg_attribute
@@ -241,11 +243,11 @@ as $$
         and attnum > 0
         and not attisdropped
         and attgenerated = ''
-        and atttypid in ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype, 'pg_catalog.bpchar'::pg_catalog.regtype, 'pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype)
+        and atttypid in ('pg_catalog.text'::pg_catalog.regtype, 'pg_catalog.varchar'::pg_catalog.regtype, 'pg_catalog.bpchar'::pg_catalog.regtype)
 $$;
 
 comment on function audit.sampled_columns(regclass) is
-    'The columns whose sampled values tell something: JSON, states, names of settings, and texts that may be secrets.';
+    'The columns whose sampled values tell something: states, names of settings, and texts that may be secrets.';
 
 drop function if exists audit.sample_query(regclass, integer);
 
@@ -262,15 +264,14 @@ as $$
         row_limit,
         pg_catalog.string_agg(
             case
-                when kind = 'json' then pg_catalog.format(
-                    'select %1$L, ''members'', array(select distinct member from sampled cross join lateral '
-                    'audit.secret_members(sampled.%2$I::jsonb) as member where pg_column_size(sampled.%2$I) < 100000 order by 1 limit 20)', name, name)
+                -- (Of a name that is a secret itself no value is shown.)
                 when kind in ('state', 'name') then pg_catalog.format(
-                    'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I ~ ''^[[:alnum:]_. -]{1,40}$'' and not audit.value_looks_secret(sampled.%2$I::text) '
-                    'group by 1 order by count(*) desc, 1 limit 13)', name, name)
+                    'select %1$L, case when is_secret then ''secret'' else ''values'' end, case when is_secret then ''{yes}'' else array(select sampled.%2$I::text from sampled where sampled.%2$I ~ ''^[[:alnum:]_. -]{1,40}$'' '
+                    'group by 1 order by count(*) desc, 1 limit 13) end from (select exists (select from sampled where audit.%3$I(sampled.%2$I::text))) as known (is_secret)',
+                    name, name, case kind when 'name' then 'value_looks_random' else 'value_looks_secret' end)
                 else pg_catalog.format(
-                    'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)',
-                    name, name)
+                    'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.%3$I(sampled.%2$I::text) limit 1)',
+                    name, name, case kind when 'code' then 'value_looks_random' else 'value_looks_secret' end)
             end,
             ' union all '
         )
@@ -281,30 +282,7 @@ $$;
 comment on function audit.sample_query(regclass, text, integer) is
     'The one query that a table''s sample takes, read from place; null: it has no column to look at.';
 
-create or replace function audit.secret_members(value jsonb)
-returns setof text
-language sql
-immutable
-parallel safe
-as $$
-    -- (A path ends at a dot, and a key that is data itself must not stand in a file.)
-    select name
-    from (
-        select distinct pg_catalog.split_part(piece, '"', -1) as name
-        from (
-            -- A name stands before each `": `, its value behind.
-            select piece, pg_catalog.lead(piece) over (order by position) as behind
-            from pg_catalog.string_to_table(audit.marked(value::text), '": ') with ordinality as split (piece, position)
-        ) as pieces
-        where pg_catalog.left(behind, 1) in ('"', '{', '[')
-        offset 0
-    ) as names
-    where name ~ '^[A-Za-z][A-Za-z0-9_-]{0,39}$'
-        and (audit.looks_secret(name) or audit.name_words(name) ~ '(^|_)(api_?key|access_key|secret_key|authorization|bearer|dsn)$')
-$$;
-
-comment on function audit.secret_members(jsonb) is
-    'The names of members that look secret, in a value of JSON, however deep.';
+drop function if exists audit.secret_members(jsonb);
 
 create or replace function audit.suggest_sample(facts jsonb, row_limit integer)
 returns jsonb
@@ -363,7 +341,7 @@ end
 $$;
 
 comment on function audit.suggest_sample(jsonb, integer) is
-    'What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody''s code: by table and column the values of states and names of settings, the secret members of JSON, and texts that look like secrets.';
+    'What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody''s code: by table and column the values of states and names of settings, and texts that look like secrets.';
 
 -- Columns --------------------------------------------------------------------------------------------------------------
 
@@ -414,10 +392,12 @@ $$;
 comment on function audit.known_values(regclass, smallint) is
     'The values that an enum, or a check constraint on this column alone, allows.';
 
+drop function if exists audit.suggested_columns(jsonb);
+
 create or replace function audit.suggested_columns(facts jsonb)
 returns table (
     relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-    ignore_why text, secret_why text, reveal_why text, json_paths text[], states text[]
+    ignore_why text, secret_why text, json_paths text[], states text[]
 )
 language sql
 stable
@@ -426,7 +406,7 @@ as $$
     with candidate as materialized (
         select
             tables.relation, tables.category, attnum, attname::text as name, audit.name_words(attname) as words, audit.type_kind(atttypid) as kind,
-            attnotnull,
+            tables.words as table_words, audit.looks_secret(attname, atttypid) as sounds_secret, attnotnull,
             attname::text = any (audit.identity_columns(tables.relation)) as is_key,
             exists (
                 select from pg_catalog.pg_constraint
@@ -446,35 +426,21 @@ as $$
             ) as ignore_why,
             case
                 when candidate.seen ? 'secret' then 'its values look like secrets'
-                when audit.looks_secret(candidate.name) then 'its name is one of a secret'
+                when candidate.sounds_secret then 'its name is one of a secret'
                 else (
                     select entry.why from audit.column_vocabulary() as entry
-                    where entry.kind = 'secret' and candidate.kind = any (entry.types) and candidate.words ~ entry.pattern limit 1
+                    where entry.kind = 'secret' and candidate.kind = any (entry.types)
+                        and candidate.table_words || '.' || candidate.words ~ entry.pattern limit 1
                 )
-            end as secret_why,
-            (
-                select entry.why from audit.column_vocabulary() as entry
-                where entry.kind = 'open' and not coalesce(candidate.seen ? 'secret', false) and candidate.kind = any (entry.types) and candidate.words ~ entry.pattern limit 1
-            ) as open_why
+            end as secret_why
         from candidate
     )
     select
         relation, attnum, name, words, kind, attnotnull, is_key, is_foreign,
         case when not is_key and not is_foreign then ignore_why end,
-        case when open_why is null and (is_key or ignore_why is null) and not (is_foreign and not audit.looks_secret(name)) then secret_why end,
-        case when secret_why is not null and audit.looks_secret(name) and ignore_why is null then open_why end,
-        array(
-            select member
-            from (
-                -- Whatever looks secret by its name, and what the sample has besides.
-                select '?' where kind = 'json'
-                union
-                select found.member
-                from pg_catalog.jsonb_array_elements_text(coalesce(seen -> 'members', '[]')) as found (member)
-                where not audit.looks_secret_within(found.member)
-            ) as secret_member (member)
-            order by member <> '?', member collate "C"
-        ),
+        case when (is_key or ignore_why is null) and (sounds_secret or not is_foreign) then secret_why end,
+        -- (Whatever looks secret by its name.)
+        case kind when 'json' then '{?}'::text[] else '{}' end,
         array(
             select distinct state
             from pg_catalog.unnest(
@@ -486,4 +452,4 @@ as $$
 $$;
 
 comment on function audit.suggested_columns(jsonb) is
-    'Each column of the proposed tables: what it is, and why it is not audited, redacted or revealed; the secret members of JSON; the values that are known of it.';
+    'Each column of the proposed tables: what it is, and why it is not audited or redacted; the secret members of JSON; the values that are known of it.';

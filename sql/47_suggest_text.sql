@@ -57,10 +57,12 @@ $$;
 
 comment on function audit.suggest_notes(regclass, jsonb, jsonb) is 'What a person should know of a table before its proposal is applied.';
 
+drop function if exists audit.suggestions(jsonb);
+
 create or replace function audit.suggestions(facts jsonb)
 returns table (
     relation regclass, left_out text, resource text, category text, org text, org_why text, label text, ignore text[], ignore_why text,
-    secret text[], secret_why text, reveal text[], personal boolean, notes text[]
+    secret text[], secret_why text, personal boolean, notes text[]
 )
 language sql
 stable
@@ -84,7 +86,6 @@ as $$
             array_agg(name order by number) filter (where secret_why is not null and path is null) as secret_columns,
             array_agg(format('%s.**.%s', name, path) order by number, path_number) filter (where path is not null and secret_why is null and ignore_why is null) as paths,
             string_agg(format('%s (%s)', audit.one_line(name), secret_why), ', ' order by number) filter (where secret_why is not null and path is null) as secret_why,
-            array_agg(name order by number) filter (where reveal_why is not null and path is null) as reveal,
             jsonb_agg(jsonb_build_object('kind', kind, 'key', is_key, 'foreign', is_foreign, 'ignored', ignore_why is not null)) filter (where path is null) as columns
         from (
             select field.*, null as path, 0 as path_number from field
@@ -98,7 +99,7 @@ as $$
         coalesce(tables.left_out, audit.suggest_left_out(tables.relation, tables.known, shown.columns)),
         tables.resource, tables.category, orgs.org, orgs.why, shown.label,
         coalesce(shown.ignore, '{}'), shown.ignore_why,
-        coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}'), shown.secret_why, coalesce(shown.reveal, '{}'),
+        coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}'), shown.secret_why,
         case when tables.category in ('users', 'profile') and not audit.tells_of_a_person(tables.relation) then true end,
         audit.suggest_notes(tables.relation, shown.columns, facts -> 'sample' -> tables.relation::oid::text)
     from audit.facts_tables(facts) as tables
@@ -125,8 +126,10 @@ comment on function audit.suggestions(jsonb) is
 
 -- The text -------------------------------------------------------------------------------------------------------------
 
+drop function if exists audit.track_call(regclass, text, text, text, text, text[], text[], text[], boolean);
+
 create or replace function audit.track_call(
-    relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], reveal text[], personal boolean
+    relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean
 )
 returns text
 language sql
@@ -144,13 +147,12 @@ as $$
         (2, 'label', audit.one_line_literal(label)),
         (3, 'ignore', audit.one_line_literal(nullif(ignore, '{}')::text)),
         (4, 'secret', audit.one_line_literal(nullif(secret, '{}')::text)),
-        (5, 'reveal', audit.one_line_literal(nullif(reveal, '{}')::text)),
         (6, 'personal', personal::text)
     ) as setting (number, argument, value)
     where value is not null
 $$;
 
-comment on function audit.track_call(regclass, text, text, text, text, text[], text[], text[], boolean) is
+comment on function audit.track_call(regclass, text, text, text, text, text[], text[], boolean) is
     'The SQL that tracks a table with these settings.';
 
 create or replace function audit.rule_call(relation regclass, action text, category text, operation text, condition text)
@@ -220,7 +222,7 @@ as $$
     with proposed as (
         select *
         from jsonb_to_record(suggestion) as proposed (
-            relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], reveal text[], personal boolean
+            relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean
         )
     ),
     rule as (
@@ -243,7 +245,7 @@ as $$
         union all
         select 3, 0, said from wanted cross join lateral audit.suggest_categories(categories) as said
         union all
-        select 4, 0, audit.track_call(relation, resource, category, org, label, ignore, secret, reveal, personal) from proposed
+        select 4, 0, audit.track_call(relation, resource, category, org, label, ignore, secret, personal) from proposed
         union all
         select 5, rank,
             case when why is distinct from lag(why) over (order by rank) then format(E'-- %s: %s\n', audit.one_line(action), why) else '' end
@@ -272,9 +274,9 @@ as $$
     select format('-- %s: %s', audit.one_line(audit.qualified_name(relation)), audit.one_line(left_out))
     from jsonb_to_record(suggestion) as rest (relation regclass, left_out text)
     union all
-    select '--     ' || replace(audit.track_call(relation, resource, null, org, label, ignore, secret, reveal, personal), E'\n    ', ' ')
+    select '--     ' || replace(audit.track_call(relation, resource, null, org, label, ignore, secret, personal), E'\n    ', ' ')
     from jsonb_to_record(suggestion) as rest (
-        relation regclass, left_out text, resource text, org text, label text, ignore text[], secret text[], reveal text[], personal boolean
+        relation regclass, left_out text, resource text, org text, label text, ignore text[], secret text[], personal boolean
     )
     where left_out !~ '^(it |a partition of |tracked already)'
 $$;

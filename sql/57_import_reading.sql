@@ -1,49 +1,5 @@
 -- The tables of other tools, read as one kind of row: supa_audit, 2ndQuadrant's audit-trigger, LiteLLM. docs/coming-from.md.
 
--- What must not come in --------------------------------------------------------------------------------------------
-
-create or replace function audit.without_secrets(content jsonb)
-returns jsonb
-language sql
-immutable
-strict
-parallel safe
-as $$
-    select case
-        when audit.may_hold_secret(content::text) then coalesce(audit.redact_text(content::text, '{**,?}', true)::jsonb, content)
-        else content
-    end
-$$;
-
-comment on function audit.without_secrets(jsonb) is
-    'The value with "[redacted]" in place of whatever looks secret in it, by its name or by its form, at any depth, also in a text that is JSON.';
-
-create or replace function audit.string_without_secrets(string text)
-returns text
-language plpgsql
-immutable
-strict
-parallel safe
-as $$
-declare
-    told constant text := audit.unmarked(string);
-    parsed constant jsonb := audit.parsed(told);
-    cleaned text;
-begin
-    if parsed is null then
-        return case when audit.value_looks_secret(told) then '[redacted]' else string end;
-    end if;
-    cleaned := audit.redact_text(parsed::text, '{**,?}', true);
-    if cleaned is null or cleaned::jsonb = parsed then
-        return string;
-    end if;
-    return audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));
-end
-$$;
-
-comment on function audit.string_without_secrets(text) is
-    'audit.without_secrets() for one string of a marked text.';
-
 create or replace function audit.parsed(content text)
 returns jsonb
 language plpgsql

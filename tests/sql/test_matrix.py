@@ -77,7 +77,7 @@ EXECUTE = {
             "suggest", "suggest_facts", "suggestions", "suggested_rules", "name_words", "table_word", "plural",
             "one_line", "one_line_literal", "table_vocabulary", "column_vocabulary", "label_words", "org_words", "state_words",
             "switch_words", "refusal", "check_schemas", "suggested_words", "suggested_tables", "facts_tables", "facts_columns",
-            "sampled_columns", "sample_query", "value_looks_secret", "looks_secret_within", "secret_members", "hold_for_reading", "code_run_by_reading", "looks_beyond_the_row", "is_foreign_object", "is_harmless_type", "suggest_sample", "type_kind", "known_values",
+            "sampled_columns", "sample_query", "value_looks_secret", "value_looks_random", "credential_form", "looks_secret_within", "hold_for_reading", "code_run_by_reading", "looks_beyond_the_row", "is_foreign_object", "is_harmless_type", "suggest_sample", "type_kind", "known_values",
             "suggested_columns", "suggested_edges", "suggested_own_orgs", "suggested_orgs", "compared", "suggested_state_rules", "suggested_setting_rules",
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
