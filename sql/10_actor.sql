@@ -83,7 +83,7 @@ begin
     -- Only the role that really is logged in is a `database` actor, however the claim is spelled.
     if actor.type is null
         or actor.type <> 'user'
-            and pg_catalog.lower(pg_catalog.regexp_replace(actor.type, '[^A-Za-z]', '', 'g')) = 'database'
+            and pg_catalog.lower(pg_catalog.regexp_replace(actor.type, '[^A-Za-z]', '', 'g') collate "C") = 'database'
     then
         actor.type := 'user';
     end if;

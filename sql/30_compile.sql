@@ -1034,11 +1034,11 @@ as $$
                             select
                             from pg_catalog.unnest(tracked.ignore) as name
                             where pg_catalog.strpos(
-                                pg_catalog.lower(pg_catalog.replace(rule.condition, '""', '"')), pg_catalog.lower(name)
+                                pg_catalog.lower(pg_catalog.replace(rule.condition, '""', '"') collate "C"), pg_catalog.lower(name collate "C")
                             ) > 0
                         )
                         -- Or at the whole row.
-                        or rule.condition ~* '\mold\M(?!\s*[.]\s*["[:alpha:]_])'
+                        or rule.condition collate "C" ~* '\mold\M(?!\s*[.]\s*["[:alpha:]_])'
                     )
             )
         then
@@ -1256,7 +1256,7 @@ as $$
             when pg_catalog.octet_length(known.name) <= 46 then known.name
             else pg_catalog.left(pg_catalog.md5(known.name), 16) || '…'
         end
-        || ' ' || pg_catalog.lower(event_operation)
+        || ' ' || pg_catalog.lower(event_operation collate "C")
     from (select audit.qualified_name(relation)) as known (name)
 $$;
 
@@ -1278,7 +1278,7 @@ declare
         from pg_trigger
         join pg_proc on pg_proc.oid = pg_trigger.tgfoid
         where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
-            and pg_trigger.tgname = 'pgtrail_' || lower(event_operation)
+            and pg_trigger.tgname = 'pgtrail_' || lower(event_operation collate "C")
             and pg_proc.pronamespace = 'audit'::regnamespace
             -- Not one that somebody had the trigger call instead of its own: another table's.
             and not exists (
@@ -1287,7 +1287,7 @@ declare
                 join audit.own_trigger as known on known.relation = others.tgrelid and known.trigger_name = others.tgname
                 where others.tgfoid = pg_proc.oid and known.root <> claim_capture_function.relation
             )
-            and pg_proc.proname like '% ' || lower(event_operation)
+            and pg_proc.proname like '% ' || lower(event_operation collate "C")
         limit 1
     );
 begin
@@ -1503,7 +1503,7 @@ begin
         update audit.own_trigger as known
         set function_version = null, function_digest = null
         where known.root = compile_table.relation
-            and known.trigger_name = 'pgtrail_' || lower(event_operation)
+            and known.trigger_name = 'pgtrail_' || lower(event_operation collate "C")
             and not known.function_altered;
         perform audit.create_compiled(
             function_name, '', 'trigger', settings, audit.compiled_body(tracked, event_operation), recorder,

@@ -54,7 +54,7 @@ as $$
     where attrelid = relation
         and attnum > 0
         and not attisdropped
-        and (attname = written or written = pg_catalog.quote_ident(attname) or attname = pg_catalog.lower(written))
+        and (attname = written or written = pg_catalog.quote_ident(attname) or attname = pg_catalog.lower(written collate "C"))
     order by attname = written desc
     limit 1
 $$;

@@ -109,7 +109,7 @@ language sql
 immutable
 as $$
     -- Functions that Postgres itself has, and that read, write or wait.
-    select condition ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|pg_ls_\w*|pg_stat_file|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*|dblink\w*)\M|U&'
+    select condition collate "C" ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|pg_ls_\w*|pg_stat_file|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*|dblink\w*)\M|U&'
 $$;
 
 comment on function audit.looks_beyond_the_row(text) is
@@ -191,7 +191,7 @@ as $$
         -- (Two statements would be run, not parsed.)
         when condition ~ ';' then 'a condition is one expression, without a semicolon (in a text: chr(59))'
         -- (The first of them stands outside of the strings, whatever comes then.)
-        when regexp_replace(condition, '''(''''|[^''])*''|"(""|[^"])*"', '''''', 'g') ~* '--|/[*]|[$]|\m(e|u&)'''
+        when regexp_replace(condition, '''(''''|[^''])*''|"(""|[^"])*"', '''''', 'g') collate "C" ~* '--|/[*]|[$]|\m(e|u&)'''
             then 'a condition has no comments, no $ and no escapes (E''…'', U&''…'') outside of its texts'
         when audit.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
         else 'it names ' || audit.foreign_name_in(condition)
@@ -218,8 +218,8 @@ begin
         return;
     end if;
     problem := case
-        when row_operation = 'INSERT' and condition ~* '\mold\M\s*\.' then 'an INSERT has no old row'
-        when row_operation = 'DELETE' and condition ~* '\mnew\M\s*\.' then 'a DELETE has no new row'
+        when row_operation = 'INSERT' and condition collate "C" ~* '\mold\M\s*\.' then 'an INSERT has no old row'
+        when row_operation = 'DELETE' and condition collate "C" ~* '\mnew\M\s*\.' then 'a DELETE has no new row'
     end;
     if problem is not null then
         return;

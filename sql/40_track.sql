@@ -26,7 +26,7 @@ as $$
 #variable_conflict use_variable
 declare
     resource_name text := coalesce(resource, (select relname from pg_class where oid = relation));
-    category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name), '[^a-z0-9]+', '_', 'g')));
+    category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name collate "C"), '[^a-z0-9]+', '_', 'g')));
     redacted text[];
     org_of regclass;
     places_before regclass[] := array(
@@ -97,7 +97,7 @@ begin
     end if;
     if category is null then
         insert into audit.category (name, label, position)
-        values (category_name, initcap(replace(category_name, '_', ' ')), 500)
+        values (category_name, initcap(replace(category_name, '_', ' ') collate "C"), 500)
         on conflict (name) do nothing;
     end if;
     perform audit.check_category(category_name);
@@ -192,7 +192,7 @@ begin
     perform audit.check_is_not_own(tracked_relation, current_user);
     perform audit.check_is_tracked(tracked_relation);
     perform audit.check_category(category);
-    operation := upper(operation);
+    operation := upper(operation collate "C");
     perform audit.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
     perform audit.check_name('action', action, E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
     insert into audit.rule as known (relation, operation, action, category, condition)
@@ -220,11 +220,11 @@ as $$
 begin
     perform audit.check_is_not_own(tracked_relation, current_user);
     delete from audit.rule as rule
-    where rule.relation = tracked_relation and rule.operation = upper(operation) and rule.action = action;
+    where rule.relation = tracked_relation and rule.operation = upper(operation collate "C") and rule.action = action;
     if not found then
         raise exception using
             errcode = 'PT007',
-            message = format('%s has no rule %s on %s', tracked_relation, action, upper(operation)),
+            message = format('%s has no rule %s on %s', tracked_relation, action, upper(operation collate "C")),
             hint = 'Its rules are in audit.rule.';
     end if;
     perform audit.compile_table(tracked_relation);
@@ -814,7 +814,7 @@ as $$
     from audit.tracked_table as tracked
     cross join (values ('INSERT'), ('UPDATE'), ('DELETE')) as capture (operation)
     join pg_catalog.pg_trigger as trigger
-        on trigger.tgrelid = tracked.relation and trigger.tgname = ('pgtrail_' || pg_catalog.lower(capture.operation))::name
+        on trigger.tgrelid = tracked.relation and trigger.tgname = ('pgtrail_' || pg_catalog.lower(capture.operation collate "C"))::name
     cross join lateral (select audit.records_by_row(tracked, capture.operation)) as wanted (by_row)
     where (trigger.tgtype & 1 = 1) <> wanted.by_row
 $$;
@@ -887,7 +887,7 @@ begin
     for planned in
         select
             target,
-            'pgtrail_' || lower(operation) as trigger_name,
+            'pgtrail_' || lower(operation collate "C") as trigger_name,
             format('%s %s', timing, operation) as occasion,
             case when level = 'row' or rows_as is null then '' else format('referencing %s ', rows_as) end
                 || 'for each ' || level as granularity,

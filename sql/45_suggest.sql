@@ -266,7 +266,7 @@ as $$
             case
                 -- (Of a name that is a secret itself no value is shown.)
                 when kind in ('state', 'name') then pg_catalog.format(
-                    'select %1$L, case when is_secret then ''secret'' else ''values'' end, case when is_secret then ''{yes}'' else array(select sampled.%2$I::text from sampled where sampled.%2$I ~ ''^[[:alnum:]_. -]{1,40}$'' '
+                    'select %1$L, case when is_secret then ''secret'' else ''values'' end, case when is_secret then ''{yes}'' else array(select sampled.%2$I::text from sampled where sampled.%2$I collate "C" ~ ''^[[:alnum:]_. -]{1,40}$'' '
                     'group by 1 order by count(*) desc, 1 limit 13) end from (select exists (select from sampled where audit.%3$I(sampled.%2$I::text))) as known (is_secret)',
                     name, name, case kind when 'name' then 'value_looks_random' else 'value_looks_secret' end)
                 else pg_catalog.format(

@@ -204,14 +204,14 @@ set search_path = pg_catalog, pg_temp
 as $$
     with invited as (
         select state from unnest(states) as state
-        where of_members and lower(state) in ('invited', 'pending')
-        order by lower(state) <> 'invited'
+        where of_members and lower(state collate "C") in ('invited', 'pending')
+        order by lower(state collate "C") <> 'invited'
         limit 1
     ),
     taken as (
         select state from unnest(states) as state
-        where exists (select from invited) and lower(state) in ('active', 'accepted')
-        order by lower(state) <> 'active'
+        where exists (select from invited) and lower(state collate "C") in ('active', 'accepted')
+        order by lower(state collate "C") <> 'active'
         limit 1
     )
     select 'INSERT', 'invited', format('new.%I = %s', field, audit.one_line_literal(state)), 'a row begins as an invitation'
@@ -228,7 +228,7 @@ as $$
             string_agg(audit.one_line_literal(known.state), ', ' order by known.state collate "C")),
         format('%s comes to %s', audit.one_line(field), string_agg(audit.one_line(known.state), ', ' order by known.state collate "C"))
     from unnest(states) as known (state)
-    join audit.state_words() as word on word.state = lower(known.state)
+    join audit.state_words() as word on word.state = lower(known.state collate "C")
     where known.state not in (select taken.state from taken)
         and cardinality(states) > 1
     group by verb

@@ -204,7 +204,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     select format(
         'insert into audit.category (name, label, position) values (%L, %L, 500) on conflict do nothing;',
-        name, initcap(replace(name, '_', ' '))
+        name, initcap(replace(name, '_', ' ') collate "C")
     )
     from (select distinct unnest(categories)) as wanted (name)
     where name not in (select category.name from audit.category)

@@ -119,7 +119,7 @@ as $$
                 when trigger.tgname = 'refuse_change' then true
                 when trigger.tgname = 'refuse_truncate' then false
                 else (
-                    select audit.records_by_row(tracked, pg_catalog.upper(pg_catalog.substr(trigger.tgname, 9)))
+                    select audit.records_by_row(tracked, pg_catalog.upper(pg_catalog.substr(trigger.tgname, 9) collate "C"))
                     from audit.tracked_table as tracked
                     where tracked.relation = root
                 )
@@ -303,7 +303,7 @@ as $$
             when not called.function_altered and called.function_version is null then false
             else (
                     audit.is_as_compiled(
-                        present.function_oid, present.root, pg_catalog.upper(pg_catalog.substr(present.trigger_name, 9))
+                        present.function_oid, present.root, pg_catalog.upper(pg_catalog.substr(present.trigger_name, 9) collate "C")
                     )
                     and not (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
                 ) is not true

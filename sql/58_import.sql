@@ -503,7 +503,7 @@ declare
 begin
     -- (Not by to_regclass(), which wants a right to look into the schema, nor by parse_ident(), which raises errors of its own.)
     parts := array(
-        select case when starts_with(part, '"') then replace(substr(part, 2, length(part) - 2), '""', '"') else lower(part) end
+        select case when starts_with(part, '"') then replace(substr(part, 2, length(part) - 2), '""', '"') else lower(part collate "C") end
         from unnest(regexp_match(p_table, '^("(?:[^"]|"")+"|[^".]+)[.]("(?:[^"]|"")+"|[^".]+)$')) with ordinality as written (part, number)
         order by number
     );
@@ -522,7 +522,7 @@ begin
     settings.relation := named;
     settings.name := p_table;
     settings.resource := coalesce(parts[2], p_table);
-    category_name := trim(both '_' from regexp_replace(lower(settings.resource), '[^a-z0-9]+', '_', 'g'));
+    category_name := trim(both '_' from regexp_replace(lower(settings.resource collate "C"), '[^a-z0-9]+', '_', 'g'));
     settings.category := case when category_name ~ '^[a-z][a-z0-9_]{0,62}$' then category_name else 'imported' end;
     settings.ignore := '{}';
     settings.secret := '{}';
@@ -774,7 +774,7 @@ as $$
             and (
                 pg_class.oid = table_oid
                 -- (However it is written.)
-                or regexp_replace(lower(table_name), '[[:space:]"]', '', 'g') = 'audit.' || pg_class.relname
+                or regexp_replace(lower(table_name collate "C"), '[[:space:]"]', '', 'g') = 'audit.' || pg_class.relname
             )
     )
 $$;
@@ -876,7 +876,7 @@ begin
             importer := audit.importer_of((target.settings).relation);
         elsif not p_dry_run then
             insert into audit.category (name, label, position)
-            values ((target.settings).category, initcap(replace((target.settings).category, '_', ' ')), 500)
+            values ((target.settings).category, initcap(replace((target.settings).category, '_', ' ') collate "C"), 500)
             on conflict (name) do nothing;
         end if;
         statements := statements || case when importer is not null then audit.import_statement(target.settings, importer) end;

@@ -140,7 +140,7 @@ as $$
         case
             when letter.text ~ '[A-Za-z0-9._~-]' then letter.text
             else pg_catalog.regexp_replace(
-                pg_catalog.upper(pg_catalog.encode(pg_catalog.convert_to(letter.text, 'UTF8'), 'hex')), '(..)', E'%\\1', 'g'
+                pg_catalog.upper(pg_catalog.encode(pg_catalog.convert_to(letter.text, 'UTF8'), 'hex') collate "C"), '(..)', E'%\\1', 'g'
             )
         end,
         ''

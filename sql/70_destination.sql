@@ -326,7 +326,7 @@ begin
             errcode = 'PT016',
             message = 'this token can''t be sent in a header',
             hint = 'A token is at most 8192 printable ASCII characters, without spaces.';
-    elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]{0,254}$' or token_env ~* '^(PG|LD_|PYTHON)' then
+    elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]{0,254}$' or token_env collate "C" ~* '^(PG|LD_|PYTHON)' then
         raise exception using
             errcode = 'PT016',
             -- Without it: who mistakes the option gives the token itself.

@@ -128,7 +128,7 @@ as $$
     with installed as materialized (
         select distinct
             relation,
-            pg_catalog.upper(pg_catalog.replace(trigger_name, 'pgtrail_', '')) as operation,
+            pg_catalog.upper(pg_catalog.replace(trigger_name, 'pgtrail_', '') collate "C") as operation,
             function_oid
         from audit.capture_triggers()
         where state <> 'missing'

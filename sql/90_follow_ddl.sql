@@ -682,7 +682,7 @@ begin
             ('UPDATE', 'old table as old_rows new table as new_rows'),
             ('DELETE', 'old table as old_rows')
         ) as given (operation, rows_as)
-        join pg_trigger on pg_trigger.tgname = 'pgtrail_' || lower(given.operation)
+        join pg_trigger on pg_trigger.tgname = 'pgtrail_' || lower(given.operation collate "C")
         join pg_proc on pg_proc.oid = pg_trigger.tgfoid
         join pg_class on pg_class.oid = pg_trigger.tgrelid
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace

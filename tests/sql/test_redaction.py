@@ -97,6 +97,39 @@ def test_a_column_that_is_given_a_secrets_name_is_one_from_then_on(su, recorded)
     assert recorded()[2][3] == {"id": 3, "remark": "[redacted]", "pin": "[redacted]", "api_token": None}
 
 
+def test_without_event_triggers_a_new_name_counts_from_recompile_on(su, unwatched, recorded):
+    su.execute("create role owner; grant create, usage on schema public to owner")
+    try:
+        su.execute(
+            "create table public.thing (id int primary key, note text, flag boolean, config jsonb);"
+            "alter table public.thing owner to owner"
+        )
+        su.execute("select audit.track('public.thing', 'thing', label => 'note', secret => '{config.**.door}')")
+        su.execute("insert into public.thing values (1, 'open', true, '{\"door\": \"S3CRET\"}')")
+        su.execute("set role owner")
+        for rename in ("note to db_pass", "flag to has_password", "config to settings"):
+            su.execute(f"alter table public.thing rename column {rename}")
+        su.execute("reset role; select audit.recompile()")
+        su.execute("""insert into public.thing values (2, 'S3CRET', true, '{"door": "S3CRET", "lamp": 1}')""")
+        assert recorded()[1][3] == {
+            "id": 2, "db_pass": "[redacted]", "has_password": True, "settings": {"door": "[redacted]", "lamp": 1},
+        }  # fmt: skip
+        assert "S3CRET" not in str(su.execute("select array_agg(event::text) from audit.event as event").fetchone())
+    finally:
+        su.execute("reset role; drop owned by owner cascade; drop role owner")
+
+
+def test_a_column_of_json_that_is_given_a_secrets_name_is_redacted_as_a_whole(su, recorded):
+    su.execute("create table public.thing (id int primary key, config jsonb)")
+    su.execute("select audit.track('public.thing', 'thing', secret => '{config.**.door}')")
+    su.execute("alter table public.thing rename column config to credentials")
+    su.execute("""insert into public.thing values (1, '{"door": "S3CRET", "window": "S3CRET"}')""")
+    assert recorded()[0][3] == {"id": 1, "credentials": "[redacted]"}
+    su.execute("alter table public.thing rename column credentials to config")
+    su.execute("""insert into public.thing values (2, '{"door": "S3CRET"}')""")
+    assert "S3CRET" not in str(recorded())
+
+
 def test_an_organization_of_another_table_can_not_become_secret(su):
     su.execute("create table public.team (id int primary key, owner text)")
     su.execute("create table public.thing (id int primary key, team_id int references public.team)")
@@ -315,20 +348,55 @@ def test_a_write_of_a_large_value_is_not_held_up(su, recorded):
     assert recorded()[0][3]["config"] == document
 
 
+# Columns of Django, Rails and Devise, Laravel, GitLab, Directus, Mattermost, Discourse, Keycloak, LiteLLM, Stripe, SMTP, OAuth, SAML, S3, LDAP, TOTP …
 SECRETS = """
-    password passwords passwordHash userPassword DBPass db_pass dbpassword basic_auth_pass smtp_pass pass passcode pwd secret secrets clientSecret
-    token tokens accessToken access_tokens refresh_tokens user_tokens device_tokens id_token JWTToken token1 api_token oauth_tokens hash hashes salt
-    private_key privateKeys private_keys credentials otp cvv api_key api_keys apikey APIKey APIKeys api_key_2 api_key_old encrypted_api_key access_key
-    account_key signing_key stripe_api_keys service_role_key app_key aws_secret_access_key key_pem jwt totp mfa_seed recovery_codes backup_codes
-    authorization bearer cookie cookies dsn connection_string conn_str ssn pin user_pin
-    webhook_url slackWebhookUrl slack_webhook discord_webhooks database_url database_urls redisURL redis_url mongo_uri amqp_url connection_url postgres_uri broker_url signed_url
+    password passwords passwordHash userPassword DBPass db_pass dbpassword basic_auth_pass smtp_pass pass passcode pwd secret secrets clientSecret token tokens
+    accessToken access_tokens refresh_tokens user_tokens device_tokens id_token JWTToken token1 api_token oauth_tokens hash hashes salt private_key privateKeys
+    private_keys credentials otp cvv api_key api_keys apikey APIKey APIKeys api_key_2 api_key_old encrypted_api_key access_key account_key signing_key
+    stripe_api_keys service_role_key app_key aws_secret_access_key key_pem jwt totp mfa_seed recovery_codes backup_codes authorization bearer cookie cookies dsn
+    connection_string conn_str ssn pin user_pin webhook_url slackWebhookUrl slack_webhook discord_webhooks database_url database_urls redisURL redis_url mongo_uri
+    amqp_url connection_url postgres_uri broker_url signed_url encrypted_password reset_password_token confirmation_token unlock_token remember_token
+    authentication_token otp_secret encrypted_otp_secret encrypted_otp_secret_iv encrypted_otp_secret_salt otp_backup_codes two_factor_secret
+    two_factor_recovery_codes password_digest password_salt crypted_password persistence_token perishable_token single_access_token runners_registration_token
+    feed_token incoming_email_token static_object_token health_check_access_token ci_jwt_signing_key lets_encrypt_private_key akismet_api_key recaptcha_private_key
+    mailgun_signing_key eks_secret_access_key eks_access_key_id slack_app_signing_secret external_auth_client_key external_auth_client_key_pass
+    asset_proxy_secret_key sentry_dsn encrypted_customers_dot_jwt_signing_key encrypted_ci_job_token encrypted_blob key_hash secret_hash access_token_hash
+    client_secret_hash secret_data credential_data MfaSecret lastpassword_hash Password tfa_secret auth_data external_auth_data stripe_secret_key webhook_secret
+    webhook_signing_secret stripe_webhook_secret publishable_secret smtp_password SMTP_PASS smtpPassword imap_password ldap_bind_password bind_pass bind_password
+    bindCredentials client_secret oauth_token oauth_token_secret oauthClientSecret consumer_key consumer_secret saml_private_key sp_private_key s3_secret_key
+    s3_secret_access_key secret_access_key secretAccessKey totp_secret otp_code verification_code reset_code auth_code authorization_code magic_link sms_code
+    recovery_code backupCodes invite_code access_code device_code user_code session_key session_token csrf_token csrf csrfmiddlewaretoken master_key encryption_key
+    license_key hmac_key shared_key pre_shared_key preshared_key psk wireguard_private_key wifi_password openai_api_key openai_key stripe_key sendgrid_key
+    anthropic_key azure_account_key storage_account_key SharedAccessKey service_account_json service_account_key kubeconfig keytab pfx p12 client_cert_key
+    key_material wrapped_secret sas_token sas_url database_dsn jdbc_url magic_url proxy_url hook_url webhooks_url incoming_webhook_url cookie_secret secret_key_base
+    SECRET_KEY jwt_secret jwtPrivateKey auth basic_auth http_auth authorization_header headers custom_headers extra_headers card_number credit_card_number
+    credential creds pin_code atm_pin security_code password_hint values_b64 session_data api_key_hash passphrase private_key_pem ssh_key deploy_key bot_token
+    device_token push_token registration_token invitation_token invite_token access_key_id secret_id password_reset_token password_reset_code password_history
+    old_password new_password password2 pwd_hash
 """
 PLAIN = """
-    passport_no passenger compass compassion bypass passed passing pass_count boarding_pass passwordless_enabled key keyboard monkey key_prefix key_alias primary_key foreign_key
-    public_key sort_key object_key hashtag secretary author authors tokenizer token_limit token_count token_ids max_tokens max_new_tokens max_completion_tokens tokens_used
-    tokens_remaining tokens_per_minute n_tokens num_tokens prompt_tokens prompt_tokens_details completion_tokens total_tokens total_prompt_tokens input_tokens output_tokens
-    cached_tokens cache_read_input_tokens reasoning_tokens budget_tokens daily_tokens eos_token input_cost_per_token price_per_1k_tokens
-    name url logo_url callback_url homepage_url has_webhook spinning turkey
+    passport_no passenger compass compassion bypass passed passing pass_count boarding_pass passwordless_enabled key keyboard monkey key_prefix key_alias
+    primary_key foreign_key public_key sort_key object_key hashtag secretary author authors tokenizer token_limit token_count token_ids max_tokens max_new_tokens
+    max_completion_tokens tokens_used tokens_remaining tokens_per_minute n_tokens num_tokens prompt_tokens prompt_tokens_details completion_tokens total_tokens
+    total_prompt_tokens input_tokens output_tokens cached_tokens cache_read_input_tokens reasoning_tokens budget_tokens daily_tokens eos_token input_cost_per_token
+    price_per_1k_tokens name url logo_url callback_url homepage_url has_webhook spinning turkey token_endpoint_auth_method token_endpoint token_url
+    password_changed_at has_password needs_password_change key_type secret_name credentials_id credential_id token_id token_type password_policy password_reset
+    password_reset_enabled password_min_length hash_algorithm salt_rounds cookie_domain cookie_name cookie_policy secret_manager secret_arn key_id api_key_id
+    content_hash commit_hash git_hash file_hash idempotency_key cache_key object_storage_key country_code promo_code postal_code code pinned pin_to_top pincode
+    is_secret secret_type author_id authority oauth_provider auth_type auth_method auth_provider auth_login_attempts authenticated two_factor_auth seed random_seed
+    header page_header card card_id cardinality publishable_key site_key recaptcha_site_key feature_key setting_key key_name project_key issue_key signature
+    certificate requires_password token_description token_prefix token_hint key_version session_id session_count credential_type password_expires_at tokenization
+    password_strength api_keys_url codename zipcode authservice authentication_method status_code error_code unicode decode barcode openapi spec_url hashed_at
+    keyword keynote whitelist
+"""
+TYPED = """
+    pin int, otp_code int, verification_code int, passcode numeric, ssn bigint, card_number bigint, backup_codes int[], token code4, pin money,
+    uid_key bytea, key bytea, session_key bytea, token tok, token uuid, api_key uuid, tokens text[], api_key jsonb, password name, secret_id text, auth xml
+"""
+TYPED_PLAIN = """
+    needs_password_change boolean, has_password bool, password flag, password kind, api_token_ttl_days int, token_count bigint, tokens int, tokens int[],
+    password_changed_at timestamptz, token_expires date, secret interval, credentials_id bigint, credentials_id uuid, secret_id uuid, secret_id int,
+    status_code int, hash bigint, public_key bytea, config_key bytea, webauthn_credential_id bytea, password_ip inet
 """
 
 
@@ -337,7 +405,7 @@ WITH_SECRETS = {
     "secrets by their form": lambda size: [f"sk-{n:012}" for n in range(size // 19)],
     "JSON in strings": lambda size: ['{"token": 1}'] * (size // 20),
     "JSON in strings in strings": lambda size: nested_text(8, {"token": "x", "rest": "y" * (size // 500)}),
-    "strings that begin as JSON does": lambda size: ["{token"] * (size // 10),
+    "strings that begin as JSON does": lambda size: ['{"token'] * (size // 11),
     "levels": lambda size: nested(min(size // 8, 900), {"token": "x", "rest": "y" * size}),
 }
 
@@ -365,6 +433,48 @@ def test_names_are_taken_for_those_of_secrets_by_their_words(su):
     # In JSON too, and the quick look passes over none of them.
     within = "select name from unnest(%s::text[]) as name where not audit.looks_secret_within(name) or not audit.may_name_secret(name)"
     assert su.execute(within, [SECRETS.split()]).fetchall() == []
+    # What JSON alone calls a secret.
+    judged = "select name from unnest(%s::text[]) as name where audit.looks_secret_within(name)"
+    assert {name for (name,) in su.execute(judged, [PLAIN.split()])} == {
+        "key", "signature", "certificate", "object_storage_key", "project_key",
+    }  # fmt: skip
+
+
+@pytest.mark.any_server
+def test_the_type_of_a_column_has_a_say(su):
+    su.execute(
+        "create type kind as enum ('a'); create domain code4 as int; create domain flag as boolean; create domain tok as text"
+    )
+    for columns, expected in ((TYPED, True), (TYPED_PLAIN, False)):
+        for column in columns.split(","):
+            name, type = column.split()
+            found = su.execute("select audit.looks_secret(%s, %s::regtype)", [name, type]).fetchone()[0]
+            assert found is expected, column
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("payment_stripe_secret_key", True),
+        ("smtp.password", True),
+        ("SENTRY_DSN", True),
+        ("auth:github:client-secret", True),
+        ("smtpPassword", True),
+        ("a/b/api-key", True),
+        ("has.db.password", True),
+        ("Zahlung – Passwort: password", True),
+        ("auth:github:client-id", False),
+        ("security.passwordPolicy.minLength", False),
+        ("theme.color", False),
+        ("", False),
+        (None, False),
+        ("x" * 3_000_000, False),
+        ("x" * 300 + "_password", False),
+    ],
+)
+@pytest.mark.any_server
+def test_the_name_in_a_row_of_settings_says_whether_its_value_is_a_secret(su, name, expected):
+    assert su.execute("select audit.names_secret(%s)", [name]).fetchone() == (expected,)
 
 
 @pytest.mark.parametrize(
@@ -467,14 +577,104 @@ def test_the_quick_look_passes_over_nothing_that_the_others_find(su):
     names = [f"{one}{between}{other}" for one in WORDS for other in WORDS for between in ("_", "-")]
     names += [f"{one}{other.title()}" for one in WORDS for other in WORDS]
     overlooked = (
-        "select told from unnest(%s::text[]) as told where (audit.looks_secret_within(told) or audit.value_looks_secret(told)) "
-        "and not audit.may_hold_secret(jsonb_build_object(told, 1)::text)"
+        "select told from unnest(%s::text[]) as told where audit.looks_secret_within(told) "
+        "and not audit.may_name_secret(jsonb_build_object(told, 1)::text)"
     )
-    assert su.execute(overlooked, [names + VALUES]).fetchall() == []
-    assert (
-        su.execute(
-            "select told from unnest(%s::text[]) as told where not audit.value_looks_secret(told)", [VALUES]
-        ).fetchall()
-        == []
-    )
-    assert su.execute('select audit.may_hold_secret(\'{"name": "ann", "size": 3}\')').fetchone() == (False,)
+    assert su.execute(overlooked, [names]).fetchall() == []
+    overlooked = "select told from unnest(%s::text[]) as told where not audit.value_looks_secret(told)"
+    assert su.execute(overlooked, [VALUES]).fetchall() == []
+    assert su.execute("select audit.may_name_secret('{\"name\": \"ann\", \"size\": 3}')").fetchone() == (False,)
+    assert su.execute("select audit.may_hold_secret_value('Ann Miller, 2026-07-01 12:00')").fetchone() == (False,)
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+PEM = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIE+/a=\n-----END RSA PRIVATE KEY-----"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.abc-_x"
+HIDDEN = {
+    "postgres://u:S3CRET@h/db": "postgres://u:[redacted]@h/db",
+    "see redis://:S3CRET@h:1/0, amqp://a:S3CRET%40c@x//": "see redis://:[redacted]@h:1/0, amqp://a:[redacted]@x//",
+    "mongodb://u:S3CRET@h1:27017,h2:27017/db": "mongodb://u:[redacted]@h1:27017,h2:27017/db",
+    "redis://:S3CRET@h1,redis://:S3CRET@h2": "redis://:[redacted]@h1,redis://:[redacted]@h2",
+    "https://S3CRET-012345678901234@github.com/x": "https://[redacted]@github.com/x",
+    "jdbc:postgresql://h/db?user=u&password=S3CRET&ssl=on": "jdbc:postgresql://h/db?user=u&password=[redacted]&ssl=on",
+    "host=h password='S3CRET S3CRET' dbname=d": "host=h password=[redacted] dbname=d",
+    "Server=x;Pwd={S3CRET;S3CRET};": "Server=x;Pwd=[redacted];",
+    '{"api_key":"S3CRET","n":1}': '{"n": 1, "api_key": "[redacted]"}',
+    '[{"db": "postgres://u:S3CRET@h"}]': '[{"db": "postgres://u:[redacted]@h"}]',
+    json.dumps(json.dumps({"api_key": "S3CRET"})): json.dumps(json.dumps({"api_key": "[redacted]"})),
+    json.dumps({"a": json.dumps({"token": "S3CRET"})}): json.dumps({"a": json.dumps({"token": "[redacted]"})}),
+    json.dumps({"sk-S3CRET-1": True}): json.dumps({"[redacted]": True}),
+    # What jsonb can't hold, or is cut off, or stands in a text.
+    '{"x":"\\u0000","api_key":"S3CRET"}': "[redacted]",
+    '{"x":1e999999,"api_key":"S3CRET"}': "[redacted]",
+    '{"api_key": "S3CRET", "na': "[redacted]",
+    'sent {"token" : "S3CRET"}': "[redacted]",
+    f"a {PEM.replace('MIIE', 'S3CRET')} b": "a [redacted] b",
+    f"{JWT}S3CRET, please": "[redacted], please",
+    "key sk-S3CRET-1 and sk_live_S3CRET12 and ghp_S3CRET0123456": "key [redacted] and [redacted] and [redacted]",
+    "AKIAS3CRET0123456": "[redacted]",
+    "xoxb-S3CRET-0123456": "[redacted]",
+    "glpat-S3CRET-0123456": "[redacted]",
+}
+SHOWN = [
+    "", "Ann", "https://medium.com:443/@user/x", "http://localhost:8080/a@b", "ann@acme.example", "12:30", "a = b", "max_tokens=100",
+    '{"n":   1, "b": 2}', 'he said "hello": fine', "task-0123456789", "-----BEGIN PUBLIC KEY-----", "0123456789abcdef" * 2 + "01234567",
+    "[link](http://x)", "{", '"', "sk-1", "Basic plan", "[redacted]", "postgres://u@h/db",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("content", HIDDEN)
+def test_what_is_secret_in_a_text_is_hidden_and_the_rest_is_not(su, content):
+    without = "select audit.text_without_secrets(%s)"
+    assert su.execute(without, [content]).fetchone() == (HIDDEN[content],)
+    assert su.execute(without, [HIDDEN[content]]).fetchone() == (HIDDEN[content],)
+
+
+@pytest.mark.any_server
+def test_a_text_without_secrets_stays_as_it_is(su):
+    changed = "select content from unnest(%s::text[]) as content where audit.text_without_secrets(content) <> content"
+    assert su.execute(changed, [SHOWN]).fetchall() == []
+
+
+PIECES = st.lists(st.sampled_from([*HIDDEN, *SHOWN, "'", "\\", "\n", "@", ":", "/", "[", "größe"]), max_size=4).map(" ".join)
+
+
+@given(name=st.text(st.sampled_from("aA_ P.-I\u0131N"), max_size=8), content=PIECES, columns=st.sets(st.sampled_from("abc")))
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_row_is_rid_of_its_secrets_in_the_columns_that_are_named(su, name, content, columns):
+    row = {"a": content, "b": {name: [content, 1, None]}, "c": "x"}
+    found, again, may_hold = su.execute(
+        "with once as materialized (select audit.without_secrets(%(row)s, %(columns)s) as row) "
+        "select row, audit.without_secrets(row, %(columns)s), audit.may_hold_secret_value(%(content)s) from once",
+        {"row": Jsonb(row), "columns": list(columns), "content": content},
+    ).fetchone()
+    assert found == again
+    assert {key: found[key] for key in set(row) - columns} == {key: row[key] for key in set(row) - columns}
+    if not may_hold:
+        assert found == row
+    if columns >= {"a", "b"} and content in HIDDEN:
+        assert "S3CRET" not in str(found)
+
+
+TEXTS_AT_LENGTH = {
+    "passwords": "password=x ", "URLs": "://u:p@h ", "schemes": "://", "users": "://u:", "at signs": "://u:" + "a@", "keys": "sk-abcdefgh1 ",
+    "private keys": "-----BEGIN PRIVATE KEY-----", "quotation marks": '"', "names": '"api_key": x ', "equals": "=", "letters": "=a", "quotes": "password='",
+    "braces": "{", "brackets": '["', "JSON": '{"url": "http://a=b"}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", TEXTS_AT_LENGTH)
+def test_a_text_is_rid_of_its_secrets_in_proportion(su, kind):
+    def content(size):
+        return TEXTS_AT_LENGTH[kind] * (size // len(TEXTS_AT_LENGTH[kind]))
+
+    small, large = (seconds(su, "audit.text_without_secrets(%s #>> '{}')", content(size)) for size in (50_000, 200_000))
+    assert large < 10 * small + 0.02
+    assert large < 3
+
+
+def test_what_can_not_be_looked_through_is_hidden(su):
+    for content in ("{" * 30_000 + '"token":"S3CRET"', '{"a":' * 5000 + '{"token":"S3CRET"}' + "}" * 5000, "=" + "S3CRET" * 2_000_000):
+        hidden = su.execute("select audit.text_without_secrets(%s)", [content]).fetchone()[0]
+        assert hidden.strip('"') == "[redacted]"
