@@ -261,12 +261,12 @@ language sql
 immutable
 parallel safe
 as $$
-    -- (Inlined where content is a variable or a column.)
-    select pg_catalog.strpos(content collate "C", '"') > 0 or audit.may_hold_credential(content)
+    -- (Inlined where content is a variable or a column. A backslash: JSON in a string of JSON.)
+    select pg_catalog.strpos(content collate "C", '"') > 0 or pg_catalog.strpos(content collate "C", E'\\') > 0 or audit.may_hold_credential(content)
 $$;
 
 comment on function audit.may_hold_secret_value(text) is
-    'A quick look at a row''s texts, one behind the other: false where audit.without_secrets() would change none of them.';
+    'A quick look at a row''s texts, one behind the other, JSON without its quotation marks: false where audit.without_secrets() would change none of them.';
 
 create or replace function audit.value_looks_secret(value text)
 returns boolean
@@ -871,6 +871,23 @@ $$;
 
 comment on function audit.without_secrets(jsonb, text[]) is
     'A recorded row with the members named in columns as audit.text_without_secrets() has them, JSON in each of its strings. Where audit.may_hold_secret_value() says false of its texts, nothing changes.';
+
+create or replace function audit.id_without_secret(id text)
+returns text
+language plpgsql
+immutable
+strict
+as $$
+begin
+    if audit.may_hold_secret_value(id) and audit.text_without_secrets(id) <> id then
+        return pg_catalog.encode(pg_catalog.sha256(pg_catalog.convert_to(id, 'UTF8')), 'hex');
+    end if;
+    return id;
+end
+$$;
+
+comment on function audit.id_without_secret(text) is
+    'A key as it is; one that is a secret by its form, or has one in it, as its SHA-256 in hex, which still tells rows apart.';
 
 create or replace function audit.column_of_path(path text, columns text[])
 returns text

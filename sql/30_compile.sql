@@ -439,13 +439,46 @@ $$;
 comment on function audit.compiled_record(audit.tracked_table, text, text[]) is
     'SQL for a FROM item of one row: the audited columns as they are recorded.';
 
+create or replace function audit.texts_to_look_through(tracked audit.tracked_table)
+returns text[]
+language plpgsql
+stable
+as $$
+begin
+    return array(
+        select audited.name
+        from audit.audited_columns(tracked) as audited
+        join pg_catalog.pg_attribute on attrelid = tracked.relation and attnum = audited.number
+        join pg_catalog.pg_type on pg_type.oid = atttypid
+        left join pg_catalog.pg_type as element on element.oid = pg_type.typelem and pg_type.typcategory = 'A'
+        where not audited.redacted
+            and (
+                'S' in (pg_type.typcategory, element.typcategory)
+                or atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype)
+                or audit.is_recorded_as_text(atttypid)
+            )
+            -- (No secret is so short.)
+            and not (pg_type.typcategory = 'S' and atttypmod between 4 and 11)
+        order by audited.number
+    );
+end
+$$;
+
+comment on function audit.texts_to_look_through(audit.tracked_table) is
+    'The columns whose values may have a secret in them that no name tells of: a password in a URL, JSON in a text.';
+
 create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
 as $$
     -- (With a star: a column may have the name of the FROM item.)
-    select pg_catalog.format('(select to_jsonb(audited.*) from %s as audited)', audit.compiled_record(tracked, row_name, array[row_name]))
+    select pg_catalog.format(
+        case when texts = '{}' then '%s' else 'audit.without_secrets(%s, %L)' end,
+        pg_catalog.format('(select to_jsonb(audited.*) from %s as audited)', audit.compiled_record(tracked, row_name, array[row_name])),
+        texts
+    )
+    from (select audit.texts_to_look_through(tracked) offset 0) as known (texts)
 $$;
 
 comment on function audit.compiled_row(audit.tracked_table, text) is
@@ -580,6 +613,7 @@ as $$
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
             audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
+            part.name = any (audit.texts_to_look_through(tracked)) as may_hold_secret,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
     ),
@@ -590,6 +624,7 @@ as $$
                 when redacted then pg_catalog.format(
                     'encode(sha256(convert_to(%s::text, ''UTF8'')), ''hex'')', field
                 )
+                when may_hold_secret then pg_catalog.format('audit.id_without_secret(%s::text)', field)
                 else field
             end as field,
             position
@@ -701,6 +736,52 @@ $$;
 comment on function audit.times_beside(regclass, text) is
     'The columns that say when, beside the one that says who: updated_at for updated_by.';
 
+create or replace function audit.compiled_suspicion(tracked audit.tracked_table, event_operation text)
+returns text
+language plpgsql
+stable
+as $$
+declare
+    by_row constant boolean := audit.records_by_row(tracked, event_operation);
+begin
+    -- Nearly all rows have no URL and no JSON in a text, and are recorded as they are. (Whatever the text's collation; of a
+    -- value that is JSON without the quotation marks that it has in any case. A backslash: JSON in a string of JSON.)
+    return (
+        with given as (
+            select
+                -- (A trigger for each row has the texts of both at once.)
+                case when not by_row then given_row end as row_name,
+                pg_catalog.string_agg(
+                    pg_catalog.format(
+                        case when atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype)
+                            then 'translate(%s.%I::text, ''"'', '''')'
+                            else '%s.%I'
+                        end,
+                        given_row, attname
+                    ),
+                    ', ' order by attnum, given_row
+                ) as texts
+            from pg_catalog.pg_attribute
+            cross join pg_catalog.unnest(case event_operation when 'INSERT' then '{new}' when 'UPDATE' then '{old,new}' else '{old}' end::text[]) as given_row
+            where attrelid = tracked.relation and attname = any (audit.texts_to_look_through(tracked))
+            group by 1
+        )
+        select pg_catalog.string_agg(
+            pg_catalog.format(
+                case when by_row then '%1$s' else 'exists (select from %2$s_rows as %2$s where %1$s)' end,
+                pg_catalog.format(E'concat_ws('' '', %s) collate "C" like any (array[''%%://%%'', ''%%"%%'', ''%%\\\\%%''])', texts),
+                row_name
+            ),
+            E'\n            or ' order by row_name
+        )
+        from given
+    );
+end
+$$;
+
+comment on function audit.compiled_suspicion(audit.tracked_table, text) is
+    'SQL for whether a text of the rows at hand may hold a URL with a password, or JSON with a secret. Null: they have no texts.';
+
 create or replace function audit.compiled_writer(tracked audit.tracked_table, row_operation text)
 returns text
 language plpgsql
@@ -732,7 +813,8 @@ create or replace function audit.compiled_insert(
     event_operation text,
     source text default null,
     with_rules boolean default true,
-    condition text default null
+    condition text default null,
+    hides boolean default false
 )
 returns text
 language plpgsql
@@ -744,6 +826,7 @@ declare
     resource_id text := audit.compiled_resource_id(tracked, row_name);
     naming text := audit.compiled_naming(tracked, row_operation, with_rules);
     writer text := audit.compiled_writer(tracked, row_operation);
+    hiding constant text := case when hides then 'audit.without_secrets(%s, ' || pg_catalog.quote_literal(audit.texts_to_look_through(tracked)) || ')' else '%s' end;
 begin
     return pg_catalog.format(
         $template$insert into audit.recording (
@@ -767,13 +850,13 @@ begin
         audit.compiled_org(tracked, row_name, row_operation),
         tracked.resource,
         resource_id,
-        audit.compiled_label(tracked, row_name, row_operation),
+        audit.compiled_label(tracked, row_name, row_operation, hides),
         case row_operation
             when 'INSERT' then 'null'
-            when 'UPDATE' then audit.compiled_before(tracked)
-            when 'DELETE' then 'to_jsonb(recorded.*)'
+            when 'UPDATE' then pg_catalog.format(hiding, audit.compiled_before(tracked))
+            when 'DELETE' then pg_catalog.format(hiding, 'to_jsonb(recorded.*)')
         end,
-        case row_operation when 'DELETE' then 'null' else 'to_jsonb(recorded.*)' end,
+        case row_operation when 'DELETE' then 'null' else pg_catalog.format(hiding, 'to_jsonb(recorded.*)') end,
         case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,
         pg_catalog.concat_ws(
             E'\n    cross join lateral ',
@@ -792,8 +875,8 @@ begin
 end
 $$;
 
-comment on function audit.compiled_insert(audit.tracked_table, text, text, boolean, text) is
-    'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables; condition says which of its rows.';
+comment on function audit.compiled_insert(audit.tracked_table, text, text, boolean, text, boolean) is
+    'SQL that records a change; source is the FROM item that gives `old` or `new`, null where they are the trigger''s own variables; condition says which of its rows; hides: texts are looked through for secrets.';
 
 create or replace function audit.records_by_row(tracked audit.tracked_table, event_operation text)
 returns boolean
@@ -922,7 +1005,7 @@ $$;
 comment on function audit.compiled_source(audit.tracked_table, text, boolean) is
     'The FROM item of the rows that a statement changed; null where the trigger has them as `old` and `new`, and may record them as they are.';
 
-create or replace function audit.compiled_updates(tracked audit.tracked_table, with_rules boolean, all_as_text boolean default false)
+create or replace function audit.compiled_updates(tracked audit.tracked_table, with_rules boolean, all_as_text boolean default false, hides boolean default false)
 returns text
 language sql
 stable
@@ -932,7 +1015,7 @@ as $$
     -- anything is joined, which has an order of its own.)
     select pg_catalog.concat(
         audit.compiled_insert(
-            tracked, 'UPDATE', audit.compiled_source(tracked, 'UPDATE', all_as_text), with_rules, differs
+            tracked, 'UPDATE', audit.compiled_source(tracked, 'UPDATE', all_as_text), with_rules, differs, hides
         ),
         E'\n    recorded_rows := recorded_rows or found;\n    if exists (select from ', old_item,
         ' where not exists (select from ', new_item, ' where ', pairing, E')) then\n    ',
@@ -949,7 +1032,8 @@ as $$
                 ' on new."pgtrail place" = old."pgtrail place"'
             ),
             with_rules,
-            differs
+            differs,
+            hides
         ),
         E'\n    recorded_rows := true;\n    end if;'
     )
@@ -964,11 +1048,12 @@ as $$
     ) as item (old_item, new_item, differs)
 $$;
 
-comment on function audit.compiled_updates(audit.tracked_table, boolean, boolean) is
+comment on function audit.compiled_updates(audit.tracked_table, boolean, boolean, boolean) is
     'SQL that records what a statement updated, all at once.';
 
 create or replace function audit.compiled_recording(
-    tracked audit.tracked_table, event_operation text, with_rules boolean default true, all_as_text boolean default false
+    tracked audit.tracked_table, event_operation text, with_rules boolean default true, all_as_text boolean default false,
+    hides boolean default true
 )
 returns text
 language sql
@@ -976,14 +1061,14 @@ stable
 as $$
     select case
         when event_operation = 'UPDATE' and not audit.records_by_row(tracked, event_operation)
-            then audit.compiled_updates(tracked, with_rules, all_as_text)
+            then audit.compiled_updates(tracked, with_rules, all_as_text, hides)
         else audit.compiled_insert(
-            tracked, event_operation, audit.compiled_source(tracked, event_operation, all_as_text), with_rules
+            tracked, event_operation, audit.compiled_source(tracked, event_operation, all_as_text), with_rules, hides => hides
         )
     end
 $$;
 
-comment on function audit.compiled_recording(audit.tracked_table, text, boolean, boolean) is
+comment on function audit.compiled_recording(audit.tracked_table, text, boolean, boolean, boolean) is
     'SQL that records what a statement changed, with the names that the rules give or the table''s default ones.';
 
 create or replace function audit.compiled_ending(tracked audit.tracked_table, event_operation text)
@@ -1214,10 +1299,10 @@ begin
             E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
             E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',
             case
-                when types is null then audit.compiled_recording(tracked, event_operation)
+                when types is null then recording
                 else pg_catalog.concat(
                     E'if is_as_compiled then\n    ',
-                    audit.compiled_recording(tracked, event_operation),
+                    recording,
                     E'\n    else\n    ',
                     audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
                     E'\n    end if;'
@@ -1238,6 +1323,18 @@ begin
             -- (What is used several times is written once.)
             offset 0
         ) as origin (by_row, in_bulk, types)
+        cross join lateral (
+            select case
+                -- (What reads a TRUNCATE's rows reads them once.)
+                when event_operation = 'TRUNCATE' then audit.compiled_recording(tracked, event_operation)
+                when suspicion is null then audit.compiled_recording(tracked, event_operation, hides => false)
+                else pg_catalog.concat(
+                    'if ', suspicion, E' then\n    ', audit.compiled_recording(tracked, event_operation),
+                    E'\n    else\n    ', audit.compiled_recording(tracked, event_operation, hides => false), E'\n    end if;'
+                )
+            end
+            from (select audit.compiled_suspicion(tracked, event_operation) offset 0) as look (suspicion)
+        ) as compiled (recording)
     );
 end
 $$;

@@ -673,11 +673,10 @@ create or replace function audit.joined_label(parts text[], if_whole boolean)
 returns text
 language sql
 immutable
-parallel safe
 as $$
     select case
         when if_whole and pg_catalog.array_position(parts, null) is not null then null
-        else nullif(pg_catalog.left(pg_catalog.array_to_string(parts, ' → '), 200), '')
+        else nullif(pg_catalog.left(audit.text_without_secrets(pg_catalog.array_to_string(parts, ' → ')), 200), '')
     end
 $$;
 
@@ -724,7 +723,7 @@ $$;
 comment on function audit.create_labeller(audit.tracked_table, name) is
     'Makes the function that finds the label of a row that goes with what its label is made of, where that is found by paths.';
 
-create or replace function audit.compiled_label(tracked audit.tracked_table, row_name text, row_operation text)
+create or replace function audit.compiled_label(tracked audit.tracked_table, row_name text, row_operation text, hides boolean default true)
 returns text
 language sql
 stable
@@ -751,8 +750,16 @@ as $$
             (
                 select pg_catalog.format(
                     -- What can't be longer is not cut: of a fixed length, or declared so.
-                    case when type.typlen > 0 or attribute.atttypmod between 4 and 204 and type.typcategory = 'S' then '%s::text' else 'left(%s::text, 200)' end,
-                    pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(attribute.attname))
+                    case when type.typlen > 0 or attribute.atttypmod between 4 and 204 and type.typcategory = 'S' then '%s' else 'left(%s, 200)' end,
+                    pg_catalog.format(
+                        -- (One that is not audited was not among the texts that were looked at.)
+                        case
+                            when type.typlen < 0 and (hides or attribute.attname <> all (audit.texts_to_look_through(tracked)))
+                                then 'audit.text_without_secrets(%s)'
+                            else '%s'
+                        end,
+                        pg_catalog.concat(row_name, '.', pg_catalog.quote_ident(attribute.attname), '::text')
+                    )
                 )
                 from pg_catalog.pg_attribute as attribute
                 join pg_catalog.pg_type as type on type.oid = attribute.atttypid
@@ -763,4 +770,5 @@ as $$
     end
 $$;
 
-comment on function audit.compiled_label(audit.tracked_table, text, text) is 'SQL for the label of a row, at most 200 characters.';
+comment on function audit.compiled_label(audit.tracked_table, text, text, boolean) is
+    'SQL for the label of a row, at most 200 characters; hides: it is looked through for secrets.';
