@@ -89,7 +89,7 @@ parallel safe
 as $$
 declare
     -- Which of several it is, or in what form.
-    variant constant text := E'([0-9]+|_(\\d+|old|new|previous|prev|current|next|primary|secondary|value|values|data|encrypted|enc|ciphertext|plain|plaintext|raw|text|string|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem|hash|digest|hashed|expected))*$';
+    variant constant text collate "C" := E'([0-9]+|_(\\d+|old|new|previous|prev|current|next|primary|secondary|value|values|data|encrypted|enc|ciphertext|plain|plaintext|raw|text|string|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem|hash|digest|hashed|expected))*$';
     said text collate "C";
 begin
     if words collate "C" not like all (audit.secret_stems()) then

@@ -318,13 +318,55 @@ def test_an_organization_is_found_through_keys_that_are_declared_and_that_are_no
     assert found == [(kind, "7") for kind in ("organization", "team", "project", "task_list", "key")]
 
 
-def test_a_sample_of_rows_shows_secrets_that_no_name_does_and_numbers_are_shown_that_only_sound_secret(kinds):
+def test_a_sample_of_rows_shows_secrets_that_no_name_does_and_a_time_is_none(kinds):
     assert advice(kinds, "secret")["app.region"] == [
         "plain", "details.**.?", "config.**.?",
     ]  # fmt: skip
     assert advice(kinds, "label")["app.region"] == "name"
-    assert advice(kinds, "reveal")["app.api_key"] == ["token_expires_at"]
+    assert "token_expires_at" not in advice(kinds, "secret")["app.api_key"]
     assert advice(kinds, "ignore")["app.api_key"] == ["token_count"]
+
+
+def test_a_key_or_a_code_in_a_table_of_tokens_is_a_secret_and_so_is_what_looks_drawn_by_lot(db, quiet):
+    quiet.execute(
+        """
+        create schema shop;
+        create table shop.authtoken_token (key varchar(40) primary key, user_id int, created timestamptz);
+        create table shop.totp_device (id int primary key, key varchar(80), name text);
+        create table shop.oauth_grant (id int primary key, code text, scope text);
+        create table shop.invitation (id int primary key, code text, email text);
+        create table shop.coupon (id int primary key, code text, title text);
+        create table shop.country (code text primary key, name text);
+        create table shop.machine (id int primary key, key text, name text, access_code text);
+        create table shop.printer (id int primary key, name text, key text);
+        create table shop.device (id int primary key, name text, pin_seen boolean, token_days int);
+        insert into shop.coupon values (1, 'SUMMER-2026', 'Summer');
+        insert into shop.country values ('de', 'Germany');
+        insert into shop.machine values (1, 'x7YdPq2mN8vRk4LsT1wZ', 'north', '77');
+        insert into shop.printer values (1, 'JBSWY3DPEHPK3PXP', 'big');
+        """
+    )
+    secrets = dict(quiet.execute("select relation::text, secret from audit.suggestions(audit.suggest_facts('{shop}'))"))
+    assert secrets == {
+        "shop.authtoken_token": ["key"],
+        "shop.totp_device": ["key"],
+        "shop.oauth_grant": ["code"],
+        "shop.invitation": ["code"],
+        "shop.coupon": [],
+        "shop.country": [],
+        "shop.machine": ["key", "access_code"],
+        "shop.printer": ["name"],
+        "shop.device": [],
+    }
+    apply(db, suggested(quiet, "shop"))
+    quiet.execute(
+        "insert into shop.authtoken_token values ('S3CRET', 1); insert into shop.totp_device values (1, 'S3CRET', 'phone')"
+    )
+    told = quiet.execute(
+        "select array_agg(event::text), count(*) from audit.event where category <> 'audit'"
+    ).fetchone()
+    assert "S3CRET" not in str(told)
+    assert told[1] >= 2
 
 
 def test_who_may_not_read_the_rows_is_told_so_and_gets_a_proposal_by_names(db, kinds):
