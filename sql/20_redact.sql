@@ -291,11 +291,25 @@ strict
 parallel safe
 as $$
     select audit.value_looks_secret(value)
-        or value collate "C" ~ '^(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[A-Za-z0-9_+/=-]{20,200}$|^(?=.*[2-7])[A-Z2-7]{16,64}=*$|^[0-9a-f]{32}$'
+        or pg_catalog.length(value) between 16 and 300
+            and value collate "C" ~ '^[A-Za-z0-9_.~+/=-]+$'
+            -- An id, a time, an address or a version is no secret.
+            and value collate "C" !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|^[0-9]{4}-?[0-9]{2}-?[0-9]{2}t|^[0-9]{4}-[0-9]{2}-[0-9]{2}|^[0-9.+_-]+$|^v?[0-9]+[.][0-9]+[.]'
+            and (
+                -- Letters, small and capital, and digits in turns, as no words have them.
+                select classes ~ '[aA]' and classes ~ '0'
+                    and 10 * (pg_catalog.length(pg_catalog.regexp_replace(classes, E'(.)\\1+', E'\\1', 'g')) - 1)
+                        > case when classes ~ 'A' and classes ~ 'a' then 3 else 1.25 end * pg_catalog.length(classes)
+                from (
+                    select pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(pg_catalog.regexp_replace(
+                        value collate "C", '[^A-Za-z0-9]', '', 'g'), '[A-Z]', 'A', 'g'), '[a-z]', 'a', 'g'), '[0-9]', '0', 'g')
+                ) as bare (classes)
+            )
+            and (select pg_catalog.count(distinct letter) from pg_catalog.string_to_table(value, null) as letter) >= 8
 $$;
 
 comment on function audit.value_looks_random(text) is
-    'Whether a value that ought to be a name or a code is a secret by its form, or drawn by lot: 20 letters and digits, large and small, or 16 in base 32, 32 in base 16.';
+    'Whether a value that ought to be a name or a code is a secret by its form, or drawn by lot: 16 letters and more, digits among them everywhere; not a UUID, a time or a version.';
 
 create or replace function audit.may_name_secret(content text)
 returns boolean

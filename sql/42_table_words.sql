@@ -41,7 +41,7 @@ declare
         'template temporary tenant term terminal test testimonial text theme thread threshold thumbnail ticket tier time timeline timesheet timezone title token tool topic totp tour tracker tracking trade training transaction transfer '
         'transition translation transport trial trigger trip trusted type u2f unit update upload usage user username validation validator value variable variant variation vault vehicle vendor venue verification version video view '
         'virtual visit visitor vote voucher wait waiting waitlist wallet warehouse warning webauthn webhook webinar website week widget window wishlist withdrawal word work worker workflow workshop workspace year zone '
-        'bearer bot business changelog combined cookie country encryption fingerprint hotp jwt keyboard ldap magic mfa nonce once pairing passport pin signing sms sub taxonomy timestamp verifier',
+        'baseline bearer bot business changelog deadline guideline headline offline online combined cookie country encryption fingerprint hotp jwt keyboard ldap magic mfa nonce once pairing passport pin signing sms sub taxonomy timestamp verifier',
         ' '
     ));
     max_length constant integer := 40;
@@ -107,7 +107,7 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words constant text := regexp_replace(audit.words_of_table(relation), '_(store|storage|data|record|entry|list|item|blacklist|whitelist|blocklist|allowlist|archive|copy|backup|new|old|[0-9]+)$', '');
+    words constant text collate "C" := regexp_replace(audit.words_of_table(relation), '_(store|storage|data|record|entry|list|item|blacklist|whitelist|blocklist|allowlist|archive|copy|backup|new|old|[0-9]+)$', '');
     columns constant text[] := array(
         select audit.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
@@ -142,7 +142,7 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words constant text := audit.words_of_table(relation);
+    words constant text collate "C" := audit.words_of_table(relation);
     bulk constant text := '^(data|payload|content|body|blob|material|ciphertext|sess)$';
     -- Who keeps secrets by their names tells which secret is meant, and what it is.
     by_name constant text := '(^|_)(secret|credential|cred|vault|key_?store|keyring|(secret|credential|vault)_(store|storage|data|item|entry))$';
@@ -152,7 +152,7 @@ begin
     end if;
     return query
     with field as materialized (
-        select attnum, attname::text as name, audit.name_words(attname) as name_words, audit.type_kind(atttypid) as kind, atttypid = 'uuid'::regtype as is_uuid,
+        select attnum, attname::text as name, audit.name_words(attname) as name_words, audit.type_kind(atttypid) as kind, atttypid, atttypid = 'uuid'::regtype as is_uuid,
             exists (select from pg_constraint where conrelid = relation and contype = 'f' and attnum = any (conkey)) as is_foreign,
             exists (select from pg_constraint where conrelid = relation and contype = 'p' and conkey = array[attnum]) as is_key
         from pg_attribute
@@ -186,7 +186,7 @@ begin
         select attnum, name
         from field
         where not exists (select from told where told.name_words !~ bulk)
-            and not exists (select from field as other where audit.looks_secret(other.name) and other.kind in ('text', 'bytes', 'json', 'array', 'other'))
+            and not exists (select from field as other where audit.looks_secret(other.name, other.atttypid))
             and kind in ('text', 'bytes')
             and is_key
             and not is_foreign
@@ -226,7 +226,7 @@ begin
                     and contype = 'f'
                     and part.own_number = pg_attribute.attnum
                     and audit.type_kind(other.atttypid) in ('text', 'bytes')
-                    and (audit.looks_secret(other.attname) or other.attname::text in (select audit.tokens_by_name(confrelid)))
+                    and (audit.looks_secret(other.attname, other.atttypid) or other.attname::text in (select audit.tokens_by_name(confrelid)))
             )
         )
     order by attnum;
@@ -245,11 +245,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     is_of_settings constant boolean := audit.is_table_of_settings(audit.words_of_table(relation));
-    tokens constant text[] := array(select audit.token_columns(relation));
+    tokens text[];
 begin
+    if not exists (
+        select from pg_attribute
+        where attrelid = relation and attnum > 0 and not attisdropped
+            and attname ~* 'val|content|data|setting|config|payload|json|text|body|blob|definition'
+    ) then
+        return;
+    end if;
+    tokens := array(select audit.token_columns(relation));
     return query
     with field as materialized (
-        select attnum, attname::text as name, audit.name_words(attname) as words, audit.type_kind(atttypid) as kind,
+        select attnum, attname::text as name, audit.name_words(attname) as words, audit.type_kind(atttypid) as kind, atttypid,
             exists (select from pg_constraint where conrelid = relation and contype in ('p', 'u') and attnum = any (conkey)) as is_unique,
             exists (select from pg_constraint where conrelid = relation and contype = 'p' and conkey = array[attnum]) as is_key,
             exists (select from pg_constraint where conrelid = relation and contype = 'f' and attnum = any (conkey)) as is_foreign
@@ -261,7 +269,7 @@ begin
         from field
         where kind in ('text', 'json', 'bytes', 'array')
             and not is_foreign
-            and not audit.looks_secret(name)
+            and not audit.looks_secret(name, atttypid)
             and name <> all (tokens)
             and (
                 words ~ E'^(\\w+_)?(value|val)s?(_(text|json|jsonb|string|str|raw|encrypted|bytes|blob|binary|default|old|new|previous))?$'

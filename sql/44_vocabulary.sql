@@ -103,19 +103,24 @@ parallel safe
 as $$
     values
         -- Left out: what is no decision of a person, or is a record already.
-        ('left out', '(^|_)(migration|schema_version|schema_history|schema_info|schema_migration|alembic_version|databasechangelog|internal_metadata|content_type|goose_db_version)(_|$)', null, null,
+        ('left out', '(migration|schema_version|schema_history|schema_info|schema_migration|alembic_version|database_?change_?log(_lock)?|internal_metadata|content_type|goose_db_version)(_|$)', null, null,
             'bookkeeping of the schema: it says what the software did, not what a person did'),
-        ('left out', '(^|_)(session|refresh_token|password_reset|password_reset_token|reset_token|recovery_code|authorization_code|auth_code|oauth_code|access_grant|nonce|assertion|one_time_password|verification|verification_code|email_verification|captcha|challenge)$|(^|_)session_token$', null, null,
+        ('short-lived', '(session|verification|challenge)$', null, null,
             'sessions and one-time codes: short-lived, made by the software'),
-        ('left out', '(^|_)(log|audit|audit_log|event|history|trail|error|trace|span|notification|message|outbox|inbox|delivery|observation|comparison|telemetry_report)$|(^|_)logs?_', null, null,
+        ('left out', '(session_token|refresh_token|password_reset|password_reset_token|password_reset_request|reset_token|magic_link|login_code|device_authorization|recovery_code|authorization_code|auth_code|oauth_code|access_grant|oauth2?_grant|oauth2?_provider_grant|nonce|assertion|one_time_password|verification_code|email_verification|email_confirmation|captcha|id_token|sso_grant)$', null, null,
+            'sessions and one-time codes: short-lived, made by the software'),
+        ('left out', '(log|audit|audit_log|audit_trail|history|trail|error|trace|span|outbox|inbox|telemetry_report)$|logs?_(?!(level|setting|config|destination|sink|forwarder|drain|policy))', null, null,
             'a log: its rows are records already, written once'),
-        ('left out', '(^|_)(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_|$)', null, null,
+        -- If they look so by their columns: audit.is_log().
+        ('log', '(event|activity|activities|revision|mail|message|notification|delivery|observation|comparison)$', null, null,
+            'a log: its rows are records already, written once'),
+        ('left out', '(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_|$)', null, null,
             'measurements: the software counts here, at every request'),
-        ('left out', '(^|_)(job|queue|task|run|attempt|lock|lease|semaphore|cache|cron_job|schedule_run|execution|checkpoint|settlement|worker|process|funnel|state)$|^(cache|queue|job)_(?!.*(config|setting))', null, null,
+        ('left out', '(job|queue|task|run|attempt|lock|lease|semaphore|cache|cron_job|schedule_run|execution|checkpoint|settlement|worker|process|funnel|state)$|^(cache|queue|job)_(?!.*(config|setting))', null, null,
             'work in progress: jobs, locks and caches come and go by themselves'),
         ('left out', '^(deleted|archived|deprecated|old|backup|bak|tmp|temp|retired)_', null, null,
             'copies of rows that are gone: their removal is recorded where it happens'),
-        -- Known kinds: the end of a table's name, what a row is called, the category.
+        -- Known kinds: the last words of a table's name, what a row is called, the category.
         ('known', '(api_key|access_key|api_token|personal_access_token|access_token|service_token|verification_token|auth_token|apikey)$', 'key', 'api_keys', null),
         ('known', '(membership|member)$', 'member', 'members', null),
         ('known', '(invitation_link|invitation|invite)$', 'invite', 'members', null),
@@ -126,17 +131,20 @@ as $$
         ('known', '^org$', 'organization', 'organization', null),
         ('known', '(budget|quota|spending_limit)$', null, 'budgets', null),
         ('known', '(guardrail|content_filter)$', null, 'guardrails', null),
-        ('known', '(subscription|plan)$', null, 'plan', null),
+        -- (A seating plan is none, nor who subscribed to a newsletter.)
+        ('known', '^plan$|(billing|subscription|pricing|price|rate|payment|organi[sz]ation|org|account|tenant|workspace|company|customer|user|team|membership|service)_plan$|^((billing|organi[sz]ation|org|account|tenant|workspace|company|customer|user|team|plan|stripe|payment)_)*subscription$', null, 'plan', null),
         ('known', '(data_policy|retention_policy|privacy_policy)$', null, 'data_policy', null),
-        ('known', '(setting|settings)$', 'settings', 'settings', null),
-        ('known', '(config|configuration|preference|config_override|feature_flag|feature|site)$', null, 'settings', null),
+        ('known', '(setting|settings|settings_store)$', 'settings', 'settings', null),
+        ('known', '(config|conf|configuration|env|environment_variable|config_parameter|system_parameter|preference|config_override|feature_flag|feature|site)$', null, 'settings', null),
         ('known', '(profile)$', null, 'profile', null),
         ('known', '(user|account|person|customer|end_user|identity|verified_subject)$', null, 'users', null),
-        ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth_application|oauth_client)$', null, 'credentials', null)
+        ('known', '(password|password_hash)$', null, 'password', null),
+        ('known', '(token|(otp|totp|hotp|u2f|webauthn|mfa|static|authenticator)_(device|factor|key|seed|method)|otp|totp)$', null, 'credentials', null),
+        ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth2?_application|oauth2?_client)$', null, 'credentials', null)
 $$;
 
 comment on function audit.table_vocabulary() is
-    'What audit.suggest() takes a table for by its words, in this order: `left out` with the reason; `known`: what one row is called (null: as the table) and the category.';
+    'What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the table) and the category.';
 
 create or replace function audit.column_vocabulary()
 returns table (kind text, pattern text, types text[], why text)
@@ -149,14 +157,17 @@ as $$
         ('ignore', '^last_(used|seen|login|active|activity|access|accessed|request|sign_in|processed|authenticated|checked|breach_check|polled|synced|sync|run|refreshed|health_check|heartbeat)(_(at|on|time|ip))?$|^(current_sign_in|remember_created|heartbeat)_(at|ip)$', '{time,number,text,other}', 'says when it was last used'),
         ('ignore', '^(resets|reset|budget_reset|next_run|next_reset)_at$', '{time}', 'moved by a timer'),
         ('ignore', '^((total|current|model|monthly|daily|team|user)_)?(spend|spent|usage|consumed)$|^raw_used$', '{number,json}', 'counts what is spent'),
-        ('ignore', E'^(used|count|counter|hits|views|uses|turns|remaining|request_count)$|^(?!max_|min_)(\\w+_)?(count|attempts|hits|requests|tokens_used)$', '{number}', 'a counter'),
-        ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself'),
-        -- (Of table and column: what looks secret by its own name audit.looks_secret() knows.)
-        ('secret', '(token|(^|_)(api_?key|access_key|otp|totp|hotp|mfa|credential|secret|session|invite|invitation|grant|password_reset|recovery_code|backup_code|verification)(_device)?)[.](key|code|value|digest)$', '{text,bytes}', 'the table''s rows are secrets')
+        -- Not in a table of settings, and not with a default: that is a limit.
+        ('counter', E'^(used|counter|hits|views|uses|turns|remaining|count)$|^(?!max_|min_|allowed_|default_)(\\w+_)?(hits|tokens_used|times_used|attempts|requests|failures)$'
+            || '|(^|_)(view|hit|use|usage|visit|visitor|login|sign_in|download|request|call|failure|failed|error|access|click|like|comment|follower|following|message|token|read|unread|play|share|reply|post|vote|reaction|open|impression|invocation|execution)_count$'
+            || '|^(num|number_of|total)_(views|hits|uses|logins|downloads|requests|calls|failures|errors|clicks|likes|comments|messages|reads|plays|votes)$', '{number}', 'a counter'),
+        -- Only where the statistics show it.
+        ('perhaps a counter', E'^(?!max_|min_|allowed_|default_)(\\w+_)?(count|counter|total|number|sequence|seq|serial|cursor|position|offset|balance)$|^(num|number_of|total)_', '{number}', 'a counter by its name, in a table of many updates and few rows'),
+        ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself')
 $$;
 
 comment on function audit.column_vocabulary() is
-    'What audit.suggest() takes a column for by its words and the kind of its type: not audited; secret, by the words of `table.column`.';
+    'What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret: audit.looks_secret() and audit.token_columns().)';
 
 create or replace function audit.label_words(resource text, of_a_person boolean)
 returns text[]
@@ -238,3 +249,30 @@ $$;
 
 comment on function audit.switch_words() is
     'What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of its own); optional: proposed as a comment only.';
+
+create or replace function audit.actor_words()
+returns table (rank integer, pattern text)
+language sql
+immutable
+parallel safe
+as $$
+    values
+        (1, '^(last_)?(updated|modified|changed|edited|saved|altered|revised)_by_(email|username|user_name|name|login)$'),
+        (2, '^(last_)?(updated|modified|changed|edited|saved|altered|revised)_by(_(id|uuid|uid|user|user_id))?$'),
+        (3, '^(last_)?(modifier|editor|updater)(_(id|name|email|user|user_id))?$|^user_(updated|modified|changed|edited)$|^(updated|modified|changed)_user(_(id|name|email))?$|^modified_user_id$')
+$$;
+
+comment on function audit.actor_words() is
+    'What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later changes.)';
+
+create or replace function audit.momentary_words()
+returns text
+language sql
+immutable
+parallel safe
+as $$
+    select '^(is_)?(active|current|currently|selected|default|last|latest|recent|preferred|previous|opened|viewed|impersonated|chosen)_'
+$$;
+
+comment on function audit.momentary_words() is
+    'How a column begins that says what somebody looks at just now (`active_organization_id`), and not what the row belongs to.';

@@ -19,9 +19,9 @@ as $$
                 select from pg_constraint where conrelid = place.relation and contype = 'f' and attnum = any (conkey)
             ) as refers
         from place
-        join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped
-        -- Who did it leads to a person, not to the owner of the row.
-        where audit.name_words(attname) !~ '_by(_|$)|^author(_id)?$'
+        join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
+        -- Who did it leads to a person, not to the owner of the row; what is open at the moment leads to nothing that lasts.
+        where audit.name_words(attname) !~ '_by(_|$)|^author(_id)?$' and audit.name_words(attname) !~ audit.momentary_words()
     ),
     declared as (
         select field.relation, field.attnum, field.name, field.attnotnull, confrelid::regclass as parent
@@ -31,20 +31,25 @@ as $$
     ),
     undeclared as (
         select field.relation, field.attnum, field.name, field.attnotnull, parent.relation as parent,
-            count(*) over (partition by field.relation, field.attnum) as parents
+            -- Of user and end_user whose keys are both called user_id it is the one that is called so.
+            rank() over (partition by field.relation, field.attnum order by is_called_so desc) as choice,
+            count(*) over (partition by field.relation, field.attnum, is_called_so) as parents
         from field
         join place as parent on parent.relation <> field.relation
         join pg_constraint on conrelid = parent.relation and contype = 'p' and cardinality(conkey) = 1
         join field as key on key.relation = parent.relation and key.attnum = conkey[1] and key.atttypid = field.atttypid
+        cross join lateral (
+            select replace(field.words, '_', '') = replace(parent.words, '_', '') || 'id' and field.words ~ '_id$' as is_called_so
+        ) as name
         where not field.refers
             and not exists (
                 select from pg_constraint as own where own.conrelid = field.relation and own.contype = 'p' and own.conkey = array[field.attnum]
             )
-            and (field.words = parent.words || '_id' or (field.words = key.words and key.words ~ '_id$'))
+            and (is_called_so or (field.words = key.words and key.words ~ '_id$'))
     )
     select declared.* from declared
     union
-    select undeclared.relation, attnum, undeclared.name, attnotnull, undeclared.parent from undeclared where parents = 1
+    select undeclared.relation, attnum, undeclared.name, attnotnull, undeclared.parent from undeclared where choice = 1 and parents = 1
 $$;
 
 comment on function audit.suggested_edges(jsonb) is
@@ -64,9 +69,10 @@ as $$
     field as materialized (
         select place.relation, attnum, attname::text as name, audit.name_words(attname) as words, attnotnull, conkey is not null as is_key
         from place
-        join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped
+        join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
         join pg_type on pg_type.oid = atttypid and typcategory in ('S', 'N', 'U')
         left join pg_constraint on conrelid = place.relation and contype = 'p' and conkey = array[attnum]
+        where audit.name_words(attname) !~ audit.momentary_words()
     ),
     chosen as materialized (
         select candidate.column_pattern, home.relation
@@ -118,13 +124,14 @@ as $$
     ),
     way as (
         select edge.relation, edge.number, edge.is_filled::integer as filled, edge.parent as place, quote_ident(edge.name) as steps, 1 as depth,
-            array[edge.relation, edge.parent] as passed
+            array[edge.relation, edge.parent] as passed, parent.category in ('users', 'profile') as is_of_person
         from edge
+        join audit.facts_tables(facts) as parent on parent.relation = edge.parent
         where edge.relation not in (select own.relation from own where own.is_filled or own.is_itself)
             and edge.parent not in (select own.relation from own where own.is_itself)
         union all
         select way.relation, way.number, way.filled + edge.is_filled::integer, edge.parent,
-            format('%s -> %s.%I', way.steps, audit.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
+            format('%s -> %s.%I', way.steps, audit.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent, is_of_person
         from way
         join edge on edge.relation = way.place
         where depth < 4
@@ -134,7 +141,8 @@ as $$
     ),
     arrived as (
         select way.relation, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
-            row_number() over (partition by way.relation order by depth, way.filled desc, way.number, steps collate "C") as rank,
+            -- Who is in a team may be of another organization than the team is.
+            row_number() over (partition by way.relation order by depth, is_of_person, way.filled desc, way.number, steps collate "C") as rank,
             depth, min(depth) over (partition by way.relation) as shortest
         from way
         join own on own.relation = way.place
@@ -164,6 +172,130 @@ $$;
 
 comment on function audit.suggested_orgs(jsonb) is
     'How each table comes to its organization: by itself, by its own column, or by the shortest ways over other tables (at most three). A table that is not here has none.';
+
+-- Labels and actors ---------------------------------------------------------------------------------------------------
+
+create or replace function audit.own_labels(facts jsonb)
+returns table (relation regclass, name text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with field as materialized (
+        select columns.*, array_position(audit.label_words(tables.resource, tables.category in ('users', 'profile', 'members')), columns.words) as label_rank
+        from audit.facts_columns(facts) as columns
+        join audit.facts_tables(facts) as tables on tables.relation = columns.relation
+    )
+    select field.relation, (array_agg(field.name order by rank))[1]
+    from (
+        select field.relation, name, row_number() over (partition by field.relation order by label_rank, number) as rank
+        from field
+        where kind = 'text' and secret_why is null and ignore_why is null and not is_foreign
+            and (label_rank is not null or words ~ '_(name|alias|title)$')
+        union all
+        -- What a setting is called.
+        select setting.relation, name_column, 1000 from audit.facts_settings(facts) as setting where name_column <> 'id'
+    ) as field
+    group by field.relation
+    union all
+    -- (Of another's table only a column: its own path may be anything.)
+    select tracked.relation, tracked.label
+    from audit.facts_tables(facts) as tables
+    join audit.tracked_table as tracked on tracked.relation = tables.relation
+    where tracked.label = any (audit.column_names(tracked.relation))
+$$;
+
+comment on function audit.own_labels(jsonb) is
+    'The column that people know a row by, of each table that has one: by name; nothing secret.';
+
+create or replace function audit.suggested_labels(facts jsonb)
+returns table (relation regclass, label text, why text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    with recursive own as materialized (
+        select * from audit.own_labels(facts)
+    ),
+    org as materialized (
+        select own_org.relation from audit.suggested_own_orgs(facts) as own_org where is_itself
+    ),
+    edge as materialized (
+        select edge.*,
+            exists (
+                select from pg_constraint
+                where conrelid = edge.relation and contype in ('p', 'u') and edge.number = any (conkey) and cardinality(conkey) > 1
+            ) as tells_apart
+        from audit.suggested_edges(facts) as edge
+    ),
+    way as (
+        select edge.relation, edge.number, edge.is_filled, edge.tells_apart, edge.parent as first_parent, edge.parent as place,
+            quote_ident(edge.name) as steps, 1 as depth, array[edge.relation, edge.parent] as passed
+        from edge
+        where edge.relation not in (select own.relation from own)
+        union all
+        -- A device of a credential of a user.
+        select way.relation, way.number, way.is_filled, way.tells_apart, way.first_parent, edge.parent,
+            format('%s -> %s.%I', way.steps, audit.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
+        from way
+        join edge on edge.relation = way.place
+        where depth < 3
+            and way.place not in (select own.relation from own)
+            and edge.parent <> all (passed)
+            and edge.parent not in (select org.relation from org)
+    ),
+    part as (
+        select distinct on (way.relation, way.number)
+            way.relation, way.number, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
+            case when tells_apart then 1 when is_filled then 2 else 3 end as tier,
+            tables.category in ('users', 'profile', 'members') as is_person,
+            way.first_parent in (select org.relation from org) as is_org
+        from way
+        join own on own.relation = way.place
+        join audit.facts_tables(facts) as tables on tables.relation = way.place
+        order by way.relation, way.number, depth, is_person desc, is_filled desc, steps collate "C"
+    ),
+    -- The organization is known anyway; what makes a row another than the next comes first.
+    ranked as (
+        select part.*,
+            min(tier) over (partition by part.relation, is_org) as first_tier,
+            bool_and(is_org) over (partition by part.relation) as has_org_alone,
+            row_number() over (partition by part.relation, is_org, tier order by is_person desc, number) as rank
+        from part
+    )
+    select ranked.relation, string_agg(written, ' + ' order by rank),
+        case when count(*) > 1 then 'through other tables, as it has none of its own' else 'through another table, as it has none of its own' end
+    from ranked
+    where tier = first_tier and rank <= 3 and (not is_org or has_org_alone)
+    group by ranked.relation
+$$;
+
+comment on function audit.suggested_labels(jsonb) is
+    'Labels through foreign keys for the tables that have no column which people know a row by: of what tells its rows apart (a key, a unique constraint), else of what is never null; three parts at most.';
+
+create or replace function audit.suggested_actors(facts jsonb)
+returns table (relation regclass, name text)
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select distinct on (field.relation) field.relation, field.name
+    from audit.facts_columns(facts) as field
+    join pg_attribute on attrelid = field.relation and attnum = field.number
+    join audit.actor_words() as word on field.words ~ word.pattern
+    left join pg_constraint on conrelid = field.relation and contype = 'f' and conkey = array[field.number]
+    left join audit.facts_tables(facts) as home on home.relation = confrelid
+    where secret_why is null
+        and not is_key
+        and (
+            pg_constraint.oid is null and (kind = 'text' or atttypid = 'uuid'::regtype)
+            or home.category in ('users', 'profile', 'members')
+        )
+    order by field.relation, word.rank, pg_constraint.oid is not null, field.number
+$$;
+
+comment on function audit.suggested_actors(jsonb) is
+    'The column of a table that says who changed a row last: a text, a UUID, or a foreign key to a table of people.';
 
 -- Rules ----------------------------------------------------------------------------------------------------------------
 
@@ -297,6 +429,15 @@ as $$
     select field.relation, 1, 'UPDATE', 'password.changed', 'password', moved, false, 'a password', name, 0
     from field
     where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and moved is not null
+    union all
+    -- (Each password is a row of its own.)
+    select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then moved end, false, 'a new password', name, 0
+    from field
+    cross join unnest('{INSERT,UPDATE}'::text[]) as operation
+    where field.category = 'password' and field.number = (
+            select min(other.number) from field as other where other.relation = field.relation and other.secret_why is not null
+        )
+        and moved is not null
     union all
     select field.relation, switch.rank::integer + 10, 'UPDATE',
         resource || '.' || case when field.category = 'members' and verb = 'deleted' and resource !~ 'invite' then 'removed' else verb end,

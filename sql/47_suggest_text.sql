@@ -61,26 +61,19 @@ drop function if exists audit.suggestions(jsonb);
 
 create or replace function audit.suggestions(facts jsonb)
 returns table (
-    relation regclass, left_out text, resource text, category text, org text, org_why text, label text, ignore text[], ignore_why text,
-    secret text[], secret_why text, personal boolean, notes text[]
+    relation regclass, left_out text, resource text, category text, org text, org_why text, label text, label_why text, ignore text[], ignore_why text,
+    secret text[], secret_why text, personal boolean, actor text, notes text[]
 )
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     with field as materialized (
-        select columns.*, tables.resource,
-            array_position(audit.label_words(tables.resource, tables.category in ('users', 'profile', 'members')), columns.words) as label_rank
-        from audit.facts_columns(facts) as columns
-        join audit.facts_tables(facts) as tables on tables.relation = columns.relation
+        select * from audit.facts_columns(facts)
     ),
     shown as materialized (
         select
             field.relation,
-            (array_agg(name order by label_rank, number) filter (
-                where kind = 'text' and secret_why is null and ignore_why is null and not is_foreign
-                    and (label_rank is not null or words ~ '_(name|alias|title)$')
-            ))[1] as label,
             array_agg(name order by number) filter (where ignore_why is not null and path is null) as ignore,
             string_agg(format('%s (%s)', audit.one_line(name), ignore_why), ', ' order by number) filter (where ignore_why is not null and path is null) as ignore_why,
             array_agg(name order by number) filter (where secret_why is not null and path is null) as secret_columns,
@@ -97,14 +90,26 @@ as $$
     select
         tables.relation,
         coalesce(tables.left_out, audit.suggest_left_out(tables.relation, tables.known, shown.columns)),
-        tables.resource, tables.category, orgs.org, orgs.why, shown.label,
+        tables.resource, tables.category, orgs.org, orgs.why, coalesce(own.name, labels.label), labels.why,
         coalesce(shown.ignore, '{}'), shown.ignore_why,
-        coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}'), shown.secret_why,
+        coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}') || settings.pairs, shown.secret_why,
         case when tables.category in ('users', 'profile') and not audit.tells_of_a_person(tables.relation) then true end,
+        actors.name,
         audit.suggest_notes(tables.relation, shown.columns, facts -> 'sample' -> tables.relation::oid::text)
     from audit.facts_tables(facts) as tables
     left join shown on shown.relation = tables.relation
     left join audit.suggested_orgs(facts) as orgs on orgs.relation = tables.relation
+    left join audit.own_labels(facts) as own on own.relation = tables.relation
+    left join audit.suggested_labels(facts) as labels on labels.relation = tables.relation
+    left join audit.suggested_actors(facts) as actors on actors.relation = tables.relation
+    cross join lateral (
+        select array(
+            select format('%s when %s', value_column, name_column)
+            from audit.facts_settings(facts) as setting
+            where setting.relation = tables.relation
+                and value_column <> all (coalesce(shown.secret_columns, '{}') || coalesce(shown.ignore, '{}'))
+        ) as pairs
+    ) as settings
     -- What inherits from a table has to be tracked before it.
     order by
         (
@@ -129,7 +134,7 @@ comment on function audit.suggestions(jsonb) is
 drop function if exists audit.track_call(regclass, text, text, text, text, text[], text[], text[], boolean);
 
 create or replace function audit.track_call(
-    relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean
+    relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean, actor text
 )
 returns text
 language sql
@@ -147,12 +152,13 @@ as $$
         (2, 'label', audit.one_line_literal(label)),
         (3, 'ignore', audit.one_line_literal(nullif(ignore, '{}')::text)),
         (4, 'secret', audit.one_line_literal(nullif(secret, '{}')::text)),
-        (6, 'personal', personal::text)
+        (5, 'personal', personal::text),
+        (6, 'actor', audit.one_line_literal(actor))
     ) as setting (number, argument, value)
     where value is not null
 $$;
 
-comment on function audit.track_call(regclass, text, text, text, text, text[], text[], boolean) is
+comment on function audit.track_call(regclass, text, text, text, text, text[], text[], boolean, text) is
     'The SQL that tracks a table with these settings.';
 
 create or replace function audit.rule_call(relation regclass, action text, category text, operation text, condition text)
@@ -183,11 +189,21 @@ as $$
             audit.one_line(suggestion ->> 'org') || ' (' || (suggestion ->> 'org_why') || ')',
             case when (suggestion ->> 'org_anywhere')::boolean then 'none was found: its events belong to no organization' end
         )),
-        (2, 'label', coalesce(audit.one_line(suggestion ->> 'label'), 'none: no column that people know a row by')),
+        (2, 'label', coalesce(
+            audit.one_line(suggestion ->> 'label') || coalesce(' (' || (suggestion ->> 'label_why') || ')', ''),
+            'none: no column that people know a row by'
+        )),
         (3, 'not audited', suggestion ->> 'ignore_why'),
         (4, 'secret', suggestion ->> 'secret_why'),
         (5, 'secret in JSON', case when suggestion ->> 'secret' ~ E'\\.\\*\\*\\.' then 'members by these names, however deep; add what yours are called' end),
-        (6, 'personal', case when (suggestion ->> 'personal')::boolean then 'a row is a person, though no column says so by its name' end)
+        (6, 'secret by name', (
+            select string_agg(format('%s, in the rows whose %s looks secret',
+                audit.one_line(split_part(pair, ' when ', 1)), audit.one_line(split_part(pair, ' when ', 2))), '; ')
+            from jsonb_array_elements_text(suggestion -> 'secret') as pair
+            where pair ~ ' when '
+        )),
+        (7, 'actor', audit.one_line(suggestion ->> 'actor') || ' (says who changed the row; what audit.set_actor() claims comes first)'),
+        (8, 'personal', case when (suggestion ->> 'personal')::boolean then 'a row is a person, though no column says so by its name' end)
     ) as line (number, subject, said)
     where said is not null
     union all
@@ -222,7 +238,7 @@ as $$
     with proposed as (
         select *
         from jsonb_to_record(suggestion) as proposed (
-            relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean
+            relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean, actor text
         )
     ),
     rule as (
@@ -245,7 +261,7 @@ as $$
         union all
         select 3, 0, said from wanted cross join lateral audit.suggest_categories(categories) as said
         union all
-        select 4, 0, audit.track_call(relation, resource, category, org, label, ignore, secret, personal) from proposed
+        select 4, 0, audit.track_call(relation, resource, category, org, label, ignore, secret, personal, actor) from proposed
         union all
         select 5, rank,
             case when why is distinct from lag(why) over (order by rank) then format(E'-- %s: %s\n', audit.one_line(action), why) else '' end
@@ -274,9 +290,9 @@ as $$
     select format('-- %s: %s', audit.one_line(audit.qualified_name(relation)), audit.one_line(left_out))
     from jsonb_to_record(suggestion) as rest (relation regclass, left_out text)
     union all
-    select '--     ' || replace(audit.track_call(relation, resource, null, org, label, ignore, secret, personal), E'\n    ', ' ')
+    select '--     ' || replace(audit.track_call(relation, resource, null, org, label, ignore, secret, personal, actor), E'\n    ', ' ')
     from jsonb_to_record(suggestion) as rest (
-        relation regclass, left_out text, resource text, org text, label text, ignore text[], secret text[], personal boolean
+        relation regclass, left_out text, resource text, org text, label text, ignore text[], secret text[], personal boolean, actor text
     )
     where left_out !~ '^(it |a partition of |tracked already)'
 $$;

@@ -9,13 +9,13 @@ as $$
     select array(
         select name
         from unnest(names) with ordinality as wanted (name, position)
-        where audit.column_of_path(name, audit.column_names(relation)) is not null
+        where audit.columns_of_secret(relation, name) <@ audit.column_names(relation)
         order by position
     )
 $$;
 
 comment on function audit.present_columns(regclass, text[]) is
-    'Those of the names that are columns of the table, or paths into one, in their order.';
+    'Those of the names that are columns of the table, paths into one, or `value when key` of two, in their order.';
 
 create or replace function audit.is_present_step(relation regclass, step text)
 returns boolean
@@ -54,6 +54,27 @@ $$;
 comment on function audit.present_ways(regclass, text) is
     'Those of the ways to an organization whose tables and columns are there; null: none.';
 
+create or replace function audit.present_label(relation regclass, label text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    return case
+        when audit.is_path(relation, label) then (
+            select string_agg(audit.present_ways(relation, part), ' + ' order by number) from audit.split_unquoted(label, E'\\+')
+        )
+        else (audit.present_columns(relation, array[label]))[1]
+    end;
+end
+$$;
+
+comment on function audit.present_label(regclass, text) is
+    'A label, or those of its parts whose tables and columns are there; null: none.';
+
+drop function if exists audit.track_present(regclass, text, text, text, text, text[], text[], text[], boolean);
+
 create or replace function audit.track_present(
     relation regclass,
     resource text,
@@ -63,7 +84,8 @@ create or replace function audit.track_present(
     ignore text[] default '{}',
     secret text[] default '{}',
     reveal text[] default '{}',
-    personal boolean default null
+    personal boolean default null,
+    actor text default null
 )
 returns void
 language plpgsql
@@ -81,16 +103,17 @@ begin
         resource,
         category,
         org => audit.present_ways(relation, org),
-        label => (audit.present_columns(relation, array[label]))[1],
+        label => audit.present_label(relation, label),
         ignore => audit.present_columns(relation, ignore),
         secret => audit.present_columns(relation, secret),
         reveal => audit.present_columns(relation, reveal),
-        personal => personal
+        personal => personal,
+        actor => (audit.present_columns(relation, array[actor]))[1]
     );
 end
 $$;
 
-comment on function audit.track_present(regclass, text, text, text, text, text[], text[], text[], boolean) is
+comment on function audit.track_present(regclass, text, text, text, text, text[], text[], text[], boolean, text) is
     'As audit.track(), for whatever of it the version at hand has: columns and ways to the organization that are not there are left out, and nothing is done where relation is null, as to_regclass() gives it for a table that is not there.';
 
 create or replace function audit.rule_present(

@@ -51,7 +51,7 @@ select audit.track_present(to_regclass('"LiteLLM_DeprecatedVerificationToken"'),
 select audit.track_present(to_regclass('"LiteLLM_JWTKeyMapping"'), 'jwt_key_mapping', 'api_keys',
     org => 'token -> "LiteLLM_VerificationToken".organization_id,
         token -> "LiteLLM_VerificationToken".team_id -> "LiteLLM_TeamTable".organization_id',
-    label => 'jwt_claim_value', ignore => '{updated_at}', secret => '{token}');
+    label => 'jwt_claim_value', ignore => '{updated_at}', secret => '{token}', reveal => '{jwt_claim_value}');
 
 -- Teams, projects, organizations and who is in them.
 

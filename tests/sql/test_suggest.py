@@ -40,7 +40,8 @@ def quiet(db):
 # The reference application --------------------------------------------------------------------------------------------
 
 SETTINGS = """
-    select name, resource, category, org, label, array(select unnest(ignore) order by 1), array(select unnest(secret) order by 1), personal
+    select name, resource, category, org, label, array(select unnest(ignore) order by 1),
+        array(select path from unnest(secret) as path where path !~ ' when ' order by 1), personal
     from audit.tracked_table order by name
 """
 RULES = """
@@ -96,8 +97,10 @@ COUNTS = """
         count(*) filter (where left_out is null and org_why ~ 'through'),
         count(*) filter (where left_out is null and label is not null),
         sum(cardinality(ignore)) filter (where left_out is null),
-        (select count(*) from suggestions, unnest(secret) as path where left_out is null and path !~ '\\.\\*\\*\\.'),
+        (select count(*) from suggestions, unnest(secret) as path where left_out is null and path !~ '\\.\\*\\*\\.| when '),
         (select count(distinct split_part(path, '.', 1) || relation) from suggestions, unnest(secret) as path where left_out is null and path ~ '\\.\\*\\*\\.'),
+        (select count(*) from suggestions, unnest(secret) as path where left_out is null and path ~ ' when '),
+        count(*) filter (where left_out is null and actor is not null),
         (select count(*) from audit.suggested_rules((select facts from known)) where not optional),
         count(distinct category) filter (where left_out is null and category not in (select name from audit.category))
     from suggestions
@@ -124,7 +127,7 @@ def test_what_it_finds_in_a_real_schema_can_be_applied_and_is_what_the_document_
     ).fetchone() == (counts[1],)
     assert quiet.execute(
         "select count(*) from audit.rule join audit.tracked_table using (relation) where not starts_with(name, 'audit.')"
-    ).fetchone() == (counts[8],)
+    ).fetchone() == (counts[10],)
     # No rule is silently without effect.
     broken = "select action from audit.rule where audit.condition_error(relation, operation, condition) is not null"
     assert quiet.execute(broken).fetchall() == []
@@ -213,7 +216,7 @@ def test_no_name_gets_out_of_its_place(db, quiet):
         )  # fmt: skip
     text = suggested(quiet, "sch\n;drop table victim.safe;--")
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f\x85\u2028\u202e\u2066\u200b]", text)
-    starts = r"(--( |$)|select audit\.(track|rule)\(E?'|insert into audit\.category |set client_encoding|    (org|label|ignore|secret|reveal) => |    E?'|$)"
+    starts = r"(--( |$)|select audit\.(track|rule)\(E?'|insert into audit\.category |set client_encoding|    (org|label|ignore|secret|actor) => |    E?'|$)"
     assert [line for line in text.splitlines() if not re.match(starts, line)] == []
     apply(db, text)
     assert quiet.execute(
