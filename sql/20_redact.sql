@@ -294,7 +294,7 @@ as $$
         or pg_catalog.length(value) between 16 and 300
             and value collate "C" ~ '^[A-Za-z0-9_.~+/=-]+$'
             -- An id, a time, an address or a version is no secret.
-            and value collate "C" !~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$|^[0-9]{4}-?[0-9]{2}-?[0-9]{2}t|^[0-9]{4}-[0-9]{2}-[0-9]{2}|^[0-9.+_-]+$|^v?[0-9]+[.][0-9]+[.]'
+            and value collate "C" !~ '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$|^[0-9]{4}-?[0-9]{2}-?[0-9]{2}T|^[0-9]{4}-[0-9]{2}-[0-9]{2}|^[0-9.+_-]+$|^v?[0-9]+[.][0-9]+[.]'
             and (
                 -- Letters, small and capital, and digits in turns, as no words have them.
                 select classes ~ '[aA]' and classes ~ '0'

@@ -250,7 +250,7 @@ begin
     if not exists (
         select from pg_attribute
         where attrelid = relation and attnum > 0 and not attisdropped
-            and attname ~* 'val|content|data|setting|config|payload|json|text|body|blob|definition'
+            and audit.name_words(attname) ~ 'val|content|data|setting|config|payload|json|text|body|blob|definition'
     ) then
         return;
     end if;

@@ -120,7 +120,7 @@ declare
         where pg_class.oid <> relation
             and relkind in ('r', 'p')
             and not relispartition
-            and strpos(replace(lower(relname), '_', ''), replace(words, '_', '')) = 0
+            and strpos(replace(lower(relname collate "C"), '_', ''), replace(words, '_', '')) = 0
             and (
                 exists (select from pg_constraint where conrelid = pg_class.oid and confrelid = relation)
                 or relnamespace = (select own.relnamespace from pg_class as own where own.oid = relation)
