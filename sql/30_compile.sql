@@ -1614,6 +1614,29 @@ $$;
 comment on function audit.compile_table(regclass) is
     'Writes the functions of a tracked table anew from its settings, its rules and its columns as they are now.';
 
+create or replace function audit.last_column_numbers(tracked audit.tracked_table)
+returns jsonb
+language plpgsql
+stable
+as $$
+begin
+    if coalesce(tracked.numbered_oid, tracked.relation) = tracked.relation then
+        return tracked.column_numbers;
+    end if;
+    -- Restored: its columns were made anew, in their order, and what had been dropped between them is not there.
+    return (
+        select coalesce(jsonb_object_agg(numbered.name, numbered.place), '{}')
+        from (
+            select known.key as name, row_number() over (order by known.value::integer) as place
+            from jsonb_each_text(tracked.column_numbers) as known
+        ) as numbered
+    );
+end
+$$;
+
+comment on function audit.last_column_numbers(audit.tracked_table) is
+    'Which column had which number when a table was last compiled; after a restore: which number it got by that.';
+
 create or replace function audit.follow_columns(moved_relation regclass)
 returns audit.tracked_table
 language plpgsql
@@ -1628,6 +1651,7 @@ declare
 begin
     select * into strict known from audit.tracked_table where relation = moved_relation for update;
     tracked := known;
+    known.column_numbers := audit.last_column_numbers(known);
 
     select coalesce(jsonb_object_agg(attname, attnum), '{}')
     into present
@@ -1700,6 +1724,7 @@ begin
         end if;
     end if;
     tracked.column_numbers := present;
+    tracked.numbered_oid := moved_relation;
     tracked.name := audit.qualified_name(moved_relation);
 
     if tracked is distinct from known then
@@ -1711,6 +1736,7 @@ begin
             ignore = tracked.ignore,
             secret = tracked.secret,
             column_numbers = tracked.column_numbers,
+            numbered_oid = tracked.numbered_oid,
             name = tracked.name
         where relation = moved_relation;
     end if;

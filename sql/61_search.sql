@@ -71,8 +71,21 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case
-        when pg_has_role('audit_auditor', 'usage') or pg_has_role('audit_admin', 'usage')
-            or pg_has_role('audit_forwarder', 'usage') then null
+        -- As row-level security itself has it: who is under no policy (an owner of the log, BYPASSRLS), or under another than
+        -- those two that go by organization, is narrowed by none.
+        when not row_security_active('audit.event'::regclass::oid)
+            or exists (
+                select
+                from pg_policy
+                where polrelid = 'audit.event'::regclass
+                    and polpermissive
+                    and polcmd in ('r', '*')
+                    and polname not in ('granted_orgs', 'named_org')
+                    and exists (
+                        select from unnest(polroles) as role (oid) where role.oid = 0 or pg_has_role(role.oid, 'usage')
+                    )
+            )
+            then null
         else array(
             select org_grant.org_id
             from audit.org_grant
@@ -163,7 +176,7 @@ as $$
 declare
     orgs text[] := audit.visible_orgs();
 begin
-    if orgs is null then
+    if orgs is null and has_table_privilege('audit.node', 'select') then
         return query
         select node.name
         from audit.node

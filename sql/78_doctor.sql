@@ -136,7 +136,7 @@ as $$
     compiled as (
         select
             tracked.relation,
-            tracked.column_numbers = (
+            audit.last_column_numbers(tracked) = (
                 select coalesce(pg_catalog.jsonb_object_agg(attname, attnum), '{}')
                 from pg_catalog.pg_attribute
                 where attrelid = tracked.relation and attnum > 0 and not attisdropped
@@ -219,6 +219,52 @@ as $$
 $$;
 
 comment on function audit.find_gone_tables() is 'Tracked tables that were dropped; the subject is what their oid was.';
+
+create or replace function audit.find_replaced_tables()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with lost as (
+        select tracked.name, null as event_name, true as was_gone
+        from audit.tracked_table as tracked
+        where not exists (select from pg_catalog.pg_class as class where class.oid = tracked.relation)
+        union all
+        (
+            -- (The key of a table that is there is its name; of one that is not, a number.)
+            select distinct on (event.before ->> 'name')
+                event.before ->> 'name', audit.event_name(event), event.resource_id ~ '^[0-9]+$'
+            from audit.event
+            where event.category = 'audit'
+                and event.action = 'audit.table_untracked'
+                and event.node is null
+                and event.imported_from is null
+            order by event.before ->> 'name', event.occurred_at desc, event.id desc
+        )
+    ),
+    replaced as (
+        select present.relation, pg_catalog.max(lost.event_name) as event_name
+        from lost
+        cross join lateral (select pg_catalog.parse_ident(lost.name)) as parsed (names)
+        join pg_catalog.pg_namespace as namespace on namespace.nspname = parsed.names[1]
+        join pg_catalog.pg_class as class
+            on class.relnamespace = namespace.oid and class.relname = parsed.names[2] and class.relkind in ('r', 'p')
+        cross join lateral (select class.oid::pg_catalog.regclass) as present (relation)
+        where lost.was_gone and audit.tracked_root(present.relation) is null
+        group by present.relation
+    )
+    select
+        'table replaced',
+        audit.qualified_name(relation),
+        'a tracked table of this name was dropped, and the one that is there now is not tracked: nothing of it is recorded',
+        pg_catalog.format('select audit.track(%L, …)', audit.qualified_name(relation))
+            || coalesce(' with the settings that pgtrail show ' || event_name || ' has', '')
+            || ', and its rules; if it is not to be recorded, then audit.untrack() it'
+    from replaced
+$$;
+
+comment on function audit.find_replaced_tables() is
+    'Tables that are not tracked and have the name of one that was, until it was dropped. As long as the log has the event that says so.';
 
 create or replace function audit.find_missing_partitions()
 returns table (problem text, subject text, finding text, mend text)
@@ -351,6 +397,50 @@ $$;
 
 comment on function audit.find_held_destinations() is
     'Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no worker can serve.';
+
+create or replace function audit.find_late_destinations()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'retrying',
+        destination.name,
+        pg_catalog.format(
+            'failing since %s (%s attempts): %s',
+            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            cursor.failures,
+            cursor.last_error
+        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
+        pg_catalog.format(
+            'nothing is lost, and it is tried again by itself; see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
+            destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id
+    where not destination.paused
+        and audit.cursor_state(cursor) = 'retrying'
+        and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
+    union all
+    select
+        'information',
+        status.name,
+        pg_catalog.format(
+            'events that wait: %s, the oldest for %s; the last delivery was %s ago',
+            status.events_behind,
+            pg_catalog.date_trunc('second', pg_catalog.make_interval(secs => status.seconds_behind::double precision)),
+            coalesce(pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - status.last_success_at)::text, 'never')
+        ),
+        pg_catalog.format('pgtrail destination show %s says whether it catches up', status.name)
+    from audit.destination_status as status
+    where status.events_behind > 0
+        and status.seconds_behind > 300
+        and status.state = 'active'
+        and status.last_success_at is not null
+$$;
+
+comment on function audit.find_late_destinations() is
+    'Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and more than 5 minutes behind.';
 
 create or replace function audit.find_closed_receivers()
 returns table (problem text, subject text, finding text, mend text)
@@ -619,6 +709,82 @@ $$;
 
 comment on function audit.find_unread_slots() is 'Slots of hubs at this node that nobody reads: they keep the write-ahead log.';
 
+create or replace function audit.find_unidentified_tables()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    with covered as (
+        select distinct tree.relid as relation, publication.pubname
+        from pg_catalog.pg_publication as publication
+        cross join lateral pg_catalog.pg_get_publication_tables(publication.pubname::text) as member
+        cross join lateral (
+            select member.relid
+            union
+            select part.relid from pg_catalog.pg_partition_tree(member.relid) as part
+        ) as tree
+        where publication.pubupdate or publication.pubdelete
+    )
+    select
+        'publication blocks',
+        audit.qualified_name(class.oid),
+        pg_catalog.format(
+            'publication %s has it, and it has no replica identity: erasure and retention fail at it',
+            pg_catalog.string_agg(pg_catalog.quote_ident(covered.pubname), ', ' order by covered.pubname)
+        ),
+        pg_catalog.format('alter table %s replica identity %s', audit.qualified_name(class.oid), case when keys.is_there then 'default' else 'full' end)
+    from covered
+    join pg_catalog.pg_class as class on class.oid = covered.relation and class.relkind = 'r'
+    cross join lateral (
+        select exists (
+            select from pg_catalog.pg_index where indrelid = class.oid and indisprimary and indisvalid
+        )
+    ) as keys (is_there)
+    where class.relnamespace = 'audit'::pg_catalog.regnamespace
+        and case class.relreplident
+            when 'n' then true
+            when 'd' then not keys.is_there
+            when 'i' then not exists (select from pg_catalog.pg_index where indrelid = class.oid and indisreplident and indisvalid)
+            else false
+        end
+    group by class.oid, keys.is_there
+$$;
+
+comment on function audit.find_unidentified_tables() is
+    'Tables of the log that a publication has and whose rows have no replica identity: Postgres refuses each update and delete of them.';
+
+create or replace function audit.find_circumstances()
+returns table (problem text, subject text, finding text, mend text)
+language sql
+stable
+as $$
+    select
+        'information',
+        'event triggers',
+        'pgtrail was installed without a superuser, so schema changes are followed when audit.recompile() is called, and not before: '
+            'until then new columns are not recorded, new partitions lack their TRUNCATE, a renamed or dropped table is not noticed, '
+            'and no event says that a trigger was switched off or a table altered',
+        'call audit.recompile() at the end of each of your migrations; or run pgtrail migrate as a superuser, once'
+    where pg_catalog.to_regprocedure('audit.extend_capture()') is null
+    union all
+    select
+        'information',
+        'standby',
+        pg_catalog.format(
+            'this server is a standby, which had last replayed a commit of %s: what stands here was so on the primary then. '
+            'It records nothing, seals nothing and notifies nobody',
+            coalesce(
+                pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                'an unknown time'
+            )
+        ),
+        'ask the primary for what is wrong there; pgtrail log, show, page and verify work here too'
+    where pg_catalog.pg_is_in_recovery()
+$$;
+
+comment on function audit.find_circumstances() is
+    'What is not wrong, and limits what pgtrail does: installed without a superuser; a standby.';
+
 create or replace function audit.doctor()
 returns table (problem text, subject text, finding text, mend text)
 language sql
@@ -641,6 +807,8 @@ as $$
         union all
         select 4, * from audit.find_untracked_children()
         union all
+        select 5, * from audit.find_replaced_tables()
+        union all
         select 5, * from audit.find_stale_tables()
         union all
         select 6, * from audit.find_foreign_cursors()
@@ -648,6 +816,8 @@ as $$
         select 7, * from audit.find_absent_workers()
         union all
         select 8, * from audit.find_held_destinations()
+        union all
+        select 9, * from audit.find_late_destinations()
         union all
         select 9, * from audit.find_closed_receivers()
         union all
@@ -674,6 +844,10 @@ as $$
         select 19, * from audit.find_silent_nodes()
         union all
         select 20, * from audit.find_unread_slots()
+        union all
+        select 21, * from audit.find_unidentified_tables()
+        union all
+        select 22, * from audit.find_circumstances()
     ) as found
     order by found.problem = 'information', found.place, found.subject, found.finding
 $$;

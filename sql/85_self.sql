@@ -29,7 +29,7 @@ select audit.rule('audit.org_grant', 'audit.org_granted', 'audit', 'INSERT');
 select audit.rule('audit.org_grant', 'audit.org_revoked', 'audit', 'DELETE');
 
 select audit.track('audit.tracked_table', resource => 'tracked_table', category => 'audit', label => 'name',
-    ignore => '{column_numbers,created_at}', reveal => '{secret}');
+    ignore => '{column_numbers,numbered_oid,created_at}', reveal => '{secret}');
 select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT');
 select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
 select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');

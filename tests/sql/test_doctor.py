@@ -5,6 +5,8 @@ import re
 import psycopg
 import pytest
 
+from pgtrail_cli.migrations import migrate
+
 HEARD = "select audit.worker_is_here('worker-1', '30 seconds')"
 BURN = """
     create temporary table burnt ();
@@ -24,10 +26,12 @@ BURN = """
 
 @pytest.fixture
 def found(su):
-    """The findings, as rows; only those of a problem if one is named."""
+    """The findings, as rows, but for what `unwatched` gives each time; only those of a problem if one is named."""
 
     def look(problem=None):
-        rows = su.execute("select problem, subject, finding, mend from audit.doctor()").fetchall()
+        rows = su.execute(
+            "select problem, subject, finding, mend from audit.doctor() where subject <> 'event triggers'"
+        ).fetchall()
         return [row for row in rows if problem in (None, row[0])]
 
     return look
@@ -197,6 +201,104 @@ def test_a_table_that_was_dropped(su, found, mended, thing, unwatched):
     assert found() == []
 
 
+REPLACED = "drop table public.thing; create table public.thing (id int primary key, name text, hits int default 0)"
+
+
+def look_after_a_replaced_table(su, found, recorded):
+    su.execute("insert into public.thing values (1, 'x')")
+    assert recorded() == []
+    ((_, subject, finding, mend),) = found("table replaced")
+    assert subject == "public.thing"
+    assert finding.endswith("nothing of it is recorded")
+    assert mend.startswith("select audit.track('public.thing', …)")
+    return mend
+
+
+@pytest.mark.parametrize("ended", ["tracked", "untracked", "dropped", "renamed"])
+def test_a_table_that_was_dropped_and_made_anew_under_its_name(su, found, thing, ended):
+    su.execute(REPLACED)
+    mend = look_after_a_replaced_table(su, found, thing)
+    (event,) = re.findall(r"pgtrail show (\d+)", mend)
+    settings = "select before ->> 'label' from audit.event where id = %s and action = 'audit.table_untracked'"
+    assert su.execute(settings, [event]).fetchone() == ("name",)
+    su.execute(
+        {
+            "tracked": "select audit.track('public.thing')",
+            "untracked": "select audit.track('public.thing'); select audit.untrack('public.thing')",
+            "dropped": "drop table public.thing",
+            "renamed": "alter table public.thing rename to other",
+        }[ended]
+    )
+    assert found() == []
+
+
+def test_one_that_no_event_trigger_has_followed_is_found_before_it_is_forgotten_and_after(su, found, thing, unwatched):
+    su.execute(REPLACED)
+    assert [row[0] for row in found()] == ["table replaced", "table gone"]
+    look_after_a_replaced_table(su, found, thing)
+    su.execute("select audit.recompile(); delete from public.thing")
+    assert [row[0] for row in found()] == ["table replaced"]
+    look_after_a_replaced_table(su, found, thing)
+
+
+def test_a_partition_and_a_view_of_that_name_are_none(su, found, parts):
+    su.execute("drop table public.part_1; create table public.part_1 partition of public.part for values from (0) to (10)")
+    assert found() == []
+    su.execute("drop table public.part; create view public.part as select 1")
+    assert found() == []
+
+
+def test_a_table_whose_name_the_present_role_can_not_use_is_found(su, found):
+    su.execute('create schema "Odd.s"; revoke all on schema "Odd.s" from public')
+    su.execute('create table "Odd.s"."T ""x"" %s" (id int primary key)')
+    su.execute("""select audit.track('"Odd.s"."T ""x"" %s"')""")
+    su.execute('drop table "Odd.s"."T ""x"" %s"; create table "Odd.s"."T ""x"" %s" (id int primary key)')
+    ((_, subject, _, _),) = found("table replaced")
+    assert subject == '"Odd.s"."T ""x"" %s"'
+
+
+@pytest.mark.parametrize("scope", ["for all tables", "for tables in schema audit"])
+def test_a_publication_refuses_no_change_of_a_table_of_ours(su, found, thing, scope):
+    su.execute(f"create publication everything {scope}")
+    assert found() == []
+
+
+@pytest.mark.parametrize("identity", ["nothing", "default", "full"])
+def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, mended, thing, identity):
+    su.execute("create publication everything for all tables")
+    su.execute(f"alter table audit.salt replica identity {identity}")
+    if identity == "full":
+        assert found() == []
+        return
+    ((problem, subject, _, mend),) = found()
+    assert (problem, subject, mend) == ("publication blocks", "audit.salt", "alter table audit.salt replica identity full")
+    mended("publication blocks")
+    month = su.execute("select partition::text from audit.partition_bounds() limit 1").fetchone()[0]
+    su.execute(f"alter table {month} replica identity nothing")
+    assert found()[0][1::2] == (month, f"alter table {month} replica identity default")
+    mended("publication blocks")
+    su.execute("alter table audit.salt replica identity nothing")
+    su.execute("alter publication everything set (publish = 'insert')")
+    assert found() == []
+
+
+def test_a_person_is_erased_though_a_publication_has_every_table(db, su, thing):
+    su.execute("create publication everything for all tables")
+    su.execute("select audit.make_partitions(14)")
+    su.execute("begin; select audit.set_actor('ann@acme.example', 'Ann'); insert into public.thing values (1, 'x'); commit")
+    su.execute("select audit.seal()")
+    su.execute("select audit.erase_actor('ann@acme.example', 'request 17')")
+    assert su.execute("select count(*) from audit.event where actor_label = 'Ann'").fetchone() == (0,)
+    su.execute("update audit.installation set files_hash = 'another'")
+    assert migrate(db.dsn()).replaced
+
+
+def test_without_a_superuser_the_limits_are_information(su, unwatched):
+    rows = su.execute("select problem, subject, mend from audit.doctor()").fetchall()
+    assert [row[:2] for row in rows] == [("information", "event triggers")]
+    assert "audit.recompile()" in rows[0][2]
+
+
 @pytest.fixture
 def months(su):
     """The partitions of this month and the next."""
@@ -275,6 +377,33 @@ def test_a_receiver_that_wants_an_operator(su, found, thing, siem):
     su.execute("select audit.pause_destination('siem', false)")
     settle(su, siem)
     assert found() == []
+
+
+def test_a_receiver_that_has_failed_for_five_minutes(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem, p_status=500, p_error="the receiver answered HTTP 500", p_retry_in="1 hour")
+    assert found() == []
+    su.execute("update audit.cursor set failing_since = now() - interval '5 minutes 1 second'")
+    ((problem, subject, finding, mend),) = found()
+    assert (problem, subject) == ("retrying", "siem")
+    assert finding.endswith("(1 attempts): the receiver answered HTTP 500")
+    assert "pgtrail destination test siem" in mend
+    su.execute("select audit.pause_destination('siem')")
+    assert found() == []
+    su.execute("select audit.pause_destination('siem', false)")
+    settle(su, siem)
+    assert found() == []
+
+
+def test_a_destination_that_is_served_and_far_behind_is_information(su, found, thing, siem):
+    su.execute("insert into public.thing values (1, 'x')")
+    settle(su, siem)
+    su.execute("insert into public.thing values (2, 'y')")
+    su.execute("alter table audit.event disable trigger refuse_change")
+    su.execute("update audit.event set occurred_at = occurred_at - interval '301 seconds' where resource_id = '2'")
+    ((problem, subject, finding, _),) = [row for row in found() if row[1] == "siem"]
+    assert (problem, subject) == ("information", "siem")
+    assert re.search(r"wait: \d, the oldest for 00:05:\d\d; the last delivery was 00:00:\d\d ago", finding)
 
 
 def test_a_receiver_that_has_failed_for_five_days(su, found, thing, siem):
