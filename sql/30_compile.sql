@@ -1155,8 +1155,11 @@ stable
 as $$
     -- On TRUNCATE a warning: a partition that was detached may still have the trigger, and it is its owner's to empty.
     select pg_catalog.concat(
-        'if tg_relid <> ', tracked.relation::oid,
-        case when relkind = 'p' then pg_catalog.concat(' and pg_partition_root(tg_relid) is distinct from ', tracked.relation::oid) end,
+        -- (The oid that it had when it was compiled: after a restore audit.captures() knows it.)
+        'if tg_relid <> ', coalesce(tracked.numbered_oid, tracked.relation),
+        case when relkind = 'p' then
+            pg_catalog.concat(' and pg_partition_root(tg_relid) is distinct from ', coalesce(tracked.numbered_oid, tracked.relation))
+        end,
         -- (Apart, since it costs something to prepare a call that is not made.)
         pg_catalog.format(E' then\n        if not audit.captures(tg_relid, %L) then', audit.qualified_name(tracked.relation)),
         E'\n            raise ', case event_operation when 'TRUNCATE' then 'warning' else 'exception' end, ' using errcode = ''PT063'', ',

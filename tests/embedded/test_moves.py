@@ -124,6 +124,50 @@ def test_a_dump_restored_into_another_database_of_the_cluster_goes_on(server, db
     check_that_seals_hold_and_go_on(su)
 
 
+SETTINGS = "select label, ignore, secret, org from audit.tracked_table where name = 'shop.odd'"
+
+
+@pytest.fixture
+def shifted(server, db, bare_db, folder):
+    """A restored table that had lost a column, and whose others have other numbers by that; and its settings before."""
+    su = db.connect()
+    su.execute("create schema shop")
+    su.execute(
+        "create table shop.odd (id int primary key, gone int, note text, pin text, name text, hits int, tokens int, org text)"
+    )
+    su.execute("alter table shop.odd drop column gone")
+    su.execute(
+        "select audit.track('shop.odd', 'odd', label => 'name', ignore => '{hits}', secret => '{pin}', "
+        "reveal => '{tokens}', org => 'org')"
+    )
+    settings = su.execute(SETTINGS).fetchone()
+    run(server, "pg_dump", "--format=custom", f"--file={folder / 'dump'}", db.dsn())
+    run(server, "pg_restore", "--exit-on-error", f"--dbname={bare_db.dsn()}", folder / "dump")
+    return bare_db.connect(), settings
+
+
+def test_a_restored_table_that_had_lost_a_column_is_not_out_of_date_and_recompiles_to_the_same(shifted):
+    su, settings = shifted
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+    assert settings == ("name", ["hits"], ["pin"], "org")
+    for _ in range(2):
+        su.execute("select audit.recompile()")
+        assert su.execute(SETTINGS).fetchone() == settings
+        assert su.execute("select * from audit.doctor()").fetchall() == []
+    su.execute("insert into shop.odd values (1, 'a', '1234', 'n', 0, 7, 'acme')")
+    after = {"id": 1, "note": "a", "pin": "[redacted]", "name": "n", "tokens": 7, "org": "acme"}
+    assert su.execute("select after, org_id from audit.event where action = 'odd.created'").fetchall() == [(after, "acme")]
+
+
+def test_a_column_that_is_renamed_after_that_keeps_its_secret(shifted):
+    su, _ = shifted
+    su.execute("alter table shop.odd rename column pin to code_of_door")
+    assert su.execute(SETTINGS).fetchone() == ("name", ["hits"], ["code_of_door"], "org")
+    su.execute("alter table shop.odd drop column note; alter table shop.odd rename column name to title")
+    assert su.execute(SETTINGS).fetchone() == ("title", ["hits"], ["code_of_door"], "org")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
+
+
 def test_a_restore_that_switches_triggers_off_says_so(server, db, folder):
     fill(db.dsn())
     file = folder / "dump"
