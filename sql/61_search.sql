@@ -131,6 +131,63 @@ $$;
 
 comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
 
+create or replace function audit.removed_until()
+returns timestamptz
+language sql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+    select max(ends) from audit.dropped_partition
+$$;
+
+comment on function audit.removed_until() is 'The end of the last month that retention, or an archive, has taken out of the log; null: none was.';
+
+create or replace function audit.visible_from(wanted audit.filter, out moment timestamptz, out reason text)
+returns setof record
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    orgs text[] := audit.visible_orgs();
+begin
+    moment := audit.removed_until();
+    if moment > coalesce(wanted.since, '-infinity') then
+        reason := 'months before that were dropped by retention, or moved to an archive';
+        return next;
+    end if;
+    if orgs is null then
+        return;
+    end if;
+    moment := (
+        select min(earliest.occurred_at)
+        from unnest(orgs) as org
+        cross join lateral (
+            select event.occurred_at
+            from audit.event
+            where event.org_id = org
+            order by event.occurred_at, event.id
+            limit 1
+        ) as earliest
+    );
+    if moment is null then
+        reason := case
+            when orgs = '{}' then
+                format('%s may see no organization''s events: audit.grant_org() grants them, audit_auditor sees all', quote_ident(current_user))
+            else 'there is no event of the organizations that this role may see'
+        end;
+        return next;
+    elsif moment > coalesce(wanted.since, '-infinity') then
+        reason := 'that is the first event of the organizations that this role may see; what belonged to none, or to another, is not shown';
+        return next;
+    end if;
+end
+$$;
+
+comment on function audit.visible_from(audit.filter) is
+    'From when on what a filter asks for is visible to the present role, where it asks for more: months may be gone, and organizations'' events begin some time. No row: all of it is. A null moment: none of it.';
+
 create or replace function audit.kinds()
 returns table (category text, action text)
 language plpgsql

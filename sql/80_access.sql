@@ -114,7 +114,7 @@ grant execute on function
     audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
     audit.has_nodes(), audit.visible_nodes(integer),
-    audit.visible_orgs(), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
+    audit.visible_orgs(), audit.removed_until(), audit.visible_from(audit.filter), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),

@@ -115,7 +115,7 @@ def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
         try:
             yield connection
         except psycopg.Error as error:
-            raise from_database(error) from error
+            raise from_database(error, connection.info.user) from error
 
 
 def connect(dsn: str, **parameters: Any) -> Connection:

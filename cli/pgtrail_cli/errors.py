@@ -12,6 +12,7 @@
     └── NotUnderstood       exit 2: what click.UsageError says, in one line
 """
 
+import re
 from typing import IO, Any
 
 import click
@@ -79,16 +80,28 @@ NOT_UNDERSTOOD_STATES = {"PT047"}
 """Those of pgtrail's own SQLSTATEs that say that something was written wrongly."""
 
 
-def from_database(error: psycopg.Error) -> PgtrailError:
-    """The error of a statement, in one line; psycopg's hint or detail is the mend."""
+def from_database(error: psycopg.Error, user: str = "") -> PgtrailError:
+    """The error of a statement, in one line; psycopg's hint or detail is the mend.
+
+    :param user: who has connected.
+    """
     message = error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
     hint = error.diag.message_hint
     if error.sqlstate in NOT_MIGRATED_STATES and "audit" in message:
         return NotMigrated(f"this database has no pgtrail, or another version of it: {message}", "run: pgtrail migrate")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = (
-            hint or "connect as a role that is in audit_auditor or audit_reader (to read) or audit_admin (to configure)"
-        )
+        hint = hint or _grant(message, user)
+    elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
+        hint = hint or "this server is a standby, or read-only by a setting: do it on the primary"
     elif isinstance(error, psycopg.errors.UndefinedTable):
         hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
     return (NotUnderstood if error.sqlstate in NOT_UNDERSTOOD_STATES else DatabaseError)(message, hint)
+
+
+def _grant(message: str, user: str) -> str:
+    """What lets a role do what it may not."""
+    name = user if re.fullmatch(r"[a-z_][a-z0-9_]*", user) else '"' + user.replace('"', '""') + '"'
+    owned = re.match(r"must be owner of (?:table|relation) (.+)", message)
+    if owned:
+        return f"connect as the owner of {owned[1]}, who needs: grant audit_admin to that role"
+    return f"grant audit_admin to {name} (to configure), audit_auditor or audit_reader (to read), audit_forwarder (to forward)"

@@ -8,6 +8,7 @@ import click
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.render import local_time
 from pgtrail_worker.queries import load
 
 QUERIES = load("pgtrail_cli")
@@ -78,6 +79,15 @@ def event_ids(connection: Connection, names: Iterable[str]) -> list[int] | None:
 def no_event(name: str) -> PgtrailError:
     """Nobody has it, or not for this role to see."""
     return PgtrailError(f"there is no event {name} that you may see", "pgtrail log lists them")
+
+
+def say_where_it_begins(connection: Connection, filters: Filters) -> None:
+    """On stderr, where what is asked for reaches further back than what this role can see."""
+    for moment, reason in connection.execute(QUERIES["visible_from"], {"wanted": filters.wanted}):
+        if moment is None:
+            click.echo(f"pgtrail: {reason}", err=True)
+        else:
+            click.echo(f"pgtrail: visible from {local_time(moment)} on: {reason}", err=True)
 
 
 def filter_options(command: Command) -> Command:

@@ -24,6 +24,7 @@ from yoyo.migrations import Migration
 
 from pgtrail_cli.connection import Connection, added_options, open_connection
 from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
+from pgtrail_cli.owner import become_owner
 from pgtrail_worker.database import with_defaults
 from pgtrail_worker.queries import load
 
@@ -44,12 +45,14 @@ class Migrated:
     :param replaced: whether ``sql/`` was installed.
     :param compiled: how many tracked tables were compiled anew.
     :param nemo: whether the reference application was installed.
+    :param follows_ddl: whether there are event triggers, which only a superuser can create.
     """
 
     applied: tuple[str, ...]
     replaced: bool
     compiled: int
     nemo: bool
+    follows_ddl: bool = True
 
     @property
     def anything(self) -> bool:
@@ -106,6 +109,7 @@ def migrate(
     with open_connection(dsn) as guard:
         _check_server(guard)
         _check_schema(guard)
+        become_owner(guard)
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
         guard.execute("set client_min_messages = warning")
         guard.execute(sql.SQL("create schema if not exists {}").format(_BOOKKEEPING))
@@ -170,7 +174,9 @@ def _migrate(
                 compiled = row[0] if row else 0
             step = "schema nemo"
             nemo = nemo and _install_nemo(connection)
-        return Migrated(tuple(migration.id for migration in pending), replaced, compiled, nemo)
+            follows_ddl = connection.execute("select to_regproc('audit.extend_capture') is not null").fetchone()
+        applied_now = tuple(migration.id for migration in pending)
+        return Migrated(applied_now, replaced, compiled, nemo, follows_ddl == (True,))
     except psycopg.Error as error:
         reason = from_database(error)
         raise MigrationFailed(

@@ -42,6 +42,13 @@ order by event.id
 -- name: snapshot
 select pg_current_snapshot()::text
 
+-- name: in_recovery
+select pg_is_in_recovery()
+
+-- name: visible_from
+select moment, reason
+from audit.visible_from(%(wanted)s::audit.filter)
+
 -- name: log_rows
 select
     event.id,
@@ -318,8 +325,40 @@ cross join lateral (
 where destination.id = audit.destination_id(%(name)s)
 
 -- name: reader_role
-select case when pg_has_role('audit_auditor', 'member') then 'audit_auditor' else 'audit_reader' end
+-- One that may be set. Null: who owns the log, and is in neither, reads as who they are.
+select (
+    select pg_roles.rolname
+    from pg_roles
+    where pg_roles.rolname in ('audit_auditor', 'audit_reader')
+        and pg_has_role(
+            pg_roles.oid, case when current_setting('server_version_num')::integer >= 160000 then 'set' else 'member' end
+        )
+    order by pg_roles.rolname
+    limit 1
+)
 where to_regclass('audit.log') is not null
+
+-- name: standing_as_owner
+select
+    quote_ident(present.rolname),
+    present.rolsuper
+        or (
+            pg_has_role(owner.oid, 'usage')
+            and pg_has_role(owner.oid, case when version.has_options then 'set' else 'usage' end)
+        ),
+    (not version.has_options and present.rolcreaterole) or pg_has_role(owner.oid, 'member with admin option'),
+    version.has_options,
+    array(
+        select quote_ident(member.rolname)
+        from pg_auth_members
+        join pg_roles as member on member.oid = pg_auth_members.member
+        where roleid = owner.oid and admin_option and not member.rolsuper
+        order by member.rolname
+    )
+from pg_roles as owner
+join pg_roles as present on present.rolname = current_user
+cross join (select current_setting('server_version_num')::integer >= 160000) as version (has_options)
+where owner.rolname = 'audit_owner'
 
 -- name: status_of_forwarder
 select count(*)

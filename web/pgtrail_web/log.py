@@ -52,6 +52,7 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             nodes=await _nodes(connection, filters) if frame["is_hub"] else [],
             drawn=await _drawn(connection, filters, frame),
             heading=_heading(filters, found["events"]),
+            visible_from=await rows(connection, "visible_from", wanted=wanted),
             **found,
         )
 

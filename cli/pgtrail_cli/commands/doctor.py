@@ -52,13 +52,16 @@ def doctor(dsn: str, as_json: bool) -> None:
             *_version(connection),
             *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
         ]
-        with open_connection(dsn) as notifier:
-            findings += _listening(connection, notifier)
+        standby = connection.execute(QUERIES["in_recovery"]).fetchone() == (True,)
+        # (There nobody may listen.)
+        if not standby:
+            with open_connection(dsn) as notifier:
+                findings += _listening(connection, notifier)
     wrong = [finding for finding in findings if finding.problem != INFORMATION]
     _show([*wrong, *(finding for finding in findings if finding.problem == INFORMATION)], as_json)
     if wrong:
         raise SystemExit(1)
-    click.echo("pgtrail: all is well", err=True)
+    click.echo(f"pgtrail: {'nothing is wrong that a standby can see' if standby else 'all is well'}", err=True)
 
 
 def _version(connection: Connection) -> Iterator[Finding]:

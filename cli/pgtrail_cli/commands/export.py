@@ -16,7 +16,7 @@ from pgtrail_cli.appearing import appearing
 from pgtrail_cli.commands import archived
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filters, archive_option, filter_options, resolve
+from pgtrail_cli.filters import QUERIES, Filters, archive_option, filter_options, resolve, say_where_it_begins
 from pgtrail_cli.render import console
 
 Piece = bytes | bytearray | memoryview
@@ -48,6 +48,7 @@ def export(dsn: str, file: Path, archive: str | None, **options: Any) -> None:
         return
     with open_connection(dsn) as connection:
         filters = resolve(connection, **options)
+        say_where_it_begins(connection, filters)
         with contextlib.ExitStack() as stack:
 
             def recorded() -> tuple[int, Iterable[Piece]]:

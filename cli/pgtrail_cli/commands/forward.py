@@ -80,6 +80,8 @@ def forward(
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with open_connection(dsn) as connection:
         connection.execute(QUERIES["status_of_forwarder"])
+        if connection.execute(QUERIES["in_recovery"]).fetchone() == (True,):
+            raise PgtrailError("this server is a standby, on which no cursor can move", "forward from the primary")
     worker = Worker(
         dsn,
         Pace(lease=lease),

@@ -8,6 +8,14 @@ from pgtrail_cli.errors import NotMigrated
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import console, local_time, plain_table
 
+WITHOUT_EVENT_TRIGGERS = """\
+no event triggers: only a superuser can create them, so ALTER, DROP and RENAME of tracked tables, and CREATE or ATTACH of
+their partitions and children, are not followed as they happen. Call `select audit.recompile()` at the end of each migration
+of yours: until then new columns are not recorded, and pgtrail doctor says what is out of date. That a trigger was switched
+off, or a table altered, is recorded then or not at all. To have them: run pgtrail migrate once as a superuser.""".replace(
+    "\n", " "
+)
+
 
 @click.command()
 @dsn_option
@@ -25,13 +33,14 @@ def migrate(dsn: str, nemo: bool) -> None:
     done = migrations.migrate(dsn, nemo=nemo)
     if not done.anything:
         click.echo("pgtrail: up to date, nothing changed", err=True)
-        return
     for name in done.applied:
         click.echo(f"pgtrail: applied migrations/{name}.sql", err=True)
     if done.replaced:
         click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
     if done.nemo:
         click.echo("pgtrail: installed the reference application, schema nemo", err=True)
+    if not done.follows_ddl:
+        click.echo(f"pgtrail: {WITHOUT_EVENT_TRIGGERS}", err=True)
 
 
 @click.command()

@@ -3,7 +3,6 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
@@ -13,16 +12,13 @@ from rich.text import Text
 
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.export import copy_csv, of_events
+from pgtrail_cli.commands.following import Follower, Found
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
-from pgtrail_cli.filters import QUERIES, Filters, archive_option, event_id, filter_options, no_event, resolve
+from pgtrail_cli.filters import QUERIES, Filters, archive_option, event_id, filter_options, no_event, resolve, say_where_it_begins
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
 
-FOLLOW_SECONDS = 1.0
-"""The longest time without a look: a notification is a hint, not a promise."""
-
-Found = Sequence[tuple[int, datetime]]
 Printer = Callable[[Connection, Found], None]
 
 
@@ -62,16 +58,19 @@ def _log(connection: Connection, filters: Filters, limit: int, follow: bool, sho
     # What is committed between the two would be printed twice.
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
-        snapshot = _snapshot(connection)
+        follower = Follower(connection, filters) if follow else None
         found = newest(connection, filters, limit)
-    if not follow:
+    if follower is None:
         show(connection, found)
+        if len(found) < limit:
+            say_where_it_begins(connection, filters)
         if not found:
             click.echo("pgtrail: no events match", err=True)
         return
     show(connection, found[::-1])
     with contextlib.suppress(KeyboardInterrupt):
-        _follow(connection, filters, snapshot, show)
+        for arrived in follower.events():
+            show(connection, arrived)
 
 
 def print_log(connection: Connection, filters: Filters, limit: int) -> None:
@@ -82,28 +81,6 @@ def print_log(connection: Connection, filters: Filters, limit: int) -> None:
 def newest(connection: Connection, filters: Filters, limit: int) -> Found:
     """The newest events that pass, newest first."""
     return connection.execute(QUERIES["newest"], {"wanted": filters.wanted, "limit": limit}).fetchall()
-
-
-def _follow(connection: Connection, filters: Filters, snapshot: str, show: Printer) -> None:
-    connection.execute("listen pgtrail")
-    while True:
-        present = _snapshot(connection)
-        found = connection.execute(
-            QUERIES["since_snapshot"], {"wanted": filters.wanted, "from_snapshot": snapshot, "to_snapshot": present}
-        ).fetchall()
-        if found:
-            show(connection, found)
-        snapshot = present
-        # What is in flight notifies nobody when it commits: look again soon.
-        in_flight = present.split(":")[2] != ""
-        for _ in connection.notifies(timeout=0.1 if in_flight else FOLLOW_SECONDS, stop_after=1):
-            pass
-
-
-def _snapshot(connection: Connection) -> str:
-    row = connection.execute(QUERIES["snapshot"]).fetchone()
-    assert row is not None
-    return str(row[0])
 
 
 def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, ...]]:

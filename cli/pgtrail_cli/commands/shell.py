@@ -35,7 +35,8 @@ def shell(dsn: str, statement: str | None) -> None:
     password = parameters.pop("password", None)
     if password:
         environment["PGPASSWORD"] = str(password)
-    parameters["options"] = added_options(parameters, f"-c role={row[0]} -c default_transaction_read_only=on")
+    role = f"-c role={row[0]} " if row[0] else ""
+    parameters["options"] = added_options(parameters, f"{role}-c default_transaction_read_only=on")
     arguments = [sys.executable, "-m", "pgcli", "--pgclirc", str(_own_settings()), "--prompt", r"pgtrail \d> "]
     if statement is not None:
         arguments += ["-c", statement]

@@ -1,9 +1,11 @@
 -- What stands round each page.
 select
-    pg_has_role('audit_admin', 'usage') as is_admin,
-    pg_has_role('audit_auditor', 'usage') or pg_has_role('audit_admin', 'usage') as sees_destinations,
+    -- By the rights themselves: whoever owns the log has them in none of its roles.
+    has_function_privilege('audit.pause_destination(text, boolean)', 'execute') as is_admin,
+    has_table_privilege('audit.destination_status', 'select') as sees_destinations,
     -- A test is signed as the worker would.
-    pg_has_role('audit_admin', 'usage') and pg_has_role('audit_forwarder', 'usage') as can_send,
+    has_function_privilege('audit.pause_destination(text, boolean)', 'execute')
+        and has_table_privilege('audit.destination_secret', 'select') as can_send,
     audit.visible_orgs() = '{}' as sees_nothing,
     audit.has_nodes() as is_hub,
     current_setting('TimeZone') as zone,

@@ -1,0 +1,28 @@
+"""Whether who migrates may act as ``audit_owner``, a role of the whole cluster that another installation may have made."""
+
+from pgtrail_cli.connection import Connection
+from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.filters import QUERIES
+
+
+def become_owner(connection: Connection) -> None:
+    """See that this role may, where ``audit_owner`` is there already; grant it what it may grant itself.
+
+    :raises PgtrailError: somebody else has to; the hint says who, and what.
+    """
+    row = connection.execute(QUERIES["standing_as_owner"]).fetchone()
+    if row is None:
+        return
+    role, may_act, may_grant, has_options, granters = row
+    if may_act:
+        return
+    grant = f"grant audit_owner to {role}" + (" with inherit true, set true" if has_options else "")
+    if may_grant:
+        # (The role is quoted by the server.)
+        connection.execute(grant.encode())
+        return
+    raise PgtrailError(
+        f"audit_owner is a role of this whole cluster, there is one already, and {role} may not act as it",
+        f"let {', '.join([*granters, 'a superuser'])} run: {grant} (who has it may read every log of this cluster that "
+        "they can connect to)",
+    )
