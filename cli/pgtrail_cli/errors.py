@@ -80,7 +80,7 @@ NOT_UNDERSTOOD_STATES = {"PT047"}
 """Those of pgtrail's own SQLSTATEs that say that something was written wrongly."""
 
 
-def from_database(error: psycopg.Error, user: str = "") -> PgtrailError:
+def from_database(error: psycopg.Error, user: str = "this role") -> PgtrailError:
     """The error of a statement, in one line; psycopg's hint or detail is the mend.
 
     :param user: who has connected.
@@ -90,7 +90,7 @@ def from_database(error: psycopg.Error, user: str = "") -> PgtrailError:
     if error.sqlstate in NOT_MIGRATED_STATES and "audit" in message:
         return NotMigrated(f"this database has no pgtrail, or another version of it: {message}", "run: pgtrail migrate")
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
-        hint = hint or _grant(message, user)
+        hint = hint or _grant(user)
     elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         hint = hint or "this server is a standby, or read-only by a setting: do it on the primary"
     elif isinstance(error, psycopg.errors.UndefinedTable):
@@ -98,10 +98,7 @@ def from_database(error: psycopg.Error, user: str = "") -> PgtrailError:
     return (NotUnderstood if error.sqlstate in NOT_UNDERSTOOD_STATES else DatabaseError)(message, hint)
 
 
-def _grant(message: str, user: str) -> str:
+def _grant(user: str) -> str:
     """What lets a role do what it may not."""
-    name = user if re.fullmatch(r"[a-z_][a-z0-9_]*", user) else '"' + user.replace('"', '""') + '"'
-    owned = re.match(r"must be owner of (?:table|relation) (.+)", message)
-    if owned:
-        return f"connect as the owner of {owned[1]}, who needs: grant audit_admin to that role"
+    name = user if user == "this role" or re.fullmatch(r"[a-z_][a-z0-9_]*", user) else '"' + user.replace('"', '""') + '"'
     return f"grant audit_admin to {name} (to configure), audit_auditor or audit_reader (to read), audit_forwarder (to forward)"

@@ -1,7 +1,15 @@
-"""Whether who migrates may act as ``audit_owner``, a role of the whole cluster that another installation may have made."""
+"""Rights that somebody lacks, and who grants them, by name: of ``audit_owner``, and of a table's owner.
+
+``audit_owner`` is a role of the whole cluster, which another installation may have made.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
 
 from pgtrail_cli.connection import Connection
-from pgtrail_cli.errors import PgtrailError
+from pgtrail_cli.errors import DatabaseError, PgtrailError
 from pgtrail_cli.filters import QUERIES
 
 
@@ -26,3 +34,24 @@ def become_owner(connection: Connection) -> None:
         f"let {', '.join([*granters, 'a superuser'])} run: {grant} (who has it may read every log of this cluster that "
         "they can connect to)",
     )
+
+
+@contextmanager
+def naming_owner(connection: Connection, table: str) -> Iterator[None]:
+    """Where somebody else's table is refused, say whose it is, and what lets this role use it.
+
+    :raises DatabaseError: it is refused.
+    """
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        row = connection.execute(QUERIES["owner_of"], {"name": table}).fetchone()
+        if row is None:
+            raise
+        owner, role, has_options = row
+        options = " with inherit true" if has_options else ""
+        raise DatabaseError(
+            error.diag.message_primary,
+            f"{table} belongs to {owner}: connect as {owner}, after: grant audit_admin to {owner}; "
+            f"or run: grant {owner} to {role}{options}",
+        ) from error

@@ -6,6 +6,7 @@ import click
 
 from pgtrail_cli.connection import Connection, find_table, with_connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.owner import naming_owner
 from pgtrail_cli.render import console, plain_table
 
 
@@ -42,21 +43,22 @@ def track(
     Example:
       pgtrail track public.api_key --resource key --category api_keys --org org_id --label name --ignore spend
     """
-    connection.execute(
-        QUERIES["track"],
-        {
-            "table": find_table(connection, table),
-            "resource": resource,
-            "category": category,
-            "org": org,
-            "label": label,
-            "ignore": list(ignore),
-            "secret": list(secret),
-            "reveal": list(reveal),
-            "actor": actor,
-            "bulk": bulk,
-        },
-    )
+    with naming_owner(connection, table):
+        connection.execute(
+            QUERIES["track"],
+            {
+                "table": find_table(connection, table),
+                "resource": resource,
+                "category": category,
+                "org": org,
+                "label": label,
+                "ignore": list(ignore),
+                "secret": list(secret),
+                "reveal": list(reveal),
+                "actor": actor,
+                "bulk": bulk,
+            },
+        )
     click.echo(f"pgtrail: tracking {table}", err=True)
 
 
@@ -70,7 +72,7 @@ def untrack(connection: Connection, table: str) -> None:
     Example:
       pgtrail untrack public.api_key
     """
-    with connection.transaction():
+    with naming_owner(connection, table), connection.transaction():
         connection.execute(QUERIES["untrack"], {"table": find_table(connection, table)})
     click.echo(f"pgtrail: no longer tracking {table}; its events stay", err=True)
 
@@ -89,9 +91,10 @@ def snapshot(connection: Connection, tables: tuple[str, ...]) -> None:
       pgtrail snapshot public.api_key public.team
     """
     for table in tables:
-        found = find_table(connection, table)
-        # (It commits after each batch.)
-        row = connection.execute_as_given(QUERIES["snapshot_table"], {"table": found}).fetchone()
+        with naming_owner(connection, table):
+            found = find_table(connection, table)
+            # (It commits after each batch.)
+            row = connection.execute_as_given(QUERIES["snapshot_table"], {"table": found}).fetchone()
         assert row is not None
         click.echo(f"pgtrail: observed {row[0]:,} rows of {table}", err=True)
 
