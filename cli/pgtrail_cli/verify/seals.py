@@ -20,6 +20,8 @@ NO_END = (1 << 63) - 1
 CLOCKS_DIFFER = timedelta(seconds=2)
 SET_BACK = timedelta(days=1)
 """So far before a seal that shows a clock set back an event may claim to be without being taken for a forgery."""
+STEPPED = timedelta(seconds=1000)
+"""So far a clock may have been set back, or forth and back, between two seals that don't show it: as far as ntpd sets one."""
 ROWS = 2000
 CHANGED = "it was changed"
 REMADE = "its list of leaves was changed: it has another root"
@@ -286,6 +288,7 @@ class Checking:
         """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
         seal = self.seal
         excused = across = 0
+        stepped = []
         for event_id, xid, occurred_at in odd:
             asked = {**self.parameters, "number": seal.number, "epoch": seal.epoch, "xid": xid}
             row = self.connection.execute(self.seal_before, asked).fetchone()
@@ -303,12 +306,19 @@ class Checking:
                 across += 1
             elif set_back and seal.sealed_at - SET_BACK < occurred_at < latest:
                 excused += 1
+            elif (before or seal.to_time) - STEPPED < occurred_at < seal.to_time + STEPPED:
+                # Those that a clock gave look the same as those that a superuser chose.
+                stepped.append(max((before or occurred_at) - occurred_at, occurred_at - seal.to_time))
             else:
                 yield self.found(event_id, problem)
         if excused or is_set_back(seal):
             problem = "the clock was set back before it was made"
             if excused:
                 problem += f": {excused:,} of its events have times that do not fit"
+            yield Found(seal.number, None, problem, is_warning=True)
+        if stepped:
+            seconds = max(stepped).total_seconds()
+            problem = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off: a clock was set back, or forged"
             yield Found(seal.number, None, problem, is_warning=True)
         if across:
             problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
