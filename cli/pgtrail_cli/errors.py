@@ -80,7 +80,10 @@ NOT_UNDERSTOOD_STATES = {"PT047"}
 """Those of pgtrail's own SQLSTATEs that say that something was written wrongly."""
 
 
-def from_database(error: psycopg.Error, user: str = "this role") -> PgtrailError:
+SOMEBODY = "this role"
+
+
+def from_database(error: psycopg.Error, user: str = SOMEBODY) -> PgtrailError:
     """The error of a statement, in one line; psycopg's hint or detail is the mend.
 
     :param user: who has connected.
@@ -100,5 +103,9 @@ def from_database(error: psycopg.Error, user: str = "this role") -> PgtrailError
 
 def _grant(user: str) -> str:
     """What lets a role do what it may not."""
-    name = user if user == "this role" or re.fullmatch(r"[a-z_][a-z0-9_]*", user) else '"' + user.replace('"', '""') + '"'
-    return f"grant audit_admin to {name} (to configure), audit_auditor or audit_reader (to read), audit_forwarder (to forward)"
+    is_plain = user == SOMEBODY or re.fullmatch(r"[a-z_][a-z0-9_]*", user)
+    name = user if is_plain else '"' + user.replace('"', '""') + '"'
+    return (
+        f"grant audit_admin to {name} (to configure), audit_auditor or audit_reader (to read), "
+        "audit_forwarder (to forward)"
+    )

@@ -6,6 +6,7 @@ import json
 import psycopg
 import pytest
 from tests.verifying import problems, verified
+from tests.web.conftest import serving
 
 from pgtrail_cli import archive
 
@@ -313,3 +314,46 @@ def this_month(connection):
     return connection.execute(
         "select partition::text from audit.partition_bounds() where now() >= begins and now() < ends"
     ).fetchone()[0]
+
+
+def test_whoever_looks_further_back_than_there_is_anything_to_see_is_told_from_when_on(aged, pgtrail, tmp_path):
+    su = aged.connect()
+    su.execute("select audit.grant_org('reader', 'a')")
+    su.execute("set timezone = 'UTC'")
+    first = "select to_char(min(occurred_at), 'YYYY-MM-DD') from audit.event where org_id = 'a'"
+
+    def told(*arguments, user="auditor"):
+        done = pgtrail("log", "--limit", "1000", *arguments, dsn=aged.dsn(user), TZ="UTC")
+        assert done.returncode == 0, done.stderr
+        return [line for line in done.stderr.splitlines() if "visible from" in line]
+
+    assert told() == []
+    assert [line[:36] for line in told(user="reader")] == ["pgtrail: visible from 2020-01-05 02:"]
+    assert told("--since", "2020-02-01", user="reader") == []
+    su.execute("select audit.set_retention('400 days')")
+    su.execute("select audit.drop_partition('audit.event_2020_01')")
+    (gone,) = told()
+    assert gone.startswith("pgtrail: visible from 2020-02-01 00:00")
+    assert gone.endswith("on: months before that were dropped by retention, or moved to an archive")
+    assert told("--since", "2020-02-01") == []
+    assert told("--limit", "1") == [], "it does not reach so far"
+    assert told("--since", "30d") == []
+    dropped, begins = told(user="reader")
+    assert dropped == gone
+    assert su.execute(first).fetchone()[0] in begins
+    assert "organizations that this role may see" in begins
+    done = pgtrail("export", str(tmp_path / "x.csv"), dsn=aged.dsn("reader"), TZ="UTC")
+    assert [line in done.stderr for line in (gone, begins)] == [True, True]
+    with serving(aged, user="auditor") as page, page.client() as client:
+        assert "Visible from 2020-02-01 00:00 on: months before" in client.get("/?range=all").text
+        assert "Visible from" not in client.get("/").text
+    with serving(aged, "--org", "a", user="auditor") as page, page.client() as client:
+        assert client.get("/?range=all").text.count("Visible from 2020-02-") == 2
+
+
+def test_who_may_see_no_organization_is_told_so(aged, pgtrail):
+    aged.connect().execute("create role nobody_s login in role audit_reader")
+    done = pgtrail("log", dsn=aged.dsn("nobody_s"))
+    aged.connect().execute("drop role nobody_s")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "nobody_s may see no organization's events: audit.grant_org() grants them" in done.stderr

@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 from tests import command
 from tests.conftest import NEMO, Database, prepared_folder, roomy_folder
@@ -47,7 +46,15 @@ def pair(binaries, request, wait_until):
 
 def test_what_reads_works_and_what_writes_says_that_it_is_a_standby(pair, pgtrail):
     _, standby, _ = pair
-    for arguments in (("log",), ("status",), ("verify",), ("tables",), ("destination", "list"), ("retention", "show"), ("show", "1")):
+    for arguments in (
+        ("log",),
+        ("status",),
+        ("verify",),
+        ("tables",),
+        ("destination", "list"),
+        ("retention", "show"),
+        ("show", "1"),
+    ):
         done = pgtrail(*arguments, dsn=standby.dsn())
         assert done.returncode == 0, (arguments, done.stderr)
     assert "organization.created" in pgtrail("log", "--json", dsn=standby.dsn()).stdout
@@ -83,7 +90,9 @@ def test_following_it_prints_each_event_once_also_those_of_transactions_that_wer
     slow.execute("insert into nemo.team (org_id, name) select id, 'slow' from nemo.organization")
     su.execute("insert into nemo.team (org_id, name) select id, 'before' from nemo.organization")
     caught_up()
-    process = command.start("log", "-f", "--json", "--category", "teams", "--dsn", standby.dsn(), stdout=subprocess.PIPE, text=True)
+    process = command.start(
+        "log", "-f", "--json", "--category", "teams", "--dsn", standby.dsn(), stdout=subprocess.PIPE, text=True
+    )
     lines = []
 
     def labels():

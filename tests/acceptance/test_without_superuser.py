@@ -5,7 +5,6 @@ import json
 import re
 from contextlib import contextmanager
 
-import httpx
 import psycopg
 import pytest
 from tests.conftest import roomy_folder
@@ -97,7 +96,18 @@ def test_the_readme_holds_without_a_superuser(host, pgtrail, tmp_path, sink, sta
         with (tmp_path / "all.csv").open() as file:
             assert len(list(csv.DictReader(file))) == count + 1, "the export itself too"
 
-        added = run("destination", "add", "siem", "--url", sink.url, "--allow-http", "--allow-network", "127.0.0.0/8", "--since", "1h")
+        added = run(
+            "destination",
+            "add",
+            "siem",
+            "--url",
+            sink.url,
+            "--allow-http",
+            "--allow-network",
+            "127.0.0.0/8",
+            "--since",
+            "1h",
+        )
         sink.secret = next(word for word in added.stdout.split() if word.startswith("whsec_"))
         worker = start_worker(dsn)
         wait_until(lambda: "key.updated" in [message["type"] for message in sink.accepted])
@@ -172,7 +182,10 @@ def test_the_owner_of_another_table_of_the_database_is_told_the_grant_by_name(ho
     assert pgtrail("migrate", dsn=host.dsn("alice")).returncode == 0
     host.su.execute('create role "Carol C" login; grant all on database alice_db to "Carol C"')
     carols = host.dsn("Carol C", "alice_db")
-    with psycopg.connect(carols, autocommit=True) as carol, psycopg.connect(host.dsn("alice"), autocommit=True) as alice:
+    with (
+        psycopg.connect(carols, autocommit=True) as carol,
+        psycopg.connect(host.dsn("alice"), autocommit=True) as alice,
+    ):
         carol.execute("create schema hers create table thing (id int primary key, name text)")
         done = pgtrail("track", "hers.thing", dsn=carols)
         assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)

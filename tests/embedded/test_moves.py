@@ -156,7 +156,9 @@ def test_a_restored_table_that_had_lost_a_column_is_not_out_of_date_and_recompil
         assert su.execute("select * from audit.doctor()").fetchall() == []
     su.execute("insert into shop.odd values (1, 'a', '1234', 'n', 0, 7, 'acme')")
     after = {"id": 1, "note": "a", "pin": "[redacted]", "name": "n", "tokens": 7, "org": "acme"}
-    assert su.execute("select after, org_id from audit.event where action = 'odd.created'").fetchall() == [(after, "acme")]
+    assert su.execute("select after, org_id from audit.event where action = 'odd.created'").fetchall() == [
+        (after, "acme")
+    ]
 
 
 def test_a_column_that_is_renamed_after_that_keeps_its_secret(shifted):

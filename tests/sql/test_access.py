@@ -31,6 +31,34 @@ def test_a_reader_sees_the_organizations_granted_to_it_and_no_other(two_orgs, vi
     assert reader.execute(f"select count(*) from audit.{view}").fetchone() == (0,)
 
 
+@pytest.mark.parametrize(
+    "right",
+    [
+        "grant audit_owner to {}",
+        "alter role {} bypassrls",
+        "create policy own on audit.event for select to {} using (true)",
+    ],
+    ids=["owner", "bypassrls", "policy"],
+)
+def test_a_search_finds_whatever_row_level_security_lets_through(two_orgs, right):
+    su = two_orgs.connect()
+    su.execute("create role looker login in role audit_reader")
+    try:
+        su.execute(right.format("looker"))
+        with two_orgs.connect("looker") as looker:
+            rows = looker.execute("select org_id from audit.log").fetchall()
+            assert {A, B, None} <= {row[0] for row in rows}
+            found = looker.execute(
+                "select count(*) from audit.newest(audit.narrowed(null::audit.filter), null, null, null, null, 1000)"
+            )
+            assert found.fetchone() == (len(rows),)
+            assert looker.execute("select audit.visible_orgs()").fetchone() == (None,)
+            looker.execute("select * from audit.visible_nodes(10)")
+    finally:
+        su.execute("drop policy if exists own on audit.event")
+        su.execute("drop role looker")
+
+
 def test_a_batch_and_a_grant_of_another_are_hidden_from_a_reader(two_orgs):
     su = two_orgs.connect()
     su.execute("select audit.grant_org('auditor', %s)", [B])

@@ -18,7 +18,7 @@ DEFINERS = {
             "end_import", "erase_actor", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
             "make_partitions", "next_batch", "node_state", "note_broken", "note_failure", "observed_all",
             "pause_destination", "place_hold", "prepare_for_node", "proof", "rebase_destination", "record_export",
-            "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "renew_lease",
+            "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "removed_until", "renew_lease",
             "replay_events", "revoke_org", "rotate_secret", "seal", "seal_if_due", "sealed_in", "set_on_failure", "set_retention",
             "set_token", "settle", "shortened", "store_import", "unregister_node", "worker_is_here", "worker_leaves",
         ],

@@ -242,7 +242,9 @@ def test_one_that_no_event_trigger_has_followed_is_found_before_it_is_forgotten_
 
 
 def test_a_partition_and_a_view_of_that_name_are_none(su, found, parts):
-    su.execute("drop table public.part_1; create table public.part_1 partition of public.part for values from (0) to (10)")
+    su.execute(
+        "drop table public.part_1; create table public.part_1 partition of public.part for values from (0) to (10)"
+    )
     assert found() == []
     su.execute("drop table public.part; create view public.part as select 1")
     assert found() == []
@@ -271,7 +273,11 @@ def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, mended,
         assert found() == []
         return
     ((problem, subject, _, mend),) = found()
-    assert (problem, subject, mend) == ("publication blocks", "audit.salt", "alter table audit.salt replica identity full")
+    assert (problem, subject, mend) == (
+        "publication blocks",
+        "audit.salt",
+        "alter table audit.salt replica identity full",
+    )
     mended("publication blocks")
     month = su.execute("select partition::text from audit.partition_bounds() limit 1").fetchone()[0]
     su.execute(f"alter table {month} replica identity nothing")
@@ -285,7 +291,9 @@ def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, mended,
 def test_a_person_is_erased_though_a_publication_has_every_table(db, su, thing):
     su.execute("create publication everything for all tables")
     su.execute("select audit.make_partitions(14)")
-    su.execute("begin; select audit.set_actor('ann@acme.example', 'Ann'); insert into public.thing values (1, 'x'); commit")
+    su.execute(
+        "begin; select audit.set_actor('ann@acme.example', 'Ann'); insert into public.thing values (1, 'x'); commit"
+    )
     su.execute("select audit.seal()")
     su.execute("select audit.erase_actor('ann@acme.example', 'request 17')")
     assert su.execute("select count(*) from audit.event where actor_label = 'Ann'").fetchone() == (0,)

@@ -120,7 +120,9 @@ def test_a_clock_that_was_set_back_excuses_no_event_of_long_ago(log):
     assert any("but was recorded after" in problem for problem in found(log))
 
 
-@pytest.mark.parametrize("occurred_at", ["from_time - interval '10 seconds'", "clock_timestamp() + interval '10 seconds'"])
+@pytest.mark.parametrize(
+    "occurred_at", ["from_time - interval '10 seconds'", "clock_timestamp() + interval '10 seconds'"]
+)
 def test_a_clock_that_steps_back_between_two_seals_accuses_nobody_and_is_said(log, occurred_at):
     """Such a step shows in no seal, once more time has passed than it took back."""
     (moment,) = log.execute(f"select ({occurred_at})::text from audit.seal_head").fetchone()
@@ -136,7 +138,9 @@ def test_a_clock_that_steps_back_between_two_seals_accuses_nobody_and_is_said(lo
     ]
 
 
-@pytest.mark.parametrize("occurred_at", ["from_time - interval '1001 seconds'", "clock_timestamp() + interval '1002 seconds'"])
+@pytest.mark.parametrize(
+    "occurred_at", ["from_time - interval '1001 seconds'", "clock_timestamp() + interval '1002 seconds'"]
+)
 def test_no_clock_is_set_so_far_unseen(log, occurred_at):
     (moment,) = log.execute(f"select ({occurred_at})::text from audit.seal_head").fetchone()
     forge(log, f"'{moment}'")

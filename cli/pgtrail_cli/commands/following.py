@@ -49,7 +49,7 @@ class Follower:
         return found
 
     def _begin(self) -> str:
-        """A standby's snapshot does not say which transactions are in flight: all from the oldest on are looked at again."""
+        """A standby's snapshot names no transaction in flight: all from the oldest one on are looked at again."""
         oldest = self._snapshot.split(":")[0]
         return f"{oldest}:{oldest}:" if self._is_standby else self._snapshot
 

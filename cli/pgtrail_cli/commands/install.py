@@ -8,12 +8,12 @@ from pgtrail_cli.errors import NotMigrated
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import console, local_time, plain_table
 
-WITHOUT_EVENT_TRIGGERS = """\
-no event triggers: only a superuser can create them, so ALTER, DROP and RENAME of tracked tables, and CREATE or ATTACH of
-their partitions and children, are not followed as they happen. Call `select audit.recompile()` at the end of each migration
-of yours: until then new columns are not recorded, and pgtrail doctor says what is out of date. That a trigger was switched
-off, or a table altered, is recorded then or not at all. To have them: run pgtrail migrate once as a superuser.""".replace(
-    "\n", " "
+WITHOUT_EVENT_TRIGGERS = (
+    "no event triggers: only a superuser can create them, so ALTER, DROP and RENAME of tracked tables, and CREATE or "
+    "ATTACH of their partitions and children, are not followed as they happen. Call `select audit.recompile()` at the "
+    "end of each migration of yours: until then new columns are not recorded, and pgtrail doctor says what is out of "
+    "date. That a trigger was switched off, or a table altered, is recorded then or not at all. To have them: run "
+    "pgtrail migrate once as a superuser"
 )
 
 

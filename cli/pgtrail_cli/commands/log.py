@@ -14,7 +14,16 @@ from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.commands.following import Follower, Found
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
-from pgtrail_cli.filters import QUERIES, Filters, archive_option, event_id, filter_options, no_event, resolve, say_where_it_begins
+from pgtrail_cli.filters import (
+    QUERIES,
+    Filters,
+    archive_option,
+    event_id,
+    filter_options,
+    no_event,
+    resolve,
+    say_where_it_begins,
+)
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json

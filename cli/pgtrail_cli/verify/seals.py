@@ -21,7 +21,7 @@ CLOCKS_DIFFER = timedelta(seconds=2)
 SET_BACK = timedelta(days=1)
 """So far before a seal that shows a clock set back an event may claim to be without being taken for a forgery."""
 STEPPED = timedelta(seconds=1000)
-"""So far a clock may have been set back, or forth and back, between two seals that don't show it: as far as ntpd sets one."""
+"""So far a clock may have been set back between two seals that don't show it: ntpd sets none further."""
 ROWS = 2000
 CHANGED = "it was changed"
 REMADE = "its list of leaves was changed: it has another root"
@@ -318,7 +318,8 @@ class Checking:
             yield Found(seal.number, None, problem, is_warning=True)
         if stepped:
             seconds = max(stepped).total_seconds()
-            problem = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off: a clock was set back, or forged"
+            off = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off"
+            problem = f"{off}: a clock was set back, or forged"
             yield Found(seal.number, None, problem, is_warning=True)
         if across:
             problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
