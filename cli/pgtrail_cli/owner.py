@@ -45,13 +45,15 @@ def naming_owner(connection: Connection, table: str) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
+        message = error.diag.message_primary or ""
         row = connection.execute(QUERIES["owner_of"], {"name": table}).fetchone()
-        if row is None:
+        # (What is refused may as well be pgtrail's own: its functions.)
+        if row is None or message.startswith(("permission denied for function", "permission denied for procedure")):
             raise
         owner, role, has_options = row
         options = " with inherit true" if has_options else ""
         raise DatabaseError(
-            error.diag.message_primary,
+            message,
             f"{table} belongs to {owner}: connect as {owner}, after: grant audit_admin to {owner}; "
             f"or run: grant {owner} to {role}{options}",
         ) from error

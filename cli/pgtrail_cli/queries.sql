@@ -339,12 +339,13 @@ select (
 where to_regclass('audit.log') is not null
 
 -- name: owner_of
--- Of a table that is not the present role's; no row: it is, or the name has no schema.
+-- Of a table that is not the present role's; no row: it is, or a superuser's, or the name has no schema.
 select quote_ident(owner.rolname), quote_ident(current_user), current_setting('server_version_num')::integer >= 160000
 from pg_class
 join pg_namespace on pg_namespace.oid = pg_class.relnamespace
 join pg_roles as owner on owner.oid = pg_class.relowner
 where array[nspname, relname]::text[] = parse_ident(%(name)s, false)
+    and not owner.rolsuper
     and not pg_has_role(owner.oid, 'usage')
 
 -- name: standing_as_owner
