@@ -4,62 +4,63 @@
 insert into audit.format as known (
     name, content_type, max_events, max_bytes, max_event_bytes, prefix, separator, suffix, headers, takes_token, signed,
     gzip, max_in_flight, reads, success_statuses, poison_statuses, configuration_statuses, poison_codes,
-    configuration_codes
+    configuration_codes, success_codes
 )
 values
     (
         'webhook', 'application/json', 1, 1048576, 1048576, '', '', '',
         '{"authorization": "Bearer {token}"}', false, true,
         false, 8, 'status', '{}', '{400,415,422}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'cloudevents', 'application/cloudevents+json; charset=utf-8', 1, 65536, 65536, '', '', '',
         '{"authorization": "Bearer {token}"}', false, true,
         false, 8, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'cloudevents_batch', 'application/cloudevents-batch+json; charset=utf-8', 1000, 1048576, 65536, '[', ',', ']',
         '{"authorization": "Bearer {token}"}', false, true,
         false, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'splunk_hec', 'application/json', 1000, 1000000, 1000000, '', E'\n', '',
         '{"authorization": "Splunk {token}", "x-splunk-request-channel": "{channel}"}', true, false,
         true, 1, 'code', '{200}', '{400}', '{401,403,404}', '{5,6,12,13,15}',
-        '{1,2,3,4,7,10,11,14,16,21,22}'
+        -- (24 and 25: taken, and a queue or the acknowledgements are nearly full.)
+        '{1,2,3,4,7,10,11,14,16,21,22}', '{0,24,25}'
     ),
     (
         'datadog', 'application/json', 1000, 5000000, 1000000, '[', ',', ']',
         '{"dd-api-key": "{token}"}', true, false,
         true, 1, 'status', '{202}', '{400}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'elastic', 'application/x-ndjson', 2000, 5000000, 1000000, '', E'\n', E'\n',
         '{"authorization": "ApiKey {token}"}', false, false,
         true, 1, 'items', '{200}', '{400}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'ocsf', 'application/x-ndjson', 1000, 1000000, 1000000, '', E'\n', E'\n',
         '{"authorization": "Bearer {token}"}', false, false,
         true, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'sentinel', 'application/json', 1000, 1000000, 1000000, '[', ',', ']',
         '{"authorization": "Bearer {token}"}', true, false,
         true, 1, 'status', '{204}', '{400}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     ),
     (
         'ndjson', 'application/x-ndjson', 1000, 1000000, 1000000, '', E'\n', E'\n',
         '{"authorization": "Bearer {token}"}', false, false,
         true, 1, 'status', '{200,201,202,204}', '{400,415,422}', '{401,403,404}', '{}',
-        '{}'
+        '{}', '{}'
     )
 on conflict (name) do update
 set
@@ -80,7 +81,8 @@ set
     poison_statuses = excluded.poison_statuses,
     configuration_statuses = excluded.configuration_statuses,
     poison_codes = excluded.poison_codes,
-    configuration_codes = excluded.configuration_codes
+    configuration_codes = excluded.configuration_codes,
+    success_codes = excluded.success_codes
 where known is distinct from excluded;
 
 create or replace function audit.render(event audit.event, format_name text)

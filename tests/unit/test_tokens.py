@@ -129,7 +129,7 @@ GOOD = {
     "cursor_id": 1, "name": "siem", "broken": None, "replay_id": None, "url": "https://siem.example", "content_type": "a/b",
     "headers": {}, "channel": "c", "prefix": "", "separator": "", "suffix": "", "max_events": 1, "max_bytes": 1,
     "max_in_flight": 1, "gzip": False, "reads": "status", "success_statuses": [], "poison_statuses": [],
-    "configuration_statuses": [], "poison_codes": [], "configuration_codes": [], "signing_secrets": [], "token": None,
+    "configuration_statuses": [], "poison_codes": [], "configuration_codes": [], "success_codes": [], "signing_secrets": [], "token": None,
     "token_env": None, "token_file": None, "oauth_url": None, "oauth_client_id": None, "oauth_scope": None,
     "allowed_networks": [], "ca_file": None, "client_cert_file": None,
 }  # fmt: skip

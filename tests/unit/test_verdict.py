@@ -28,6 +28,7 @@ SPLUNK = Rules(
     poison=frozenset({400}),
     poison_codes=frozenset({5, 6, 12, 13, 15}),
     configuration_codes=frozenset({1, 2, 3, 4, 7, 10, 11, 14, 16, 21, 22}),
+    success_codes=frozenset({0, 24, 25}),
 )
 ELASTIC = Rules(Reads.ITEMS, success=frozenset({200}), poison=frozenset({400}))
 DATADOG = Rules(success=frozenset({202}), poison=frozenset({400}))
@@ -102,6 +103,11 @@ def test_how_long_a_receiver_is_left_alone(made, at_least, at_once, hold):
 def test_splunk_says_success_by_its_code_and_gives_a_number_to_ask_with():
     assert verdict(200, {"text": "Success", "code": 0}, SPLUNK) == Delivered()
     assert verdict(200, {"text": "Success", "code": 0, "ackId": 7}, SPLUNK) == Delivered(ack_id=7)
+    # A queue, or the acknowledgements, are nearly full: the events are taken.
+    assert verdict(200, {"text": "Queue is approaching capacity", "code": 24}, SPLUNK) == Delivered()
+    assert verdict(200, {"text": "Ack channel is approaching capacity", "code": 25, "ackId": 8}, SPLUNK) == Delivered(8)
+    for status, code in ((429, 24), (503, 25), (200, 17), (200, 26), (429, 26), (503, 27), (503, 23)):
+        assert isinstance(verdict(status, {"code": code}, SPLUNK), Failed)
     assert is_acknowledged(answer(200, {"acks": {"7": True}}), 7)
     assert not is_acknowledged(answer(200, {"acks": {"7": False}}), 7)
     assert not is_acknowledged(answer(500, {"acks": {"7": True}}), 7)

@@ -143,6 +143,7 @@ def _from_row(row: dict[str, Any]) -> Destination:
                     "configuration_statuses",
                     "poison_codes",
                     "configuration_codes",
+                    "success_codes",
                 )
             ),
         ),

@@ -36,6 +36,7 @@ select
     format.configuration_statuses,
     format.poison_codes,
     format.configuration_codes,
+    format.success_codes,
     array_remove(
         array[signing.secret, case when signing.previous_until > now() then signing.previous end], null
     ) as signing_secrets,

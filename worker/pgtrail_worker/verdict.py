@@ -28,6 +28,7 @@ class Rules:
     :param configuration: statuses that an operator has to see to.
     :param poison_codes: the same, of the code in the body.
     :param configuration_codes: the same, of the code in the body.
+    :param success_codes: codes in the body that, with a status of success, mean delivered.
     """
 
     reads: Reads = Reads.STATUS
@@ -36,6 +37,7 @@ class Rules:
     configuration: frozenset[int] = frozenset({401, 403, 404})
     poison_codes: frozenset[int] = frozenset()
     configuration_codes: frozenset[int] = frozenset()
+    success_codes: frozenset[int] = frozenset()
 
 
 class Hold(Enum):
@@ -185,7 +187,7 @@ def _by_code(answer: Answer, status: int, rules: Rules, events: int, now: dateti
         # Some page of a proxy, say: nothing in it is about an event.
         return Failed(failure.error) if isinstance(failure, Poison) else failure
     error = f"the receiver answered HTTP {status}, code {code}"
-    if code == 0 and status in rules.success:
+    if code in rules.success_codes and status in rules.success:
         return Delivered(_number(body.get("ackId")))
     if code in rules.poison_codes:
         stopped_at = _number(body.get("invalid-event-number"))
