@@ -446,6 +446,31 @@ $$;
 comment on function audit.matches(audit.event, text[], text[], text[], timestamptz, timestamptz) is
     'Whether an event passes the filters, of which a null one lets all pass: categories and organizations by name, actions by pattern, since ≤ occurred_at < until.';
 
+create or replace function audit.check_moments(variadic moments timestamptz[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    moment timestamptz;
+begin
+    foreach moment in array moments
+    loop
+        -- (In any time zone its year has one to four digits: what clients can show.)
+        if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
+            raise exception using
+                errcode = 'PT085',
+                message = format('%s is no time that events are chosen by', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
+                hint = 'Leave the time out for no limit; else write one between the years 1 and 9999.';
+        end if;
+    end loop;
+end
+$$;
+
+comment on function audit.check_moments(variadic timestamptz[]) is
+    'Raises PT085 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
+
 create or replace function audit.moment(description text)
 returns timestamptz
 language plpgsql
@@ -453,11 +478,16 @@ stable
 strict
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    moment timestamptz;
 begin
     if description ~ E'^\\s*\\d+\\s*[a-z]+\\s*$' then
-        return now() - description::interval;
+        moment := now() - description::interval;
+    else
+        moment := description::timestamptz;
     end if;
-    return description::timestamptz;
+    perform audit.check_moments(moment);
+    return moment;
 exception
     when data_exception then
         raise exception using

@@ -13,6 +13,11 @@ begin
             errcode = 'PT021',
             message = 'events are kept for a day at least',
             hint = 'Write 400d, 13 months, 7 years.';
+    elsif p_keep > interval '1000 years' then
+        raise exception using
+            errcode = 'PT021',
+            message = 'events are kept for a thousand years at most',
+            hint = 'To keep them for ever: pgtrail retention clear';
     end if;
     if p_category is not null then
         perform audit.check_category(p_category);
@@ -60,14 +65,20 @@ begin
             errcode = 'PT022',
             message = format('there is a legal hold "%s" already', p_name),
             hint = 'Choose another name, or release that one first.';
+    elsif p_since >= p_until or p_org = '' then
+        raise exception using
+            errcode = 'PT022',
+            message = 'this legal hold would hold nothing',
+            hint = 'Give a time to begin with that is before the one to end with, and an organization that has a name.';
     end if;
+    perform audit.check_moments(p_since, p_until);
     insert into audit.legal_hold (name, org_id, since, until, reason)
     values (p_name, p_org, p_since, p_until, p_reason);
 end
 $$;
 
 comment on function audit.place_hold(text, text, text, timestamptz, timestamptz) is
-    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT022.';
+    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT022, PT085.';
 
 create or replace function audit.release_hold(p_name text)
 returns void

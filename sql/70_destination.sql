@@ -60,6 +60,7 @@ begin
     perform audit.check_settings(categories, actions, orgs, allowed_networks, max_in_flight, seals);
     perform audit.check_token(format, token, token_env, token_file);
     perform audit.check_secret_files(token_file, ca_file, client_cert_file);
+    perform audit.check_moments(since);
     perform audit.check_oauth(allow_http, num_nonnulls(token, token_env, token_file) = 1, oauth_url, oauth_client_id, oauth_scope);
 
     begin
@@ -98,7 +99,7 @@ comment on function audit.add_destination(
     text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
     text, text, text, boolean
 ) is
-    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016, PT032, PT069, PT070.';
+    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. Columns of audit.destination say what the arguments mean; token is kept in audit.destination_secret. PT005, PT009–PT012, PT016, PT032, PT069, PT070, PT085.';
 
 create or replace function audit.new_signing_secret()
 returns text
@@ -543,6 +544,7 @@ begin
             message = 'dead letters are sent again by their ids',
             hint = 'Use audit.redrive_dead_letters().';
     end if;
+    perform audit.check_moments(since, until);
     insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
     values (found_id, since, until, event_ids, coalesce(redrive, false), reason)
     returning id into new_id;
@@ -554,7 +556,7 @@ end
 $$;
 
 comment on function audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean) is
-    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT012, PT017.';
+    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT012, PT017, PT085.';
 
 create or replace function audit.redrive_dead_letters(destination_name text, reason text, event_ids bigint[] default null)
 returns bigint
@@ -597,6 +599,7 @@ as $$
 declare
     found_id bigint := audit.destination_id(destination_name);
 begin
+    perform audit.check_moments(since);
     -- In the order in which a settlement locks: the cursor, then what refers to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
@@ -626,7 +629,7 @@ end
 $$;
 
 comment on function audit.rebase_destination(text, timestamptz) is
-    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT012.';
+    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT012, PT085.';
 
 create or replace function audit.destination_id(destination_name text)
 returns bigint
@@ -788,7 +791,7 @@ select
     end as state,
     behind.events as events_behind,
     case
-        when behind.events > 0 then extract(epoch from clock_timestamp() - behind.oldest)
+        when behind.events > 0 then extract(epoch from clock_timestamp() - least(greatest(behind.oldest, timestamptz '1970-01-01 00:00:00+00'), clock_timestamp()))
         when behind.events = 0 then 0
     end as seconds_behind,
     (

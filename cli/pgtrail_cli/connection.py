@@ -18,10 +18,13 @@ from psycopg.pq import TransactionStatus
 from psycopg.rows import Row, TupleRow
 
 from pgtrail_cli.errors import DatabaseError, PgtrailError, from_database
+from pgtrail_cli.moments import Timestamps
 from pgtrail_worker.database import with_defaults
 from pgtrail_worker.queries import load
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+ISOLATION = "set transaction isolation level read committed"
+"""Of each transaction that asks for no other, whatever default_transaction_isolation says."""
 
 
 class Cursor(psycopg.Cursor[Row]):
@@ -54,7 +57,8 @@ class Connection(psycopg.Connection[TupleRow]):
         outermost = _is_idle(self)
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if outermost:
-                self.execute(self.settings or load("pgtrail_worker")["settings"])
+                # (In one go: each is a way to the server and back.)
+                self.execute(f"{ISOLATION};\n{self.settings or load('pgtrail_worker')['settings']}")
             yield transaction
 
     def execute_as_given(self, query: Any, params: Params | None = None) -> psycopg.Cursor[TupleRow]:
@@ -76,7 +80,7 @@ def dsn_option(command: Command) -> Command:
         "--dsn",
         envvar="PGTRAIL_DSN",
         default="",
-        callback=_check_dsn,
+        callback=check_dsn,
         help="Connection string or URI; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
     )
     return option(command)
@@ -123,7 +127,7 @@ def connect(dsn: str, **parameters: Any) -> Connection:
 
     :raises psycopg.Error: from each use.
     """
-    return Connection.connect(
+    connection = Connection.connect(
         with_defaults(dsn, application_name="pgtrail", connect_timeout="10"),
         autocommit=True,
         cursor_factory=Cursor,
@@ -131,6 +135,8 @@ def connect(dsn: str, **parameters: Any) -> Connection:
         prepare_threshold=None,
         **parameters,
     )
+    connection.adapters.register_loader("timestamptz", Timestamps)
+    return connection
 
 
 def find_table(connection: Connection, name: str) -> int:
@@ -170,9 +176,10 @@ def _reason(text: str) -> str:
     return line.strip()
 
 
-def _check_dsn(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+def check_dsn(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """The callback of an option that is a connection string."""
     try:
-        conninfo_to_dict(value)
+        conninfo_to_dict(value or "")
     except psycopg.ProgrammingError as error:
         raise click.BadParameter(
             f"it is no connection string ({str(error).strip().splitlines()[0]}). "

@@ -13,6 +13,7 @@ import click
 
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
+from pgtrail_cli.streams import write_anything
 
 COMMANDS = {
     "apply": "apply:apply",
@@ -51,6 +52,7 @@ class OneLineGroup(LazyGroup):
     """Says what it does not understand in one line, where click takes four."""
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        write_anything()
         with _one_line():
             return super().make_context(*args, **extra)
 
@@ -68,10 +70,16 @@ def _one_line() -> Iterator[None]:
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "pgtrail"
         raise NotUnderstood(error.format_message(), f"try: {command} --help") from error
+    except UnicodeEncodeError as error:
+        # (Arguments and variables come as they are: bytes that are not UTF-8 as lone surrogates.)
+        raise NotUnderstood(f"{ascii(error.object)[:100]} is not UTF-8", "write it in UTF-8") from error
     except OSError as error:
         # (A reader that went away is click's to see to.)
-        if error.errno != errno.ENOSPC:
+        if error.errno != errno.ENOSPC and error.filename is None:
             raise
+        if error.errno != errno.ENOSPC:
+            name = ascii(error.filename)[:100]
+            raise PgtrailError(f"{name} can't be used: {error.strerror}", "name another file or folder") from error
         # What is still in the buffer would be written, and fail, once more at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise PgtrailError("there is no room for the output", "make room, or write it elsewhere") from error

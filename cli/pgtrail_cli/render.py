@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pgtrail_cli.moments import shown
 from pgtrail_web.details import REDACTED, Details, behind, printable, short_changes, value
 
 __all__ = ["behind", "console", "local_time", "plain_table", "printable", "short_details", "value"]
@@ -29,7 +30,7 @@ def plain_table(*columns: str) -> Table:
 
 def local_time(moment: datetime | None) -> str:
     """A time in the zone of whoever reads it, to the second."""
-    return moment.astimezone().strftime("%Y-%m-%d %H:%M:%S") if moment else ""
+    return shown(moment, "%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def short_details(details: Details | None, operation: str | None) -> Text:

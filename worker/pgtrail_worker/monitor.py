@@ -1,6 +1,7 @@
 """``/metrics`` and ``/healthz`` of a worker, over HTTP."""
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,7 +43,10 @@ def monitor(address: str, port: int, metrics: Callable[[], bytes], healthy: Call
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing: a scrape every few seconds is no news."""
 
-    server = ThreadingHTTPServer((address, port), Handler)
+    class Server(ThreadingHTTPServer):
+        address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+
+    server = Server((address, port), Handler)
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()

@@ -11,6 +11,7 @@ from pgtrail_cli.commands.add import hand_over, token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.lazy import LazyGroup
+from pgtrail_cli.params import Number
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
@@ -156,7 +157,7 @@ def resume(connection: Connection, name: str) -> None:
 @click.argument("name")
 @click.option(
     "--overlap",
-    type=click.FloatRange(0, 720),
+    type=Number(0, 720),
     default=24,
     show_default=True,
     help="Hours for which the old secret signs too.",

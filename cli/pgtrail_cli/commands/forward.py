@@ -14,6 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 from pgtrail_cli.connection import dsn_option, open_connection
 from pgtrail_cli.errors import DatabaseError, PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_worker import http
 from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
@@ -35,18 +36,18 @@ secrets_option = click.option(
 @dsn_option
 @click.option("-v", "--verbose", is_flag=True, help="Log each delivery, not only what goes wrong.")
 @click.option(
-    "--lease", type=click.FloatRange(1, 600), default=30.0, show_default=True,
+    "--lease", type=Number(1, 600), default=30.0, show_default=True,
     help="Seconds after which another worker takes over from one that is gone.",
 )  # fmt: skip
 @click.option(
     "--timeout",
-    type=click.FloatRange(1, 300),
+    type=Number(1, 300),
     default=http.TIMEOUT_SECONDS,
     show_default=True,
     help="Seconds for a whole request, the reading of its answer included.",
 )
 @click.option(
-    "--seal-every", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True,
+    "--seal-every", type=Number(0.1, 3600), default=10.0, show_default=True,
     help="Seconds between two seals, if there is anything to seal.",
 )  # fmt: skip
 @click.option(
@@ -55,7 +56,13 @@ secrets_option = click.option(
 )  # fmt: skip
 @secrets_option
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
-@click.option("--metrics-address", default="127.0.0.1", show_default=True, help="The address to serve them on.")
+@click.option(
+    "--metrics-address",
+    callback=check_host,
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to serve them on.",
+)
 def forward(
     dsn: str,
     verbose: bool,
@@ -98,10 +105,10 @@ def forward(
                 )
             except OSError as error:
                 raise PgtrailError(
-                    f"nothing can be served on {metrics_address}:{metrics_port}: {error.strerror or error}",
+                    f"nothing can be served on {authority(metrics_address, metrics_port)}: {error.strerror or error}",
                     "choose another --metrics-port or --metrics-address",
                 ) from error
-            click.echo(f"pgtrail: metrics on http://{metrics_address}:{port}/metrics", err=True)
+            click.echo(f"pgtrail: metrics on http://{authority(metrics_address, port)}/metrics", err=True)
         try:
             asyncio.run(_forward(worker))
         except WorkerError as error:

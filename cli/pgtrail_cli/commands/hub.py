@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from pgtrail_cli import nodes
-from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
+from pgtrail_cli.connection import Connection, check_dsn, dsn_option, open_connection, with_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
@@ -19,9 +19,12 @@ hub_option = click.option(
     "hub_dsn",
     envvar="PGTRAIL_DSN",
     default="",
+    callback=check_dsn,
     help="The hub's connection string; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
 )
-node_option = click.option("--dsn", "node_dsn", help="The node's connection string, as a superuser of its.")
+node_option = click.option(
+    "--dsn", "node_dsn", callback=check_dsn, help="The node's connection string, as a superuser of its."
+)
 
 
 @click.group()
@@ -55,6 +58,7 @@ def init(connection: Connection) -> None:
 @click.option(
     "--from-hub",
     default="",
+    callback=check_dsn,
     help="What differs where the hub connects from: 'host=10.0.0.7 sslmode=verify-full sslrootcert=system'.",
 )
 @hub_option

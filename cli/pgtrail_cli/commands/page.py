@@ -23,6 +23,7 @@ from pgtrail_cli.commands.ping import tested
 from pgtrail_cli.connection import dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_web.access import Access, Local, Proxied
 from pgtrail_web.http import HEADERS
 from pgtrail_web.session import Sessions, Token
@@ -34,7 +35,7 @@ MOUNTED_AT = "/audit"
 @click.option(
     "--org", help="Show this organization alone; by its role and row-level security, nothing else can be seen."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--host", callback=check_host, default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: any.")
 @click.option("--root-path", default="", help="What a proxy takes off the path before it passes it on: /tools.")
 @click.option("--trusted-header", help="Let in whom the proxy names in this header, without a token: X-Remote-User.")
@@ -47,7 +48,7 @@ MOUNTED_AT = "/audit"
 )
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its key.")
 @click.option(
-    "--session-minutes", default=720.0, show_default=True, type=click.FloatRange(0.02, 43_200),
+    "--session-minutes", default=720.0, show_default=True, type=Number(0.02, 43_200),
     help="How long a session lasts.",
 )  # fmt: skip
 @secrets_option
@@ -100,8 +101,7 @@ def page(
             ) from error
     listening = _listening(host, port)
     scheme = "https" if tls_cert else "http"
-    shown_host = f"[{host}]" if ":" in host else host
-    address = f"{scheme}://{shown_host}:{listening.getsockname()[1]}{root_path}{MOUNTED_AT}/"
+    address = f"{scheme}://{authority(host, listening.getsockname()[1])}{root_path}{MOUNTED_AT}/"
     access: Access
     if trusted_header:
         access, token = Proxied(trusted_header, _networks(trusted_proxies), org), None
@@ -162,7 +162,8 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise PgtrailError(
-            f"nothing can be served on {host}:{port}: {error.strerror or error}", "choose another --port or --host"
+            f"nothing can be served on {authority(host, port)}: {error.strerror or error}",
+            "choose another --port or --host",
         ) from error
     # What is accepted inherits it (asyncio sets it only where a socket names its protocol): else an answer in two
     # parts waits 40 ms for an acknowledgement.

@@ -1,0 +1,33 @@
+"""Output that any terminal takes, and files in whatever encoding a SIEM or a shell has written them."""
+
+import codecs
+import io
+import json
+import sys
+from pathlib import Path
+
+ESCAPED = "pgtrail.escaped"
+
+
+def write_anything() -> None:
+    r"""From now on stdout and stderr write what their encoding lacks as JSON does: \u00e9, a pair beyond \uffff."""
+    codecs.register_error(ESCAPED, _escaped)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=ESCAPED)
+
+
+def _escaped(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+
+def read_text(content: bytes) -> str:
+    """JSON as text, in UTF-8, UTF-16 or UTF-32, with or without a byte order mark; the rest is replaced."""
+    return content.decode(json.detect_encoding(content), errors="replace")
+
+
+def read_file(file: Path) -> str:
+    """The same, of a file."""
+    return read_text(file.read_bytes())
