@@ -95,7 +95,9 @@ def from_database(error: psycopg.Error, user: str = SOMEBODY) -> PgtrailError:
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         hint = hint or _grant(user)
     elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
-        hint = hint or "this server is a standby, or read-only by a setting: do it on the primary"
+        hint = hint or "this server is a standby, or default_transaction_read_only is on: do it on the primary"
+    elif isinstance(error, psycopg.errors.QueryCanceled):
+        hint = hint or "does statement_timeout end it (PGOPTIONS, ALTER ROLE … SET)? It may take longer"
     elif isinstance(error, psycopg.errors.UndefinedTable):
         hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
     return (NotUnderstood if error.sqlstate in NOT_UNDERSTOOD_STATES else DatabaseError)(message, hint)

@@ -108,6 +108,7 @@ def migrate(
     """
     with open_connection(dsn) as guard:
         _check_server(guard)
+        _check_encoding(guard)
         _check_schema(guard)
         become_owner(guard)
         guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
@@ -234,6 +235,15 @@ def _check_server(connection: Connection) -> None:
         )
 
 
+def _check_encoding(connection: Connection) -> None:
+    row = connection.execute("select current_setting('server_encoding')").fetchone()
+    if row is not None and row[0] != "UTF8":
+        raise PgtrailError(
+            f"this database's encoding is {row[0]}, and pgtrail needs UTF8: what events hold is Unicode",
+            "dump it, and restore it into one made with: create database … encoding 'UTF8' template template0",
+        )
+
+
 def _check_schema(connection: Connection) -> None:
     """Other tools for the same end keep their tables in a schema of the same name."""
     row = connection.execute(
@@ -282,7 +292,8 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
     except (KeyError, OSError):
         os.environ["LOGNAME"] = "pgtrail"
     parameters: dict[str, Any] = conninfo_to_dict(with_defaults(dsn, application_name="pgtrail migrate"))
-    parameters["options"] = added_options(parameters, f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp")
+    ours = f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp -c default_transaction_isolation=read\\ committed"
+    parameters["options"] = added_options(parameters, ours)
     backend = PostgresqlPsycopgBackend(
         DatabaseURI(
             scheme="postgresql+psycopg",

@@ -44,6 +44,6 @@ def preset_named(name: str) -> Preset:
 
 
 def _read(file: Path) -> Preset:
-    text = file.read_text()
+    text = file.read_text(encoding="utf-8")
     fields = {name: re.sub(r"\s*\n--\s*", " ", value) for name, value in FIELD.findall(text)}
     return Preset(file.stem, fields["For"], fields["Versions"], fields["Schema"], text)

@@ -1,6 +1,10 @@
 """Each transaction of ours has our own settings, and no session has: directly, and behind a pooler in transaction mode."""
 
 import contextlib
+import json
+import os
+import re
+import subprocess
 
 import psycopg
 import pytest
@@ -149,3 +153,164 @@ def test_nobody_makes_the_bookkeeping_s_schema_before_us(bare_db, pgtrail, owner
     assert done.returncode == (1 if owner == "app" else 0), done.stderr
     if owner == "app":
         assert "the schema pgtrail_meta belongs to app, whose code would run as this role" in done.stderr
+
+
+HOSTILE = {
+    "datestyle": "'SQL, DMY'", "intervalstyle": "iso_8601", "timezone": "'Asia/Kathmandu'", "bytea_output": "escape",
+    "extra_float_digits": "-15", "default_transaction_isolation": "serializable", "array_nulls": "off",
+    "quote_all_identifiers": "on", "row_security": "off", "transform_null_equals": "on",
+    "standard_conforming_strings": "off", "search_path": "public", "escape_string_warning": "off",
+    "default_transaction_deferrable": "on", "client_min_messages": "warning", "xmloption": "document",
+    "lc_monetary": "'C'", "lc_numeric": "'C'", "lc_time": "'C'", "enable_indexscan": "off", "jit": "on",
+}  # fmt: skip
+READING = [
+    ["log"], ["log", "--json"], ["log", "--csv"], ["log", "--since", "1d"], ["show", "{id}"], ["show", "{id}", "--json"],
+    ["export", "-"], ["export", "-", "--fields"], ["tables"], ["status"], ["doctor"], ["destination", "list"],
+    ["destination", "list", "--json"], ["destination", "show", "siem"], ["destination", "show", "siem", "--json"],
+    ["destination", "dead-letters", "siem"], ["retention", "show"], ["verify"], ["prove", "{id}"], ["suggest", "nemo"],
+]  # fmt: skip
+WRITING = [
+    ["track", "nemo.team", "--category", "teams"], ["snapshot", "nemo.organization"], ["seal"],
+    ["retention", "set", "400d"], ["retention", "hold", "h", "--reason", "r", "--since", "2026-01-02"],
+    ["retention", "release", "h"], ["destination", "rotate-secret", "siem"], ["destination", "replay", "siem", "--since", "1d", "--reason", "r"],
+    ["destination", "pause", "siem"], ["destination", "remove", "siem", "--now", "--yes"], ["untrack", "nemo.team"], ["migrate"],
+]  # fmt: skip
+
+
+@pytest.fixture
+def busy(nemo, pgtrail):
+    """Something of everything that commands show."""
+    su = nemo.connect()
+    su.execute("insert into nemo.organization (name, slug) values ('Ácmé 🦊', 'acme')")
+    su.execute("select audit.add_destination('siem', 'https://siem.example', since => '2026-02-03')")
+    su.execute("select audit.set_retention('400 days 3 hours')")
+    su.execute("select audit.place_hold('old', 'r', 'acme', '2020-02-03', '2020-03-04 05:06:07.89')")
+    assert pgtrail("seal", dsn=nemo.dsn()).returncode == 0
+    (event_id,) = su.execute("select max(id) from audit.event where action = 'organization.created'").fetchone()
+    return nemo, str(event_id)
+
+
+def hostile(way, database):
+    """The environment of a client whose settings are others: by its own, or by those of its role and database."""
+    if way == "environment":
+        options = " ".join(
+            f"-c {name}={value.strip(chr(39)).replace(' ', chr(92) + ' ')}" for name, value in HOSTILE.items()
+        )
+        return {
+            "PGOPTIONS": options,
+            "PGDATESTYLE": "German, DMY",
+            "PGTZ": "Asia/Kathmandu",
+            "PGCLIENTENCODING": "LATIN1",
+        }
+    su = database.connect()
+    of = f"role postgres in database {database.name}"
+    for name, value in HOSTILE.items():
+        su.execute(f"alter {of} set {name} = {value}")
+    su.execute(f"alter {of} set client_encoding = latin1")
+    return {}
+
+
+def steady(arguments, text):
+    """What a command says, without counts and times of the present."""
+    return re.sub(r"[\d:., ]+", " ", text) if arguments[0] in ("status", "doctor", "destination") else text
+
+
+@pytest.mark.parametrize("way", ["environment", "role"])
+def test_every_command_says_the_same_whatever_a_client_sets(busy, pgtrail, way):
+    database, event_id = busy
+    reading = [[part.format(id=event_id) for part in arguments] for arguments in READING]
+    # (An export is an event: those that follow have it.)
+    until = ["--until", database.connect().execute("select clock_timestamp()::text").fetchone()[0]]
+    reading = [[*arguments, *(until if arguments[0] in ("log", "export") else ())] for arguments in reading]
+    zone = {"TZ": "Asia/Kathmandu"}
+    before = [pgtrail(*arguments, dsn=database.dsn(), **zone) for arguments in reading]
+    environment = zone | hostile(way, database)
+    for arguments, plain in zip(reading, before, strict=True):
+        done = pgtrail(*arguments, dsn=database.dsn(), **environment)
+        assert done.returncode == plain.returncode, (arguments, done.stderr)
+        assert steady(arguments, done.stdout) == steady(arguments, plain.stdout)
+        assert "Traceback" not in done.stderr
+    for arguments in WRITING:
+        done = pgtrail(*arguments, dsn=database.dsn(), **environment)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert "Traceback" not in done.stderr
+
+
+def test_the_page_and_the_worker_have_the_settings_of_the_command_line():
+    from pgtrail_web.database import query
+    from pgtrail_worker.queries import load
+
+    assert query("settings").strip() == load("pgtrail_worker")["settings"]
+
+
+@pytest.mark.parametrize(
+    ("setting", "arguments", "says"),
+    [
+        ("default_transaction_read_only=on", ["retention", "set", "400d"], "default_transaction_read_only"),
+        ("statement_timeout=1", ["export", "-"], "statement_timeout"),
+    ],
+)
+def test_what_a_client_forbids_is_one_line(busy, pgtrail, setting, arguments, says):
+    database, _ = busy
+    if "timeout" in setting:
+        database.connect().execute(
+            "insert into audit.event (occurred_at, category, action, resource_type, resource_id, actor_type, actor_id) "
+            "select now(), 'teams', 'team.created', 'team', n::text, 'user', 'ann' from generate_series(1, 30000) as n"
+        )
+    done = pgtrail(*arguments, dsn=database.dsn(), PGOPTIONS=f"-c {setting}")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert says in line
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII", "EUC_JP"])
+def test_a_database_in_another_encoding_is_refused_before_anything_is_made(server, pgtrail, encoding):
+    name = f"other_{encoding.lower()}"
+    with psycopg.connect(server.dsn(), autocommit=True) as su:
+        su.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
+        try:
+            done = pgtrail("migrate", dsn=server.dsn(name))
+            with psycopg.connect(server.dsn(name)) as there:
+                made = there.execute(
+                    "select count(*) from pg_namespace where nspname in ('audit', 'pgtrail_meta')"
+                ).fetchone()
+        finally:
+            su.execute(f"drop database {name}")
+    assert (done.returncode, made) == (1, (0,))
+    (line,) = done.stderr.splitlines()
+    assert f"encoding is {encoding}" in line
+    assert "encoding 'UTF8'" in line
+
+
+def output(database, *arguments, **environment):
+    """What a command writes, as its reader decodes it."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
+    done = subprocess.run(
+        [*command.COMMAND, *arguments], env=env | environment | {"PGTRAIL_DSN": database.dsn()}, capture_output=True
+    )
+    encoding = environment.get("PYTHONIOENCODING", "utf-8")
+    assert done.returncode == 0, done.stderr
+    assert b"Traceback" not in done.stderr
+    return done.stdout.decode(encoding)
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"PYTHONIOENCODING": "latin-1"},
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+    ],
+    ids=["latin-1", "ascii", "C"],
+)
+def test_every_terminal_gets_every_text(busy, pgtrail, environment):
+    database, event_id = busy
+    for arguments in (["log"], ["show", event_id], ["suggest", "nemo"]):
+        assert output(database, *arguments, **environment)
+    for arguments in (["log", "--json"], ["show", event_id, "--json"], ["prove", event_id]):
+        plain, here = output(database, *arguments), output(database, *arguments, **environment)
+        if arguments[0] == "prove":
+            assert json.loads(plain) == json.loads(here)
+            assert pgtrail("verify-proof", "-", input=here).returncode == 0
+        else:
+            assert [json.loads(line) for line in here.splitlines()] == [json.loads(line) for line in plain.splitlines()]

@@ -2,7 +2,7 @@
 
 -- name: begin
 -- A worker that is stopped before its commit must not keep others from what it has locked.
-begin;
+begin isolation level read committed;
 set local idle_in_transaction_session_timeout = '10s'
 
 -- name: settings
@@ -11,7 +11,13 @@ set local idle_in_transaction_session_timeout = '10s'
 set local search_path = pg_catalog, pg_temp;
 set local datestyle = 'ISO';
 set local intervalstyle = 'postgres';
-set local standard_conforming_strings = on
+set local standard_conforming_strings = on;
+set local bytea_output = 'hex';
+set local extra_float_digits = 1;
+set local array_nulls = on;
+set local transform_null_equals = off;
+set local quote_all_identifiers = off;
+set local row_security = on
 
 -- name: destinations
 select
