@@ -1,7 +1,7 @@
 """Seals that were kept elsewhere: found in whatever a SIEM gives back. Pure: no I/O."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,12 +21,11 @@ class Anchor:
     hash: str
 
 
-def find_anchors(lines: Iterable[str]) -> dict[int, Anchor]:
+def find_anchors(text: str) -> dict[int, Anchor]:
     """The seals in JSON lines, or in one JSON document, however deep: every object with number, root and hash.
 
     :raises PgtrailError: there is none, or one seal has two hashes.
     """
-    text = list(lines)
     found: dict[int, Anchor] = {}
     for anchor in (anchor for document in _documents(text) for anchor in _walk(document)):
         before = found.setdefault(anchor.number, anchor)
@@ -43,15 +42,16 @@ def find_anchors(lines: Iterable[str]) -> dict[int, Anchor]:
     return found
 
 
-def _documents(lines: list[str]) -> Iterator[Any]:
+def _documents(text: str) -> Iterator[Any]:
     try:
-        yield json.loads("\n".join(lines))
+        yield json.loads(text)
         return
     except (ValueError, RecursionError):
         pass
-    for line in lines:
+    for line in text.split("\n"):
         try:
-            yield json.loads(line)
+            # (Files that were joined have a mark each.)
+            yield json.loads(line.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             continue
 
@@ -69,7 +69,7 @@ def _walk(document: Any) -> Iterator[Anchor]:
             waiting.extend(value.values())
         elif isinstance(value, str) and value.lstrip().startswith(("{", "[")):
             # Some formats carry the event as text.
-            waiting.extend(_documents([value]))
+            waiting.extend(_documents(value))
 
 
 def _is_digest(value: Any) -> bool:

@@ -6,6 +6,7 @@ from hashlib import sha256
 from typing import Any
 
 from pgtrail_cli.errors import PgtrailError
+from pgtrail_web.details import Literal, parse_json
 
 EVENT_FIELDS = (
     "id", "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type",
@@ -38,7 +39,7 @@ def check_proof(document: Any) -> Proved:
     """
     try:
         return _check(document)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
         raise PgtrailError("this is no proof", "make one with: pgtrail prove ID > proof.json") from error
 
 
@@ -59,6 +60,7 @@ def _check(document: Any) -> Proved:
     )
     seal_hash = sha256(document["seal"].encode()).hexdigest()
     _require(seal_hash == document["seal_hash"], "the seal was changed: its hash is another")
+    _require(isinstance(number, int) and isinstance(sealed_at, str), "its seal is none")
     return Proved(fields, number, sealed_at, seal_hash)
 
 
@@ -95,9 +97,13 @@ def _digests(digests: str) -> list[str]:
 
 
 def _member(text: str, name: str) -> dict[str, Any]:
-    member: dict[str, Any] = json.loads(f"{{{text}}}")
+    # (Whole, however many digits a number has and however deep a value is.)
+    member = parse_json(f"{{{text}}}")
+    if isinstance(member, Literal):
+        key, end = json.JSONDecoder().raw_decode(text)
+        member = {key: Literal(text[end:].partition(":")[2].strip())}
     _require(list(member) == [name], f"the event's {name} is not what was committed to")
-    return member
+    return dict(member)
 
 
 def root_from_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> bytes | None:

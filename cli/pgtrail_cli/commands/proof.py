@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import IO
+from typing import BinaryIO
 
 import click
 from rich.text import Text
@@ -13,6 +13,7 @@ from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, event_id
 from pgtrail_cli.proof import Proved, check_proof
 from pgtrail_cli.render import console, plain_table, printable, value
+from pgtrail_cli.streams import read_file, read_text
 
 
 @click.command()
@@ -33,13 +34,13 @@ def prove(connection: Connection, name: str) -> None:
 
 
 @click.command("verify-proof")
-@click.argument("file", type=click.File(encoding="utf-8"))
+@click.argument("file", type=click.File("rb"))
 @click.option(
     "--anchor",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Compare the seal with the one in this file: what a SIEM received, or pgtrail seal --json wrote.",
 )
-def verify_proof(file: IO[str], anchor: Path | None) -> None:
+def verify_proof(file: BinaryIO, anchor: Path | None) -> None:
     """Check the proof in FILE (`-`: stdin). It needs no database.
 
     It says that the event is in the seal; that the seal is the one that was made then, an anchor says.
@@ -50,7 +51,7 @@ def verify_proof(file: IO[str], anchor: Path | None) -> None:
       pgtrail verify-proof proof.json --anchor seals.jsonl
     """
     try:
-        document = json.load(file)
+        document = json.loads(read_text(file.read()))
     except (ValueError, RecursionError) as error:
         raise PgtrailError("this is no proof", "make one with: pgtrail prove ID > proof.json") from error
     proved = check_proof(document)
@@ -72,8 +73,7 @@ def verify_proof(file: IO[str], anchor: Path | None) -> None:
 
 
 def _compare(proved: Proved, anchor: Path) -> None:
-    with anchor.open(encoding="utf-8", errors="replace") as lines:
-        known = find_anchors(lines).get(proved.seal_number)
+    known = find_anchors(read_file(anchor)).get(proved.seal_number)
     if known is None:
         raise PgtrailError(
             f"{anchor} has no seal {proved.seal_number}", "the SIEM got it later: export its seals again"

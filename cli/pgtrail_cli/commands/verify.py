@@ -16,6 +16,7 @@ from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import archive_option
 from pgtrail_cli.nodes import changed_nodes
 from pgtrail_cli.render import printable
+from pgtrail_cli.streams import read_file
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.beside import check_log
 from pgtrail_cli.verify.chains import Chain, against_events
@@ -180,8 +181,7 @@ def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -
 
 
 def _read_anchors(anchor: Path) -> dict[int, Anchor]:
-    with anchor.open(encoding="utf-8", errors="replace") as lines:
-        return find_anchors(lines)
+    return find_anchors(read_file(anchor))
 
 
 def _check(
