@@ -224,6 +224,42 @@ $$;
 comment on function audit.kinds() is
     'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads the whole index.';
 
+create or replace function audit.known_orgs(most integer)
+returns table (org_id text)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- From each to the next one in the index, however many events lie between them.
+    return query
+    with recursive known as (
+        (
+            select event.org_id, 1 as place
+            from audit.event
+            where event.org_id is not null
+            order by event.org_id
+            limit 1
+        )
+        union all
+        select following.org_id, known.place + 1
+        from known
+        cross join lateral (
+            select event.org_id
+            from audit.event
+            where event.org_id > known.org_id
+            order by event.org_id
+            limit 1
+        ) as following
+        where known.place < most
+    )
+    select known.org_id
+    from known;
+end
+$$;
+
+comment on function audit.known_orgs(integer) is 'The organizations of which the present role sees events, in their order, and no more than so many.';
+
 create or replace function audit.visible_nodes(look_at integer)
 returns table (name text)
 language plpgsql
@@ -257,6 +293,28 @@ $$;
 
 comment on function audit.visible_nodes(integer) is
     'The nodes that a filter can take, `-` for this database itself; for who sees only some organizations those alone of whose newest events (look_at in all) there are some.';
+
+create or replace function audit.unmatched(wanted audit.filter)
+returns table (setting text, value text, known text[])
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select 'organization', org, array(select known.org_id from audit.known_orgs(1000) as known)
+    from unnest(wanted.orgs) as org
+    where not exists (select from audit.event where event.org_id = org)
+    union all
+    select 'action', pattern, array(select distinct kind.action from audit.kinds() as kind order by 1)
+    from unnest(wanted.actions) as pattern
+    where not exists (select from audit.kinds() as kind where kind.action ~ audit.glob(array[pattern]))
+    union all
+    select 'node', node, array(select visible.name from audit.visible_nodes(10000) as visible order by 1)
+    from unnest(wanted.nodes) as node
+    where not exists (select from audit.visible_nodes(10000) as visible where visible.name = node)
+$$;
+
+comment on function audit.unmatched(audit.filter) is
+    'What a filter names and no event has, so that it lets nothing through by it: organizations, patterns of actions, nodes; and what there is instead.';
 
 create or replace function audit.horizon(
     wanted audit.filter, before_time timestamptz, before_id bigint, most integer,
@@ -614,28 +672,29 @@ comment on function audit.counted(audit.filter, text, integer) is
     'How many events pass, by day, week or month of the session''s time zone and by category; of the newest ones only, where there are more than so many: then counted_from says how far back, if need be in a row of no category.';
 
 drop function if exists audit.export_where(text);
+drop function if exists audit.export_statement(audit.filter);
 
-create or replace function audit.export_statement(wanted audit.filter)
+create or replace function audit.export_statement(wanted audit.filter, by_field boolean default false)
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
+set quote_all_identifiers = off
 as $$
     -- The view's own text, with the condition before its order: so the index of time gives the rows, and nothing is sorted.
     select format(
         'copy (%s) to stdout with (format csv, header)',
         case
-            when wanted is null then 'select * from audit.export'
+            when wanted is null then format('select * from %s', source.name)
             else format(
                 E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
-                regexp_replace(
-                    pg_get_viewdef('audit.export'::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''
-                ),
+                regexp_replace(pg_get_viewdef(source.name::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''),
                 wanted
             )
         end
     )
+    from (select case when by_field then 'audit.export_fields' else 'audit.export' end as name) as source
 $$;
 
-comment on function audit.export_statement(audit.filter) is
-    'The COPY that writes the CSV of audit.export, oldest first, of the events that pass. It is text for the caller to run, as who they are.';
+comment on function audit.export_statement(audit.filter, boolean) is
+    'The COPY that writes the CSV of audit.export (by_field: of audit.export_fields), oldest first, of the events that pass. It is text for the caller to run, as who they are.';

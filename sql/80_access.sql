@@ -90,7 +90,7 @@ grant execute on function audit.set_actor(text, text, text, inet, text, text, te
 
 -- Readers.
 grant select on
-    audit.event, audit.org_grant, audit.category, audit.log, audit.diff, audit.export,
+    audit.event, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
     audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
     audit.settings, audit.data_policy, audit.profile, audit.password,
     audit.today, audit.last_7_days, audit.last_30_days
@@ -115,10 +115,11 @@ grant execute on function
     audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
     audit.has_nodes(), audit.visible_nodes(integer),
     audit.visible_orgs(), audit.removed_until(), audit.visible_from(audit.filter), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
+    audit.known_orgs(integer), audit.unmatched(audit.filter),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
-    audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter),
+    audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter, boolean),
     audit.sealed_in(audit.event), audit.check_event(audit.event),
     audit.event_uid(audit.event), audit.event_name(audit.event), audit.event_id(text)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;

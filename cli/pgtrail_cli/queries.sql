@@ -29,8 +29,16 @@ select count(*)
 from audit.event
 where audit.passes(event, %(wanted)s::audit.filter)
 
+-- name: unmatched
+select setting, value, known
+from audit.unmatched(%(wanted)s::audit.filter)
+
+-- name: count_newest
+select count(*)
+from audit.newest(%(wanted)s::audit.filter, null, null, null, null, %(most)s)
+
 -- name: export_statement
-select audit.export_statement(%(wanted)s::audit.filter)
+select audit.export_statement(%(wanted)s::audit.filter, %(by_field)s)
 
 -- name: since_snapshot
 select event.id, event.occurred_at

@@ -11,11 +11,12 @@ from tests.conftest import clone
 
 from pgtrail_cli.cold import reading
 from pgtrail_cli.cold.checking import check_month
-from pgtrail_cli.cold.details import as_json, csv_header, csv_line, short_details
+from pgtrail_cli.cold.details import as_json, short_details
 from pgtrail_cli.cold.engine import engine, run
 from pgtrail_cli.cold.manifest import EVENTS, part_of
 from pgtrail_cli.cold.place import Folder
 from pgtrail_cli.cold.spool import spool
+from pgtrail_cli.cold.table import csv_header, csv_line, field_lines
 from pgtrail_cli.cold.writing import store
 from pgtrail_cli.filters import QUERIES
 
@@ -138,10 +139,17 @@ def test_every_event_reads_as_the_database_writes_it(both):
         "cross join lateral audit.short_details(before, after, changed, 61) as details where occurred_at < '2021-01-01' order by occurred_at, id"
     ).fetchall()
     assert [(as_json(event), short_details(event, 61)) for event in events] == stored
-    with su.cursor().copy(
-        "copy (select * from audit.export where timestamp < '2021') to stdout (format csv, header)"
-    ) as pieces:
-        assert b"".join(pieces) == csv_header() + b"".join(map(csv_line, events))
+    for view, ours in (
+        ("audit.export", csv_header() + b"".join(map(csv_line, events))),
+        (
+            "audit.export_fields",
+            csv_header(by_field=True) + b"".join(line for event in events for line in field_lines(event)),
+        ),
+    ):
+        with su.cursor().copy(
+            f"copy (select * from {view} where timestamp_utc < '2021') to stdout (format csv, header)"
+        ) as pieces:
+            assert b"".join(pieces) == ours
 
 
 @pytest.mark.any_server

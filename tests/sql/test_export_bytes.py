@@ -1,9 +1,14 @@
 """The CSV's cells, byte for byte: quick forms say what the plain ones would, whatever the value."""
 
+import csv
+import io
 import random
+import re
 
 import pytest
 from psycopg.types.json import Jsonb
+
+from pgtrail_cli.cold.table import BLANKS, spreadsheet_safe
 
 SIGNS = [
     "",
@@ -30,7 +35,15 @@ SIGNS = [
     ",",
     "\\",
     "\x01",
+    "\u00a0",
+    "\u2028",
+    "\u200b",
+    "\u3000",
+    "\ufeff",
+    "－",
+    "＠",
 ]
+BLANK = "[\x01-\x20\x7f\u0085\u00a0\u00ad\u200b\u2028\u3000\ufeff]*"
 
 PLAIN_DETAILS = """
     (
@@ -48,12 +61,52 @@ PLAIN_DETAILS = """
 def test_a_cell_is_marked_where_its_first_sign_would_begin_a_formula(db):
     choose = random.Random(4711)
     cells = [None, *SIGNS, *("".join(choose.choices(SIGNS, k=choose.randint(1, 5))) for _ in range(5000))]
-    found = db.connect().execute(
-        "select cell, audit.spreadsheet_safe(cell), case when cell ~ '^[=+@\\t\\r-]' then '''' || cell else cell end "
-        "from unnest(%s::text[]) as cell",
-        [cells],
-    )
-    assert [cell for cell, quick, plain in found if quick != plain] == []
+    found = db.connect().execute("select cell, audit.spreadsheet_safe(cell) from unnest(%s::text[]) as cell", [cells])
+    begins = re.compile(f"[\t\n\r]|{BLANK}[-=+@＝＋－＠]")
+    plain = [cell and (f"'{cell}" if begins.match(cell) else cell) for cell in cells]
+    rows = found.fetchall()
+    assert [row for row, expected in zip(rows, plain, strict=True) if row[1] != expected] == []
+    assert [cell for cell in cells if cell and spreadsheet_safe(cell) != plain[cells.index(cell)]] == []
+
+
+@pytest.mark.any_server
+def test_what_nobody_sees_before_a_formula_is_the_same_to_an_archive(db):
+    assert db.connect().execute("select audit.blanks()").fetchone() == (BLANKS,)
+
+
+HOSTILE = ["=1+1", "\n=1", "\ufeff＝cmd()", "\u00a0@x", 'a"b,c\nd', "", "x" * 40_000, "=" * 40_000, "null", "5", "é🦊"]
+
+
+@pytest.mark.any_server
+def test_each_field_is_a_row_and_no_cell_of_it_a_formula(db):
+    su = db.connect()
+    rows = [
+        ("UPDATE", {"a": 1, "b": -5, "c": {"x": {"y": "=1"}, "z": 1}}, {"a": 2, "b": -6, "c": {"x": {"y": "@2"}, "z": 1}}, ["a", "b", "c"]),
+        *(("UPDATE", {name[:60]: name}, {name[:60]: [name]}, [name[:60]]) for name in HOSTILE),
+        ("INSERT", None, {"a": None, "b": True}, None),
+        ("TRUNCATE", None, None, None),
+    ]  # fmt: skip
+    for operation, before, after, changed in rows:
+        su.execute(
+            "insert into audit.event (occurred_at, category, action, operation, resource_type, resource_id, actor_type, actor_id, "
+            "before, after, changed) values ('2020-01-05 12:00:00.123456+00', 'teams', 'team.updated', %s, 'team', '-1', 'database', "
+            "'postgres', %s, %s, %s)",
+            [operation, before and Jsonb(before), after and Jsonb(after), changed],
+        )
+    with su.cursor().copy(
+        "copy (select * from audit.export_fields where date_utc = '2020-01-05') to stdout (format csv, header)"
+    ) as pieces:
+        found = list(csv.DictReader(io.StringIO(b"".join(pieces).decode(), newline="")))
+    told = [(row["field"], row["before"], row["after"]) for row in found]
+    assert told[:4] == [("a", "1", "2"), ("b", "-5", "-6"), ("c.x.y", "'=1", "'@2"), ("'=1+1", "'=1+1", '["=1+1"]')]
+    assert told[-2:] == [("b", "", "true"), ("", "", "")]
+    assert len(told) == 4 + len(HOSTILE) - 1 + 2
+    assert {row["timestamp_utc"] for row in found} == {"2020-01-05T12:00:00.123456"}
+    assert {row["actor"] for row in found} == {"postgres"}
+    assert {row["resource"] for row in found} == {"'-1"}
+    cells = [cell for row in found for name, cell in row.items() if name not in ("id", "before", "after")]
+    assert [cell for cell in cells if cell.lstrip(BLANKS)[:1] in set("=+-@＝＋－＠") - {""}] == []
+    assert max(map(len, cells)) < 32_767
 
 
 @pytest.mark.any_server

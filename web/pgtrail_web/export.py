@@ -25,7 +25,12 @@ from pgtrail_web.viewer import Viewer
 if TYPE_CHECKING:
     from pgtrail_web.page import Page
 
-TYPES = {"csv": "text/csv; charset=utf-8", "ndjson": "application/x-ndjson"}
+TYPES = {
+    "csv": "text/csv; charset=utf-8",
+    "fields": "text/csv; charset=utf-8",
+    "ndjson": "application/x-ndjson",
+}
+NAMES = {"csv": "audit-{day}.csv", "fields": "audit-{day}-fields.csv", "ndjson": "audit-{day}.ndjson"}
 PIECE_BYTES = 1 << 16
 MOST_REMEMBERED = 100
 MOST_AT_ONCE = MOST_CONNECTIONS // 2
@@ -102,7 +107,7 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
     given = dict(pairs)
     kind = given.get("format", "csv")
     if kind not in TYPES:
-        raise NotUnderstood(f'There is no format "{kind}".', "It is csv or ndjson.")
+        raise NotUnderstood(f'There is no format "{kind}".', "It is csv, fields or ndjson.")
     pieces = _pieces(page, viewer, parse(pairs).but(before=None), kind, given.get("export_id", "")[:40])
     # What goes wrong before the first byte is a page, not half a file.
     first = await while_somebody_waits(request, _next(pieces))
@@ -110,7 +115,7 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
         first,
         pieces,
         media_type=TYPES[kind],
-        headers={"content-disposition": f'attachment; filename="audit-{datetime.now(UTC):%Y-%m-%d}.{kind}"'},
+        headers={"content-disposition": f'attachment; filename="{NAMES[kind].format(day=datetime.now(UTC).date())}"'},
     )
 
 
@@ -171,9 +176,11 @@ async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, exp
         with page.exports.watched(export_id, events) as progress:
             async with page.database.session(viewer, milliseconds=0) as connection:
                 piece = bytearray()
-                async for line in (_csv if kind == "csv" else _ndjson)(connection, wanted):
+                lines = _ndjson(connection, wanted) if kind == "ndjson" else _csv(connection, wanted, kind == "fields")
+                async for line in lines:
                     piece += line
-                    progress.sent += 1
+                    # (Of fields there are more.)
+                    progress.sent = min(progress.sent + 1, events)
                     if len(piece) >= PIECE_BYTES:
                         yield bytes(piece)
                         piece.clear()
@@ -191,8 +198,8 @@ async def _recorded(page: "Page", viewer: Viewer, filters: Filters) -> tuple[str
     return wanted, counted["events"]
 
 
-async def _csv(connection: Connection, wanted: str) -> AsyncIterator[bytes]:
-    found = await row(connection, "export_statement", wanted=wanted)
+async def _csv(connection: Connection, wanted: str, by_field: bool) -> AsyncIterator[bytes]:
+    found = await row(connection, "export_statement", wanted=wanted, by_field=by_field)
     assert found is not None
     # SQL has written it, and quoted what is in it.
     async with connection.cursor().copy(cast(LiteralString, found["statement"])) as copy:

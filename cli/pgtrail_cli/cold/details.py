@@ -9,18 +9,6 @@ from pgtrail_cli.cold.jsonb import array_of, equal, members, object_of, quoted
 Event = Mapping[str, Any]
 Part = tuple[str, str | None, str | None]
 """A field, or a member of one, before and after."""
-EXPORTED = {
-    "id": "id", "timestamp": "time", "org_id": "org_id", "category": "category", "action": "action",
-    "actor_type": "actor_type", "actor_id": "actor_id", "actor": "actor_label", "actor_ip": "actor_ip",
-    "user_agent": "user_agent", "request_id": "request_id", "reason": "reason", "resource_type": "resource_type",
-    "resource_id": "resource_id", "resource": "resource_label", "operation": "operation", "table_name": "table_name",
-    "details": None, "db_role": "db_role", "client_addr": "client_addr", "application_name": "application_name",
-    "imported_from": "imported_from", "node": "node", "node_id": "node_id",
-}  # fmt: skip
-"""The columns of audit.export, and what an event calls them."""
-AS_THEY_ARE = frozenset({"id", "timestamp", "operation", "details", "node", "node_id"})
-ADDRESSES = frozenset({"actor_ip", "client_addr"})
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 DEEPEST = 12
 
 
@@ -56,14 +44,20 @@ def _sides(before: str | None, after: str | None) -> str:
 
 def short_details(event: Event, longest: int) -> str | None:
     """audit.short_details()"""
+    told = {name: _sides(*sides) for name, sides in short_parts(event, longest).items()}
+    return object_of(told) if told else None
+
+
+def short_parts(event: Event, longest: int) -> dict[str, tuple[str | None, str | None]]:
+    """The same, by the names of the fields and members: what they were, and what they are."""
     before, after = members(event["before"]), members(event["after"])
-    told: dict[str, str | None] = {}
+    told: dict[str, tuple[str | None, str | None]] = {}
     for name in told_fields(event):
         was, becomes = before.get(name), after.get(name)
         both = _is_object(was) and _is_object(becomes)
         for part, one, other in _changed_members(name, was, becomes) if both else [(name, was, becomes)]:
-            told[part] = _sides(_cut(one, longest), _cut(other, longest))
-    return object_of(told) if told else None
+            told[part] = _cut(one, longest), _cut(other, longest)
+    return told
 
 
 def _is_object(value: str | None) -> bool:
@@ -115,7 +109,7 @@ def as_json(event: Event) -> str:
                 "type": text["actor_type"],
                 "id": text["actor_id"],
                 "label": text["actor_label"],
-                "ip": quoted(_host(event["actor_ip"])),
+                "ip": quoted(host(event["actor_ip"])),
                 "user_agent": text["user_agent"],
             }
         ),
@@ -130,7 +124,7 @@ def as_json(event: Event) -> str:
         "connection": object_of(
             {
                 "role": text["db_role"],
-                "address": quoted(_host(event["client_addr"])),
+                "address": quoted(host(event["client_addr"])),
                 "application_name": text["application_name"],
             }
         ),
@@ -142,39 +136,6 @@ def as_json(event: Event) -> str:
     return object_of(shown)
 
 
-def csv_header() -> bytes:
-    """The first line of the CSV of audit.export."""
-    return (",".join(EXPORTED) + "\n").encode()
-
-
-def csv_line(event: Event) -> bytes:
-    """A line of it."""
-    return (",".join(_cell(_exported(event, name, source)) for name, source in EXPORTED.items()) + "\n").encode()
-
-
-def _exported(event: Event, name: str, source: str | None) -> str | None:
-    value = details(event) if source is None else event[source]
-    if value is None:
-        return None
-    if name in ADDRESSES:
-        return _host(value)
-    return str(value) if name in AS_THEY_ARE else _spreadsheet_safe(value)
-
-
-def _spreadsheet_safe(cell: str) -> str:
-    """audit.spreadsheet_safe()"""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
-
-
-def _host(address: str | None) -> str | None:
+def host(address: str | None) -> str | None:
     """host()"""
     return None if address is None else address.split("/")[0]
-
-
-def _cell(cell: str | None) -> str:
-    """As COPY writes it: null is nothing, nothing is two quotes."""
-    if cell is None:
-        return ""
-    if not cell or any(mark in cell for mark in ',"\n\r'):
-        return '"' + cell.replace('"', '""') + '"'
-    return cell

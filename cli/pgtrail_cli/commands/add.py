@@ -10,6 +10,7 @@ import click
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.matching import recent, say
 from pgtrail_worker.address import Network, forbidden
 
 
@@ -61,11 +62,13 @@ def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool
     parameters["allowed_networks"] = list(options["allowed_networks"])
     if strict_order:
         parameters["max_in_flight"] = 1
+    lines = recent(connection, name, **{kind: options[kind] for kind in ("categories", "actions", "orgs")})
     with connection.transaction():
         if token_stdin:
             hand_over(connection, token_from_stdin())
         row = connection.execute(QUERIES["add_destination"], {"name": name, **parameters}).fetchone()
     assert row is not None
+    say(lines)
     if row[0] is None:
         click.echo(f"pgtrail: added {name}; try it: pgtrail destination test {name}", err=True)
         return

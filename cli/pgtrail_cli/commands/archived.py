@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 import click
 
-from pgtrail_cli.cold.details import Event, as_json, csv_header, csv_line, event_name, short_details
+from pgtrail_cli.cold.details import Event, as_json, event_name, short_details
 from pgtrail_cli.cold.reading import Archive, Wanted, open_archive, resolve
+from pgtrail_cli.cold.table import csv_header, csv_line, field_lines
 from pgtrail_cli.log_table import print_rows
 from pgtrail_web.details import LONGEST_VALUE
 
@@ -41,13 +42,17 @@ def _row(event: Event) -> tuple[Any, ...]:
 
 
 @contextmanager
-def csv_lines(where: str, options: dict[str, Any]) -> Iterator[tuple[int, Iterator[bytes]]]:
+def csv_lines(where: str, options: dict[str, Any], by_field: bool) -> Iterator[tuple[int, Iterator[bytes]]]:
     """The CSV of the events that pass, oldest first, and how many they are."""
     with open_archive(where) as archive:
         wanted = resolve(archive, **options)
-        yield archive.count(wanted), _lines(archive, wanted)
+        yield archive.count(wanted), _lines(archive, wanted, by_field)
 
 
-def _lines(archive: Archive, wanted: Wanted) -> Iterator[bytes]:
-    yield csv_header()
-    yield from map(csv_line, archive.oldest_first(wanted))
+def _lines(archive: Archive, wanted: Wanted, by_field: bool) -> Iterator[bytes]:
+    yield csv_header(by_field)
+    for event in archive.oldest_first(wanted):
+        if by_field:
+            yield from field_lines(event)
+        else:
+            yield csv_line(event)

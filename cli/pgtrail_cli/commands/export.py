@@ -17,6 +17,7 @@ from pgtrail_cli.commands import archived
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, Filters, archive_option, filter_options, resolve, say_where_it_begins
+from pgtrail_cli.matching import warn_unmatched
 from pgtrail_cli.render import console
 
 Piece = bytes | bytearray | memoryview
@@ -25,13 +26,15 @@ Piece = bytes | bytearray | memoryview
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @filter_options
+@click.option("--fields", is_flag=True, help="A row for each field that changed, for who reads in a spreadsheet.")
 @archive_option
 @dsn_option
-def export(dsn: str, file: Path, archive: str | None, **options: Any) -> None:
+def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: Any) -> None:
     """Write the log to FILE as CSV, oldest first; `-` is stdout.
 
     FILE appears when it is complete, never before. Cells that a spreadsheet would take for a formula begin with an
     apostrophe. The bytes are those of: \\copy (select * from audit.export) to 'FILE' csv header
+    (with --fields: audit.export_fields). Times are in UTC.
 
     Each export is an event itself, recorded before the first byte leaves: but for one from an archive, which has no
     log to be recorded in.
@@ -40,26 +43,31 @@ def export(dsn: str, file: Path, archive: str | None, **options: Any) -> None:
     Example:
       pgtrail export audit.csv
       pgtrail export keys.csv --category api_keys --since 30d
+      pgtrail export fields.csv --fields --since 30d
       pgtrail export 2025.csv --archive /mnt/archive --since 2025-01-01 --until 2026-01-01
     """
     if archive is not None:
-        with archived.csv_lines(archive, options) as lines:
-            _write(file, lambda: lines)
+        with archived.csv_lines(archive, options, fields) as lines:
+            _write(file, lambda: lines, fields)
         return
     with open_connection(dsn) as connection:
         filters = resolve(connection, **options)
         say_where_it_begins(connection, filters)
+        total = 0
         with contextlib.ExitStack() as stack:
 
             def recorded() -> tuple[int, Iterable[Piece]]:
                 # (Where the file can't be made, nothing is taken out.)
+                nonlocal total
                 total = record(connection, filters)
-                return total, stack.enter_context(_filtered_csv(connection, filters))
+                return total, stack.enter_context(_filtered_csv(connection, filters, fields))
 
-            _write(file, recorded)
+            _write(file, recorded, fields)
+        if not total:
+            warn_unmatched(connection, filters)
 
 
-def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]]) -> None:
+def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields: bool) -> None:
     """Write to the file, or to stdout; what is begun says about how many events there are, and has them."""
     if str(file) == "-":
         _, pieces = begin()
@@ -67,8 +75,9 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]]) -> None
         return
     with appearing(file) as output:
         total, pieces = begin()
-        events = write_csv(pieces, output, total)
-    click.echo(f"pgtrail: {events:,} events in {file} ({file.stat().st_size:,} bytes)", err=True)
+        rows = write_csv(pieces, output, total)
+    unit = "rows" if fields else "events"
+    click.echo(f"pgtrail: {rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 
 def record(connection: Connection, filters: Filters) -> int:
@@ -94,16 +103,16 @@ def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[I
 
     :param where: a condition on a row of the view; what it lets through is sorted. None: all.
     """
-    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp, id")
+    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp_utc, id")
     statement = sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition)
     with connection.cursor().copy(statement) as pieces:
         yield pieces
 
 
 @contextlib.contextmanager
-def _filtered_csv(connection: Connection, filters: Filters) -> Iterator[Iterable[Piece]]:
+def _filtered_csv(connection: Connection, filters: Filters, by_field: bool) -> Iterator[Iterable[Piece]]:
     """The same of the events that pass: by the index of time, unsorted."""
-    row = connection.execute(QUERIES["export_statement"], {"wanted": filters.wanted}).fetchone()
+    row = connection.execute(QUERIES["export_statement"], {"wanted": filters.wanted, "by_field": by_field}).fetchone()
     assert row is not None
     with connection.cursor().copy(row[0]) as pieces:
         yield pieces
@@ -115,7 +124,7 @@ def of_events(event_ids: Sequence[int]) -> sql.Composable:
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:
-    """Write to a file, with a notice of how far it is on a terminal; how many events.
+    """Write to a file, with a notice of how far it is on a terminal; how many rows.
 
     :param total: about so many.
     """

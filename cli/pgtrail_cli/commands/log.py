@@ -25,6 +25,8 @@ from pgtrail_cli.filters import (
     say_where_it_begins,
 )
 from pgtrail_cli.log_table import print_rows
+from pgtrail_cli.matching import warn_unmatched
+from pgtrail_cli.moments import shown
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
 
@@ -75,6 +77,7 @@ def _log(connection: Connection, filters: Filters, limit: int, follow: bool, sho
             say_where_it_begins(connection, filters)
         if not found:
             click.echo("pgtrail: no events match", err=True)
+            warn_unmatched(connection, filters)
         return
     show(connection, found[::-1])
     with contextlib.suppress(KeyboardInterrupt):
@@ -160,7 +163,7 @@ def _heading(event: dict[str, Any]) -> Table:
     lines = {
         "event": f"{event['name']}  {event['action']}  ({event['category']})",
         "node": event["node"],
-        "when": f"{local_time(event['occurred_at'])}  ({event['occurred_at'].astimezone().tzname()})",
+        "when": f"{local_time(event['occurred_at'])}  ({shown(event['occurred_at'], '%Z')})",
         "actor": _joined(event["actor_label"], event["actor_id"], event["actor_type"], event["actor_ip"]),
         "resource": _joined(event["resource_type"], event["resource_label"], event["resource_id"]),
         "organization": event["org_id"],

@@ -14,6 +14,7 @@ from pgtrail_cli.cold.spool import Month, month_of
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.matching import ever, say
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
 
@@ -70,8 +71,10 @@ def hold(connection: Connection, name: str, **options: str | None) -> None:
     Example:
       pgtrail retention hold case-17 --org acme --reason 'litigation 2026/17'
     """
+    orgs = () if options["org"] is None else (options["org"],)
+    lines = ever(connection, f"the hold {name}", orgs=orgs, since=options["since"], until=options["until"])
     connection.execute(QUERIES["place_hold"], {"name": name, **options})
-    click.echo(f"pgtrail: {printable(name)} holds", err=True)
+    say(lines)
 
 
 @retention.command()

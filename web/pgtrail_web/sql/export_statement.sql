@@ -1,1 +1,1 @@
-select audit.export_statement(%(wanted)s::audit.filter) as statement
+select audit.export_statement(%(wanted)s::audit.filter, %(by_field)s) as statement

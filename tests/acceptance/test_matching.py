@@ -1,0 +1,149 @@
+"""What filters match is said where they are stored, and that they match nothing."""
+
+import socket
+
+import httpx
+import psycopg
+import pytest
+from tests import command
+
+pytestmark = pytest.mark.any_server
+
+
+@pytest.fixture
+def acme(nemo):
+    su = nemo.connect()
+    su.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
+    su.execute("insert into nemo.team (org_id, name) select id, 'one' from nemo.organization")
+    (nemo.org,) = su.execute("select id::text from nemo.organization").fetchone()
+    return nemo
+
+
+def told(done):
+    assert done.returncode == 0, done.stderr
+    return done.stderr.splitlines()
+
+
+def test_a_hold_says_how_much_it_holds(acme, pgtrail):
+    dsn = acme.dsn("admin")
+    assert told(pgtrail("retention", "hold", "h", "--org", acme.org, "--reason", "r", dsn=dsn)) == [
+        "pgtrail: the hold h matches 2 events of the log"
+    ]
+    nothing = told(pgtrail("retention", "hold", "i", "--org", acme.org[:-1] + "x", "--reason", "r", dsn=dsn))
+    assert nothing[0] == "pgtrail: warning: the hold i matches 0 events of the log"
+    assert nothing[1].startswith('pgtrail: warning: no event has the organization "')
+    assert f"did you mean {acme.org}?" in nothing[1]
+    (line,) = told(pgtrail("retention", "hold", "j", "--until", "2001-01-01", "--reason", "r", dsn=dsn))
+    assert line == "pgtrail: warning: the hold j matches 0 events of the log"
+    (line,) = told(pgtrail("retention", "hold", "k", "--since", "1d", "--reason", "r", dsn=dsn))
+    assert "warning" not in line
+
+
+def test_a_destination_says_how_much_passes_its_filters(acme, pgtrail):
+    def add(name, *filters):
+        lines = told(pgtrail("destination", "add", name, "--url", "https://x.example", *filters, dsn=acme.dsn("admin")))
+        return [line for line in lines if "signing secret" not in line]
+
+    assert add("a", "--org", acme.org, "--action", "team.*") == ["pgtrail: a matches 1 event of the last 30 days"]
+    nothing = add("b", "--action", "taem.created", "--action", "team.created", "--org", "nobody")
+    assert nothing[0] == "pgtrail: warning: b matches 0 events of the last 30 days"
+    assert nothing[1] == f'pgtrail: warning: no event has the organization "nobody" (there are: {acme.org})'
+    assert nothing[2].startswith('pgtrail: warning: no event has the action "taem.created" (did you mean team.created')
+    assert len(nothing) == 3
+    assert add("c", "--category", "guardrails") == ["pgtrail: warning: c matches 0 events of the last 30 days"]
+
+
+def test_a_log_without_events_names_what_no_event_has(acme, pgtrail):
+    for arguments in (["log"], ["export", "out.csv"]):
+        done = pgtrail(*arguments, "--action", "orgnization.created", dsn=acme.dsn("auditor"))
+        assert "did you mean organization.created" in done.stderr
+    # Who sees nothing of it is told of nothing.
+    done = pgtrail("log", "--org", "x", dsn=acme.dsn("reader"))
+    assert done.stderr.splitlines() == ["pgtrail: no events match"]
+
+
+TIMES = ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC", "9999-12-31 23:59+00"]
+
+
+@pytest.mark.parametrize("moment", TIMES)
+def test_no_time_beyond_a_calendar_is_stored_or_looked_for(acme, pgtrail, moment):
+    su = acme.connect()
+    for arguments in (
+        ["retention", "hold", "h", "--reason", "r"], ["destination", "add", "x", "--url", "https://x.example"], ["log"],
+    ):  # fmt: skip
+        done = pgtrail(*arguments, f"--since={moment}", dsn=acme.dsn())
+        assert done.returncode == 1
+        (line,) = done.stderr.splitlines()
+        assert "is no time that events are chosen by" in line
+        assert "between the years 1 and 9999" in line
+    su.execute("select audit.add_destination('y', 'https://x.example')")
+    for call in (
+        "audit.place_hold('h', 'r', p_since => %s)",
+        "audit.place_hold('h', 'r', p_until => %s)",
+        "audit.add_destination('x', 'https://x.example', since => %s)",
+        "audit.rebase_destination('y', %s)",
+        "audit.replay_events('y', 'r', %s)",
+    ):
+        with pytest.raises(psycopg.errors.DatabaseError, match="is no time that events are chosen by") as raised:
+            su.execute(f"select {call}", [moment])
+        assert raised.value.sqlstate == "PT085"
+    for statement in (
+        "insert into audit.legal_hold (name, reason, since) values ('h', 'r', %s)",
+        "insert into audit.legal_hold (name, reason, until) values ('h', 'r', %s)",
+        "update audit.destination set since = %s",
+    ):
+        with pytest.raises(psycopg.errors.CheckViolation):
+            su.execute(statement, [moment])
+
+
+def test_what_would_hold_nothing_is_no_hold(acme, pgtrail):
+    for arguments in (["--since", "2026-02-01", "--until", "2026-01-01"], ["--org", ""]):
+        done = pgtrail("retention", "hold", "h", "--reason", "r", *arguments, dsn=acme.dsn())
+        assert done.returncode == 1
+        assert "would hold nothing" in done.stderr
+    done = pgtrail("retention", "set", "290000 years", dsn=acme.dsn())
+    assert done.returncode == 1
+    assert "a thousand years at most" in done.stderr
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC"])
+def test_a_time_that_was_stored_all_the_same_is_shown(acme, pgtrail, moment):
+    su = acme.connect()
+    su.execute("select audit.add_destination('x', 'https://x.example')")
+    su.execute("alter table audit.legal_hold drop constraint times_are_of_the_calendar")
+    su.execute("alter table audit.destination drop constraint since_is_of_the_calendar")
+    su.execute("insert into audit.legal_hold (name, reason, since, until) values ('h', 'r', %s, %s)", [moment] * 2)
+    su.execute("update audit.destination set since = %s, created_at = %s", [moment] * 2)
+    su.execute("update audit.cursor set retry_at = %s, last_success_at = %s", [moment] * 2)
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, resource_id, actor_type, actor_id) "
+        "values (%s, 'teams', 'team.created', 'team', '1', 'user', 'ann')", [moment],
+    )  # fmt: skip
+    (event_id,) = su.execute("select max(id) from audit.event").fetchone()
+    for arguments in (
+        ["retention", "show"], ["destination", "list"], ["destination", "show", "x"], ["destination", "list", "--json"],
+        ["destination", "show", "x", "--json"], ["log"], ["log", "--json"], ["show", str(event_id)], ["export", "-"],
+        ["export", "-", "--fields"], ["status"], ["doctor"], ["seal"], ["prove", str(event_id)], ["verify"],
+    ):  # fmt: skip
+        for zone in ("UTC", "Pacific/Kiritimati", "America/Los_Angeles"):
+            done = pgtrail(*arguments, dsn=acme.dsn(), TZ=zone)
+            assert "Traceback" not in done.stderr, (arguments, done.stderr)
+            assert done.returncode == 0 or arguments in (["doctor"], ["verify"]), (arguments, done.stderr)
+
+
+@pytest.mark.parametrize("address", ["::1", "[::1]", "127.0.0.1", "localhost"])
+def test_metrics_are_served_on_any_address(acme, wait_until, tmp_path, address):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+        probe.bind(("::1" if ":" in address else "127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with (tmp_path / "log").open("wb") as log:
+        worker = command.start(
+            "forward", "--dsn", acme.dsn("forwarder"), "--metrics-address", address, "--metrics-port", str(port), stderr=log
+        )  # fmt: skip
+    try:
+        url = wait_until(lambda: (tmp_path / "log").read_text().partition("metrics on ")[2].strip())
+        assert httpx.get(url).status_code == 200
+        assert url == f"http://{'[::1]' if ':' in address else address}:{port}/metrics"
+    finally:
+        worker.terminate()
+        worker.wait(20)
