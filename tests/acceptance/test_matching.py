@@ -53,8 +53,8 @@ def test_a_destination_says_how_much_passes_its_filters(acme, pgtrail):
     assert add("c", "--category", "guardrails") == ["pgtrail: warning: c matches 0 events of the last 30 days"]
 
 
-def test_a_log_without_events_names_what_no_event_has(acme, pgtrail):
-    for arguments in (["log"], ["export", "out.csv"]):
+def test_a_log_without_events_names_what_no_event_has(acme, pgtrail, tmp_path):
+    for arguments in (["log"], ["export", str(tmp_path / "out.csv")]):
         done = pgtrail(*arguments, "--action", "orgnization.created", dsn=acme.dsn("auditor"))
         assert "did you mean organization.created" in done.stderr
     # Who sees nothing of it is told of nothing.

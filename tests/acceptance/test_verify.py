@@ -379,3 +379,22 @@ def test_verify_calls_no_function_of_a_schema_in_the_path(sealed, pgtrail):
     done = pgtrail("verify", dsn=database.dsn("auditor"))
     assert done.returncode == 1
     assert "event 3: " in done.stdout
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_proof_of_a_huge_and_deep_event_holds_in_any_encoding(nemo, pgtrail, tmp_path, encoding):
+    su = nemo.connect()
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, resource_id, actor_type, actor_id, after) "
+        "values (now(), 'teams', 'team.created', 'team', '1', 'user', 'ann', jsonb_build_object("
+        "'huge', repeat('9', 10000)::numeric, 'deep', (repeat('[', 3000) || repeat(']', 3000))::jsonb, 'tiny', 1e-400))"
+    )
+    (event_id,) = su.execute("select max(id) from audit.event where resource_id = '1'").fetchone()
+    sealed = pgtrail("seal", "--json", dsn=nemo.dsn())
+    proof, anchor = tmp_path / "proof.json", tmp_path / "seals.jsonl"
+    proof.write_text(pgtrail("prove", str(event_id), dsn=nemo.dsn()).stdout, encoding)
+    anchor.write_text(sealed.stdout, encoding)
+    done = pgtrail("verify-proof", str(proof), "--anchor", str(anchor))
+    assert done.returncode == 0, done.stderr
+    assert "9" * 100 in done.stdout.replace("\n", "").replace(" ", "")
