@@ -8,7 +8,7 @@ ARGS ?=
 HISTORIES ?= $(foreach millions,1 5 20,--events $(millions)000000 --folder build/history-$(millions)m)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs screenshots bench soak clean
+.PHONY: help demo test adoption lint docs screenshots bench soak clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -18,6 +18,9 @@ demo: $(VENV)/demo.stamp ## Everything at once, on a Postgres of its own (ONCE=1
 
 test: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Run the tests on every Postgres that is found
 	$(BIN)/pytest --numprocesses 4 $(ARGS)
+
+adoption: $(VENV)/dev.stamp ## Adopt pgtrail on Label Studio and pretix as PyPI has them (2 GB of disk, half an hour)
+	$(BIN)/python -m tests.adoption $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
