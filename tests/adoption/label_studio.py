@@ -79,17 +79,18 @@ def _role(drive: Drive, ground: Ground, admin: Browser) -> None:
         script = "from users.models import User; User.objects.filter(email='ada@example.com').update({}=True, {}=True)"
         manage(ground, "shell", "-c", script.format("is_staff", "is_superuser"))
     with drive.step("make a colleague staff", "user.role_changed"):
-        admin.submit("/admin/users/user/2/change/", {"is_staff": "on"}, form_with="is_staff")
+        admin.submit("/admin/users/user/2/change/", {"is_staff": "on"}, form_with="username")
     with drive.step("deactivate a colleague", "user.deactivated"):
-        admin.submit("/admin/users/user/2/change/", {"is_active": None}, form_with="is_staff")
+        admin.submit("/admin/users/user/2/change/", {"is_active": None}, form_with="username")
     with drive.step("activate the colleague again", "user.activated"):
-        admin.submit("/admin/users/user/2/change/", {"is_active": "on"}, form_with="is_staff")
+        admin.submit("/admin/users/user/2/change/", {"is_active": "on"}, form_with="username")
 
 
 def _tokens(drive: Drive, admin: Browser) -> None:
-    with drive.step("allow tokens", any_of("settings jwt_settings", "updated")):
-        allowed = {"api_tokens_enabled": True, "api_token_ttl_days": 30, "legacy_api_tokens_enabled": True}
-        admin.api("POST", "/api/jwt/settings", allowed)
+    for allowed in (False, True):
+        with drive.step("allow tokens" if allowed else "forbid tokens", any_of("settings jwt_settings", "updated")):
+            told = {"api_tokens_enabled": allowed, "legacy_api_tokens_enabled": allowed}
+            admin.api("POST", "/api/jwt/settings", told)
     with drive.step("make a token", any_of(TOKEN, "created")):
         token = admin.api("POST", "/api/token/")["token"]
     with drive.step("rotate the token", any_of(TOKEN, "created"), REVOKED):
