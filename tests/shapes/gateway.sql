@@ -27,7 +27,7 @@ insert into verification_token values ('5ecret-key', 'sk-...open', 'ci', 't', fa
 update verification_token set spend = 1;
 update verification_token set token = '5ecret-key-rotated', updated_by = 'bob';
 update verification_token set blocked = true, updated_by = 'carol';
-insert into credentials_table values ('c', 'azure', '{"api_key": "5ecret-azure", "api_base": "https://open-base.example.com"}', 'ada');
+insert into credentials_table values ('c', 'azure', '{"api_key": "5ecret-azure", "api_base": "https://base.example.com"}', 'ada');
 update credentials_table set credential_values = '{"api_key": "5ecret-azure-rotated"}', updated_by = 'bob';
 insert into proxy_model values ('m', 'gpt', '{"api_key": "5ecret-model", "vertex_credentials": {"private_key": "5ecret-vertex"}, "model": "open-model"}', 'ada');
 insert into mcp_server values ('s', 'search', 'https://mcp.example.com/?api_key=5ecret-query', '{"BRAVE_API_KEY": "5ecret-env"}', '5ecret-mcp', '{"Authorization": "Bearer 5ecret-static"}');

@@ -1,14 +1,14 @@
 -- Names as Django makes them: the app's, an underscore, and the model's words run together.
 create table organizations_organization (id int primary key, title text not null, token varchar(256) unique, created_at timestamptz default now());
-create table core_user (
+create table users_user (
     id int primary key, email text not null, password text not null, active_organization_id int references organizations_organization
 );
 create table organizations_organizationmember (
-    id int primary key, organization_id int not null references organizations_organization, user_id int not null references core_user,
+    id int primary key, organization_id int not null references organizations_organization, user_id int not null references users_user,
     deleted_at timestamptz
 );
 create table projects_project (id int primary key, title text not null, organization_id int not null references organizations_organization);
-create table projects_projectmember (id int primary key, project_id int not null references projects_project, user_id int not null references core_user);
+create table projects_projectmember (id int primary key, project_id int not null references projects_project, user_id int not null references users_user);
 create table teams_teamapitoken (
     id int primary key, name text not null, token varchar(64) not null, active boolean not null,
     organization_id int not null references organizations_organization
@@ -36,7 +36,7 @@ create table seating_seatingplan (id int primary key, name text not null, layout
 
 -- writes
 insert into organizations_organization values (7, 'Signs', '5ecret-join');
-insert into core_user values (1, 'ada@example.com', '5ecret-hash', 7);
+insert into users_user values (1, 'ada@example.com', '5ecret-hash', 7);
 insert into organizations_organizationmember values (1, 7, 1, null);
 insert into projects_project values (1, 'Streets', 7);
 insert into projects_projectmember values (1, 1, 1);

@@ -1,22 +1,22 @@
 -- Tokens of every kind, as Django's libraries keep them: the token is the key of its table, or its only name.
-create table accounts_user (id int primary key, email text not null, password varchar(128) not null, is_staff boolean not null);
-create table authtoken_token (key varchar(40) primary key, created timestamptz not null, user_id int not null unique references accounts_user);
+create table users_user (id int primary key, email text not null, password varchar(128) not null, is_staff boolean not null);
+create table authtoken_token (key varchar(40) primary key, created timestamptz not null, user_id int not null unique references users_user);
 create table otp_totp_totpdevice (
     id int primary key, name varchar(64) not null, confirmed boolean not null, key varchar(80) not null, step int not null,
-    drift int not null, last_t bigint not null, user_id int not null references accounts_user
+    drift int not null, last_t bigint not null, user_id int not null references users_user
 );
-create table otp_static_staticdevice (id int primary key, name varchar(64) not null, user_id int not null references accounts_user);
+create table otp_static_staticdevice (id int primary key, name varchar(64) not null, user_id int not null references users_user);
 create table otp_static_statictoken (id int primary key, token varchar(16) not null, device_id int not null references otp_static_staticdevice);
 create table oauth_application (
     id int primary key, client_id varchar(100) not null, client_secret varchar(255) not null, name text not null, redirect_uris text not null
 );
 create table oauth_grant (
-    id int primary key, code varchar(255) not null unique, scope text not null, user_id int references accounts_user,
+    id int primary key, code varchar(255) not null unique, scope text not null, user_id int references users_user,
     application_id int references oauth_application, code_challenge text, expires timestamptz not null
 );
 create table oauth_accesstoken (
     id int primary key, token text not null, token_checksum varchar(64) not null, scope text not null,
-    user_id int references accounts_user, application_id int references oauth_application
+    user_id int references users_user, application_id int references oauth_application
 );
 create table oauth_refreshtoken (
     id int primary key, token varchar(255) not null, access_token_id int unique references oauth_accesstoken, revoked timestamptz
@@ -31,9 +31,9 @@ create table credential (id varchar(64) primary key, user_id int, type text not 
 create table webauthndevice (id int primary key, name text not null, credential_id text, uid_key bytea, sign_count int not null);
 
 -- writes
-insert into accounts_user values (1, 'ada@example.com', '5ecret-hash', false);
-update accounts_user set password = '5ecret-hash-changed';
-update accounts_user set is_staff = true;
+insert into users_user values (1, 'ada@example.com', '5ecret-hash', false);
+update users_user set password = '5ecret-hash-changed';
+update users_user set is_staff = true;
 insert into authtoken_token values ('5ecret-authtoken', now(), 1);
 update authtoken_token set key = '5ecret-authtoken-rotated';
 delete from authtoken_token;
