@@ -17,7 +17,12 @@ from pgtrail_cli.render import console, plain_table
 @click.option("--org", metavar="COLUMN", help="What holds the organization: org_id, 'team_id -> public.team.org_id'.")
 @click.option("--label", metavar="COLUMN", help="What people know a row by: name, 'user_id -> public.user.email'.")
 @click.option("--ignore", metavar="COLUMN", multiple=True, help="Not audited: counters, updated_at; can be repeated.")
-@click.option("--secret", metavar="COLUMN[.PATH]", multiple=True, help="Recorded as [redacted]: pin, settings.key, 'value when key'.")
+@click.option(
+    "--secret",
+    metavar="COLUMN[.PATH]",
+    multiple=True,
+    help="Recorded as [redacted]: pin, settings.key, 'value when key'.",
+)
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
 @click.option("--actor", metavar="COLUMN", help="Says who wrote a row, where nobody is claimed to be the actor.")
 @click.option("--bulk", is_flag=True, help="Many rows are updated at once: record updates by statement.")

@@ -1,4 +1,4 @@
--- depends: 0018.no-statistics
+-- depends: 0019.restored
 
 set local role audit_owner;
 
