@@ -769,7 +769,7 @@ begin
         select pg_catalog.string_agg(
             pg_catalog.format(
                 case when by_row then '%1$s' else 'exists (select from %2$s_rows as %2$s where %1$s)' end,
-                pg_catalog.format(E'concat_ws('' '', %s) collate "C" like any (array[''%%://%%'', ''%%"%%'', ''%%\\\\%%''])', texts),
+                pg_catalog.format(E'concat_ws('' '', %s) collate "C" like any (array[''%%://%%'', ''%%"%%'', E''%%\\\\\\\\%%''])', texts),
                 row_name
             ),
             E'\n            or ' order by row_name
@@ -1302,10 +1302,11 @@ begin
             E'actor.type := ''database'';\n    actor.id := audit.database_actor_id();\n',
             E'    if audit.actor_is_claimed() then\n        actor := audit.current_actor();\n    end if;\n    ',
             case
-                when types is null then recording
+                when types is null then pg_catalog.concat(recording, org_naming)
                 else pg_catalog.concat(
                     E'if is_as_compiled then\n    ',
                     recording,
+                    org_naming,
                     E'\n    else\n    ',
                     audit.compiled_recording(tracked, event_operation, with_rules => false, all_as_text => true),
                     E'\n    end if;'
@@ -1338,6 +1339,7 @@ begin
             end
             from (select audit.compiled_suspicion(tracked, event_operation) offset 0) as look (suspicion)
         ) as compiled (recording)
+        cross join lateral (select audit.compiled_org_naming(tracked, event_operation) offset 0) as names (org_naming)
     );
 end
 $$;
@@ -1596,6 +1598,7 @@ begin
     );
     perform audit.create_lookups(relation, recorder);
     perform audit.create_labeller(tracked, recorder);
+    perform audit.create_namer(tracked, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
         function_name := audit.claim_capture_function(relation, event_operation);

@@ -131,6 +131,7 @@ begin
     perform audit.compile_table(relation);
     perform audit.renew_triggers(relation);
     perform audit.renew_relatives();
+    perform audit.name_known_orgs(relation);
 
     if cardinality(redacted) > cardinality(secret) then
         raise notice '%: redacted by their names: % (reveal => … shows them)',
@@ -1163,6 +1164,9 @@ begin
                         from audit.tracked_table
                         cross join unnest(array['insert', 'update', 'delete', 'truncate']) as operation
                     )
+                when 'name' then proname not in (
+                    select audit.namer_name(tracked.relation) from audit.tracked_table as tracked where audit.names_orgs(tracked)
+                )
                 when 'read' then proname not in (select audit.reader_name(relation) from audit.tracked_table)
                 when 'label' then proname not in (
                     select audit.labeller_name(relation) from audit.tracked_table where audit.has_path(relation, 'label')

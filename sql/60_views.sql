@@ -231,8 +231,10 @@ select
     event.changed,
     event.imported_from,
     event.node,
-    event.node_id
-from audit.event;
+    event.node_id,
+    org_label.label as org_label
+from audit.event
+left join audit.org_label on org_label.org_id = event.org_id;
 
 comment on view audit.log is
     'The log as people read it. Order it by occurred_at desc, id desc, and page by (occurred_at, id) < (…, …).';
@@ -370,7 +372,9 @@ comment on function audit.spreadsheet_time(timestamptz) is
 do $$
 begin
     -- (Of an earlier version, whose columns are others.)
-    if exists (select from pg_attribute where attrelid = to_regclass('audit.export') and attname = 'timestamp') then
+    if to_regclass('audit.export') is not null
+        and not exists (select from pg_attribute where attrelid = to_regclass('audit.export') and attname = 'organization')
+    then
         drop view audit.export;
     end if;
 end
@@ -384,6 +388,7 @@ select
     audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit.spreadsheet_safe(event.org_id) as org_id,
+    audit.spreadsheet_safe(coalesce(org_label.label, event.org_id)) as organization,
     audit.spreadsheet_safe(event.category) as category,
     audit.spreadsheet_safe(event.action) as action,
     audit.spreadsheet_safe(event.actor_type) as actor_type,
@@ -410,6 +415,7 @@ select
     event.node,
     event.node_id
 from audit.event
+left join audit.org_label on org_label.org_id = event.org_id
 order by event.occurred_at, event.id;
 
 comment on view audit.export is
@@ -440,6 +446,7 @@ select
     audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit.spreadsheet_safe(event.org_id) as org_id,
+    audit.spreadsheet_safe(coalesce(org_label.label, event.org_id)) as organization,
     audit.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
     audit.spreadsheet_safe(event.action) as action,
     audit.spreadsheet_safe(event.resource_type) as resource_type,
@@ -451,6 +458,7 @@ select
     event.node,
     event.node_id
 from audit.event
+left join audit.org_label on org_label.org_id = event.org_id
 left join lateral audit.short_details(event.before, event.after, event.changed, 32001) as shown (details) on true
 left join lateral pg_catalog.jsonb_each(shown.details) as field on true
 order by event.occurred_at, event.id;

@@ -597,6 +597,10 @@ begin
             message = 'nothing in the log tells of this actor',
             hint = 'Give the id as pgtrail log --json shows it in actor_id; other names of the person: --also.';
     end if;
+    -- (Of an organization that is called as its only member.)
+    update audit.org_label
+    set label = audit.label_without_person(label, known, erasure.pseudonym)
+    where label <> audit.label_without_person(label, known, erasure.pseudonym);
     perform audit.blind_the_rest(erasure.id, ids);
     perform audit.blind_the_nodes(erasure.id, own, ids);
 

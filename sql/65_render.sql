@@ -24,6 +24,7 @@ as $$
         'id', audit.event_uid(event),
         'occurred_at', audit.rfc3339(event.occurred_at),
         'org_id', event.org_id,
+        'org_label', audit.label_of_org(event.org_id),
         'category', event.category,
         'action', event.action,
         'operation', event.operation,
@@ -362,6 +363,7 @@ as $$
         'TimeGenerated', audit.rfc3339(event.occurred_at),
         'EventId', audit.event_uid(event),
         'OrgId', event.org_id,
+        'OrgLabel', audit.label_of_org(event.org_id),
         'Category', event.category,
         'Action', event.action,
         'Operation', event.operation,
@@ -467,7 +469,7 @@ as $$
                             )
                     end,
                     'organization', case
-                        when event.org_id is not null then pg_catalog.json_build_object('id', event.org_id)
+                        when event.org_id is not null then pg_catalog.json_build_object('id', event.org_id, 'name', audit.label_of_org(event.org_id))
                     end,
                     'related', pg_catalog.json_build_object(
                         'user', pg_catalog.array_remove(
@@ -590,7 +592,9 @@ as $$
         )
         when 3006 then pg_catalog.json_build_object(
             'user', audit.ocsf_user(event),
-            'group', pg_catalog.json_build_object('uid', coalesce(event.org_id, ''), 'type', 'organization')
+            'group', pg_catalog.json_strip_nulls(
+                pg_catalog.json_build_object('uid', coalesce(event.org_id, ''), 'name', audit.label_of_org(event.org_id), 'type', 'organization')
+            )
         )
         else case
             when event.after is null then pg_catalog.json_build_object('entity', audit.ocsf_managed_entity(event, audit.row_before(event)))

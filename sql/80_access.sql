@@ -39,6 +39,7 @@ comment on function audit.revoke_org(name, text) is 'Takes audit.grant_org() bac
 
 alter table audit.org_grant enable row level security;
 alter table audit.event enable row level security;
+alter table audit.org_label enable row level security;
 
 drop policy if exists own_grants on audit.org_grant;
 create policy own_grants on audit.org_grant
@@ -73,6 +74,22 @@ create policy every_org on audit.event
     for select to audit_auditor, audit_admin, audit_forwarder
     using (true);
 
+-- An organization's name is seen by whoever sees its events.
+drop policy if exists granted_orgs on audit.org_label;
+create policy granted_orgs on audit.org_label
+    for select to audit_reader
+    using (org_id in (select org_grant.org_id from audit.org_grant));
+
+drop policy if exists named_org on audit.org_label;
+create policy named_org on audit.org_label
+    for select to audit_org_reader
+    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
+
+drop policy if exists every_org on audit.org_label;
+create policy every_org on audit.org_label
+    for select to audit_auditor, audit_admin, audit_forwarder
+    using (true);
+
 -- Functions are executable by everyone unless someone says otherwise.
 revoke execute on all functions in schema audit from public;
 -- (In all schemas: what is revoked in one alone does not take back what holds everywhere.)
@@ -90,12 +107,13 @@ grant execute on function audit.set_actor(text, text, text, inet, text, text, te
 
 -- Readers.
 grant select on
-    audit.event, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
+    audit.event, audit.org_label, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
     audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
     audit.settings, audit.data_policy, audit.profile, audit.password,
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
+    audit.label_of_org(text),
     audit.row_before(audit.event), audit.details(jsonb, jsonb, text[]), audit.told_details(jsonb, jsonb, text[]),
     audit.field_details(text, jsonb, jsonb), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
     audit.changed_members(text, jsonb, jsonb, integer),
@@ -184,6 +202,7 @@ grant execute on function
     audit.is_path(regclass, text),
     audit.written_path(regclass, text, text),
     audit.store_paths(regclass, text, text),
+    audit.name_known_orgs(regclass),
     audit.check_is_not_virtual(regclass, smallint, text),
     audit.check_stored_column(regclass, text, text),
     audit.columns_of_secret(regclass, text),

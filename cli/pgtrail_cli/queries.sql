@@ -92,6 +92,7 @@ select
     event.operation,
     event.table_name,
     event.org_id,
+    audit.label_of_org(event.org_id) as org_label,
     event.resource_type,
     event.resource_id,
     event.resource_label,

@@ -12,7 +12,19 @@ from pgtrail_worker.signature import sign
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 KEYS = {
-    *("id", "occurred_at", "org_id", "category", "action", "operation", "actor", "request_id", "reason", "resource"),
+    *(
+        "id",
+        "occurred_at",
+        "org_id",
+        "org_label",
+        "category",
+        "action",
+        "operation",
+        "actor",
+        "request_id",
+        "reason",
+        "resource",
+    ),
     *("connection", "before", "after", "changed"),
 }
 UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.any_server
 
-COMPILED = re.compile(r"^(capture|read|find|import as) ")
+COMPILED = re.compile(r"^(capture|read|find|label|name|import as) ")
 
 OWN, CATALOGUE, FUNCTIONS = "pgtrail's own tables", "the catalogue", "what it compiles"
 """What a definer reads: also which months of the log there are, and the functions that it makes."""
@@ -41,11 +41,11 @@ DEFINERS = {
         OWN,
     ),
     # The rows of a tracked table as the function returns them that reads it as the role that records it.
-    "observe": OWN,
+    **dict.fromkeys(["name_known_orgs", "observe"], OWN),
 }  # fmt: skip
 BUILDS = {
     "archived_parts", "archived_salts", "drop_disowned_functions", "drop_orphaned_functions",
-    "drop_partition", "init_hub", "observe", "retention_plan",
+    "drop_partition", "init_hub", "name_known_orgs", "observe", "retention_plan",
 }  # fmt: skip
 """What runs statements that it puts together; all others say what they do."""
 PINS = {"quote_all_identifiers=off", "standard_conforming_strings=on"}

@@ -16,7 +16,7 @@ CATEGORY_VIEWS = (
 
 SELECT = {
     **dict.fromkeys(
-        ["log", "diff", "export", "export_fields", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
+        ["log", "diff", "export", "export_fields", "org_label", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
     ),
     **dict.fromkeys(
         [
@@ -48,7 +48,7 @@ EXECUTE = {
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "neighbours", "counted",
+            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "neighbours", "counted",
             "known_orgs", "unmatched",
             "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
             "event_uid", "event_name", "event_id",
@@ -67,7 +67,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "drop_triggers",
-            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "check_is_not_virtual", "check_stored_column", "columns_of_secret", "secrets_by_name", "is_distributed", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
+            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "name_known_orgs", "check_is_not_virtual", "check_stored_column", "columns_of_secret", "secrets_by_name", "is_distributed", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
             "capture_function_name", "condition_error", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
             "holds_tokens", "is_table_of_settings", "settings_by_name", "split_words", "token_columns", "tokens_by_name", "words_of_table",

@@ -25,6 +25,8 @@ EVENT = (
     Column("xid", "ubigint"),
     Column("occurred_at", "timestamptz"),
     Column("org_id"),
+    # (As it was called when its month was archived.)
+    Column("org_label", written="audit.label_of_org(org_id)"),
     Column("category"),
     Column("action"),
     Column("operation"),

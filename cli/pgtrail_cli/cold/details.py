@@ -103,7 +103,10 @@ def as_json(event: Event) -> str:
     shown = {
         "id": quoted(f"evt_{event['id']}" if event["node"] is None else f"evt_{event['node']}_{event['node_id']}"),
         "occurred_at": text["time"],
-        **{name: text[name] for name in ("org_id", "category", "action", "operation", "request_id", "reason")},
+        **{
+            name: text[name]
+            for name in ("org_id", "org_label", "category", "action", "operation", "request_id", "reason")
+        },
         "actor": object_of(
             {
                 "type": text["actor_type"],

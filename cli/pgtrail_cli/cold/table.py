@@ -6,13 +6,13 @@ from collections.abc import Iterable, Iterator
 from pgtrail_cli.cold.details import Event, details, host, short_parts
 
 EXPORTED = (
-    "id", "timestamp_utc", "date_utc", "org_id", "category", "action", "actor_type", "actor_id", "actor", "actor_ip",
+    "id", "timestamp_utc", "date_utc", "org_id", "organization", "category", "action", "actor_type", "actor_id", "actor", "actor_ip",
     "user_agent", "request_id", "reason", "resource_type", "resource_id", "resource", "operation", "table_name",
     "details", "db_role", "client_addr", "application_name", "imported_from", "node", "node_id",
 )  # fmt: skip
 """The columns of audit.export."""
 EXPORTED_FIELDS = (
-    "id", "timestamp_utc", "date_utc", "org_id", "actor", "action", "resource_type", "resource_id", "resource",
+    "id", "timestamp_utc", "date_utc", "org_id", "organization", "actor", "action", "resource_type", "resource_id", "resource",
     "field", "before", "after", "node", "node_id",
 )  # fmt: skip
 """The columns of audit.export_fields."""
@@ -58,6 +58,7 @@ def _cells(event: Event) -> dict[str, str | None]:
         **{name: None if event[name] is None else str(event[name]) for name in EXPORTED if name in event},
         "timestamp_utc": event["time"].removesuffix("Z"),
         "date_utc": event["time"][:10],
+        "organization": event["org_id"] if event["org_label"] is None else event["org_label"],
         "actor": event["actor_id"] if event["actor_label"] is None else event["actor_label"],
         "resource": event["resource_id"] if event["resource_label"] is None else event["resource_label"],
         "actor_ip": host(event["actor_ip"]),

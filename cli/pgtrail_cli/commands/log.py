@@ -166,7 +166,7 @@ def _heading(event: dict[str, Any]) -> Table:
         "when": f"{local_time(event['occurred_at'])}  ({shown(event['occurred_at'], '%Z')})",
         "actor": _joined(event["actor_label"], event["actor_id"], event["actor_type"], event["actor_ip"]),
         "resource": _joined(event["resource_type"], event["resource_label"], event["resource_id"]),
-        "organization": event["org_id"],
+        "organization": _joined(event["org_label"], event["org_id"]),
         "reason": event["reason"],
         "request": _joined(event["request_id"], event["user_agent"]),
         "connection": _joined(event["db_role"], event["client_addr"] or "local socket", event["application_name"]),

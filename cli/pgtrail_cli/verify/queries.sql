@@ -4,7 +4,7 @@
 
 -- name: facts
 -- Each object of schema audit, aspect by aspect, as `pgtrail migrate` makes it. What is made for tracked tables
--- (audit."capture …", "read …", "find …", "label …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
+-- (audit."capture …", "read …", "find …", "label …", "name …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
 -- Whatever planning or running a read evaluates is here, so this reads nothing but pg_catalog, and runs before anything else is read.
 with recursive recorder as (
     select oid from pg_roles where rolname ~ '^audit_recorder(_[0-9]+)?$'
@@ -64,7 +64,7 @@ fact as (
             )
         )
     ) as aspect (aspect, value)
-    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|label|import as) '
+    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|label|name|import as) '
     union all
     select
         aspect.what || name,
