@@ -826,7 +826,9 @@ declare
     resource_id text := audit.compiled_resource_id(tracked, row_name);
     naming text := audit.compiled_naming(tracked, row_operation, with_rules);
     writer text := audit.compiled_writer(tracked, row_operation);
-    hiding constant text := case when hides then 'audit.without_secrets(%s, ' || pg_catalog.quote_literal(audit.texts_to_look_through(tracked)) || ')' else '%s' end;
+    -- (What stands before a row and behind it, so that its texts are looked through.)
+    opening constant text := case when hides then 'audit.without_secrets(' else '' end;
+    closing constant text := case when hides then ', ' || pg_catalog.quote_literal(audit.texts_to_look_through(tracked)) || ')' else '' end;
 begin
     return pg_catalog.format(
         $template$insert into audit.recording (
@@ -853,10 +855,10 @@ begin
         audit.compiled_label(tracked, row_name, row_operation, hides),
         case row_operation
             when 'INSERT' then 'null'
-            when 'UPDATE' then pg_catalog.format(hiding, audit.compiled_before(tracked))
-            when 'DELETE' then pg_catalog.format(hiding, 'to_jsonb(recorded.*)')
+            when 'UPDATE' then opening || audit.compiled_before(tracked) || closing
+            when 'DELETE' then opening || 'to_jsonb(recorded.*)' || closing
         end,
-        case row_operation when 'DELETE' then 'null' else pg_catalog.format(hiding, 'to_jsonb(recorded.*)') end,
+        case row_operation when 'DELETE' then 'null' else opening || 'to_jsonb(recorded.*)' || closing end,
         case row_operation when 'UPDATE' then audit.compiled_changed(tracked) else 'null' end,
         pg_catalog.concat_ws(
             E'\n    cross join lateral ',

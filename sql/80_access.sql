@@ -301,7 +301,7 @@ grant execute on function
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
     audit.import_batch(text, regclass, integer, boolean), audit.import_source(text, text),
-    audit.check_source(text, regclass), audit.is_hstore(oid), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.import_survey(text, regclass), audit.import_rows(text, regclass, text), audit.import_reading(text, regclass, text),
+    audit.check_source(text, regclass), audit.is_hstore(oid), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.parts_of_type(oid), audit.import_survey(text, regclass), audit.import_rows(text, regclass, text), audit.import_reading(text, regclass, text),
     audit.import_columns(text), audit.let_go(text),
     audit.supa_audit_reading(regclass, text, text[]), audit.audit_trigger_reading(regclass, text), audit.litellm_reading(regclass, text),
     audit.import_json(regclass, text), audit.as_object(jsonb), audit.parsed(text), audit.full_xid(xid), audit.key_hash(text),

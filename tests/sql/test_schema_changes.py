@@ -10,6 +10,8 @@ from tests.sql.conftest import unwatch
 def followed(request, su):
     """Runs a schema change: followed by the event triggers, or (without them) named by the doctor and mended by recompile."""
 
+    problem = "select problem from audit.doctor() where problem <> 'information'"
+
     def change(statement, *problems, table="public.thing"):
         if request.param == "event trigger":
             su.execute(statement)
@@ -17,9 +19,9 @@ def followed(request, su):
             if su.execute("select from pg_event_trigger").fetchone() is not None:
                 unwatch(su)
             su.execute(statement)
-            assert {row[0] for row in su.execute("select problem from audit.doctor()")} == set(problems)
+            assert {row[0] for row in su.execute(problem)} == set(problems)
             su.execute("select audit.recompile()")
-        assert su.execute("select * from audit.doctor()").fetchall() == []
+        assert su.execute(problem).fetchall() == []
 
     return change
 
