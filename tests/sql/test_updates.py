@@ -14,7 +14,7 @@ UPDATES = """
 """
 ODD = (
     *("audited", "recorded", "moved", "named", "actor", "old", "new", "before", "after", "changed", "place", "image"),
-    *("was", "becomes", "number", "found", "event", "category", "action", "writer", "said", "type", "id"),
+    *("was", "becomes", "number", "found", "event", "category", "action", "writer", "said"),
 )
 
 
