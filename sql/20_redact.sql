@@ -747,6 +747,59 @@ $$;
 comment on function audit.json_without_secrets(text) is
     'A text that begins as JSON does, without its secrets: in a text that jsonb can''t hold, or that is cut off, a secret''s name hides all. Null: it is no JSON.';
 
+create or replace function audit.addresses_without_secrets(content text)
+returns text
+language plpgsql
+immutable
+strict
+as $$
+declare
+    -- (Encoded where the whole address is a parameter of another.)
+    before_name constant text := '(?:[?&#;]|%3F|%26|%23)';
+    behind_name constant text := '(?:=|%3D)';
+    letter constant text := '[][A-Za-z0-9_.~+-]';
+    max_names constant integer := 100;
+    names text[];
+    result text collate "C" := content;
+begin
+    if content collate "C" ~ '[?&#;%]' then
+        names := array(
+            select distinct parameter[1]
+            from pg_catalog.regexp_matches(result, pg_catalog.concat(before_name, '(', letter, '{1,100})', behind_name), 'gi') as parameter
+            limit max_names + 1
+        );
+        if pg_catalog.cardinality(names) > max_names then
+            names := array[letter || '+'];
+        else
+            names := array(
+                select pg_catalog.regexp_replace(name, '([][.~+-])', E'\\\\\\1', 'g')
+                from pg_catalog.unnest(names) as name
+                where pg_catalog.lower(name collate "C") in ('sig', 'hmac', 'sid', 'session_id', 'sessionid', 'jsessionid', 'phpsessid') or audit.names_secret(name)
+            );
+        end if;
+        if pg_catalog.cardinality(names) > 0 then
+            result := pg_catalog.regexp_replace(
+                result,
+                pg_catalog.concat('(', before_name, '(?:', pg_catalog.array_to_string(names, '|'), ')', behind_name, ')(?:[^&#;%"<>[:space:]]|%(?!26|23))+'),
+                E'\\1[redacted]', 'gi'
+            );
+        end if;
+        -- (A code of a country is none.)
+        result := pg_catalog.regexp_replace(result, E'([?&]code=)[^&#;"<>[:space:]]{16,}', E'\\1[redacted]', 'gi');
+    end if;
+    return pg_catalog.regexp_replace(
+        result,
+        '(://(?:hooks[.]slack[.]com/(?:services|workflows|triggers)/|(?:[a-z]+[.])?discord(?:app)?[.]com/api/(?:v[0-9]+/)?webhooks/|outlook[.]office(?:365)?[.]com/webhook/'
+            || '|[a-z0-9-]+[.]webhook[.]office[.]com/webhookb2/|hooks[.]zapier[.]com/hooks/catch/|api[.]telegram[.]org/(?:file/)?bot|maker[.]ifttt[.]com/trigger/[^/[:space:]]+/(?:json/)?with/key/'
+            || '|events[.]pagerduty[.]com/integration/|[^/"<>[:space:]]+/hooks/(?=[A-Za-z0-9]{20})))[^?#"<>[:space:]]+',
+        E'\\1[redacted]', 'gi'
+    );
+end
+$$;
+
+comment on function audit.addresses_without_secrets(text) is
+    'The text with "[redacted]" in place of secrets in web addresses: parameters whose name looks secret (`?token=…`, `#access_token=…`), and the path of webhooks that is a secret itself (`hooks.slack.com/services/…`).';
+
 create or replace function audit.text_without_secrets(content text)
 returns text
 language plpgsql
@@ -782,12 +835,15 @@ begin
             E'\\1[redacted]', 'gi'
         );
     end if;
+    if pg_catalog.strpos(result, '://') > 0 or pg_catalog.strpos(result, '?') > 0 then
+        result := audit.addresses_without_secrets(result);
+    end if;
     return result;
 end
 $$;
 
 comment on function audit.text_without_secrets(text) is
-    'The text with "[redacted]" in place of what is secret in it: members of JSON, passwords in URLs (`postgres://u:[redacted]@h/db`) and connection strings (`password=…`), credentials by their form. What can''t be looked through, or is more than 10 MB, is hidden as a whole.';
+    'The text with "[redacted]" in place of what is secret in it: members of JSON, passwords and tokens in URLs (`postgres://u:[redacted]@h/db`, `?token=[redacted]`) and connection strings (`password=…`), credentials by their form. What can''t be looked through, or is more than 10 MB, is hidden as a whole.';
 
 create or replace function audit.string_without_secrets(string text)
 returns text

@@ -38,7 +38,7 @@ declare
         'schema school scope score scrape screen script search season seat seating secret section security segment sensor sent series server service session setting settings setup share shared shift '
         'shipment shipping shop signal signature signup site skill slot snapshot social software source space spending sponsor sport sso staff stage standard state statement station statistic status step stock '
         'storage store story strategy stream string student style subject submission subscriber subscription subtask super supplier supply support survey system table tag target task tax team '
-        'template temporary tenant term terminal test testimonial text theme thread threshold thumbnail ticket tier time timeline timesheet timezone title token tool topic totp tour tracker tracking trade training transaction transfer '
+        'template temporary tenant term terminal test testimonial text theme thread threshold thumbnail ticket tier time timeline timeout timesheet timezone title token tool topic totp tour tracker tracking trade training transaction transfer '
         'transition translation transport trial trigger trip trusted type u2f unit update upload usage user username validation validator value variable variant variation vault vehicle vendor venue verification version video view '
         'virtual visit visitor vote voucher wait waiting waitlist wallet warehouse warning webauthn webhook webinar website week widget window wishlist withdrawal word work worker workflow workshop workspace year zone '
         'baseline bearer bot business changelog deadline guideline headline offline online combined cookie country encryption fingerprint hotp jwt keyboard ldap magic mfa nonce once pairing passport pin signing sms sub taxonomy timestamp verifier',
@@ -86,18 +86,28 @@ stable
 strict
 set search_path = pg_catalog, pg_temp
 as $$
+declare
+    part text;
+    split text[];
+    own text[] := '{}';
 begin
-    -- What a word is repeated for in its plural says nothing more: authtoken_token, users_user.
-    return (
-        select regexp_replace(audit.table_word(audit.split_words(audit.name_words(relname))), E'(^|_)([a-z0-9]+?)s?_\\2$', E'\\1\\2')
-        from pg_class
-        where oid = relation
-    );
+    foreach part in array string_to_array((select audit.name_words(relname) from pg_class where oid = relation), '_') loop
+        split := string_to_array(audit.split_words(part), '_');
+        -- What stands before words that are run together, and is one of them, is the application's name: token_blacklist_outstandingtoken.
+        if cardinality(split) > 1
+            and exists (select from unnest(own) as before join unnest(split) as word on audit.table_word(word) = audit.table_word(before))
+        then
+            own := '{}';
+        end if;
+        own := own || split;
+    end loop;
+    -- What a word is repeated for in its plural says nothing more: authtoken_token, users_user, teams_team_member.
+    return regexp_replace(audit.table_word(array_to_string(own, '_')), E'(^|_)([a-z0-9]+?)s?_\\2(_|$)', E'\\1\\2\\3');
 end
 $$;
 
 comment on function audit.words_of_table(regclass) is
-    'The words of a table''s name, the last one in the singular: those run together are taken apart, and one that is said twice is said once.';
+    'The words of a table''s name, the last one in the singular: those run together are taken apart, and what is said twice is said once.';
 
 create or replace function audit.holds_tokens(relation regclass)
 returns boolean

@@ -154,7 +154,7 @@ parallel safe
 as $$
     values
         ('ignore', '^(updated|modified|last_modified|last_updated|date_modified|changed|mtime)(_(at|on|time))?$|(^|_)updated_at$', '{time,number}'::text[], 'moves with every write'),
-        ('ignore', '^last_(used|seen|login|active|activity|access|accessed|request|sign_in|processed|authenticated|checked|breach_check|polled|synced|sync|run|refreshed|health_check|heartbeat)(_(at|on|time|ip))?$|^(current_sign_in|remember_created|heartbeat)_(at|ip)$', '{time,number,text,other}', 'says when it was last used'),
+        ('ignore', '^last_(used|seen|login|active|activity|access|accessed|request|sign_in|processed|authenticated|checked|breach_check|polled|synced|sync|run|refreshed|health_check|heartbeat)(_(at|on|time|ip))?$|^(current_sign_in|remember_created|heartbeat)_(at|ip)$|^((latest|recent|most_recent|user)_)?(activity|seen|accessed|visited|online|pinged|polled|synced)_(at|on|time)$', '{time,number,text,other}', 'says when it was last used'),
         ('ignore', '^(resets|reset|budget_reset|next_run|next_reset)_at$', '{time}', 'moved by a timer'),
         ('ignore', '^((total|current|model|monthly|daily|team|user)_)?(spend|spent|usage|consumed)$|^raw_used$', '{number,json}', 'counts what is spent'),
         -- Not in a table of settings, and not with a default: that is a limit.
@@ -202,11 +202,18 @@ as $$
         (2, 'tenant', '^tenant(_(id|uuid|key|slug))?$', 2),
         (3, 'workspace', '^workspace_(id|uuid)$', 2),
         (4, 'company', '^company_(id|uuid)$', 2),
-        (5, 'account', '^account_(id|uuid)$', 3)
+        (5, 'account', '^account_(id|uuid)$', 3),
+        -- Who an application works for, if it has a table of them.
+        (6, 'organizer', '^organi[sz]er_(id|uuid)$', null),
+        (7, 'institution', '^institution_(id|uuid)$', null),
+        (8, 'merchant', '^merchant_(id|uuid)$', null),
+        (9, 'agency', '^agency_(id|uuid)$', null),
+        (10, 'realm', '^realm_(id|uuid)$', null),
+        (11, 'customer account', '^customer_account_(id|uuid)$', null)
 $$;
 
 comment on function audit.org_words() is
-    'What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where no table is called so.';
+    'What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where no table is called so; null: a table must be, and three tables have such a column.';
 
 create or replace function audit.state_words()
 returns table (state text, verb text)

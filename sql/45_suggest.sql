@@ -160,6 +160,7 @@ set search_path = pg_catalog, pg_temp
 as $$
     with judged as materialized (
         select named.relation, named.words, named.short, class.relispartition, class.relname,
+            audit.table_word(audit.split_words(audit.name_words(class.relname))) as whole,
             out.why as left_out_why, known.resource, known.category, known.ending
         from audit.suggested_words(schema_names) as named
         join pg_catalog.pg_class as class on class.oid = named.relation
@@ -199,10 +200,11 @@ as $$
             called.*,
             case
                 when pg_catalog.row_number() over (
-                    partition by call order by words <> call, pg_catalog.length(short), relation::text collate "C"
+                    partition by call order by words <> call, pg_catalog.length(short), pg_catalog.length(relname), relation::text collate "C"
                 ) = 1 then call
                 when short ~ '^[a-z][a-z0-9_]*$' and short not in (select other.call from called as other) then short
                 when words ~ '^[a-z][a-z0-9_]*$' and words not in (select other.call from called as other) then words
+                when whole ~ '^[a-z][a-z0-9_]*$' and whole not in (select other.call from called as other) then whole
             end as name
         from called
     ),

@@ -89,7 +89,7 @@ as $$
             select count(distinct field.relation)
             from field
             where field.words ~ candidate.column_pattern and field.relation is distinct from home.relation
-        ) >= case when home.relation is null then candidate.wanted else 1 end
+        ) >= case when home.relation is null then candidate.wanted when candidate.wanted is null then 3 else 1 end
         order by candidate.rank
         limit 1
     )
@@ -421,6 +421,25 @@ as $$
         from audit.facts_columns(facts) as columns
         join audit.facts_tables(facts) as tables on tables.relation = columns.relation
         where columns.ignore_why is null
+    ),
+    -- Who logs in here: not a server that we log in to, nor a thing that is locked with a password.
+    person as materialized (
+        select tables.relation
+        from audit.facts_tables(facts) as tables
+        where (
+                tables.category in ('users', 'profile', 'members', 'password')
+                or tables.words ~ '(^|_)(login|auth|credential|admin|administrator|staff|employee)$'
+                or audit.tells_of_a_person(tables.relation)
+            )
+            and not exists (
+                select from field
+                where field.relation = tables.relation
+                    and (
+                        field.words ~ E'^(\\w+_)?(port|endpoint|bucket|dsn)$'
+                        -- (A user may be of another server.)
+                        or tables.category not in ('users', 'profile', 'members') and field.words ~ E'^(\\w+_)?(host|hostname|server)$'
+                    )
+            )
     )
     select field.relation, 1, 'UPDATE', 'plan.changed', 'plan', moved, false, 'a plan or tier', name, 0
     from field
@@ -429,6 +448,7 @@ as $$
     select field.relation, 1, 'UPDATE', 'password.changed', 'password', moved, false, 'a password', name, 0
     from field
     where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and moved is not null
+        and field.relation in (select person.relation from person)
     union all
     -- (Each password is a row of its own.)
     select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then moved end, false, 'a new password', name, 0
@@ -511,31 +531,9 @@ as $$
         select distinct on (together.relation, together.operation, together.action) *
         from together
         order by together.relation, together.operation, together.action, number
-    ),
-    rest as (
-        -- What moves besides belongs to the table's own category.
-        select tables.relation, tables.resource || '.updated' as action, tables.category,
-            format('(%s) is distinct from (%s)',
-                string_agg(audit.compared(tables.relation, 'new', columns.name), ', ' order by columns.number),
-                string_agg(audit.compared(tables.relation, 'old', columns.name), ', ' order by columns.number)) as condition
-        from audit.facts_tables(facts) as tables
-        join audit.facts_columns(facts) as columns on columns.relation = tables.relation
-        where tables.relation in (
-                select found.relation from found where found.operation = 'UPDATE' and found.category <> tables.category and found.rank < 70
-            )
-            and columns.ignore_why is null
-            and columns.name not in (
-                select found.field from found where found.relation = tables.relation and found.category <> tables.category
-            )
-        group by tables.relation, tables.resource, tables.category
     )
     select first.relation, number, first.operation, first.action, first.category, first.condition, first.optional, first.why
     from first
-    union all
-    select rest.relation, 1000000, 'UPDATE', rest.action, rest.category, rest.condition, false,
-        'so that a change of both gives an event of each category'
-    from rest
-    where audit.condition_error(rest.relation, 'UPDATE', rest.condition) is null
 $$;
 
 comment on function audit.suggested_rules(jsonb) is

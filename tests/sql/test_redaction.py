@@ -616,11 +616,29 @@ HIDDEN = {
     "AKIAS3CRET0123456": "[redacted]",
     "xoxb-S3CRET-0123456": "[redacted]",
     "glpat-S3CRET-0123456": "[redacted]",
+    # Parameters of addresses, and webhooks whose path is the secret.
+    "https://h/hook?a=1&key=S3CRET&b=2#top": "https://h/hook?a=1&key=[redacted]&b=2#top",
+    "https://h/hook?X-Amz-Signature=S3CRET": "https://h/hook?X-Amz-Signature=[redacted]",
+    "https://h/cb#access_token=S3CRET&state=x": "https://h/cb#access_token=[redacted]&state=x",
+    "https://h/b?sv=1&sig=S3CRET%2F%3D&se=2": "https://h/b?sv=1&sig=[redacted]&se=2",
+    "/hook?user[pass]=S3CRET&hmac=S3CRET": "/hook?user[pass]=[redacted]&hmac=[redacted]",
+    "https://h/fn?code=S3CRET0123456789==": "https://h/fn?code=[redacted]",
+    "https://h/?next=https%3A%2F%2Fi%2F%3Fkey%3DS3CRET%26a%3D1": "https://h/?next=https%3A%2F%2Fi%2F%3Fkey%3D[redacted]%26a%3D1",
+    "<a href='https://h/?a=1&amp;auth=S3CRET\">": "<a href='https://h/?a=1&amp;auth=[redacted]\">",
+    '{"url": "https://h/?sig=S3CRET"}': '{"url": "https://h/?sig=[redacted]"}',
+    "https://hooks.slack.com/services/T0/B0/S3CRET": "https://hooks.slack.com/services/[redacted]",
+    "https://discord.com/api/webhooks/1/S3CRET?wait=true": "https://discord.com/api/webhooks/[redacted]?wait=true",
+    "https://acme.webhook.office.com/webhookb2/a@b/IncomingWebhook/S3CRET/c": "https://acme.webhook.office.com/webhookb2/[redacted]",
+    "https://api.telegram.org/bot1:S3CRET/sendMessage": "https://api.telegram.org/bot[redacted]",
+    "https://chat.acme.example/hooks/S3CRET01234567890123456789": "https://chat.acme.example/hooks/[redacted]",
+    "https://h/?" + "&".join(f"k{n}=S3CRET" for n in range(101)): "https://h/?" + "&".join(f"k{n}=[redacted]" for n in range(101)),
 }
 SHOWN = [
     "", "Ann", "https://medium.com:443/@user/x", "http://localhost:8080/a@b", "ann@acme.example", "12:30", "a = b", "max_tokens=100",
     '{"n":   1, "b": 2}', 'he said "hello": fine', "task-0123456789", "-----BEGIN PUBLIC KEY-----", "0123456789abcdef" * 2 + "01234567",
     "[link](http://x)", "{", '"', "sk-1", "Basic plan", "[redacted]", "postgres://u@h/db",
+    "https://h/?page=2&sort_key=name&code=DE&country_code=DE#a=1", "https://slack.com/services/about", "https://h/api/hooks/5", "is it 50%? a=b",
+    "https://h/?next=https%3A%2F%2Fi%2F%3Fa%3D1",
 ]  # fmt: skip
 
 
@@ -666,7 +684,8 @@ def test_a_row_is_rid_of_its_secrets_in_the_columns_that_are_named(su, name, con
 TEXTS_AT_LENGTH = {
     "passwords": "password=x ", "URLs": "://u:p@h ", "schemes": "://", "users": "://u:", "at signs": "://u:" + "a@", "keys": "sk-abcdefgh1 ",
     "private keys": "-----BEGIN PRIVATE KEY-----", "quotation marks": '"', "names": '"api_key": x ', "equals": "=", "letters": "=a", "quotes": "password='",
-    "braces": "{", "brackets": '["', "JSON": '{"url": "http://a=b"}',
+    "braces": "{", "brackets": '["', "JSON": '{"url": "http://a=b"}', "parameters": "://h?key=a&", "long names": "?" + "a" * 99, "semicolons": "://?;",
+    "one address": "://hooks/",
 }  # fmt: skip
 
 

@@ -222,6 +222,7 @@ COUNTERS = """
     create table app.parcel_item (id int primary key, title text, retry_count int default 0, worker_count int);
     create table app.quiet_item (id int primary key, title text, retry_count int default 0);
     create table app.used_item (id int primary key, title text, seat_count int, last_used_at timestamptz);
+    create table app.booking (id int primary key, title text, activity_at timestamptz, polled_at timestamptz, starts_at timestamptz, active_at timestamptz);
 """
 
 
@@ -241,6 +242,7 @@ def test_a_counter_is_one_by_what_it_counts_or_by_the_statistics_and_never_among
         # Not what has one value in all rows, nor beside what moves for certain.
         "parcel_item": ["retry_count"],
         "used_item": ["last_used_at"],
+        "booking": ["activity_at", "polled_at"],
     }
 
 

@@ -38,6 +38,15 @@ NAMES = {
     "accountemailaddress": ("account_email_address", "account_email_addresses"),
     "users_user": ("user", "users"),
     "user_password": ("user_password", "password"),
+    # An application's name before its models'.
+    "organizations_organizationmember": ("organization_member", "members"),
+    "totp_totpdevice": ("totp_device", "credentials"),
+    "seating_seatingchart": ("seating_chart", "seating_charts"),
+    "teams_teamkey": ("team_key", "team_keys"),
+    "token_blacklist_outstandingtoken": ("outstanding_token", "credentials"),
+    "jwt_auth_jwtsettings": ("jwt_settings", "settings"),
+    "session_policy_sessiontimeoutpolicy": ("session_timeout_policy", "access"),
+    "boards_board_columns": ("board_column", "board_columns"),
 }
 
 
@@ -49,7 +58,7 @@ def test_a_row_is_called_by_the_words_of_its_table(su):
 def test_the_table_that_is_really_called_so_keeps_the_name(su):
     tables = [
         f"{name} (id int primary key, title text)"
-        for name in ("api_project", "api_scope", "api_zone", "project", "api_key", "service_token", "key", "web_zone", "web_page", "web_site", "zone_1")
+        for name in ("api_project", "api_scope", "api_zone", "project", "api_key", "service_token", "key", "web_zone", "web_page", "web_site", "zone_1", "boards_boardcolumn", "board_column")
     ]  # fmt: skip
     assert proposed(su, tables, "resource") == {
         "project": "project",
@@ -60,6 +69,8 @@ def test_the_table_that_is_really_called_so_keeps_the_name(su):
         "zone_1": "zone_1",
         "web_page": "page",
         "web_site": "site",
+        "boards_boardcolumn": "boards_board_column",
+        "board_column": "board_column",
         "key": "key",
         "api_key": "api_key",
         "service_token": "service_token",
@@ -111,6 +122,62 @@ def test_a_new_row_in_a_table_of_passwords_is_a_changed_password(db, su):
         ("app.password", "INSERT", "password.changed", "password", None),
         ("app.password", "UPDATE", "password.changed", "password", "new.value is distinct from old.value"),
     ]
+
+
+def test_a_password_is_somebodys_where_people_log_in(su):
+    tables = [
+        "users_user (id int primary key, email text, password text, host text)",
+        "admin (id int primary key, password_hash text)",
+        "mail_account (id int primary key, smtp_host text, smtp_port int, username text, password text)",
+        "mail_server (id int primary key, host text, username text, password text)",
+        "redis_storage (id int primary key, title text, password text)",
+    ]
+    proposed(su, tables, "resource")
+    rules = "select relation::text, action, condition from audit.suggested_rules(audit.suggest_facts('{app}')) where operation = 'UPDATE'"
+    assert su.execute(f"{rules} order by 1").fetchall() == [
+        ("app.admin", "password.changed", "new.password_hash is distinct from old.password_hash"),
+        ("app.users_user", "password.changed", "new.password is distinct from old.password"),
+    ]
+
+
+def test_a_column_that_goes_breaks_no_rule_that_is_not_about_it(su):
+    proposed(su, ["person (id int primary key, email text, phone text, password text)"], "resource")
+    file = "\n".join(row[0] for row in su.execute("select audit.suggest('app')"))
+    su.execute(file)
+    su.execute("alter table app.person drop column phone")
+    assert su.execute("select action, problem from audit.rule").fetchall() == [("password.changed", None)]
+    su.execute("insert into app.person values (1, 'ada@example.com', 'a')")
+    su.execute("update app.person set email = 'bob@example.com'")
+    su.execute("update app.person set password = 'b'")
+    assert su.execute("select action from audit.event where category <> 'audit' order by id").fetchall() == [
+        ("person.created",), ("person.updated",), ("password.changed",),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", ["organizer", "institution", "merchant", "agency", "realm"])
+def test_who_an_application_works_for_is_the_organization_if_there_is_a_table_of_them(su, word):
+    tables = [
+        f"{word} (id int primary key, name text)",
+        *(f"{thing} (id int primary key, {word}_id int references {word}, title text)" for thing in ("show", "price_list", "seat")),
+        "ticket (id int primary key, show_id int references show, title text)",
+    ]
+    assert proposed(su, tables, "org") == {
+        word: "id",
+        "show": f"{word}_id",
+        "price_list": f"{word}_id",
+        "seat": f"{word}_id",
+        "ticket": "show_id -> app.show." + f"{word}_id",
+    }
+
+
+def test_a_word_that_may_mean_anybody_is_no_organization_for_two_tables_or_without_one(su):
+    things = ("show", "price_list", "seat", "ticket")
+    tables = [
+        "merchant (id int primary key, name text)",
+        *(f"{thing} (id int primary key, organizer_id int, title text)" for thing in things),
+        *(f"{thing}_sale (id int primary key, merchant_id int references merchant)" for thing in things[:2]),
+    ]
+    assert set(proposed(su, tables, "org").values()) == {None}
 
 
 def test_what_somebody_looks_at_now_is_not_the_organization_of_a_row(su):
