@@ -772,9 +772,9 @@ begin
             names := array[letter || '+'];
         else
             names := array(
-                select pg_catalog.regexp_replace(name, '([][.~+-])', E'\\\\\\1', 'g')
+                select pg_catalog.regexp_replace(name, '([].~+[-])', E'\\\\\\1', 'g')
                 from pg_catalog.unnest(names) as name
-                where pg_catalog.lower(name collate "C") in ('sig', 'hmac', 'sid', 'session_id', 'sessionid', 'jsessionid', 'phpsessid') or audit.names_secret(name)
+                where pg_catalog.lower(name collate "C") in ('sig', 'hmac', 'sid', 'session_id', 'sessionid', 'jsessionid', 'phpsessid') or audit.names_secret(pg_catalog.replace(name, ']', ''))
             );
         end if;
         if pg_catalog.cardinality(names) > 0 then
