@@ -66,15 +66,15 @@ def test_enough_secrets_are_written():
 
 CALLED = {
     "gateway": {
-        ("org.created", "Acme", "ada"), ("team.created", "Search", "ada"), ("person.created", "ada@example.com", None),
+        ("organization.created", "Acme", "ada"), ("team.created", "Search", "ada"), ("person.created", "ada@example.com", None),
         ("team_member.created", "ada@example.com → Search", None), ("team_member.role_changed", "ada@example.com → Search", None),
         ("team_member.removed", "ada@example.com → Search", None), ("key.created", "ci", "ada"), ("key.rotated", "ci", "bob"),
         ("key.blocked", "ci", "carol"), ("credential.created", "azure", "ada"), ("credential.rotated", "azure", "bob"),
     },
     "run_together": {
         ("user.created", "ada@example.com", None), ("project.created", "Streets", None),
-        ("organization_member.created", "ada@example.com → Signs", None), ("project_member.created", "ada@example.com → Streets", None),
-        ("project_member.removed", "ada@example.com → Streets", None), ("organization_member.removed", "ada@example.com → Signs", None),
+        ("organization_member.created", "ada@example.com", None), ("project_member.created", "ada@example.com → Streets", None),
+        ("project_member.removed", "ada@example.com → Streets", None), ("organization_member.removed", "ada@example.com", None),
         ("team_key.created", "ci", None), ("team_key.rotated", "ci", None), ("team_key.deactivated", "ci", None),
         ("webhook.created", "Signs", None), ("seating_plan.created", "Hall", None),
     },
