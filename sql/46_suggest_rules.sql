@@ -531,9 +531,32 @@ as $$
         select distinct on (together.relation, together.operation, together.action) *
         from together
         order by together.relation, together.operation, together.action, number
+    ),
+    rest as (
+        -- What moves besides belongs to the table's own category. (By what it is not, so that columns may come and go.)
+        select tables.relation, tables.resource || '.updated' as action, tables.category,
+            format('to_jsonb(new) - %1$L::text[] is distinct from to_jsonb(old) - %1$L::text[]', array_agg(columns.name order by columns.number) filter (
+                where columns.ignore_why is not null
+                    or columns.name in (select found.field from found where found.relation = tables.relation and found.category <> tables.category)
+            )) as condition
+        from audit.facts_tables(facts) as tables
+        join audit.facts_columns(facts) as columns on columns.relation = tables.relation
+        where tables.relation in (
+                select found.relation from found where found.operation = 'UPDATE' and found.category <> tables.category and found.rank < 70
+            )
+            -- (There is json that jsonb can't hold.)
+            and not exists (
+                select from pg_attribute where attrelid = tables.relation and atttypid in ('pg_catalog.json'::regtype, 'pg_catalog.json[]'::regtype)
+            )
+        group by tables.relation, tables.resource, tables.category
     )
     select first.relation, number, first.operation, first.action, first.category, first.condition, first.optional, first.why
     from first
+    union all
+    select rest.relation, 1000000, 'UPDATE', rest.action, rest.category, rest.condition, false,
+        'so that a change of both gives an event of each category'
+    from rest
+    where audit.condition_error(rest.relation, 'UPDATE', rest.condition) is null
 $$;
 
 comment on function audit.suggested_rules(jsonb) is

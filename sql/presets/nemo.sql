@@ -9,16 +9,14 @@ select audit.track('organization', 'organization', 'organization', org => 'id', 
 select audit.rule('organization', 'plan.changed', 'plan', 'UPDATE',
     'new.plan_tier is distinct from old.plan_tier');
 select audit.rule('organization', 'organization.updated', 'organization', 'UPDATE',
-    '(new.id, new.name, new.slug, new.logo_url, new.timezone, new.created_at)
-        is distinct from (old.id, old.name, old.slug, old.logo_url, old.timezone, old.created_at)');
+    'to_jsonb(new) - ''{plan_tier,updated_at}''::text[] is distinct from to_jsonb(old) - ''{plan_tier,updated_at}''::text[]');
 
 select audit.track('profile', 'profile', 'profile', org => 'org_id', label => 'email',
     ignore => '{updated_at}');
 select audit.rule('profile', 'password.changed', 'password', 'UPDATE',
     'new.password_hash is distinct from old.password_hash');
 select audit.rule('profile', 'profile.updated', 'profile', 'UPDATE',
-    '(new.id, new.org_id, new.email, new.full_name, new.avatar_url, new.timezone, new.created_at)
-        is distinct from (old.id, old.org_id, old.email, old.full_name, old.avatar_url, old.timezone, old.created_at)');
+    'to_jsonb(new) - ''{password_hash,updated_at}''::text[] is distinct from to_jsonb(old) - ''{password_hash,updated_at}''::text[]');
 
 select audit.track('team', 'team', 'teams', org => 'org_id', label => 'name',
     ignore => '{updated_at}');
