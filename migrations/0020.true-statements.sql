@@ -44,14 +44,14 @@ alter table audit.destination
 
 alter table audit.legal_hold
     add constraint times_are_of_the_calendar check (
-        since between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00'
-        and until between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00'
+        since >= timestamptz '0001-01-03 00:00:00+00' and since <= timestamptz '9999-12-30 00:00:00+00'
+        and until >= timestamptz '0001-01-03 00:00:00+00' and until <= timestamptz '9999-12-30 00:00:00+00'
     );
 
 alter table audit.replay
     add constraint times_are_of_the_calendar check (
-        since between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00'
-        and until between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00'
+        since >= timestamptz '0001-01-03 00:00:00+00' and since <= timestamptz '9999-12-30 00:00:00+00'
+        and until >= timestamptz '0001-01-03 00:00:00+00' and until <= timestamptz '9999-12-30 00:00:00+00'
     );
 
 alter table audit.retention
