@@ -631,7 +631,8 @@ HIDDEN = {
     "https://acme.webhook.office.com/webhookb2/a@b/IncomingWebhook/S3CRET/c": "https://acme.webhook.office.com/webhookb2/[redacted]",
     "https://api.telegram.org/bot1:S3CRET/sendMessage": "https://api.telegram.org/bot[redacted]",
     "https://chat.acme.example/hooks/S3CRET01234567890123456789": "https://chat.acme.example/hooks/[redacted]",
-    "https://h/?" + "&".join(f"k{n}=S3CRET" for n in range(101)): "https://h/?" + "&".join(f"k{n}=[redacted]" for n in range(101)),
+    "https://h/?" + "&".join(f"k{n}=S3CRET" for n in range(101)): "https://h/?"
+    + "&".join(f"k{n}=[redacted]" for n in range(101)),
 }
 SHOWN = [
     "", "Ann", "https://medium.com:443/@user/x", "http://localhost:8080/a@b", "ann@acme.example", "12:30", "a = b", "max_tokens=100",

@@ -161,7 +161,10 @@ def test_a_column_that_goes_breaks_no_rule_that_is_not_about_it(su):
 def test_who_an_application_works_for_is_the_organization_if_there_is_a_table_of_them(su, word):
     tables = [
         f"{word} (id int primary key, name text)",
-        *(f"{thing} (id int primary key, {word}_id int references {word}, title text)" for thing in ("show", "price_list", "seat")),
+        *(
+            f"{thing} (id int primary key, {word}_id int references {word}, title text)"
+            for thing in ("show", "price_list", "seat")
+        ),
         "ticket (id int primary key, show_id int references show, title text)",
     ]
     assert proposed(su, tables, "org") == {
