@@ -10,7 +10,7 @@ WORDS = {
     "event_settingsstore": "event_settings_store",
     "authtoken_token": "auth_token",
     "users_user": "user",
-    "otp_totp_totpdevice": "otp_totp_totp_device",
+    "otp_totp_totpdevice": "totp_device",
     "seatingplans": "seating_plan",
     "webhookcallretry": "webhook_call_retry",
     # Whole words, and what is not all known words, stay.
