@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from pgtrail_cli.cold.details import Event, details, host, short_parts
 
 EXPORTED = (
-    "id", "timestamp_utc", "date_utc", "org_id", "organization", "category", "action", "actor_type", "actor_id", "actor",
-    "actor_ip", "user_agent", "request_id", "reason", "resource_type", "resource_id", "resource", "operation", "table_name",
-    "details", "db_role", "client_addr", "application_name", "imported_from", "node", "node_id",
+    "id", "timestamp_utc", "date_utc", "org_id", "organization", "category", "action", "actor_type", "actor_id",
+    "actor", "actor_ip", "user_agent", "request_id", "reason", "resource_type", "resource_id", "resource", "operation",
+    "table_name", "details", "db_role", "client_addr", "application_name", "imported_from", "node", "node_id",
 )  # fmt: skip
 """The columns of audit.export."""
 EXPORTED_FIELDS = (
