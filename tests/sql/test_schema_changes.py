@@ -229,7 +229,9 @@ def test_a_dropped_table_is_one_event_and_leaves_nothing(db, su, told, drop):
 def test_without_the_event_trigger_a_dropped_table_is_named_and_forgotten(su, thing, told, unwatched):
     told()
     su.execute("drop table public.thing")
-    assert [row[0] for row in su.execute("select problem from audit.doctor() where problem <> 'information'")] == ["table gone"]
+    assert [row[0] for row in su.execute("select problem from audit.doctor() where problem <> 'information'")] == [
+        "table gone"
+    ]
     su.execute("select audit.recompile()")
     assert [event[0] for event in told()] == ["audit.table_untracked"]
     assert su.execute("select count(*) from audit.own_trigger where relation::text !~ '[.]'").fetchone() == (0,)
