@@ -613,7 +613,7 @@ as $$
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
             audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
-            part.name = any (audit.texts_to_look_through(tracked)) as may_hold_secret,
+            part.name in (select pg_catalog.unnest(audit.texts_to_look_through(tracked))) as may_hold_secret,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
     ),
@@ -763,7 +763,8 @@ begin
                 ) as texts
             from pg_catalog.pg_attribute
             cross join pg_catalog.unnest(case event_operation when 'INSERT' then '{new}' when 'UPDATE' then '{old,new}' else '{old}' end::text[]) as given_row
-            where attrelid = tracked.relation and attname = any (audit.texts_to_look_through(tracked))
+            -- (In a subquery: found once, not for each column.)
+            where attrelid = tracked.relation and attname in (select pg_catalog.unnest(audit.texts_to_look_through(tracked)))
             group by 1
         )
         select pg_catalog.string_agg(
