@@ -321,7 +321,7 @@ as $$
     -- bracket or white space, or anything that is escaped. (LIKE, since for a short text a regular expression costs twice as
     -- much; and not strict, though it is: the planner would not see through an OR.)
     select pg_catalog.lower(content collate "C") like any (audit.secret_stems() || array['%"{%', '%"[%', '%" %', E'%\\\\%'])
-        or (pg_catalog.octet_length(content) > pg_catalog.length(content) and content collate "C" ~ '"[[:space:]]*[[{]')
+        or (pg_catalog.octet_length(content) > pg_catalog.length(content) and content collate "C" ~ E'"[[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]*[[{]')
 $$;
 
 comment on function audit.may_name_secret(text) is
@@ -450,7 +450,8 @@ declare
     max_steps constant integer := 12;
     max_json_strings constant integer := 1000;
     literal constant text := '0123456789+-.eEtrufalsn';
-    json_in_string constant text := E'([[:space:]]|\\\\[nrtf])*[[{\x02]';
+    -- (White space of any kind, as it is in every locale.)
+    json_in_string constant text := E'([[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]|\\\\[nrtf])*[[{\x02]';
     steps constant text[] := audit.path_steps(path);
     last_step constant integer := pg_catalog.cardinality(steps);
     reached constant integer := 1 << last_step;
@@ -500,7 +501,7 @@ begin
         end if;
     end loop;
     -- (Behind a quotation mark that ends a string stands none of these.)
-    may_hold_json := content ~ ('"' || json_in_string);
+    may_hold_json := content collate "C" ~ ('"' || json_in_string);
     -- Most values have nothing of the kind.
     if not may_hold_json
         and not by_form
@@ -627,12 +628,12 @@ begin
             place := any_name;
         end if;
         continue when place = 0 or part = last_part;
-        if place & ~undemanding <> 0 or may_hold_json and not by_form and parts[part + 1] ~ ('^' || json_in_string) then
+        if place & ~undemanding <> 0 or may_hold_json and not by_form and parts[part + 1] collate "C" ~ ('^' || json_in_string) then
             parts[part + 1] := '[redacted]';
             is_changed := true;
         elsif by_form and (pg_catalog.strpos(parts[part + 1], E'\x02') > 0 or audit.may_hold_credential(parts[part + 1])) then
             is_changed := true;
-            if parts[part + 1] ~ ('^' || json_in_string) then
+            if parts[part + 1] collate "C" ~ ('^' || json_in_string) then
                 json_strings := json_strings + 1;
                 if json_strings > max_json_strings then
                     parts[part + 1] := '[redacted]';
