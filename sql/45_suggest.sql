@@ -358,24 +358,29 @@ as $$
         place,
         row_limit,
         pg_catalog.string_agg(
-            pg_catalog.format(question.query, name, name, case when audit.name_words(name) ~ '(^|_)(key|code)$' then 1 else 2 end), ' union all '
+            pg_catalog.format(
+                case question.asked
+                    when 'values' then
+                        'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I collate "C" ~ ''^[[:alnum:]_. -]{1,40}$'' '
+                        'and not audit.value_looks_secret(sampled.%2$I::text) and not audit.value_looks_random(sampled.%2$I::text) '
+                        'group by 1 order by count(*) desc, 1 limit 13)'
+                    when 'secret' then
+                        'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)'
+                    -- Each is another, of one length, and they begin differently (an id that is made of the time doesn't).
+                    when 'random' then
+                        'select %1$L, ''random'', array(select ''yes'' from sampled where sampled.%2$I <> '''' and pg_column_size(sampled.%2$I) < 1000 '
+                        'having count(*) >= %3$s and count(distinct sampled.%2$I) = count(*) and count(distinct length(sampled.%2$I)) = 1 '
+                        'and count(distinct left(audit.random_part(sampled.%2$I::text), 3)) >= 0.6 * count(*) '
+                        'and count(*) filter (where audit.value_looks_random(audit.random_part(sampled.%2$I::text))) >= 0.8 * count(*))'
+                end,
+                name, name, case when audit.name_words(name) ~ '(^|_)(key|code)$' then 1 else 2 end
+            ),
+            ' union all '
         )
     ) end
     from audit.sampled_columns(relation)
-    join (values
-        ('{state,name}'::text[],
-            'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I collate "C" ~ ''^[[:alnum:]_. -]{1,40}$'' '
-            'and not audit.value_looks_secret(sampled.%2$I::text) and not audit.value_looks_random(sampled.%2$I::text) '
-            'group by 1 order by count(*) desc, 1 limit 13)'),
-        ('{text,name}',
-            'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)'),
-        -- Each is another, of one length, and they begin differently (an id that is made of the time doesn't).
-        ('{text,name}',
-            'select %1$L, ''random'', array(select ''yes'' from sampled where sampled.%2$I <> '''' and pg_column_size(sampled.%2$I) < 1000 '
-            'having count(*) >= %3$s and count(distinct sampled.%2$I) = count(*) and count(distinct length(sampled.%2$I)) = 1 '
-            'and count(distinct left(audit.random_part(sampled.%2$I::text), 3)) >= 0.6 * count(*) '
-            'and count(*) filter (where audit.value_looks_random(audit.random_part(sampled.%2$I::text))) >= 0.8 * count(*))')
-    ) as question (kinds, query) on kind = any (question.kinds)
+    join (values ('{state,name}'::text[], 'values'), ('{text,name}', 'secret'), ('{text,name}', 'random')) as question (kinds, asked)
+        on kind = any (question.kinds)
 $$;
 
 comment on function audit.sample_query(regclass, text, integer) is
