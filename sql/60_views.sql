@@ -155,12 +155,12 @@ as $$
     cross join lateral pg_catalog.jsonb_each(
         -- (Most fields are no objects, and a recursion costs more than all else.)
         case
-            when pg_catalog.jsonb_typeof(before -> field) = 'object' and pg_catalog.jsonb_typeof(after -> field) = 'object' then
-                audit.changed_members(field, before -> field, after -> field, longest)
+            when pg_catalog.jsonb_typeof(before operator(pg_catalog.->) field) operator(pg_catalog.=) 'object' and pg_catalog.jsonb_typeof(after operator(pg_catalog.->) field) operator(pg_catalog.=) 'object' then
+                audit.changed_members(field, before operator(pg_catalog.->) field, after operator(pg_catalog.->) field, longest)
             else pg_catalog.jsonb_build_object(
                 field,
                 pg_catalog.jsonb_build_object(
-                    'before', audit.cut_value(before -> field, longest), 'after', audit.cut_value(after -> field, longest)
+                    'before', audit.cut_value(before operator(pg_catalog.->) field, longest), 'after', audit.cut_value(after operator(pg_catalog.->) field, longest)
                 )
             )
         end
@@ -232,9 +232,8 @@ select
     event.imported_from,
     event.node,
     event.node_id,
-    org_label.label as org_label
-from audit.event
-left join audit.org_label on org_label.org_id = event.org_id;
+    (select org_label.label from audit.org_label where org_label.org_id = event.org_id) as org_label
+from audit.event;
 
 comment on view audit.log is
     'The log as people read it. Order it by occurred_at desc, id desc, and page by (occurred_at, id) < (…, …).';
@@ -388,7 +387,10 @@ select
     audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit.spreadsheet_safe(event.org_id) as org_id,
-    audit.spreadsheet_safe(coalesce(org_label.label, event.org_id)) as organization,
+    -- (No join: with one all events would be sorted before the first is written.)
+    audit.spreadsheet_safe(
+        coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
+    ) as organization,
     audit.spreadsheet_safe(event.category) as category,
     audit.spreadsheet_safe(event.action) as action,
     audit.spreadsheet_safe(event.actor_type) as actor_type,
@@ -415,7 +417,6 @@ select
     event.node,
     event.node_id
 from audit.event
-left join audit.org_label on org_label.org_id = event.org_id
 order by event.occurred_at, event.id;
 
 comment on view audit.export is
@@ -446,7 +447,10 @@ select
     audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit.spreadsheet_safe(event.org_id) as org_id,
-    audit.spreadsheet_safe(coalesce(org_label.label, event.org_id)) as organization,
+    -- (No join: with one all events would be sorted before the first is written.)
+    audit.spreadsheet_safe(
+        coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
+    ) as organization,
     audit.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
     audit.spreadsheet_safe(event.action) as action,
     audit.spreadsheet_safe(event.resource_type) as resource_type,
@@ -458,10 +462,9 @@ select
     event.node,
     event.node_id
 from audit.event
-left join audit.org_label on org_label.org_id = event.org_id
 left join lateral audit.short_details(event.before, event.after, event.changed, 32001) as shown (details) on true
-left join lateral pg_catalog.jsonb_each(shown.details) as field on true
-order by event.occurred_at, event.id;
+left join lateral pg_catalog.jsonb_each(shown.details) with ordinality as field (key, value, number) on true
+order by event.occurred_at, event.id, field.number;
 
 comment on view audit.export_fields is
     'A row for each field that an event tells of, for a spreadsheet, oldest first: of a JSON object each member that changed. An event without fields has a row with none. \copy (select * from audit.export_fields) to ''fields.csv'' csv header';
@@ -554,8 +557,8 @@ begin
         if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
             raise exception using
                 errcode = 'PT085',
-                message = format('%s is no time that events are chosen by', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
-                hint = 'Leave the time out for no limit; else write one between the years 1 and 9999.';
+                message = format('invalid time %s', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
+                hint = 'Write a time between the years 1 and 9999, such as 2026-07-01.';
         end if;
     end loop;
 end

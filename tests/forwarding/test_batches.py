@@ -167,7 +167,7 @@ def test_the_cursor_of_a_destination_that_gets_nothing_keeps_up(table):
 
 
 def test_a_handout_ends_before_the_event_that_makes_it_too_large(table):
-    table.execute("insert into public.thing select i, repeat('x', 300000) from generate_series(1, 8) as i")
+    table.execute("insert into public.thing select i, repeat('x', 600000) from generate_series(1, 8) as i")
     taken = "select event_ids from audit.next_batch(1, 'worker-1', p_max_bytes => %s)"
     assert len(table.execute(taken, [1]).fetchone()[0]) == 1, "one event goes however large it is"
     assert len(table.execute(taken, [1_300_000]).fetchone()[0]) == 2, "as rendered, however well it is compressed"
@@ -347,7 +347,7 @@ def test_with_a_beginning_in_the_past_a_transaction_that_is_still_open_is_not_pa
     insert(late, 1)
     insert(db.connect("app"), 2)
     table.execute(
-        "select audit.add_destination('past', 'https://x.example', categories => '{thing}', since => '-infinity')"
+        "select audit.add_destination('past', 'https://x.example', categories => '{thing}', since => '1970-01-01')"
     )
     seen = []
     take_past = "select lease_token, event_ids from audit.next_batch(2, 'worker-1')"
