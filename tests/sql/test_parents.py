@@ -17,9 +17,11 @@ def followed(request, su):
             if su.execute("select from pg_event_trigger").fetchone() is not None:
                 unwatch(su)
             su.execute(statement)
-            assert {row[0] for row in su.execute("select problem from audit.doctor()")} == {"compiled out of date"}
+            assert {
+                row[0] for row in su.execute("select problem from audit.doctor() where problem <> 'information'")
+            } == {"compiled out of date"}
             su.execute("select audit.recompile()")
-        assert su.execute("select * from audit.doctor()").fetchall() == []
+        assert su.execute("select * from audit.doctor() where problem <> 'information'").fetchall() == []
 
     return change
 
@@ -204,13 +206,13 @@ def test_a_child_that_is_tracked_later_or_no_more_is_recorded_once(su, pair, wri
     su.execute("select audit.track('public.child', 'thing')")
     with su.transaction(force_rollback=True):
         assert writes("delete from public.parent") == [("DELETE", "3"), ("DELETE", "4")]
-    assert su.execute("select * from audit.doctor()").fetchall() == []
+    assert su.execute("select * from audit.doctor() where problem <> 'information'").fetchall() == []
     su.execute("select audit.untrack('public.child')")
     with su.transaction(force_rollback=True):
         assert writes("delete from public.parent") == [("DELETE", "3"), ("DELETE", "4")], "as seen through the parent"
     su.execute("select audit.track('public.child', 'thing')")
     su.execute("drop table public.child")
-    assert su.execute("select * from audit.doctor()").fetchall() == []
+    assert su.execute("select * from audit.doctor() where problem <> 'information'").fetchall() == []
     with su.transaction(force_rollback=True):
         assert writes("delete from public.parent") == [("DELETE", "3")]
 
@@ -228,7 +230,7 @@ def test_an_owner_without_any_grant_is_followed_too(db, su, writes):
     assert su.execute("select count(*) from audit.event where operation = 'DELETE'").fetchone() == (2,)
     app.execute("alter table shop.thing no inherit shop.parent")
     assert by_row(su, "shop.thing") == ["update"]
-    assert su.execute("select * from audit.doctor()").fetchall() == []
+    assert su.execute("select * from audit.doctor() where problem <> 'information'").fetchall() == []
 
 
 def test_nobody_calls_what_changes_a_triggers_level(db):

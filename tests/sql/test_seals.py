@@ -278,7 +278,7 @@ COPY = """
         ("100000", "pg_current_xact_id()", "now()", "never given"),
         ("nextval('audit.event_id_seq')", "pg_current_xact_id()", "occurred_at - interval '1 day'", "recorded after"),
         ("nextval('audit.event_id_seq')", "pg_current_xact_id()", "now() + interval '1 day'", "recorded before"),
-        ("900", "pg_current_xact_id()", "occurred_at", "recorded after"),
+        ("900", "pg_current_xact_id()", "occurred_at - interval '20 minutes'", "recorded after"),
         ("nextval('audit.event_id_seq')", "'99999999'", "now()", "has not begun"),
     ],
 )

@@ -317,6 +317,8 @@ set local intervalstyle = 'postgres';
 set local extra_float_digits = 1;
 set local bytea_output = 'hex';
 set local standard_conforming_strings = on;
+set local quote_all_identifiers = off;
+set local array_nulls = on;
 -- (No check is evaluated to plan a statement.)
 set local constraint_exclusion = off;
 set local work_mem = '64MB';
