@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, LiteralString, cast
@@ -176,15 +176,16 @@ async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, exp
         with page.exports.watched(export_id, events) as progress:
             async with page.database.session(viewer, milliseconds=0) as connection:
                 piece = bytearray()
-                lines = _ndjson(connection, wanted) if kind == "ndjson" else _csv(connection, wanted, kind == "fields")
-                async for line in lines:
-                    piece += line
-                    # (Of fields there are more.)
-                    progress.sent = min(progress.sent + 1, events)
-                    if len(piece) >= PIECE_BYTES:
-                        yield bytes(piece)
-                        piece.clear()
-                yield bytes(piece)
+                # (Closed before the transaction is: that would wait for the end of what is still sent.)
+                async with aclosing(_lines(connection, wanted, kind)) as lines:
+                    async for line in lines:
+                        piece += line
+                        # (Of fields there are more.)
+                        progress.sent = min(progress.sent + 1, events)
+                        if len(piece) >= PIECE_BYTES:
+                            yield bytes(piece)
+                            piece.clear()
+                    yield bytes(piece)
                 progress.done = True
 
 
@@ -198,7 +199,11 @@ async def _recorded(page: "Page", viewer: Viewer, filters: Filters) -> tuple[str
     return wanted, counted["events"]
 
 
-async def _csv(connection: Connection, wanted: str, by_field: bool) -> AsyncIterator[bytes]:
+def _lines(connection: Connection, wanted: str, kind: str) -> AsyncGenerator[bytes]:
+    return _ndjson(connection, wanted) if kind == "ndjson" else _csv(connection, wanted, kind == "fields")
+
+
+async def _csv(connection: Connection, wanted: str, by_field: bool) -> AsyncGenerator[bytes]:
     found = await row(connection, "export_statement", wanted=wanted, by_field=by_field)
     assert found is not None
     # SQL has written it, and quoted what is in it.
@@ -207,7 +212,7 @@ async def _csv(connection: Connection, wanted: str, by_field: bool) -> AsyncIter
             yield bytes(line)
 
 
-async def _ndjson(connection: Connection, wanted: str) -> AsyncIterator[bytes]:
+async def _ndjson(connection: Connection, wanted: str) -> AsyncGenerator[bytes]:
     cursor: Any = connection.cursor()
     async for found in cursor.stream(query("ndjson"), {"wanted": wanted}):
         yield found["json"].encode() + b"\n"
