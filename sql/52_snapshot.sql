@@ -217,10 +217,14 @@ as $$
 declare
     batch record;
 begin
+    -- Each transaction says so itself, whatever default_transaction_isolation is.
+    commit;
+    set transaction isolation level read committed;
     perform audit.check_is_tracked(relation);
     for batch in select * from audit.snapshot_batches(relation) loop
         observed := observed operator(pg_catalog.+) audit.observe(relation, batch.leaf, batch.first_block, batch.end_block);
         commit;
+        set transaction isolation level read committed;
     end loop;
     perform audit.observed_all(relation, observed);
 end
