@@ -123,6 +123,7 @@ def analyzed(nemo):
     """A reader of A, in a database where B's events are most, and ANALYZE has been everywhere."""
     su = nemo.connect()
     su.execute("select audit.grant_org('reader', 'a'), audit.grant_org('auditor', 'b')")
+    su.execute("insert into audit.org_label values ('a', 'A'), ('b', 'B')")
     names = ", ".join(VALUES)
     of_b = ", ".join(f"case when n > 20 then '{b}' end::{type_of(su, name)}" for name, (b, _) in VALUES.items())
     of_a = ", ".join(
@@ -197,7 +198,7 @@ def test_no_value_but_sizes_and_times_is_in_the_statistics_of_what_readers_see(a
         select starelid::regclass::text, attname::text
         from pg_statistic
         join pg_attribute on attrelid = starelid and attnum = staattnum
-        where starelid in (select relid from pg_partition_tree('audit.event')) or starelid = 'audit.org_grant'::regclass
+        where starelid in (select relid from pg_partition_tree('audit.event')) or starelid in ('audit.org_grant'::regclass, 'audit.org_label'::regclass)
         """
     ).fetchall()
     assert {name for _, name in found} == SIZES_AND_TIMES
@@ -208,7 +209,7 @@ def test_no_value_but_sizes_and_times_is_in_the_statistics_of_what_readers_see(a
             and has_table_privilege('reader', pg_class.oid, 'select')
         """
     ).fetchall()
-    assert {name for (name,) in seen} == {"audit.event", "audit.org_grant", "audit.category"}, "decide about the others"
+    assert {name for (name,) in seen} == {"audit.event", "audit.org_grant", "audit.org_label", "audit.category"}, "decide about the others"
 
 
 def test_the_sequence_of_ids_can_not_be_read(reader):
