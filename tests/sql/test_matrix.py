@@ -83,7 +83,7 @@ EXECUTE = {
             "suggested_column_rules", "suggest_left_out", "suggest_notes", "track_call", "rule_call", "suggest_comment", "suggest_categories",
             "suggest_table", "suggest_rest", "suggest_lines", "tells_of_a_person", "looks_personal",
             "present_columns", "present_ways", "present_label", "track_present", "rule_present", "check_preset",
-            "import_batch", "check_source", "is_hstore", "is_trusted_type", "is_made_by_superusers", "import_source", "import_survey", "import_rows", "import_reading", "let_go", "import_columns",
+            "import_batch", "check_source", "is_hstore", "is_trusted_type", "is_made_by_superusers", "parts_of_type", "import_source", "import_survey", "import_rows", "import_reading", "let_go", "import_columns",
             "supa_audit_reading", "audit_trigger_reading", "litellm_reading", "import_json", "as_object", "parsed", "full_xid",
             "key_hash", "digest_of", "begin_import", "store_import", "end_import",
             "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "prepare_for_node", "present_slot", "stop_node", "remove_node", "register_node",
