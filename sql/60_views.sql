@@ -91,13 +91,13 @@ parallel safe
 as $$
     -- Without a subquery, so that the planner sees through it.
     select case
-        when pg_catalog.jsonb_typeof(value) = 'string' then
+        when pg_catalog.jsonb_typeof(value) operator(pg_catalog.=) 'string' then
             case
-                when pg_catalog.length(value #>> '{}') > longest then
-                    pg_catalog.to_jsonb(pg_catalog.left(value #>> '{}', longest))
+                when pg_catalog.length(value operator(pg_catalog.#>>) '{}') operator(pg_catalog.>) longest then
+                    pg_catalog.to_jsonb(pg_catalog.left(value operator(pg_catalog.#>>) '{}', longest))
                 else value
             end
-        when pg_catalog.length(value::text) > longest then pg_catalog.to_jsonb(pg_catalog.left(value::text, longest))
+        when pg_catalog.length(value::pg_catalog.text) operator(pg_catalog.>) longest then pg_catalog.to_jsonb(pg_catalog.left(value::pg_catalog.text, longest))
         else value
     end
 $$;
@@ -110,6 +110,7 @@ returns jsonb
 language sql
 immutable
 parallel safe
+set search_path = pg_catalog, pg_temp
 as $$
     with recursive part as (
         select field as name, before as was, after as becomes, 0 as depth
@@ -155,7 +156,9 @@ as $$
     cross join lateral pg_catalog.jsonb_each(
         -- (Most fields are no objects, and a recursion costs more than all else.)
         case
-            when pg_catalog.jsonb_typeof(before operator(pg_catalog.->) field) operator(pg_catalog.=) 'object' and pg_catalog.jsonb_typeof(after operator(pg_catalog.->) field) operator(pg_catalog.=) 'object' then
+            when pg_catalog.jsonb_typeof(before operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
+                and pg_catalog.jsonb_typeof(after operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
+            then
                 audit.changed_members(field, before operator(pg_catalog.->) field, after operator(pg_catalog.->) field, longest)
             else pg_catalog.jsonb_build_object(
                 field,
