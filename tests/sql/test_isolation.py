@@ -209,7 +209,9 @@ def test_no_value_but_sizes_and_times_is_in_the_statistics_of_what_readers_see(a
             and has_table_privilege('reader', pg_class.oid, 'select')
         """
     ).fetchall()
-    assert {name for (name,) in seen} == {"audit.event", "audit.org_grant", "audit.org_label", "audit.category"}, "decide about the others"
+    assert {name for (name,) in seen} == {"audit.event", "audit.org_grant", "audit.org_label", "audit.category"}, (
+        "decide about the others"
+    )
 
 
 def test_the_sequence_of_ids_can_not_be_read(reader):
