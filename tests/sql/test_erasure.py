@@ -249,3 +249,20 @@ def test_a_table_says_itself_whether_it_tells_of_a_person(su):
         su.execute(f"create table public.{name} (id int primary key, {columns})")
         su.execute(f"select audit.track('public.{name}', personal => {said})")
         assert su.execute("select %s = any (audit.personal_types())", [name]).fetchone() == (expected,)
+
+
+@pytest.mark.parametrize("levels", [700, 3000])
+@pytest.mark.parametrize(("opens", "closes"), [('{"a":', "}"), ("[", "]")])
+def test_a_name_is_erased_from_json_however_deep_it_is(su, opens, closes, levels):
+    su.execute("create table public.thing (id int primary key, d jsonb)")
+    su.execute("select audit.track('public.thing')")
+    with su.transaction():
+        su.execute("select audit.set_actor('ann@acme.example')")
+        su.execute(
+            "insert into public.thing select n, (repeat(%s, %s) || to_json(who)::text || repeat(%s, %s))::jsonb "
+            "from (values (1, 'ann@acme.example'), (2, 'bob@acme.example')) as given (n, who)",
+            [opens, levels, closes, levels],
+        )
+    su.execute("select audit.erase_actor('ann@acme.example', 'request 17')")
+    assert su.execute("select count(*) from audit.event where event::text ~ 'ann@acme'").fetchone() == (0,)
+    assert su.execute("select count(*) from audit.event where action = 'thing.created'").fetchone() == (2,)

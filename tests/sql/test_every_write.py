@@ -265,3 +265,22 @@ def test_a_unique_index_over_what_is_not_null_serves_as_key(su, recorded):
     su.execute("select audit.track('public.thing', 'thing')")
     su.execute("insert into public.thing values ('a', 'b')")
     assert recorded()[0][1] == "a"
+
+
+def test_virtual_columns_are_not_recorded_and_can_name_nothing(su, recorded):
+    if su.info.server_version < 180000:
+        pytest.skip("there are none before PostgreSQL 18")
+    su.execute(
+        "create table public.thing (id int primary key, a text, name text generated always as (a || '!') virtual)"
+    )
+    for argument in ("label => 'name'", "org => 'name'", "actor => 'name'"):
+        with pytest.raises(psycopg.Error, match="is virtual") as refused:
+            su.execute(f"select audit.track('public.thing', {argument})")
+        assert refused.value.sqlstate == "PT002"
+    su.execute("select audit.track('public.thing', 'thing')")
+    su.execute("insert into public.thing values (1, 'x')")
+    su.execute("update public.thing set a = 'y'")
+    su.execute("delete from public.thing")
+    assert [(kind, before and before["a"], after and after["a"]) for kind, _, before, after, _ in recorded()] == [
+        ("INSERT", None, "x"), ("UPDATE", "x", "y"), ("DELETE", "y", None),
+    ]  # fmt: skip

@@ -131,3 +131,97 @@ def test_a_trigger_of_the_applications_keeps_its_name(su):
     with pytest.raises(psycopg.errors.Error, match="a trigger of its own called pgtrail_update") as refused:
         su.execute("select audit.track('public.odd')")
     assert refused.value.sqlstate == "PT001"
+
+
+def recorded(su):
+    """What was recorded of public.odd: operation, id of the row, the rows."""
+    return su.execute(
+        "select operation, resource_id, audit.row_before(event), after from audit.event where table_name = 'public.odd' order by id"
+    ).fetchall()
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["by row", "bulk"])
+def test_rows_that_swap_a_deferrable_key_are_paired_as_they_moved(su, bulk):
+    su.execute("create table public.odd (position int primary key deferrable initially deferred, name text)")
+    su.execute("select audit.track('public.odd', bulk => %s)", [bulk])
+    su.execute("insert into public.odd values (1, 'a'), (2, 'b')")
+    with su.transaction():
+        su.execute("update public.odd set position = 1 where position = 2")
+        su.execute("update public.odd set name = upper(name)")
+        su.execute("update public.odd set position = 2 where name = 'B'")
+    moved = [(before["name"], after["name"]) for kind, _, before, after in recorded(su) if kind == "UPDATE"]
+    assert sorted(moved) == [("B", "B"), ("a", "A"), ("b", "B"), ("b", "b")]
+
+
+JSON_THAT_JSONB_REFUSES = (r'{"x":"\u0000"}', '{"x":1e999999}', r'"\ud800"', r'{"a": ["\udc00\ud800"], "a": 1}')
+
+
+@pytest.mark.parametrize("content", JSON_THAT_JSONB_REFUSES)
+def test_json_that_jsonb_refuses_is_recorded_as_its_text(su, content):
+    su.execute("create table public.odd (id int primary key, d json, list json[])")
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1, %s, array[%s]::json[])", [content, content])
+    su.execute("update public.odd set id = 2")
+    su.execute("delete from public.odd")
+    assert [kind for kind, *_ in recorded(su)] == ["INSERT", "UPDATE", "DELETE"]
+    assert {str((after or before)["d"]) for *_, before, after in recorded(su)} == {content}
+
+
+def test_json_that_jsonb_takes_is_recorded_as_json(su):
+    su.execute("create table public.odd (id int primary key, d json)")
+    su.execute("select audit.track('public.odd')")
+    su.execute("""insert into public.odd values (1, '{"b": [1, null], "a": "ü"}'), (2, null)""")
+    assert [after["d"] for *_, after in recorded(su)] == [{"b": [1, None], "a": "ü"}, None]
+
+
+def test_a_type_with_a_json_form_of_its_own_is_recorded_as_text(su):
+    """As PostGIS has one, which knows no curves, and no NaN."""
+    su.execute(
+        """
+        create type public.geometry as (x float8, y float8);
+        create function public.as_json(public.geometry) returns json language plpgsql immutable as
+            $$ begin if $1.x = 'NaN' then raise 'no GeoJSON of this'; end if; return '{"type": "Point"}'; end $$;
+        create cast (public.geometry as json) with function public.as_json(public.geometry);
+        create domain public.place as public.geometry;
+        create table public.odd (id int primary key, g public.geometry, gs public.geometry[], p public.place);
+        """
+    )
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into public.odd values (1, '(NaN,1.00000000000001)', '{\"(NaN,1)\"}', '(NaN,2)')")
+    su.execute("update public.odd set g = '(1,2)'")
+    (_, _, _, made), (_, _, before, after) = recorded(su)
+    assert (made["g"], made["p"]) == ("(NaN,1.00000000000001)", "(NaN,2)")
+    assert "NaN" in str(made["gs"])
+    assert (before["g"], after["g"]) == ("(NaN,1.00000000000001)", "(1,2)")
+
+
+def test_a_table_of_which_no_column_is_audited_still_says_which_rows_came_and_went(su):
+    su.execute("create table public.odd (id int primary key, a text)")
+    su.execute("select audit.track('public.odd', ignore => '{id,a}')")
+    su.execute("insert into public.odd values (1, 'x')")
+    su.execute("update public.odd set a = 'y'")
+    su.execute("delete from public.odd")
+    assert [event[:2] for event in recorded(su)] == [("INSERT", "1"), ("DELETE", "1")]
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_a_table_without_a_column_is_recorded(su, dropped):
+    su.execute(f"create table public.odd ({'a int' if dropped else ''})")
+    su.execute("select audit.track('public.odd')")
+    if dropped:
+        su.execute("alter table public.odd drop column a")
+    su.execute("insert into public.odd default values")
+    su.execute("delete from public.odd")
+    su.execute("insert into public.odd default values; truncate public.odd")
+    assert [kind for kind, *_ in recorded(su)][:2] == ["INSERT", "DELETE"]
+
+
+def test_a_table_that_citus_distributes_is_refused(su):
+    """Its rows are in other tables, on other servers."""
+    su.execute("create table public.odd (id int primary key)")
+    su.execute("set allow_system_table_mods = on; create table pg_catalog.pg_dist_partition (logicalrelid regclass)")
+    su.execute("select audit.track('public.odd')")
+    su.execute("insert into pg_catalog.pg_dist_partition values ('public.odd')")
+    with pytest.raises(psycopg.errors.Error, match="Citus") as refused:
+        su.execute("select audit.track('public.odd')")
+    assert refused.value.sqlstate == "PT001"

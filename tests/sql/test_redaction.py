@@ -477,6 +477,87 @@ def test_the_name_in_a_row_of_settings_says_whether_its_value_is_a_secret(su, na
     assert su.execute("select audit.names_secret(%s)", [name]).fetchone() == (expected,)
 
 
+STORED = (
+    "select resource_id, audit.row_before(event), after from audit.event where table_name = 'public.store' order by id"
+)
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["by row", "bulk"])
+def test_a_value_is_hidden_in_the_rows_whose_name_looks_secret(su, bulk):
+    su.execute("create table public.store (id int primary key, key text, value text, note jsonb)")
+    su.execute("select audit.track('public.store', secret => '{value when key,note when key}', bulk => %s)", [bulk])
+    su.execute(
+        """insert into public.store values (1, 'payment_stripe_secret_key', 'sk_1', '{"a": "sk_1"}'), (2, 'color', 'red', '{"a": 1}'), (3, 'smtp.password', null, null)"""
+    )
+    # In an update the old name or the new one: what was a secret stays one in the event that renames it.
+    su.execute("update public.store set key = 'colour', value = 'sk_2' where id = 1")
+    su.execute("update public.store set key = 'user.password', value = 'sk_3' where id = 2")
+    su.execute("update public.store set value = 'sk_4' where id = 3")
+    su.execute("delete from public.store where id = 3")
+    events = su.execute(STORED).fetchall()
+    assert "sk_" not in str(events)
+    shown = [(key, before and before["value"], after and after["value"]) for key, before, after in events]
+    assert shown == [
+        ("1", None, "[redacted]"), ("2", None, "red"), ("3", None, None),
+        ("1", "[redacted]", "[redacted]"), ("2", "[redacted]", "[redacted]"), ("3", None, "[redacted]"), ("3", "[redacted]", None),
+    ]  # fmt: skip
+
+
+def test_settings_by_name_are_found_without_being_told_and_can_be_revealed(su):
+    for name in ("settingsstore", "sensitive_config"):
+        su.execute(f"create table public.{name} (id int primary key, option text, value text)")
+        su.execute(f"select audit.track('public.{name}')")
+        su.execute(f"insert into public.{name} values (1, 'api_key', 'sk_1'), (2, 'color', 'red')")
+    assert "sk_1" not in str(su.execute("select after from audit.event").fetchall())
+    su.execute("select audit.track('public.settingsstore', reveal => '{value}')")
+    su.execute("insert into public.settingsstore values (3, 'api_key', 'shown')")
+    assert "shown" in str(su.execute("select after from audit.event").fetchall())
+
+
+def test_the_two_columns_of_a_setting_follow_renames_and_without_its_name_each_value_is_hidden(su):
+    su.execute("create table public.store (id int primary key, key text, value text)")
+    su.execute("select audit.track('public.store', secret => '{value when key}')")
+    su.execute("alter table public.store rename key to k; alter table public.store rename value to v")
+    su.execute("insert into public.store values (1, 'password', 'sk_1'), (2, 'color', 'red')")
+    su.execute("alter table public.store drop column k")
+    su.execute("update public.store set v = 'sk_2'")
+    events = su.execute(STORED).fetchall()
+    assert "sk_" not in str(events)
+    assert events[1][2]["v"] == "red"
+    assert {after["v"] for _, _, after in events[2:]} == {"[redacted]"}
+
+
+@pytest.mark.parametrize("secret", ["value when nothing", "nothing when key", "value when", "value when key when id"])
+def test_a_setting_of_columns_that_are_not_there_is_refused(su, secret):
+    su.execute("create table public.store (id int primary key, key text, value text)")
+    with pytest.raises(psycopg.Error) as refused:
+        su.execute("select audit.track('public.store', secret => array[%s])", [secret])
+    assert refused.value.sqlstate == "PT002"
+
+
+@pytest.mark.parametrize("bulk", [False, True], ids=["by row", "bulk"])
+def test_what_is_secret_in_a_value_is_hidden_wherever_a_row_says_it(su, bulk):
+    """In a text, an array, JSON and JSON that is text; in the label and the key too."""
+    su.execute("create table public.hook (id text primary key, url text, note text, cfg jsonb, list text[], n int)")
+    su.execute("select audit.track('public.hook', label => 'url', reveal => '{url}', bulk => %s)", [bulk])
+    su.execute(
+        """insert into public.hook values ('a', 'https://u:pw1@h/x', '{"api_key": "pw2", "b": 2}', '{"endpoint": "https://u:pw3@h"}', '{a,https://u:pw4@h}', 1)"""
+    )
+    su.execute("update public.hook set note = 'plain'")
+    su.execute("update public.hook set n = 2")
+    su.execute("update public.hook set id = 'sk-abcdefghijklmnopqrstuvwx'")
+    su.execute("delete from public.hook")
+    events = su.execute(
+        "select resource_id, resource_label, audit.row_before(event), after from audit.event where table_name = 'public.hook' order by id"
+    ).fetchall()
+    assert len(events) == 5
+    assert not re.search(r"pw\d|sk-abcdef", str(events))
+    _, label, _, after = events[0]
+    assert label == "https://u:[redacted]@h/x"
+    assert after["list"] == ["a", "https://u:[redacted]@h"]
+    assert json.loads(after["note"]) == {"api_key": "[redacted]", "b": 2}
+
+
 @pytest.mark.parametrize(
     "name",
     [
