@@ -173,27 +173,50 @@ $$;
 comment on function audit.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as whoever records.';
 
+create or replace function audit.has_a_json_of_its_own(type_oid oid)
+returns boolean
+language plpgsql
+stable
+as $$
+begin
+    -- (hstore's gives all of a value.)
+    return exists (
+        select
+        from audit.parts_of_type(type_oid) as part
+        join pg_catalog.pg_cast on castsource = part.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype
+        join pg_catalog.pg_type on pg_type.oid = part.oid
+        where part.oid >= 16384 and pg_type.typname <> 'hstore'
+    );
+end
+$$;
+
+comment on function audit.has_a_json_of_its_own(oid) is
+    'Whether a type, or what it is made of, has a cast to json. What that makes of a value may be less than the value, or an error: PostGIS'' knows no arcs, and cuts digits.';
+
 create or replace function audit.is_recorded_as_text(type_oid oid)
 returns boolean
 language sql
 stable
 as $$
-    -- What a cast to json makes of a value may be less than the value, or an error: PostGIS' knows no arcs, and cuts digits.
-    -- (hstore's gives all of it.)
-    select type_oid is null or type_oid >= 16384 and (
-        audit.is_made_by_superusers(type_oid) is not true
-        or exists (
-            select
-            from audit.parts_of_type(type_oid) as part
-            join pg_catalog.pg_cast on castsource = part.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype
-            join pg_catalog.pg_type on pg_type.oid = part.oid
-            where part.oid >= 16384 and pg_type.typname <> 'hstore'
-        )
-    )
+    -- (Without a subquery: the planner sees through it, and columns of Postgres' own types cost no call.)
+    select type_oid is null
+        or type_oid >= 16384 and (audit.is_made_by_superusers(type_oid) is not true or audit.has_a_json_of_its_own(type_oid))
 $$;
 
 comment on function audit.is_recorded_as_text(oid) is
     'Whether values of a type are recorded as the text that Postgres writes them as, not as JSON: of one that is not a superuser''s, and of one that has a cast to json of its own. Of an unknown type (null) too.';
+
+create or replace function audit.has_json_in_it(type_oid oid)
+returns boolean
+language plpgsql
+stable
+as $$
+begin
+    return exists (select from audit.parts_of_type(type_oid) as part where part.oid = 'pg_catalog.json'::pg_catalog.regtype);
+end
+$$;
+
+comment on function audit.has_json_in_it(oid) is 'Whether json is among what a type is made of.';
 
 create or replace function audit.holds_json(type_oid oid)
 returns boolean
@@ -203,7 +226,7 @@ as $$
     -- (Of Postgres' own types json and json[] alone.)
     select case
         when type_oid < 16384 then type_oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.json[]'::pg_catalog.regtype)
-        else exists (select from audit.parts_of_type(type_oid) as part where part.oid = 'pg_catalog.json'::pg_catalog.regtype)
+        else audit.has_json_in_it(type_oid)
     end
 $$;
 
@@ -439,6 +462,28 @@ $$;
 comment on function audit.compiled_record(audit.tracked_table, text, text[]) is
     'SQL for a FROM item of one row: the audited columns as they are recorded.';
 
+create or replace function audit.type_may_hold_secret(type_oid oid, modifier integer)
+returns boolean
+language plpgsql
+stable
+as $$
+begin
+    return (
+        select 'S' in (pg_type.typcategory, element.typcategory)
+            or type_oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype)
+            or audit.is_recorded_as_text(type_oid)
+        from pg_catalog.pg_type
+        left join pg_catalog.pg_type as element on element.oid = pg_type.typelem and pg_type.typcategory = 'A'
+        where pg_type.oid = type_oid
+            -- (No secret is so short.)
+            and not (pg_type.typcategory = 'S' and modifier between 4 and 11)
+    );
+end
+$$;
+
+comment on function audit.type_may_hold_secret(oid, integer) is
+    'Whether a value of a type (and its modifier, as in pg_attribute.atttypmod) may have a secret in it that no name tells of: a password in a URL, JSON in a text. Null, too, says that it can''t.';
+
 create or replace function audit.texts_to_look_through(tracked audit.tracked_table)
 returns text[]
 language plpgsql
@@ -449,23 +494,15 @@ begin
         select audited.name
         from audit.audited_columns(tracked) as audited
         join pg_catalog.pg_attribute on attrelid = tracked.relation and attnum = audited.number
-        join pg_catalog.pg_type on pg_type.oid = atttypid
-        left join pg_catalog.pg_type as element on element.oid = pg_type.typelem and pg_type.typcategory = 'A'
-        where not audited.redacted
-            and (
-                'S' in (pg_type.typcategory, element.typcategory)
-                or atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype)
-                or audit.is_recorded_as_text(atttypid)
-            )
-            -- (No secret is so short.)
-            and not (pg_type.typcategory = 'S' and atttypmod between 4 and 11)
+        -- (What has 16 bytes at most, as most types have, holds none.)
+        where not audited.redacted and attlen not between 1 and 16 and audit.type_may_hold_secret(atttypid, atttypmod)
         order by audited.number
     );
 end
 $$;
 
 comment on function audit.texts_to_look_through(audit.tracked_table) is
-    'The columns whose values may have a secret in them that no name tells of: a password in a URL, JSON in a text.';
+    'The audited columns that are not redacted and whose type may hold a secret; see audit.type_may_hold_secret().';
 
 create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
 returns text
@@ -613,9 +650,10 @@ as $$
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
             audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
-            part.name in (select pg_catalog.unnest(audit.texts_to_look_through(tracked))) as may_hold_secret,
+            audit.type_may_hold_secret(atttypid, atttypmod) as may_hold_secret,
             part.position
         from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
+        join pg_catalog.pg_attribute on attrelid = tracked.relation and attname = part.name
     ),
     shown as (
         -- A key that is itself a secret still has to tell rows apart.
@@ -887,31 +925,34 @@ language plpgsql
 stable
 as $$
 begin
+    if event_operation = 'TRUNCATE' then
+        return false;
+    elsif event_operation = 'UPDATE' and not tracked.bulk then
+        return true;
+    end if;
     return (
-        select event_operation <> 'TRUNCATE'
-            and (
-                (event_operation = 'UPDATE' and not tracked.bulk)
-                or exists (select from pg_catalog.pg_class where oid = tracked.relation and relkind = 'p')
-                -- A write through a parent fires the row triggers of what inherits from it, and none of its statement triggers.
-                or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
-                -- A parent's transition tables have its children's rows too, which a tracked child records by itself.
-                or (
-                    event_operation <> 'INSERT'
-                    and exists (select from pg_catalog.pg_class where oid = tracked.relation and relhassubclass)
-                    and exists (
-                        with recursive descendant (relation) as (
-                            select inhrelid from pg_catalog.pg_inherits where inhparent = tracked.relation
-                            union
-                            select pg_inherits.inhrelid
-                            from descendant
-                            join pg_catalog.pg_inherits on pg_inherits.inhparent = descendant.relation
-                        )
-                        select
+        select relkind = 'p'
+            -- A write through a parent fires the row triggers of what inherits from it, and none of its statement triggers.
+            or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
+            -- A parent's transition tables have its children's rows too, which a tracked child records by itself.
+            or (
+                event_operation <> 'INSERT'
+                and relhassubclass
+                and exists (
+                    with recursive descendant (relation) as (
+                        select inhrelid from pg_catalog.pg_inherits where inhparent = tracked.relation
+                        union
+                        select pg_inherits.inhrelid
                         from descendant
-                        join audit.tracked_table as child on child.relation = descendant.relation
+                        join pg_catalog.pg_inherits on pg_inherits.inhparent = descendant.relation
                     )
+                    select
+                    from descendant
+                    join audit.tracked_table as child on child.relation = descendant.relation
                 )
             )
+        from pg_catalog.pg_class
+        where pg_class.oid = tracked.relation
     );
 end
 $$;
@@ -1583,6 +1624,8 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 set jit = off
+-- (What is planned anew for each table costs more than compiling it.)
+set plan_cache_mode = force_generic_plan
 as $$
 declare
     tracked audit.tracked_table;

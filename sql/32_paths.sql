@@ -754,7 +754,8 @@ as $$
                     pg_catalog.format(
                         -- (One that is not audited was not among the texts that were looked at.)
                         case
-                            when type.typlen < 0 and (hides or attribute.attname <> all (audit.texts_to_look_through(tracked)))
+                            when (hides or attribute.attname = any (tracked.ignore))
+                                and audit.type_may_hold_secret(attribute.atttypid, attribute.atttypmod)
                                 then 'audit.text_without_secrets(%s)'
                             else '%s'
                         end,
