@@ -71,7 +71,7 @@ immutable
 parallel safe
 as $$
     select array[
-        '%pass%', '%pwd%', '%secret%', '%token%', '%hash%', '%salt%', '%key%', '%cred%', '%otp%', '%cvv%', '%cvc%', '%pin%', '%auth%', '%bearer%',
+        '%pass%', '%pw%', '%secret%', '%token%', '%hash%', '%salt%', '%key%', '%cred%', '%otp%', '%cvv%', '%cvc%', '%pin%', '%auth%', '%bearer%',
         '%cookie%', '%jwt%', '%dsn%', '%conn%', '%code%', '%seed%', '%mnemonic%', '%ssn%', '%card%', '%pem%', '%psk%', '%csrf%', '%xsrf%', '%kube%', '%pfx%',
         '%p12%', '%crypt%', '%cipher%', '%b64%', '%header%', '%callback%', '%signature%', '%certificate%', '%hook%', '%url%', '%uri%', '%magic%', '%session%', '%service%'
     ]
@@ -123,12 +123,12 @@ begin
                 || '|invite|verification|verify|confirmation|activation|webhook|personal)?tokens?[0-9]*(_|$)')
             and not audit.counts_tokens(words)
         or said ~ ('(^|_)('
-                || '(api|access|account|signing|signature|encrypt|encrypting|encryption|decrypt|decryption|crypt|licen[cs]e|master|root|secret|shared|pre_?shared|symmetric|ssh|ssl|tls|cert|certificate|gpg|pgp|rsa|hmac|aes|cipher|kms|otp|totp|mfa'
+                || '(api|access|account|signing|signature|enc|encrypt|encrypting|encryption|hashed|decrypt|decryption|crypt|licen[cs]e|master|root|secret|shared|pre_?shared|symmetric|ssh|ssl|tls|cert|certificate|gpg|pgp|rsa|hmac|aes|cipher|kms|otp|totp|mfa'
                 || '|jwt|jwe|vapid|wireguard|wg|smtp|deploy|deployment|admin|server|client|consumer|webhook|app|application|auth|session|subscription|ingest|ingestion|integration|instrumentation|write|recovery'
                 || '|activation|confirmation|verification|reset|unlock|data_encryption|service_role|service_account|openai|anthropic|azure|aws|gcp|stripe|sendgrid|mailgun|twilio)_?keys?'
-                || '|key_(pem|material|secret)|keytab|kube_?config|service_account_json|session_data|psk|pem|pfx|p12|[a-z0-9_]+_b64'
-                || '|((db|database|smtp|ftp|sftp|imap|pop3|mail|email|user|admin|root|auth|basic|http|proxy|redis|pg|my|mysql|ldap|bind|ssh|vpn|wifi|key|cert|rabbitmq)_?)?pass|pass_?(phrase|word|code|wd)s?'
-                || '|jwts?|totp|(mfa|totp|otp)_seed|seed_phrase|mnemonic|auth|(auth|authorization|custom|extra|request|default|http|static)_headers?|headers|cookies?|dsns?|conn(ection)?_?str(ing)?s?|ssn|(csrf|xsrf)'
+                || '|key_(pem|material|secret)|key_?(tab|store)|kube_?config|code_verifier|service_account_json|session_data|psk|pem|pfx|p12|[a-z0-9_]+_b64'
+                || '|((db|database|smtp|ftp|sftp|imap|pop3|mail|email|user|admin|root|auth|basic|http|proxy|redis|pg|my|mysql|ldap|bind|ssh|vpn|wifi|key|cert|rabbitmq)_?)?(pass|pw)|pass_?(phrase|word|wort|code|wd)s?|mot_de_passe'
+                || '|jwts?|totp|(mfa|totp|otp)_seed|seed_phrase|mnemonic|((basic|http)_?)?auth|(auth|authorization|custom|extra|request|default|http|static)_headers?|headers|cookies?|dsns?|conn(ection)?_?str(ing)?s?|ssn|(csrf|xsrf)'
                 || '|(recovery|backup|scratch|verification|verify|reset|confirmation|confirm|activation|authorization|auth|access|security|sms|login|unlock|pairing|device|user|invite|invitation|registration|one_time|mfa|2fa|totp|pin|passcode)_codes?'
                 || '|(credit_?card|card|cc)_(number|num|no)|magic_link'
                 || ')' || variant)

@@ -95,7 +95,7 @@ def start(
 
 
 def run(
-    *arguments: str | Path, input: str = "", timeout: float = 60, **options: Any
+    *arguments: str | Path, input: str = "", timeout: float = 120, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     process = start(*arguments, stdin=PIPE, stdout=PIPE, stderr=PIPE, text=True, **options)

@@ -22,13 +22,18 @@ def test_every_statement_of_the_guide_runs(db):
     su.add_notice_handler(lambda _: None)
     su.execute(
         "create table public.api_key (id int primary key, org_id text, name text, key_hash text, token_count_hash text, "
-        "spend numeric, last_used_at timestamptz, updated_at timestamptz, config jsonb, disabled boolean, team_id int)"
+        "spend numeric, last_used_at timestamptz, updated_at timestamptz, config jsonb, disabled boolean, team_id int, updated_by text)"
     )
-    su.execute("create table public.team (id int primary key, org_id text)")
+    su.execute("create table public.team (id int primary key, org_id text, name text)")
+    su.execute('create table public."user" (id int primary key, email text)')
+    su.execute(
+        'create table public.team_member (team_id int references public.team, user_id int references public."user", '
+        "primary key (team_id, user_id))"
+    )
     su.execute("create table public.budget (id int primary key, org_id text, name text, team_id int, key_id int)")
     su.execute("insert into public.api_key (id) values (1)")
     statements = blocks(PROJECT / "docs" / "guide.md", "sql")
-    assert len(statements) == 7
+    assert len(statements) == 8
     for statement in statements:
         # A role belongs to the whole server, where other tests run.
         su.execute(statement.replace("ann", f"ann_{db.name}") if "create role" in statement else statement)

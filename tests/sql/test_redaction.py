@@ -350,6 +350,7 @@ def test_a_write_of_a_large_value_is_not_held_up(su, recorded):
 
 # Columns of Django, Rails and Devise, Laravel, GitLab, Directus, Mattermost, Discourse, Keycloak, LiteLLM, Stripe, SMTP, OAuth, SAML, S3, LDAP, TOTP …
 SECRETS = """
+    pw db_pw bind_pw passwort db_passwort mot_de_passe enc_key hashed_key basicauth http_auth basic_auth code_verifier keystore ssl_key_store
     password passwords passwordHash userPassword DBPass db_pass dbpassword basic_auth_pass smtp_pass pass passcode pwd secret secrets clientSecret token tokens
     accessToken access_tokens refresh_tokens user_tokens device_tokens id_token JWTToken token1 api_token oauth_tokens hash hashes salt private_key privateKeys
     private_keys credentials otp cvv api_key api_keys apikey APIKey APIKeys api_key_2 api_key_old encrypted_api_key access_key account_key signing_key
@@ -375,6 +376,7 @@ SECRETS = """
     old_password new_password password2 pwd_hash
 """
 PLAIN = """
+    pwa pw_reset_count keystores_count hashed_keys_total
     passport_no passenger compass compassion bypass passed passing pass_count boarding_pass passwordless_enabled key keyboard monkey key_prefix key_alias
     primary_key foreign_key public_key sort_key object_key hashtag secretary author authors tokenizer token_limit token_count token_ids max_tokens max_new_tokens
     max_completion_tokens tokens_used tokens_remaining tokens_per_minute n_tokens num_tokens prompt_tokens prompt_tokens_details completion_tokens total_tokens
