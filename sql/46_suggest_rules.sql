@@ -246,7 +246,7 @@ as $$
     ),
     part as (
         select distinct on (way.relation, way.number)
-            way.relation, way.number, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
+            way.relation, way.number, place, depth, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
             case when tells_apart then 1 when is_filled then 2 else 3 end as tier,
             tables.category in ('users', 'profile', 'members') as is_person,
             way.first_parent in (select org.relation from org) as is_org
@@ -262,6 +262,11 @@ as $$
             bool_and(is_org) over (partition by part.relation) as has_org_alone,
             row_number() over (partition by part.relation, is_org, tier order by is_person desc, number) as rank
         from part
+        -- (The project of a project's key is that project once more.)
+        where depth = 1
+            or not exists (
+                select from part as direct where direct.relation = part.relation and direct.place = part.place and direct.depth = 1
+            )
     )
     select ranked.relation, string_agg(written, ' + ' order by rank),
         case when count(*) > 1 then 'through other tables, as it has none of its own' else 'through another table, as it has none of its own' end

@@ -127,6 +127,8 @@ JOINED = """
     create table app.domain (id int primary key, organization_id int references app.organization, verified boolean);
     create table app.skill (id int primary key, title text);
     create table app.person_skill (person_id int, skill_id int, level int);
+    create table app.model_key (id int primary key, team_id int not null references app.team);
+    create table app.model_default (id int primary key, team_id int not null references app.team, key_id int not null references app.model_key);
     create table app.vault (code text primary key, note int);
     create table app.vault_share (id int primary key, vault_id text references app.vault);
 """
@@ -146,6 +148,9 @@ def test_what_has_no_label_goes_by_those_it_refers_to(su, advice):
         "credential": "person_id -> app.person.email",
         "otp_device": "credential_id -> app.credential.person_id -> app.person.email",
         "person_skill": "person_id -> app.person.email + skill_id -> app.skill.title",
+        # A team once, not by its key once more.
+        "model_key": "team_id -> app.team.name",
+        "model_default": "team_id -> app.team.name",
         # But better than nothing.
         "domain": "organization_id -> app.organization.name",
     }
