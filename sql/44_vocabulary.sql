@@ -114,7 +114,8 @@ as $$
         -- If they look so by their columns: audit.is_log().
         ('log', '(event|activity|activities|revision|mail|message|notification|delivery|observation|comparison)$', null, null,
             'a log: its rows are records already, written once'),
-        ('left out', '(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_|$)', null, null,
+        -- (What is to be counted, and when to raise an alarm, somebody decides.)
+        ('left out', '(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_(?!([a-z_]+_)?(config|configuration|setting|limit|quota|budget|alert|threshold|policy|rule|definition|type|template|destination|integration)s?$)|$)', null, null,
             'measurements: the software counts here, at every request'),
         ('left out', '(job|queue|task|run|attempt|lock|lease|semaphore|cache|cron_job|schedule_run|execution|checkpoint|settlement|worker|process|funnel|state)$|^(cache|queue|job)_(?!.*(config|setting))', null, null,
             'work in progress: jobs, locks and caches come and go by themselves'),

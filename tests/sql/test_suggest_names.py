@@ -106,6 +106,18 @@ def test_a_log_is_known_by_its_columns_not_by_its_name_alone(su):
     assert found == {definition.split(" (")[0]: is_log for definition, is_log in LOGS.items()}
 
 
+COUNTED = {
+    "score": True, "daily_spend": True, "usage_records": True, "health_check": True, "user_statistic": True, "counter": True,
+    "score_configs": False, "cloud_spend_alerts": False, "usage_limit": False, "spend_notification_setting": False, "metric_definition": False,
+}  # fmt: skip
+"""Tables, and whether the software counts there, rather than a person saying what is to be counted."""
+
+
+def test_what_is_to_be_counted_is_no_measurement(su):
+    tables = [f"{name} (id int primary key, title text, threshold numeric)" for name in COUNTED]
+    assert proposed(su, tables, "left_out is not null") == COUNTED
+
+
 def test_a_new_row_in_a_table_of_passwords_is_a_changed_password(db, su):
     su.execute(
         """
