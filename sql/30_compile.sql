@@ -1506,10 +1506,10 @@ as $$
 begin
     return (
         with part as (
-            select part.oid, part.in_text from unnest(type_oids) as known (oid) cross join audit.parts_of_type(known.oid) as part
+            select part.oid, part.in_text from (select distinct unnest(type_oids)) as known (oid) cross join audit.parts_of_type(known.oid) as part
             union
             -- JSON has times in one form, a text in that of the session.
-            select part.oid, true from unnest(as_text) as known (oid) cross join audit.parts_of_type(known.oid) as part
+            select part.oid, true from (select distinct unnest(as_text)) as known (oid) cross join audit.parts_of_type(known.oid) as part
         ),
         pinned (type_oid, setting, of_text_alone) as (
             values

@@ -107,6 +107,7 @@ COUNTS = """
 """
 
 
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("name", ["litellm", "django", "medusa", "nemo"])
 def test_what_it_finds_in_a_real_schema_can_be_applied_and_is_what_the_document_says(db, quiet, name):
     if name == "medusa" and not real_schemas.MEDUSA_FOLDER.is_dir():
@@ -133,6 +134,7 @@ def test_what_it_finds_in_a_real_schema_can_be_applied_and_is_what_the_document_
     assert quiet.execute(broken).fetchall() == []
 
 
+@pytest.mark.timeout(400)
 def test_on_litellm_keys_teams_and_people_are_told_apart_and_no_token_is_shown(db, quiet):
     real_schemas.litellm(quiet)
     apply(db, suggested(quiet, "litellm"))
