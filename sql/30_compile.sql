@@ -1563,7 +1563,7 @@ declare
     -- Whose text identifies the row, or is looked for in another table.
     names constant text[] := audit.identity_columns(tracked.relation) || array(
         select attname
-        from audit.path_step as step
+        from audit.present_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.relation = tracked.relation and step.position = 0
     ) || tracked.label || tracked.org || tracked.actor;

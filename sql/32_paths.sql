@@ -392,6 +392,59 @@ $$;
 
 comment on function audit.written_path(regclass, text, text) is 'A path in the one form that is kept. PT033.';
 
+create or replace function audit.present_steps()
+returns setof audit.path_step
+language sql
+stable
+as $$
+    select
+        step.relation,
+        step.purpose,
+        step.branch,
+        step.position,
+        step.place,
+        case
+            when step.place_oid = step.place or step.key_number is null then step.key_number
+            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.place and attname = step.key_name), 0::smallint)
+        end,
+        case
+            when step.place_oid = step.place then step.column_number
+            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.place and attname = step.column_name), 0::smallint)
+        end,
+        step.place_oid,
+        step.key_name,
+        step.column_name
+    from audit.path_step as step
+$$;
+
+comment on function audit.present_steps() is
+    'audit.path_step with the numbers that the columns have today: after a restore, by their names; 0 for a column that is not there.';
+
+create or replace function audit.number_steps(tracked_relation regclass)
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    update audit.path_step as step
+    set key_number = present.key_number, column_number = present.column_number
+    from audit.present_steps() as present
+    where step.relation = tracked_relation
+        and step.place_oid is distinct from step.place
+        and (present.relation, present.purpose, present.branch, present.position) = (step.relation, step.purpose, step.branch, step.position);
+    update audit.path_step as step
+    set
+        place_oid = step.place,
+        key_name = (select attname from pg_attribute where attrelid = step.place and attnum = step.key_number),
+        column_name = (select attname from pg_attribute where attrelid = step.place and attnum = step.column_number)
+    where step.relation = tracked_relation;
+end
+$$;
+
+comment on function audit.number_steps(regclass) is
+    'Brings the numbers of the columns on a tracked table''s paths up to date after a restore, and their names after renames.';
+
 create or replace function audit.store_paths(tracked_relation regclass, org text, label text)
 returns void
 language plpgsql
@@ -410,6 +463,8 @@ begin
     from (values ('org', org), ('label', label)) as given (purpose, written)
     cross join lateral audit.parsed_path(tracked_relation, given.purpose, given.written) as step
     where audit.is_path(tracked_relation, given.written);
+    update audit.path_step as step set place_oid = step.place where step.relation = tracked_relation;
+    perform audit.number_steps(tracked_relation);
 end
 $$;
 
@@ -423,6 +478,7 @@ volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
+    perform audit.number_steps(tracked_relation);
     -- Of a path that has lost a table or a column nothing is left.
     delete from audit.path_step as gone
     where gone.relation = tracked_relation
@@ -543,12 +599,12 @@ as $$
             pg_catalog.format('%s.%I by %I ', audit.qualified_name(step.place), read_column.attname, key_column.attname)
                 || audit.plain_type(referring.atttypid)
         ) end
-    from audit.path_step as step
+    from audit.present_steps() as step
     join pg_catalog.pg_attribute as read_column
         on read_column.attrelid = step.place and read_column.attnum = step.column_number
     left join pg_catalog.pg_attribute as key_column
         on key_column.attrelid = step.place and key_column.attnum = step.key_number
-    left join audit.path_step as before
+    left join audit.present_steps() as before
         on (before.relation, before.purpose, before.branch, before.position) = (step.relation, step.purpose, step.branch, step.position - 1)
     left join pg_catalog.pg_attribute as referring
         on referring.attrelid = before.place and referring.attnum = before.column_number

@@ -76,7 +76,7 @@ begin
     end if;
     org_of := (
         select step.relation
-        from audit.path_step as step
+        from audit.present_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.place = track.relation
             and step.position > 0

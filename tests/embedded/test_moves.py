@@ -136,6 +136,14 @@ def shifted(server, db, bare_db, folder):
         "create table shop.odd (id int primary key, gone int, note text, pin text, name text, hits int, tokens int, org text)"
     )
     su.execute("alter table shop.odd drop column gone")
+    # So had a table that a path leads through, which is not tracked.
+    su.execute("create table shop.owner (gone int, id int primary key, name text, org text)")
+    su.execute("alter table shop.owner drop column gone")
+    su.execute("create table shop.part (gone int, id int primary key, owner_id int references shop.owner)")
+    su.execute("alter table shop.part drop column gone")
+    su.execute(
+        "select audit.track('shop.part', org => 'owner_id -> shop.owner.org', label => 'owner_id -> shop.owner.name')"
+    )
     su.execute(
         "select audit.track('shop.odd', 'odd', label => 'name', ignore => '{hits}', secret => '{pin}', "
         "reveal => '{tokens}', org => 'org')"
@@ -159,6 +167,20 @@ def test_a_restored_table_that_had_lost_a_column_is_not_out_of_date_and_recompil
     assert su.execute("select after, org_id from audit.event where action = 'odd.created'").fetchall() == [
         (after, "acme")
     ]
+
+
+def test_paths_through_restored_tables_lead_where_they_did(shifted):
+    su, _ = shifted
+    paths = "select org, label from audit.tracked_table where name = 'shop.part'"
+    for _ in range(2):
+        assert su.execute(paths).fetchone() == ("owner_id -> shop.owner.org", "owner_id -> shop.owner.name")
+        su.execute("select audit.recompile()")
+    su.execute("insert into shop.owner values (1, 'Ann', 'acme'); insert into shop.part values (1, 1)")
+    found = "select org_id, resource_label from audit.event where action = 'part.created'"
+    assert su.execute(found).fetchall() == [("acme", "Ann")]
+    su.execute("alter table shop.owner rename column org to tenant")
+    assert su.execute(paths).fetchone() == ("owner_id -> shop.owner.tenant", "owner_id -> shop.owner.name")
+    assert su.execute("select * from audit.doctor()").fetchall() == []
 
 
 def test_a_column_that_is_renamed_after_that_keeps_its_secret(shifted):
