@@ -242,6 +242,7 @@ grant execute on function
     audit.settings_by_name(regclass),
     audit.column_of_path(text, text[]),
     audit.is_secret_or_holds_one(text, text[]),
+    audit.present_steps(),
     audit.column_names(regclass),
     audit.check_can_be_tracked(regclass),
     audit.check_is_not_own(regclass, name),
