@@ -932,9 +932,9 @@ begin
         where relkind = 'r' and pg_class.oid in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation)
     loop
         execute format(
-            'insert into audit.org_label as known (org_id, label) select * from ('
-            'select distinct on (1) %s, %s from audit.%I(%L, ''(0,0)'', ''(4294967295,0)'') as new (%s)) as named (org_id, label) '
-            'where num_nulls(org_id, label) = 0 on conflict (org_id) do update set label = excluded.label where known.label <> excluded.label',
+            'select audit.%I(org_id, label) from ('
+            'select distinct on (1) %s, %s from audit.%I(%L, ''(0,0)'', ''(4294967295,0)'') as new (%s)) as named (org_id, label)',
+            audit.namer_name(tracked_relation),
             audit.compiled_org(tracked, 'new', 'INSERT'), audit.compiled_label(tracked, 'new', 'INSERT'),
             audit.reader_name(tracked_relation), leaf::oid, audit.plain_columns(tracked_relation)
         );
