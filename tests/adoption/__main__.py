@@ -59,7 +59,9 @@ def adopt(application: Application) -> Result:
 
 
 def _adopt(application: Application, ground: Ground, result: Result) -> None:
-    say = lambda what: print(f"{application.name}: {what} …", file=sys.stderr)  # noqa: E731
+    def say(what: str) -> None:
+        print(f"{application.name}: {what} …", file=sys.stderr)
+
     say("installing")
     result.version = ground.install(application.packages)
     ground.make_database()
@@ -99,7 +101,9 @@ def _track(ground: Ground, result: Result) -> str:
     file.write_text(ground.pgtrail("suggest", "public"))
     ground.pgtrail("apply", str(file))
     with ground.connect() as connection:
-        result.tables, result.tracked = connection.execute(COUNTS).fetchone()  # type: ignore[misc]
+        counted = connection.execute(COUNTS).fetchone()
+    assert counted is not None
+    result.tables, result.tracked = counted
     return file.read_text()
 
 

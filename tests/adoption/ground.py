@@ -19,7 +19,7 @@ from pgtrail_cli.embedded import EmbeddedPostgres
 
 BUILD = Path(__file__).parents[2] / "build" / "adoption"
 OWNER = "app"
-"""The role that the application logs in as; it owns its database, and is no superuser."""
+"""The application's login role, which owns its database and is not a superuser."""
 START_SECONDS = 180.0
 COMMAND_SECONDS = 1200.0
 
