@@ -782,8 +782,9 @@ as $$
 declare
     by_row constant boolean := audit.records_by_row(tracked, event_operation);
 begin
-    -- Nearly all rows have no URL and no JSON in a text, and are recorded as they are. (Whatever the text's collation; of a
-    -- value that is JSON without the quotation marks that it has in any case. A backslash: JSON in a string of JSON.)
+    -- Nearly all rows have none of this in a text, and are recorded as they are: what audit.may_hold_secret_value() looks for,
+    -- and a LIKE ANY for all of it, as that is one expression. (Whatever the text's collation; of a value that is JSON without
+    -- the quotation marks that it has in any case. A backslash: JSON in a string of JSON.)
     return (
         with given as (
             select
@@ -808,7 +809,10 @@ begin
         select pg_catalog.string_agg(
             pg_catalog.format(
                 case when by_row then '%1$s' else 'exists (select from %2$s_rows as %2$s where %1$s)' end,
-                pg_catalog.format(E'concat_ws('' '', %s) collate "C" like any (array[''%%://%%'', ''%%"%%'', E''%%\\\\\\\\%%''])', texts),
+                pg_catalog.format(E'concat_ws('' '', %s) collate "C" like any (array[''%%://%%'', ''%%"%%'', E''%%\\\\\\\\%%'', '
+                    '''%%=%%'', ''%%PRIVATE KEY%%'', ''%%sk-%%'', ''%%k_live_%%'', ''%%ghp_%%'', ''%%github_pat_%%'', ''%%glpat-%%'', ''%%xox%%'', ''%%AKIA%%'', ''%%eyJ%%''])',
+                    texts
+                ),
                 row_name
             ),
             E'\n            or ' order by row_name
@@ -819,7 +823,7 @@ end
 $$;
 
 comment on function audit.compiled_suspicion(audit.tracked_table, text) is
-    'SQL for whether a text of the rows at hand may hold a URL with a password, or JSON with a secret. Null: they have no texts.';
+    'SQL for whether a text of the rows at hand may hold a URL with a password, JSON with a secret, or a credential by its form. Null: they have no texts.';
 
 create or replace function audit.compiled_writer(tracked audit.tracked_table, row_operation text)
 returns text

@@ -733,6 +733,19 @@ def test_what_is_secret_in_a_text_is_hidden_and_the_rest_is_not(su, content):
     assert su.execute(without, [HIDDEN[content]]).fetchone() == (HIDDEN[content],)
 
 
+@pytest.mark.parametrize("bulk", [False, True], ids=["by row", "bulk"])
+def test_each_of_these_is_hidden_wherever_it_is_written(su, bulk):
+    su.execute("create table public.thing (id int primary key, note text)")
+    su.execute("select audit.track('public.thing', 'thing', label => 'note', bulk => %s)", [bulk])
+    for number, content in enumerate(HIDDEN):
+        su.execute("insert into public.thing values (%s, %s)", [number, content])
+        su.execute("update public.thing set note = 'none' where id = %s", [number])
+        su.execute("update public.thing set note = %s where id = %s", [content, number])
+        su.execute("delete from public.thing where id = %s", [number])
+    shown = "select event::text from audit.event where resource_type = 'thing' and event::text like '%S3CRET%'"
+    assert su.execute(shown).fetchall() == []
+
+
 @pytest.mark.any_server
 def test_a_text_without_secrets_stays_as_it_is(su):
     changed = "select content from unnest(%s::text[]) as content where audit.text_without_secrets(content) <> content"
