@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import psycopg
 import pytest
 from psycopg import sql
@@ -81,6 +82,11 @@ def required(reason: str) -> NoReturn:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # How long it takes to draw an example says what else the machine is doing.
+    hypothesis.settings.register_profile(
+        "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("busy machine")
     given = getattr(config, "workerinput", {}).get("prepared")
     with contextlib.ExitStack() as stack:
         config.stash[PREPARED] = Path(given) if given else stack.enter_context(roomy_folder())
