@@ -2,6 +2,7 @@
 
 from auditors import (
     django_pghistory,
+    empty,
     floor,
     generic,
     pgtrail,
@@ -14,6 +15,7 @@ AUDITORS: dict[str, Auditor] = {
     auditor.name: auditor
     for auditor in (
         unaudited.AUDITOR,
+        empty.AUDITOR,
         floor.AUDITOR,
         pgtrail.AUDITOR,
         pgtrail.BULK,

@@ -12,7 +12,7 @@ from psycopg import sql
 
 from auditors import Auditor
 from auditors.auditor import TABLES
-from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.binaries import Binaries, best_binaries
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 from stage import Connection
@@ -84,15 +84,18 @@ def key(number: int) -> UUID:
 
 
 @contextmanager
-def prepared(auditors: Sequence[Auditor], rows: int, folder: str | None) -> Iterator[Ground]:
+def prepared(
+    auditors: Sequence[Auditor], rows: int, folder: str | None, binaries: Binaries | None = None
+) -> Iterator[Ground]:
     """A server with one database, where each of the auditors has its tables.
 
     :param rows: how many api_key can be filled with at most.
     :param folder: where the server's data are for the time being, on a disk and not in memory.
+    :param binaries: of the server; without them the best that are found.
     """
     with tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=folder) as place:
         Path(place).chmod(0o711)
-        with EmbeddedPostgres(Path(place) / "data", best_binaries(), SETTINGS) as server:
+        with EmbeddedPostgres(Path(place) / "data", binaries or best_binaries(), SETTINGS) as server:
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
             migrate(server.dsn(DATABASE), nemo=True)
@@ -109,7 +112,7 @@ def _make_source(ground: Ground, rows: int) -> None:
     ground.connection.execute((FOLDER / "tables.sql").read_bytes())
     # Parameters of a statement, which a file of several can't have; they are whole numbers.
     filling = (FOLDER / "rows.sql").read_text()
-    ground.connection.execute((filling % {**ROWS, "api_key": max(rows, BULK_ROWS)}).encode())
+    ground.connection.execute((filling % {**ROWS, "api_key": rows}).encode())
     ground.connection.execute("vacuum (analyze) source.api_key, source.wide, source.narrow")
     ground.connection.execute(
         sql.SQL("copy (select * from source.api_key where id <= {}) to {}").format(key(BULK_ROWS), str(ground.copied))
