@@ -63,7 +63,7 @@ def _run(binaries: Binaries, data: Path, statements: str, function: str | None) 
             *(valgrind, "--tool=callgrind", "--callgrind-out-file=/dev/null"),
             *([f"--toggle-collect={function}"] if function else []),
             *(readable_binaries(binaries, user) / "postgres", "--single", "-j", "-D", data),
-            *("-c", "autovacuum=off", "-c", "fsync=off", "-c", "exit_on_error=on", DATABASE),
+            *("-c", "autovacuum=off", "-c", "fsync=off", DATABASE),
         ],
         input=statements,
         capture_output=True,
