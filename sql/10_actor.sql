@@ -49,7 +49,7 @@ comment on function audit.set_actor(text, text, text, inet, text, text, text) is
     'Says who does what follows in this transaction (and in this transaction alone, so it holds behind a transaction pooler). A null id takes it back. Outside a transaction block it has no effect.';
 
 -- Runs inside the compiled definers, under their search_path.
-create or replace function audit.current_actor()
+create or replace function audit.claimed_actor()
 returns audit.actor
 language plpgsql
 stable
@@ -59,26 +59,22 @@ declare
     claims jsonb;
     actor audit.actor;
 begin
-    if claimed is null and coalesce(pg_catalog.current_setting('request.jwt.claims', true), '') = '' then
-        return audit.database_actor();
-    end if;
-
     -- Any client can put anything into these settings; garbage must not cost the application its write.
     begin
         if claimed is not null then
             actor := pg_catalog.jsonb_populate_record(null::audit.actor, claimed::jsonb);
         else
-            claims := pg_catalog.current_setting('request.jwt.claims', true)::jsonb;
+            claims := nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::jsonb;
             actor.id := claims ->> 'sub';
             actor.label := claims ->> 'email';
         end if;
     exception
         when data_exception or program_limit_exceeded then
-            return audit.database_actor();
+            return null;
     end;
 
     if actor.id is null then
-        return audit.database_actor();
+        return null;
     end if;
     -- Only the role that really is logged in is a `database` actor, however the claim is spelled.
     if actor.type is null
@@ -91,8 +87,8 @@ begin
 end
 $$;
 
-comment on function audit.current_actor() is
-    'The actor of this transaction: audit.set_actor(), else `request.jwt.claims` (`sub`, `email`), else the database role. Settings that do not parse count as not set. A claimed actor is never of type `database`: it becomes a `user`.';
+comment on function audit.claimed_actor() is
+    'The actor that the application claims in this transaction: by audit.set_actor(), else by `request.jwt.claims` (`sub`, `email`). Never of type `database`: that becomes a `user`. Null: nobody is claimed, or the setting can''t be read.';
 
 -- These two stand in compiled functions, where the planner sees through them.
 create or replace function audit.database_actor_id()
@@ -116,7 +112,7 @@ as $$
 $$;
 
 comment on function audit.actor_is_claimed() is
-    'Whether the application or PostgREST may have said who it is: audit.current_actor() knows. False or null: the database role.';
+    'Whether the application or PostgREST may have said who it is: audit.claimed_actor() knows. False or null: the database role.';
 
 create or replace function audit.database_actor()
 returns audit.actor
@@ -128,6 +124,17 @@ $$;
 
 comment on function audit.database_actor() is
     'The actor where nobody claims to be one: the role that was set, else the one that logged in.';
+
+create or replace function audit.current_actor()
+returns audit.actor
+language sql
+stable
+as $$
+    select coalesce(audit.claimed_actor(), audit.database_actor())
+$$;
+
+comment on function audit.current_actor() is
+    'The actor of this transaction: audit.claimed_actor(), else the database role.';
 
 create or replace function audit.speaks_for_others()
 returns boolean

@@ -46,7 +46,7 @@ begin
     execute format('grant insert on audit.recording to %I', role_name);
     execute format(
         'grant execute on function '
-        'audit.database_actor_id(), audit.database_actor(), audit.actor_is_claimed(), audit.current_actor(), '
+        'audit.database_actor_id(), audit.actor_is_claimed(), audit.claimed_actor(), '
         'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), audit.joined_label(text[], boolean), '
         'audit.captures(regclass, text), audit.has_rows_of_statement(regclass, name, name), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.parts_of_type(oid), '
         'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '

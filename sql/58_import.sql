@@ -96,11 +96,7 @@ as $$
         audit.compiled_label(tracked, row_name, row_operation), '::text, ',
         case when row_operation = 'INSERT' then 'null::jsonb' else audit.compiled_row(tracked, 'old') end, ', ',
         case when row_operation = 'DELETE' then 'null::jsonb' else audit.compiled_row(tracked, 'new') end, ', ',
-        case
-            when row_operation = 'UPDATE' then
-                '(select ' || audit.compiled_changed(tracked) || ' from ' || audit.compiled_moves(tracked) || ')'
-            else 'null::text[]'
-        end,
+        case when row_operation = 'UPDATE' then audit.compiled_changed(tracked) else 'null::text[]' end,
         E'\n    from source\n    ',
         case when row_operation <> 'INSERT' then audit.import_record(tracked.relation, 'old') || E'\n    ' end,
         case when row_operation <> 'DELETE' then audit.import_record(tracked.relation, 'new') || E'\n    ' end,

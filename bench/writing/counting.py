@@ -73,5 +73,5 @@ def _run(binaries: Binaries, data: Path, statements: str, function: str | None) 
     )
     found = re.search(r"Collected : (\d+)", done.stderr)
     if done.returncode or found is None or "ERROR:" in done.stderr:
-        raise RuntimeError(f"the backend under Valgrind failed: {done.stderr[-2000:]}")
+        raise RuntimeError(f"the backend under Valgrind failed: {done.stderr[-4000:]}")
     return int(found[1])

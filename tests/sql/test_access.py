@@ -192,7 +192,7 @@ def test_what_a_caller_puts_into_its_temporary_schema_never_runs_as_the_owner(tw
     for name, arguments in (
         ("current_setting", "text, boolean"), ("to_jsonb", "anyelement"), ("array_remove", "anyarray, anyelement"),
         ("format", "text"), ("set_config", "text, text, boolean"), ("clock_timestamp", ""), ("coalesce_", "text"),
-        ("pg_try_advisory_xact_lock", "bigint"), ("current_actor", ""), ("wake", ""),
+        ("pg_try_advisory_xact_lock", "bigint"), ("claimed_actor", ""), ("wake", ""),
     ):  # fmt: skip
         app.execute(
             f"create function pg_temp.{name}({arguments}) returns pg_catalog.text language plpgsql as "

@@ -806,7 +806,7 @@ def test_who_records_can_do_nothing_else(db, su):
         if not name.startswith(("capture ", "read ", "find ", "label ", "name "))
     }
     assert executable == {
-        "set_actor", "database_actor_id", "database_actor", "actor_is_claimed", "current_actor", "takes_the_wake", "wake_key",
+        "set_actor", "database_actor_id", "actor_is_claimed", "claimed_actor", "takes_the_wake", "wake_key",
         "short_org", "last_org", "joined_label", "json_or_text", "parts_of_type", "captures", "has_rows_of_statement", "has_safe_types", "is_trusted_type", "is_made_by_superusers", "note_failure", "shows_every_row",
         "redacted", "redact", "redact_text", "path_steps", "places_of_members", "secret_names", "marked", "unmarked",
         "may_name_secret", "may_hold_credential", "may_hold_secret_value", "credential_form", "names_one_secret", "json_without_secrets", "addresses_without_secrets", "text_without_secrets",

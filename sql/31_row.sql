@@ -1,0 +1,188 @@
+-- SQL for a row of a tracked table as it is recorded: its columns as JSON without secrets, and its key.
+
+create or replace function audit.compiled_object(names text[], fields text[], sparse boolean default false)
+returns text
+language plpgsql
+stable
+as $$
+declare
+    has_json_object constant boolean := current_setting('server_version_num')::integer >= 160000;
+begin
+    -- In groups, since a function takes 100 arguments. (Before PostgreSQL 16 nothing but an object of its own leaves a field out.)
+    return (
+        select coalesce(string_agg(grouped.members, E'\n            || ' order by grouped.number), '''{}''::jsonb')
+        from (
+            select
+                position / 50 as number,
+                case
+                    when has_json_object then concat(
+                        E'json_object(\n            ',
+                        string_agg(concat(quote_literal(name), ' value ', field), E',\n            ' order by position),
+                        case when sparse then E'\n            absent on null' end, E'\n            returning jsonb)'
+                    )
+                    when not sparse then
+                        'jsonb_build_object(' || string_agg(concat(quote_literal(name), ', ', field), E',\n            ' order by position) || ')'
+                    else string_agg(
+                        concat('case when num_nulls(', field, ') = 0 then jsonb_build_object(', quote_literal(name), ', ', field, ') else ''{}'' end'),
+                        E'\n            || ' order by position
+                    )
+                end as members
+            from unnest(names, fields) with ordinality as member (name, field, position)
+            group by position / 50
+        ) as grouped
+    );
+end
+$$;
+
+comment on function audit.compiled_object(text[], text[], boolean) is
+    'SQL for a jsonb object out of SQL for its members; sparse: without those that are null.';
+
+create or replace function audit.compiled_redaction(content text, secret_paths text[])
+returns text
+language plpgsql
+immutable
+as $$
+declare
+    redaction text := content;
+    secret_path text;
+begin
+    foreach secret_path in array secret_paths
+    loop
+        redaction := pg_catalog.format('audit.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.'));
+    end loop;
+    -- Most values have nothing that looks secret, and it costs less to see that than to call.
+    if secret_paths = '{**.?}' then
+        redaction := pg_catalog.format('case when audit.may_name_secret(%1$s::text) then %2$s else %1$s end', content, redaction);
+    end if;
+    return redaction;
+end
+$$;
+
+comment on function audit.compiled_redaction(text, text[]) is
+    'SQL for a JSON value with each of the paths redacted.';
+
+create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[])
+returns table (name text, number smallint, field text)
+language sql
+stable
+as $$
+    select
+        audited.name,
+        audited.number,
+        case
+            when redacted then pg_catalog.format('case when %s is not null then ''[redacted]'' end', plain)
+            when pg_catalog.cardinality(secret_when) > 0 then pg_catalog.format(
+                'case when %s then to_jsonb(case when %s is not null then ''[redacted]''::text end) else %s end',
+                -- What was secret under one name is it under the next.
+                (
+                    select pg_catalog.string_agg(pg_catalog.format('audit.names_secret(%s.%I::text)', given_row, name_column), ' or ')
+                    from pg_catalog.unnest(all_rows) as given_row
+                    cross join pg_catalog.unnest(secret_when) as name_column
+                ),
+                plain,
+                audit.compiled_redaction(as_json, secret_paths)
+            )
+            when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(as_json, secret_paths)
+            when holds_json then as_json
+            else plain
+        end
+    from audit.audited_columns(tracked) as audited
+    cross join lateral (
+        select
+            pg_catalog.format('%s.%I', row_name, audited.name),
+            audit.holds_json(type_oid) and not audit.is_recorded_as_text(type_oid),
+            audit.base_type(type_oid) = 'pg_catalog.jsonb'::pg_catalog.regtype
+        offset 0
+    ) as content (plain, holds_json, is_jsonb)
+    cross join lateral (
+        select case when holds_json then pg_catalog.format('audit.json_or_text(to_json(%s))', plain) when is_jsonb then plain else pg_catalog.format('to_jsonb(%s)', plain) end
+    ) as compiled (as_json)
+$$;
+
+comment on function audit.compiled_fields(audit.tracked_table, text, text[]) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are.';
+
+create or replace function audit.rows_of(row_operation text)
+returns text[]
+language sql
+immutable
+as $$
+    select case row_operation when 'INSERT' then '{new}' when 'UPDATE' then '{old,new}' else '{old}' end::text[]
+$$;
+
+comment on function audit.rows_of(text) is 'Which rows there are, of `old` and `new`, where rows are inserted, updated or deleted.';
+
+create or replace function audit.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text)
+returns text
+language sql
+stable
+as $$
+    select audit.compiled_object(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
+    from audit.compiled_fields(tracked, row_name, audit.rows_of(row_operation))
+$$;
+
+comment on function audit.compiled_whole(audit.tracked_table, text, text) is
+    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`.';
+
+create or replace function audit.compiled_cleaning(tracked audit.tracked_table, recorded text)
+returns text
+language sql
+stable
+as $$
+    select case when texts = '{}' then recorded else pg_catalog.concat('audit.without_secrets(', recorded, ', ', pg_catalog.quote_literal(texts), ')') end
+    from (select audit.texts_to_look_through(tracked) offset 0) as known (texts)
+$$;
+
+comment on function audit.compiled_cleaning(audit.tracked_table, text) is
+    'SQL for a recorded row whose texts are looked through for what is secret by its form.';
+
+create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    select audit.compiled_cleaning(tracked, audit.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end))
+$$;
+
+comment on function audit.compiled_row(audit.tracked_table, text) is
+    'SQL for the jsonb of a row''s audited columns, all secrets redacted, where there is no other row; row_name is `old` or `new`.';
+
+create or replace function audit.compiled_resource_id(tracked audit.tracked_table, row_name text)
+returns text
+language sql
+stable
+as $$
+    with identity as (
+        select
+            pg_catalog.format('%s.%I', row_name, part.name) as field,
+            audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
+            audit.type_may_hold_secret(atttypid, atttypmod) as may_hold_secret,
+            part.position
+        from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
+        join pg_catalog.pg_attribute on attrelid = tracked.relation and attname = part.name
+    ),
+    shown as (
+        -- A key that is itself a secret still has to tell rows apart.
+        select
+            case
+                when redacted then pg_catalog.format(
+                    'encode(sha256(convert_to(%s::text, ''UTF8'')), ''hex'')', field
+                )
+                when may_hold_secret then pg_catalog.format('audit.id_without_secret(%s::text)', field)
+                else field
+            end as field,
+            position
+        from identity
+    )
+    select case count(*)
+        when 0 then pg_catalog.format('md5(%s::text)', audit.compiled_row(tracked, row_name))
+        when 1 then pg_catalog.min(field) || '::text'
+        else pg_catalog.format(
+            'btrim(row(%s)::text, ''()'')', pg_catalog.string_agg(field, ', ' order by position)
+        )
+    end
+    from shown
+$$;
+
+comment on function audit.compiled_resource_id(audit.tracked_table, text) is
+    'SQL for the resource id: the key as text; several columns as in a row literal; without a key a digest of the redacted row.';
