@@ -817,14 +817,8 @@ begin
         select pg_catalog.concat(
             E'begin\n        ',
             case
-                when not by_row then (
-                    select pg_catalog.format(
-                        E'if tg_table_name <> %L or tg_table_schema <> %L then\n            raise sqlstate ''PT062'';\n        end if;\n        ',
-                        relname, nspname
-                    )
-                    from pg_catalog.pg_class
-                    join pg_catalog.pg_namespace on pg_namespace.oid = relnamespace
-                    where pg_class.oid = tracked.relation
+                when not by_row then pg_catalog.format(
+                    E'if tg_relid <> %L::regclass then\n            raise sqlstate ''PT062'';\n        end if;\n        ', audit.qualified_name(tracked.relation)
                 )
             end,
             'if row(',

@@ -87,16 +87,15 @@ as $$
     -- NOTIFY takes a lock of the whole cluster until after the commit's flush; so one transaction at a time
     -- notifies. Who finds the lock taken is in flight already, and the worker that wakes sees that it is.
     -- A transaction that has notified can't be prepared: where prepared transactions are enabled, polling serves.
-    select case coalesce(pg_catalog.current_setting('pgtrail.notify', true), '')
-            when 'on' then true
-            when 'off' then false
-            else pg_catalog.current_setting('max_prepared_transactions') = '0'
+    select case pg_catalog.current_setting('max_prepared_transactions')
+            when '0' then true
+            else coalesce(pg_catalog.current_setting('pgtrail.notify', true) = 'on', false)
         end
         and pg_catalog.pg_try_advisory_xact_lock(audit.wake_key())
 $$;
 
 comment on function audit.takes_the_wake() is
-    'Whether this transaction is the one to notify. Setting pgtrail.notify: on, off, or auto (on unless max_prepared_transactions is above 0, since a transaction that has notified can''t be prepared).';
+    'Whether this transaction is the one to notify. Where max_prepared_transactions is above 0 none does, since a transaction that has notified can''t be prepared, unless the setting pgtrail.notify is on.';
 
 create or replace function audit.wake()
 returns void
