@@ -28,7 +28,9 @@ SCRIPTS = {script.operation: script for script in (UPDATE, IGNORED, INSERT, DELE
 def main() -> None:
     """Count, print and keep."""
     options = _options()
-    auditors = [auditor for auditor in AUDITORS.values() if not options.auditors or auditor.name in (*BASES, *options.auditors)]
+    auditors = [
+        auditor for auditor in AUDITORS.values() if not options.auditors or auditor.name in (*BASES, *options.auditors)
+    ]
     figures = []
     try:
         for binaries in find_binaries():

@@ -301,20 +301,28 @@ $$;
 
 comment on function audit.base_type(oid) is 'Of a domain the type that it is over, else the type itself.';
 
+create or replace function audit.column_as_text(row_name text, column_name text)
+returns text
+language sql
+immutable
+as $$
+    -- format() takes a value of any type and calls the output function of that, whatever casts its owner gives it.
+    select pg_catalog.format('case when num_nulls(%1$I.%2$I) = 0 then format(''%%s'', %1$I.%2$I) end', row_name, column_name)
+$$;
+
+comment on function audit.column_as_text(text, text) is
+    'SQL for the text of a column''s value by its type''s output function alone.';
+
 create or replace function audit.plain_column(row_name text, column_name text, type_oid oid)
 returns text
 language sql
 stable
 as $$
-    -- format() takes a value of any type and calls the output function of that, whatever casts its owner gives it.
-    select pg_catalog.format(
-        case
-            when audit.is_recorded_as_text(type_oid) then 'case when num_nulls(%1$I.%2$I) = 0 then format(''%%s'', %1$I.%2$I) end as %2$I'
-            when audit.base_type(type_oid) <> type_oid then '%1$I.%2$I::' || pg_catalog.format_type(audit.base_type(type_oid), -1) || ' as %2$I'
-            else '%1$I.%2$I'
-        end,
-        row_name, column_name
-    )
+    select case
+        when audit.is_recorded_as_text(type_oid) then pg_catalog.format('%s as %I', audit.column_as_text(row_name, column_name), column_name)
+        when audit.base_type(type_oid) <> type_oid then pg_catalog.format('%1$I.%2$I::%3$s as %2$I', row_name, column_name, pg_catalog.format_type(audit.base_type(type_oid), -1))
+        else pg_catalog.format('%I.%I', row_name, column_name)
+    end
 $$;
 
 comment on function audit.plain_column(text, text, oid) is

@@ -61,7 +61,7 @@ $$;
 comment on function audit.compiled_redaction(text, text[]) is
     'SQL for a JSON value with each of the paths redacted.';
 
-create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[])
+create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[], as_given boolean)
 returns table (name text, number smallint, field text)
 language sql
 stable
@@ -75,7 +75,16 @@ as $$
                 'case when %s then to_jsonb(case when %s is not null then ''[redacted]''::text end) else %s end',
                 -- What was secret under one name is it under the next.
                 (
-                    select pg_catalog.string_agg(pg_catalog.format('audit.names_secret(%s.%I::text)', given_row, name_column), ' or ')
+                    select pg_catalog.string_agg(
+                        pg_catalog.format(
+                            'audit.names_secret(%s)',
+                            case
+                                when as_given then audit.column_as_text(given_row, name_column)
+                                else pg_catalog.format('%s.%I::text', given_row, name_column)
+                            end
+                        ),
+                        ' or '
+                    )
                     from pg_catalog.unnest(all_rows) as given_row
                     cross join pg_catalog.unnest(secret_when) as name_column
                 ),
@@ -89,7 +98,10 @@ as $$
     from audit.audited_columns(tracked) as audited
     cross join lateral (
         select
-            pg_catalog.format('%s.%I', row_name, audited.name),
+            case
+                when as_given and audit.is_recorded_as_text(type_oid) then audit.column_as_text(row_name, audited.name)
+                else pg_catalog.format('%s.%I', row_name, audited.name)
+            end,
             audit.holds_json(type_oid) and not audit.is_recorded_as_text(type_oid),
             audit.base_type(type_oid) = 'pg_catalog.jsonb'::pg_catalog.regtype
         offset 0
@@ -99,8 +111,8 @@ as $$
     ) as compiled (as_json)
 $$;
 
-comment on function audit.compiled_fields(audit.tracked_table, text, text[]) is
-    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are.';
+comment on function audit.compiled_fields(audit.tracked_table, text, text[], boolean) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are; as_given: they are the trigger''s own variables, not rows as audit.compiled_item() has them.';
 
 create or replace function audit.rows_of(row_operation text)
 returns text[]
@@ -112,17 +124,17 @@ $$;
 
 comment on function audit.rows_of(text) is 'Which rows there are, of `old` and `new`, where rows are inserted, updated or deleted.';
 
-create or replace function audit.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text)
+create or replace function audit.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text, as_given boolean)
 returns text
 language sql
 stable
 as $$
     select audit.compiled_object(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
-    from audit.compiled_fields(tracked, row_name, audit.rows_of(row_operation))
+    from audit.compiled_fields(tracked, row_name, audit.rows_of(row_operation), as_given)
 $$;
 
-comment on function audit.compiled_whole(audit.tracked_table, text, text) is
-    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`.';
+comment on function audit.compiled_whole(audit.tracked_table, text, text, boolean) is
+    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`; as_given as in audit.compiled_fields().';
 
 create or replace function audit.compiled_cleaning(tracked audit.tracked_table, recorded text)
 returns text
@@ -141,7 +153,7 @@ returns text
 language sql
 stable
 as $$
-    select audit.compiled_cleaning(tracked, audit.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end))
+    select audit.compiled_cleaning(tracked, audit.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end, as_given => false))
 $$;
 
 comment on function audit.compiled_row(audit.tracked_table, text) is

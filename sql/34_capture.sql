@@ -91,7 +91,7 @@ as $$
         ),
         sparse => true
     )
-    from audit.compiled_fields(tracked, 'old', '{old,new}')
+    from audit.compiled_fields(tracked, 'old', '{old,new}', as_given => false)
 $$;
 
 comment on function audit.compiled_before(audit.tracked_table) is
@@ -110,7 +110,7 @@ as $$
         ),
         '' order by number
     )
-    from audit.compiled_fields(tracked, 'old', '{old,new}')
+    from audit.compiled_fields(tracked, 'old', '{old,new}', as_given => true)
 $$;
 
 comment on function audit.compiled_changes(audit.tracked_table) is
@@ -370,7 +370,7 @@ declare
     );
 begin
     return concat(
-        recorded, ' := ', audit.compiled_whole(tracked, row_name, event_operation), ';',
+        recorded, ' := ', audit.compiled_whole(tracked, row_name, event_operation, as_given => true), ';',
         case event_operation when 'UPDATE' then audit.compiled_changes(tracked) end,
         E'\n        if ' || suspicion || E' then\n            '
             || concat_ws(
@@ -383,15 +383,16 @@ begin
         audit.compiled_insert(
             tracked,
             event_operation,
-            before => case event_operation when 'INSERT' then 'null' when 'UPDATE' then 'coalesce(before, ''{}'')' else 'before' end,
-            after => case event_operation when 'DELETE' then 'null' else 'after' end,
-            changed => case event_operation when 'UPDATE' then 'changed' else 'null' end,
+            -- (With the label of their block: a column may have such a name.)
+            before => case event_operation when 'INSERT' then 'null' when 'UPDATE' then 'coalesce(recorded.before, ''{}'')' else 'recorded.before' end,
+            after => case event_operation when 'DELETE' then 'null' else 'recorded.after' end,
+            changed => case event_operation when 'UPDATE' then 'recorded.changed' else 'null' end,
             -- What was looked through already is not looked through again.
             label => case
-                when has_text_label then concat('left(', recorded, ' ->> ', quote_literal(tracked.label), ', 200)')
+                when has_text_label then concat('left(recorded.', recorded, ' ->> ', quote_literal(tracked.label), ', 200)')
                 else audit.compiled_label(tracked, row_name, event_operation)
             end,
-            source => null,
+            source => audit.compiled_source(tracked, event_operation),
             with_rules => true
         )
     );
@@ -413,7 +414,7 @@ as $$
 declare
     row_operation constant text := case event_operation when 'TRUNCATE' then 'DELETE' else event_operation end;
     row_name constant text := case row_operation when 'DELETE' then 'old' else 'new' end;
-    whole constant text := audit.compiled_whole(tracked, row_name, row_operation);
+    whole constant text := audit.compiled_whole(tracked, row_name, row_operation, as_given => false);
     before text := case row_operation when 'INSERT' then 'null' when 'UPDATE' then audit.compiled_before(tracked) else whole end;
     after text := case row_operation when 'DELETE' then 'null' else whole end;
 begin
@@ -866,7 +867,7 @@ begin
         -- A line break in a name must not end the comment.
         '-- ', event_operation, ' on ', translate(audit.qualified_name(tracked.relation), E'\n\r', '  '),
         E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
-        E'#variable_conflict use_column\ndeclare\n    actor audit.actor;\n    is_as_compiled boolean;\n',
+        E'#variable_conflict use_column\n<<recorded>>\ndeclare\n    actor audit.actor;\n    is_as_compiled boolean;\n',
         case when in_bulk then E'    recorded_rows boolean := false;\n' end,
         case when by_row then E'    before jsonb;\n    after jsonb;\n    changed text[];\n' end,
         E'begin\n    ',

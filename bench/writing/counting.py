@@ -17,8 +17,8 @@ from writing.ground import DATABASE
 from writing.works import Script
 
 FEW, MANY = 100, 500
-ROWS = FEW + MANY + 1
-"""How many rows a script needs: each run has rows of its own, as they may be gone afterwards."""
+ROWS = 2 * (FEW + MANY)
+"""How many rows there are to be: each run has rows of its own, and what deletes them has others than all else."""
 PARTS = {
     "trigger": "ExecCallTriggerFunc",
     "statements begun": "standard_ExecutorStart",
@@ -39,16 +39,17 @@ def count(binaries: Binaries, data: Path, auditor: Auditor, script: Script, func
     :raises NoValgrind: it is not installed.
     :raises RuntimeError: Postgres reported an error.
     """
-    few = _run(binaries, data, _input(auditor, script, 1, FEW), function)
-    many = _run(binaries, data, _input(auditor, script, FEW + 1, FEW + MANY), function)
+    first = ROWS // 2 + 1 if script.consumes else 1
+    few = _run(binaries, data, _input(auditor, script, first, FEW), function)
+    many = _run(binaries, data, _input(auditor, script, first + FEW, MANY), function)
     return round((many - few) / (MANY - FEW))
 
 
-def _input(auditor: Auditor, script: Script, first: int, last: int) -> str:
+def _input(auditor: Auditor, script: Script, first: int, times: int) -> str:
     """What the backend reads: statements that end with an empty line."""
     lines = [line for line in script.path.read_text().splitlines() if not line.startswith("\\")]
     statement = "\n".join(lines)
-    numbered = (re.sub(r"(?<!:):n\b", str(number), statement) for number in range(first, last + 1))
+    numbered = (re.sub(r"(?<!:):n\b", str(number), statement) for number in range(first, first + times))
     return "\n\n".join([f"set search_path = {auditor.schema};", *numbered, ""]) + "\n"
 
 
