@@ -1,7 +1,7 @@
 -- What a DBA calls: track, untrack, rule, drop_rule, recompile.
 -- They run as their caller, who must be in audit_admin and own the table (or have TRIGGER on it).
 
-drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean);
+drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text);
 
 create or replace function audit.track(
     relation regclass,
@@ -14,7 +14,8 @@ create or replace function audit.track(
     reveal text[] default '{}',
     personal boolean default null,
     bulk boolean default false,
-    actor text default null
+    actor text default null,
+    hot boolean default false
 )
 returns void
 language plpgsql
@@ -38,6 +39,9 @@ begin
     perform audit.check_children(relation);
     if bulk then
         perform audit.check_bulk(relation);
+    end if;
+    if hot then
+        perform audit.check_hot(relation, bulk);
     end if;
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
     if audit.is_path(relation, org) then
@@ -102,9 +106,9 @@ begin
     end if;
     perform audit.check_category(category_name);
 
-    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk, actor)
+    insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk, actor, hot)
     values (
-        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk, actor
+        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk, actor, hot
     )
     on conflict on constraint tracked_table_pkey do update
     set
@@ -117,11 +121,12 @@ begin
         personal = excluded.personal,
         bulk = excluded.bulk,
         actor = excluded.actor,
+        hot = excluded.hot,
         column_numbers = '{}'
-    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal, known.bulk, known.actor)
+    where (known.resource, known.category, known.org, known.label, known.ignore, known.secret, known.personal, known.bulk, known.actor, known.hot)
         is distinct from (
             excluded.resource, excluded.category, excluded.org, excluded.label, excluded.ignore, excluded.secret,
-            excluded.personal, excluded.bulk, excluded.actor
+            excluded.personal, excluded.bulk, excluded.actor, excluded.hot
         );
 
     perform audit.store_paths(relation, org, label);
@@ -144,8 +149,8 @@ begin
 end
 $$;
 
-comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete). Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073.';
+comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean) is
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete); hot: an update that names no audited column does not even call the trigger, and an audited column can''t be dropped or get another type until audit.track() was called without it. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073, PT075.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -510,6 +515,66 @@ $$;
 
 comment on function audit.check_bulk(regclass) is 'Raises PT038 unless old and new rows of an update can be paired by their key.';
 
+create or replace function audit.changes_rows_before(changed_relation regclass)
+returns boolean
+language sql
+stable
+as $$
+    select exists (
+        select
+        from pg_catalog.pg_trigger
+        where pg_trigger.tgrelid in (select relid from pg_catalog.pg_partition_tree(changed_relation) union select changed_relation)
+            and not pg_trigger.tgisinternal
+            -- The bits of tgtype: 1 for each row, 2 before, 16 update.
+            and pg_trigger.tgtype & 19 = 19
+    )
+$$;
+
+comment on function audit.changes_rows_before(regclass) is
+    'Whether a BEFORE trigger may change columns that an UPDATE does not name.';
+
+create or replace function audit.update_columns(tracked audit.tracked_table)
+returns text[]
+language plpgsql
+stable
+as $$
+begin
+    if not tracked.hot or audit.changes_rows_before(tracked.relation) then
+        return '{}';
+    end if;
+    return array(select name from audit.audited_columns(tracked) order by number);
+end
+$$;
+
+comment on function audit.update_columns(audit.tracked_table) is
+    'The columns whose updates call a table''s UPDATE trigger; none: all do.';
+
+create or replace function audit.check_hot(hot_relation regclass, bulk boolean)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    reason text := case
+        when bulk then 'a trigger for some columns can''t record by statement'
+        when audit.changes_rows_before(hot_relation) then 'it has a BEFORE trigger, which may change columns that an UPDATE does not name'
+        when not exists (select from pg_event_trigger where evtname = 'pgtrail_follow_ddl' and evtenabled in ('O', 'A')) then
+            'without pgtrail''s event triggers, which a superuser installs, columns that are added would go unrecorded'
+    end;
+begin
+    if reason is not null then
+        raise exception using
+            errcode = 'PT075',
+            message = format('the trigger of %s can''t be for audited columns alone: %s', hot_relation, reason),
+            hint = 'Leave out hot: each update then calls the trigger.';
+    end if;
+end
+$$;
+
+comment on function audit.check_hot(regclass, boolean) is
+    'Raises PT075 where an update of audited columns might not name one.';
+
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void
 language plpgsql
@@ -806,22 +871,48 @@ $$;
 comment on function audit.renew_triggers(regclass) is
     'Gives a tracked table the triggers that it lacks, enables those that don''t fire, and records what was so. Takes SHARE ROW EXCLUSIVE on the table if it does anything.';
 
-create or replace function audit.misfits()
-returns table (relation regclass, operation text, by_row boolean)
+create or replace function audit.is_for_columns(p_trigger oid, columns text[])
+returns boolean
 language sql
 stable
 as $$
-    select tracked.relation, capture.operation, wanted.by_row
+    -- (By name: a partition's columns may have other numbers.)
+    select case
+        when trigger.tgattr::text = '' then columns = '{}'
+        else array(
+            select attname::text
+            from pg_catalog.pg_attribute
+            where attrelid = trigger.tgrelid and attnum = any (trigger.tgattr::smallint[])
+            order by 1
+        ) = array(select name from pg_catalog.unnest(columns) as name order by 1)
+    end
+    from pg_catalog.pg_trigger as trigger
+    where trigger.oid = p_trigger
+$$;
+
+comment on function audit.is_for_columns(oid, text[]) is
+    'Whether a trigger is for updates of just these columns; none: for all.';
+
+create or replace function audit.misfits()
+returns table (relation regclass, operation text, by_row boolean, columns text[])
+language sql
+stable
+as $$
+    select tracked.relation, capture.operation, wanted.by_row, wanted.columns
     from audit.tracked_table as tracked
     cross join (values ('INSERT'), ('UPDATE'), ('DELETE')) as capture (operation)
     join pg_catalog.pg_trigger as trigger
         on trigger.tgrelid = tracked.relation and trigger.tgname = ('pgtrail_' || pg_catalog.lower(capture.operation collate "C"))::name
-    cross join lateral (select audit.records_by_row(tracked, capture.operation)) as wanted (by_row)
-    where (trigger.tgtype & 1 = 1) <> wanted.by_row
+    cross join lateral (
+        select
+            audit.records_by_row(tracked, capture.operation),
+            case capture.operation when 'UPDATE' then audit.update_columns(tracked) else '{}' end
+    ) as wanted (by_row, columns)
+    where (trigger.tgtype & 1 = 1) <> wanted.by_row or not audit.is_for_columns(trigger.oid, wanted.columns)
 $$;
 
 comment on function audit.misfits() is
-    'The triggers that fire for each statement and should for each row, or the other way round, since their table got or lost parents or tracked children.';
+    'The triggers that fire for each statement and should for each row, or the other way round, since their table got or lost parents or tracked children; and those for other columns than are audited now.';
 
 create or replace function audit.renew_relatives()
 returns void
@@ -889,7 +980,12 @@ begin
         select
             target,
             'pgtrail_' || lower(operation collate "C") as trigger_name,
-            format('%s %s', timing, operation) as occasion,
+            concat(
+                timing, ' ', operation,
+                case when operation = 'UPDATE' then
+                    ' of ' || (select string_agg(quote_ident(name), ', ' order by position) from unnest(audit.update_columns(tracked)) with ordinality as updated (name, position))
+                end
+            ) as occasion,
             case when level = 'row' or rows_as is null then '' else format('referencing %s ', rows_as) end
                 || 'for each ' || level as granularity,
             audit.capture_function_name(relation, operation) as function_name

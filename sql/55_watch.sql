@@ -92,7 +92,7 @@ stable
 as $$
     -- Column by column: pg_get_triggerdef() would write out a condition, which is its owner's.
     select trigger.tgtype = created.kind + created.by_row::integer
-        and trigger.tgattr::text = ''
+        and audit.is_for_columns(trigger.oid, created.columns)
         and trigger.tgqual is null
         and trigger.tgnargs = 0
         and trigger.tgconstraint = 0
@@ -123,7 +123,11 @@ as $$
                     from audit.tracked_table as tracked
                     where tracked.relation = root
                 )
-            end as by_row
+            end as by_row,
+            case when trigger.tgname = 'pgtrail_update'
+                then (select audit.update_columns(tracked) from audit.tracked_table as tracked where tracked.relation = root)
+                else '{}'
+            end as columns
     ) as created
     where trigger.oid = p_trigger
 $$;

@@ -172,7 +172,7 @@ grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text),
+    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean),
     audit.untrack(regclass),
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),
@@ -192,6 +192,11 @@ grant execute on function
     audit.create_triggers(regclass),
     audit.records_by_row(audit.tracked_table, text),
     audit.check_bulk(regclass),
+    audit.check_hot(regclass, boolean),
+    audit.changes_rows_before(regclass),
+    audit.update_columns(audit.tracked_table),
+    audit.audited_columns(audit.tracked_table),
+    audit.is_for_columns(oid, text[]),
     audit.drop_triggers(regclass),
     audit.drop_orphaned_functions(),
     audit.drop_disowned_functions(regclass),

@@ -190,21 +190,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     misfit record;
+    found_misfits record;
 begin
-    for misfit in
-        select relation, array_agg(operation) as operations, array_agg(by_row) as levels
+    for found_misfits in
+        select relation, jsonb_agg(jsonb_build_object('operation', operation, 'by_row', by_row, 'columns', columns)) as triggers
         from audit.misfits()
         group by relation
     loop
-        perform audit.compile_table(misfit.relation);
-        perform audit.fit_trigger(misfit.relation, level.operation, level.by_row)
-        from unnest(misfit.operations, misfit.levels) as level (operation, by_row);
+        perform audit.compile_table(found_misfits.relation);
+        for misfit in select * from jsonb_to_recordset(found_misfits.triggers) as fitted (operation text, by_row boolean, columns text[])
+        loop
+            perform audit.fit_trigger(found_misfits.relation, misfit.operation, misfit.by_row, misfit.columns);
+        end loop;
     end loop;
 end
 $$;
 
 comment on function audit.fit_tables() is
-    'Has tables record by row that got a parent, and by statement again those that lost it.';
+    'Has tables record by row that got a parent, and by statement again those that lost it; and has the triggers of hot tables called for the columns that are audited now, or for all where a BEFORE trigger came.';
 
 create or replace function audit.follow_ddl()
 returns event_trigger
@@ -268,6 +271,8 @@ begin
         loop
             perform audit.compile_table(altered);
         end loop;
+        perform audit.fit_tables();
+    elsif tg_tag = 'CREATE TRIGGER' then
         perform audit.fit_tables();
     end if;
     perform audit.watch_triggers();
@@ -334,6 +339,37 @@ $$;
 
 comment on function audit.table_of_dropped(text, oid, text[]) is 'The table that a dropped object was, or was of.';
 
+create or replace function audit.refuse_to_lose_hot_triggers()
+returns void
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    lost record;
+begin
+    select column_of.objid::regclass as relation, column_of.address_names[3] as column_name
+    into lost
+    from pg_event_trigger_dropped_objects() as trigger
+    join pg_event_trigger_dropped_objects() as column_of on column_of.object_type = 'table column'
+    join audit.tracked_table as tracked on tracked.relation = column_of.objid and tracked.hot
+    where trigger.object_type = 'trigger' and trigger.address_names[3] = 'pgtrail_update'
+    limit 1;
+    if found then
+        raise exception using
+            errcode = 'PT076',
+            message = format('with column "%s" of %s the trigger would go that records its updates', lost.column_name, lost.relation),
+            hint = format(
+                'First call audit.track(%L, …) without hot, then drop the column (CASCADE is not needed then), then call it with hot => true again.',
+                lost.relation::text
+            );
+    end if;
+end
+$$;
+
+comment on function audit.refuse_to_lose_hot_triggers() is
+    'Raises PT076 where an ALTER TABLE ... CASCADE drops a trigger that is for audited columns alone with one of these. Inside an event trigger alone.';
+
 create or replace function audit.follow_drop()
 returns event_trigger
 language plpgsql
@@ -347,6 +383,9 @@ declare
     dropped record;
     altered regclass;
 begin
+    if tg_tag = 'ALTER TABLE' then
+        perform audit.refuse_to_lose_hot_triggers();
+    end if;
     -- Writers wait while a table is untracked, and what is dropped then is functions for the most part.
     if not exists (select from pg_event_trigger_dropped_objects() where classid <> 'pg_proc'::regclass) then
         return;
@@ -407,7 +446,7 @@ begin
     loop
         perform audit.compile_table(altered);
     end loop;
-    if exists (select from pg_event_trigger_dropped_objects() where object_type = 'table') then
+    if exists (select from pg_event_trigger_dropped_objects() where object_type in ('table', 'trigger')) then
         perform audit.fit_tables();
     end if;
     if exists (
@@ -424,6 +463,8 @@ begin
         perform audit.watch_triggers();
     end if;
 exception
+    when sqlstate 'PT076' then
+        raise;
     when others then
         perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
@@ -659,7 +700,8 @@ begin
     -- audit_owner has no right to a trigger of the application's tables, and whoever gives a table a parent none to pgtrail's
     -- functions. This runs as the superuser, reads pg_catalog alone, and can do nothing but have a trigger of pgtrail's fire for
     -- each row rather than for each statement, or the other way round.
-    create or replace function audit.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean)
+    drop function if exists audit.fit_trigger(regclass, text, boolean);
+    create or replace function audit.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean, columns text[])
     returns void
     language plpgsql
     volatile
@@ -694,9 +736,10 @@ begin
             return;
         end if;
         execute format(
-            'create or replace trigger %I after %s on %s %s execute function audit.%I()',
+            'create or replace trigger %I after %s%s on %s %s execute function audit.%I()',
             trigger.tgname,
             event_operation,
+            ' of ' || (select string_agg(quote_ident(name), ', ' order by position) from unnest(columns) with ordinality as updated (name, position)),
             trigger.table_name,
             case when by_row then 'for each row' else format('referencing %s for each statement', trigger.rows_as) end,
             trigger.function_name
@@ -704,11 +747,11 @@ begin
     end
     $$;
 
-    comment on function audit.fit_trigger(regclass, text, boolean) is
-        'Has a capture trigger fire for each row, or for each statement. Runs as the superuser who installed it.';
+    comment on function audit.fit_trigger(regclass, text, boolean, text[]) is
+        'Has a capture trigger fire for each row, or for each statement; and for updates of these columns alone, where there are any. Runs as the superuser who installed it.';
 
-    revoke execute on function audit.fit_trigger(regclass, text, boolean) from public;
-    grant execute on function audit.fit_trigger(regclass, text, boolean) to audit_owner;
+    revoke execute on function audit.fit_trigger(regclass, text, boolean, text[]) from public;
+    grant execute on function audit.fit_trigger(regclass, text, boolean, text[]) to audit_owner;
 
     drop event trigger if exists pgtrail_follow_rewrite;
     execute audit.event_trigger_text('pgtrail_follow_rewrite');

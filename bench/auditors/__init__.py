@@ -19,6 +19,7 @@ AUDITORS: dict[str, Auditor] = {
         floor.AUDITOR,
         pgtrail.AUDITOR,
         pgtrail.BULK,
+        pgtrail.HOT,
         django_pghistory.AFTER,
         django_pghistory.BOTH,
         postgresql_audit.AUDITOR,

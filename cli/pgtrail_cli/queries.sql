@@ -150,7 +150,8 @@ select audit.track(
     secret => %(secret)s,
     reveal => %(reveal)s,
     bulk => %(bulk)s,
-    actor => %(actor)s
+    actor => %(actor)s,
+    hot => %(hot)s
 )
 
 -- name: snapshot_table

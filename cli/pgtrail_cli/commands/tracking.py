@@ -26,6 +26,7 @@ from pgtrail_cli.render import console, plain_table
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="Looks secret by its name and is not; can be repeated.")
 @click.option("--actor", metavar="COLUMN", help="Says who wrote a row, where nobody is claimed to be the actor.")
 @click.option("--bulk", is_flag=True, help="Many rows are updated at once: record updates by statement.")
+@click.option("--hot", is_flag=True, help="Updates of ignored columns alone cost nothing; see the guide for the price.")
 @with_connection
 def track(
     connection: Connection,
@@ -39,6 +40,7 @@ def track(
     reveal: tuple[str, ...],
     actor: str | None,
     bulk: bool,
+    hot: bool,
 ) -> None:
     """Track TABLE: from now on every change to it is an event.
 
@@ -62,6 +64,7 @@ def track(
                 "reveal": list(reveal),
                 "actor": actor,
                 "bulk": bulk,
+                "hot": hot,
             },
         )
     click.echo(f"pgtrail: tracking {table}", err=True)
