@@ -55,14 +55,13 @@ language plpgsql
 stable
 as $$
 declare
-    claimed text := nullif(pg_catalog.current_setting('pgtrail.actor', true), '');
     claims jsonb;
     actor audit.actor;
 begin
     -- Any client can put anything into these settings; garbage must not cost the application its write.
     begin
-        if claimed is not null then
-            actor := pg_catalog.jsonb_populate_record(null::audit.actor, claimed::jsonb);
+        if pg_catalog.current_setting('pgtrail.actor', true) <> '' then
+            actor := pg_catalog.jsonb_populate_record(null::audit.actor, pg_catalog.current_setting('pgtrail.actor')::jsonb);
         else
             claims := nullif(pg_catalog.current_setting('request.jwt.claims', true), '')::jsonb;
             actor.id := claims ->> 'sub';
@@ -72,15 +71,13 @@ begin
         when data_exception or program_limit_exceeded then
             return null;
     end;
-
-    if actor.id is null then
+    if actor.type = 'user' and actor.id is not null then
+        return actor;
+    elsif actor.id is null then
         return null;
     end if;
     -- Only the role that really is logged in is a `database` actor, however the claim is spelled.
-    if actor.type is null
-        or actor.type <> 'user'
-            and pg_catalog.lower(pg_catalog.regexp_replace(actor.type, '[^A-Za-z]', '', 'g') collate "C") = 'database'
-    then
+    if actor.type is null or pg_catalog.lower(pg_catalog.regexp_replace(actor.type, '[^A-Za-z]', '', 'g') collate "C") = 'database' then
         actor.type := 'user';
     end if;
     return actor;
