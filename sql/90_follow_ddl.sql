@@ -272,7 +272,14 @@ begin
             perform audit.compile_table(altered);
         end loop;
         perform audit.fit_tables();
-    elsif tg_tag = 'CREATE TRIGGER' then
+    elsif tg_tag = 'CREATE TRIGGER' and exists (
+        select
+        from pg_event_trigger_ddl_commands() as command
+        join pg_trigger on pg_trigger.oid = command.objid and command.classid = 'pg_trigger'::regclass
+        -- (One of ours that is not as it should be is told of, and stays for whoever looks.)
+        where pg_trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+    )
+    then
         perform audit.fit_tables();
     end if;
     perform audit.watch_triggers();
@@ -446,7 +453,13 @@ begin
     loop
         perform audit.compile_table(altered);
     end loop;
-    if exists (select from pg_event_trigger_dropped_objects() where object_type in ('table', 'trigger')) then
+    if exists (
+        select
+        from pg_event_trigger_dropped_objects()
+        where object_type = 'table'
+            or object_type = 'trigger' and address_names[3] not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+    )
+    then
         perform audit.fit_tables();
     end if;
     if exists (

@@ -52,7 +52,7 @@ def unwatch(su):
         "drop event trigger pgtrail_extend_capture",
         "drop function audit.extend_capture()",
         "drop event trigger pgtrail_follow_rewrite",
-        "drop function audit.fit_trigger(regclass, text, boolean)",
+        "drop function audit.fit_trigger(regclass, text, boolean, text[])",
     ):
         su.execute(statement)
 

@@ -66,7 +66,7 @@ EXECUTE = {
     ),
     **dict.fromkeys(
         [
-            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "drop_triggers",
+            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "check_hot", "changes_rows_before", "update_columns", "is_for_columns", "audited_columns", "drop_triggers",
             "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "name_known_orgs", "check_is_not_virtual", "check_stored_column", "columns_of_secret", "secrets_by_name", "is_distributed", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
             "renew_triggers", "drop_renamed_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
             "capture_function_name", "condition_error", "present_steps", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
