@@ -54,7 +54,7 @@ begin
         -- What audit.redacted() calls.
         'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '
         'audit.path_steps(text[]), audit.places_of_members(text[], integer, boolean), audit.secret_names(text), '
-        'audit.marked(text), audit.unmarked(text), audit.may_name_secret(text), audit.may_hold_credential(text), audit.may_hold_secret_value(text), '
+        'audit.marked(text), audit.unmarked(text), audit.may_name_secret(text), audit.may_hold_credential(text, text[]), audit.may_hold_secret_string(text), audit.may_hold_secret_value(text), '
         'audit.credential_form(), audit.names_one_secret(text), audit.json_without_secrets(text), audit.addresses_without_secrets(text), audit.text_without_secrets(text), audit.string_without_secrets(text), '
         'audit.strings_without_secrets(jsonb), audit.without_secrets(jsonb, text[]), audit.id_without_secret(text), audit.looks_secret_within(text), '
         'audit.is_secret_words(text, boolean), audit.secret_stems(), audit.names_secret(text), audit.counts_tokens(text), audit.is_address_with_secret(text), audit.words_of(text) '

@@ -248,44 +248,37 @@ $$;
 comment on function audit.compiled_actor(audit.tracked_table, text) is
     'SQL for the columns of an event that say who did it: what the application claimed (the variable actor), else what the row says, else the database role.';
 
-create or replace function audit.compiled_suspicion(tracked audit.tracked_table, row_name text, beside text default null)
+create or replace function audit.compiled_texts(tracked audit.tracked_table, row_name text, beside text default null)
 returns text
-language plpgsql
+language sql
 stable
 as $$
-begin
-    -- Nearly all rows have none of this in a text, and are recorded as they are: what audit.may_hold_secret_value() looks for,
-    -- and a LIKE ANY for all of it, as that is one expression. (Whatever the text's collation. JSON without the quotation
-    -- marks that it has in any case; a backslash: JSON in a string of JSON.)
-    return (
-        select pg_catalog.concat(
-            'concat_ws('' '', ',
-            pg_catalog.concat_ws(
-                ', ',
-                pg_catalog.string_agg(text_column, ', ' order by attnum) filter (where not is_json),
-                'translate(concat('
-                    || nullif(pg_catalog.concat_ws(', ', beside, pg_catalog.string_agg(text_column, ', ' order by attnum) filter (where is_json)), '')
-                    || '), ''"'', '''')'
-            ),
-            E') collate "C" like any (array[''%://%'', ''%"%'', E''%\\\\\\\\%'', '
-                '''%=%'', ''%PRIVATE KEY%'', ''%sk-%'', ''%k_live_%'', ''%ghp_%'', ''%github_pat_%'', ''%glpat-%'', ''%xox%'', ''%AKIA%'', ''%eyJ%''])'
-        )
-        from (
-            select
-                attnum,
-                pg_catalog.format('%s.%I', row_name, attname) as text_column,
-                atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) as is_json
-            from pg_catalog.pg_attribute
-            -- (In a subquery: found once, not for each column.)
-            where attrelid = tracked.relation and attname in (select pg_catalog.unnest(audit.texts_to_look_through(tracked)))
-        ) as looked_at
-        having count(*) > 0
-    );
-end
+    -- (JSON without the quotation marks that it has in any case.)
+    select pg_catalog.concat(
+        'concat_ws('' '', ',
+        pg_catalog.concat_ws(
+            ', ',
+            pg_catalog.string_agg(text_column, ', ' order by attnum) filter (where not is_json),
+            'replace(concat('
+                || nullif(pg_catalog.concat_ws(', ', beside, pg_catalog.string_agg(text_column, ', ' order by attnum) filter (where is_json)), '')
+                || '), ''"'', '''')'
+        ),
+        ')'
+    )
+    from (
+        select
+            attnum,
+            pg_catalog.format('%s.%I', row_name, attname) as text_column,
+            atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) as is_json
+        from pg_catalog.pg_attribute
+        -- (In a subquery: found once, not for each column.)
+        where attrelid = tracked.relation and attname in (select pg_catalog.unnest(audit.texts_to_look_through(tracked)))
+    ) as looked_at
+    having count(*) > 0
 $$;
 
-comment on function audit.compiled_suspicion(audit.tracked_table, text, text) is
-    'SQL for whether a text of a row may hold a URL with a password, JSON with a secret, or a credential by its form; beside: SQL for JSON that is looked at too. Null: the row has no texts.';
+comment on function audit.compiled_texts(audit.tracked_table, text, text) is
+    'SQL for the texts of a row, one behind the other, as audit.may_hold_secret_value() takes them; beside: SQL for JSON that is looked at too. Null: the row has no texts.';
 
 -- One statement that records -------------------------------------------------------------------------------------------
 
@@ -357,7 +350,7 @@ as $$
 declare
     row_name constant text := case event_operation when 'DELETE' then 'old' else 'new' end;
     recorded constant text := case event_operation when 'DELETE' then 'before' else 'after' end;
-    suspicion constant text := audit.compiled_suspicion(tracked, row_name, case event_operation when 'UPDATE' then 'before' end);
+    texts constant text := audit.compiled_texts(tracked, row_name, case event_operation when 'UPDATE' then 'before' end);
     has_text_label constant boolean := exists (
         select
         from pg_attribute
@@ -372,7 +365,8 @@ begin
     return concat(
         recorded, ' := ', audit.compiled_whole(tracked, row_name, event_operation, as_given => true), ';',
         case event_operation when 'UPDATE' then audit.compiled_changes(tracked) end,
-        E'\n        if ' || suspicion || E' then\n            '
+        -- Nearly all rows hold nothing to look for, and are recorded as they are.
+        E'\n        texts := ' || texts || E';\n        if audit.may_hold_secret_value(texts) then\n            '
             || concat_ws(
                 E'\n            ',
                 case when event_operation <> 'INSERT' then concat('before := ', audit.compiled_cleaning(tracked, 'before'), ';') end,
@@ -616,7 +610,9 @@ as $$
 declare
     suspicion constant text := (
         select string_agg(
-            format('exists (select from %1$s_rows as %1$s where ', row_name) || audit.compiled_suspicion(tracked, row_name) || ')', E'\n            or '
+            'exists (select from (select ' || audit.compiled_texts(tracked, row_name)
+                || format(' as texts from %1$s_rows as %1$s offset 0) as held where audit.may_hold_secret_value(texts))', row_name),
+            E'\n            or '
         )
         from unnest(audit.rows_of(event_operation)) as row_name
     );
@@ -869,7 +865,7 @@ begin
         E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
         E'#variable_conflict use_column\n<<recorded>>\ndeclare\n    actor audit.actor;\n    is_as_compiled boolean;\n',
         case when in_bulk then E'    recorded_rows boolean := false;\n' end,
-        case when by_row then E'    before jsonb;\n    after jsonb;\n    changed text[];\n' end,
+        case when by_row then E'    before jsonb;\n    after jsonb;\n    changed text[];\n    texts text;\n' end,
         E'begin\n    ',
         case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
         audit.compiled_check(tracked, event_operation),

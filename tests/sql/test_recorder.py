@@ -809,7 +809,7 @@ def test_who_records_can_do_nothing_else(db, su):
         "set_actor", "database_actor_id", "actor_is_claimed", "claimed_actor", "takes_the_wake", "wake_key",
         "short_org", "last_org", "joined_label", "json_or_text", "parts_of_type", "captures", "has_rows_of_statement", "has_safe_types", "is_trusted_type", "is_made_by_superusers", "note_failure", "shows_every_row",
         "redacted", "redact", "redact_text", "path_steps", "places_of_members", "secret_names", "marked", "unmarked",
-        "may_name_secret", "may_hold_credential", "may_hold_secret_value", "credential_form", "names_one_secret", "json_without_secrets", "addresses_without_secrets", "text_without_secrets",
+        "may_name_secret", "may_hold_credential", "may_hold_secret_string", "may_hold_secret_value", "credential_form", "names_one_secret", "json_without_secrets", "addresses_without_secrets", "text_without_secrets",
         "string_without_secrets", "strings_without_secrets", "id_without_secret", "without_secrets", "looks_secret_within", "is_secret_words",
         "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "words_of",
     }  # fmt: skip

@@ -648,7 +648,7 @@ WORDS = [
     "mnemonic",
 ]
 VALUES = (
-    "sk-abcdefgh1 pk_abcdefghijklmnop12 ghp_abcdefghijklmnop12 xoxb-abcdefghijklmnop12 glpat-abcdefghijklmnop12 AKIAABCDEFGHIJKLMNOP "
+    "sk-abcdefghijk1 pk_abcdefghijklmnop12 ghp_abcdefghijklmnop12 xoxb-abcdefghijklmnop12 glpat-abcdefghijklmnop12 AKIAABCDEFGHIJKLMNOP "
     "eyJhbGciOiJIUzI1.x $2b$12$abcdef $argon2id$v pbkdf2_sha256$1 scrypt$x postgres://ann:pw@host/db "
     + "0123456789abcdef"
     * 4
@@ -667,7 +667,8 @@ def test_the_quick_look_passes_over_nothing_that_the_others_find(su):
     overlooked = "select told from unnest(%s::text[]) as told where not audit.value_looks_secret(told)"
     assert su.execute(overlooked, [VALUES]).fetchall() == []
     assert su.execute('select audit.may_name_secret(\'{"name": "ann", "size": 3}\')').fetchone() == (False,)
-    assert su.execute("select audit.may_hold_secret_value('Ann Miller, 2026-07-01 12:00')").fetchone() == (False,)
+    for told in ("Ann Miller, 2026-07-01 12:00", "key sk-0c3f9a21 of Ann"):
+        assert su.execute("select audit.may_hold_secret_value(%s)", [told]).fetchone() == (False,)
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
@@ -687,7 +688,7 @@ HIDDEN = {
     '[{"db": "postgres://u:S3CRET@h"}]': '[{"db": "postgres://u:[redacted]@h"}]',
     json.dumps(json.dumps({"api_key": "S3CRET"})): json.dumps(json.dumps({"api_key": "[redacted]"})),
     json.dumps({"a": json.dumps({"token": "S3CRET"})}): json.dumps({"a": json.dumps({"token": "[redacted]"})}),
-    json.dumps({"sk-S3CRET-1": True}): json.dumps({"[redacted]": True}),
+    json.dumps({"sk-S3CRET-01234": True}): json.dumps({"[redacted]": True}),
     # What jsonb can't hold, or is cut off, or stands in a text.
     '{"x":"\\u0000","api_key":"S3CRET"}': "[redacted]",
     '{"x":1e999999,"api_key":"S3CRET"}': "[redacted]",
@@ -695,7 +696,7 @@ HIDDEN = {
     'sent {"token" : "S3CRET"}': "[redacted]",
     f"a {PEM.replace('MIIE', 'S3CRET')} b": "a [redacted] b",
     f"{JWT}S3CRET, please": "[redacted], please",
-    "key sk-S3CRET-1 and sk_live_S3CRET12 and ghp_S3CRET0123456": "key [redacted] and [redacted] and [redacted]",
+    "key sk-S3CRET-01234 and sk_live_S3CRET12 and ghp_S3CRET0123456": "key [redacted] and [redacted] and [redacted]",
     "AKIAS3CRET0123456": "[redacted]",
     "xoxb-S3CRET-0123456": "[redacted]",
     "glpat-S3CRET-0123456": "[redacted]",
@@ -720,7 +721,7 @@ HIDDEN = {
 SHOWN = [
     "", "Ann", "https://medium.com:443/@user/x", "http://localhost:8080/a@b", "ann@acme.example", "12:30", "a = b", "max_tokens=100",
     '{"n":   1, "b": 2}', 'he said "hello": fine', "task-0123456789", "-----BEGIN PUBLIC KEY-----", "0123456789abcdef" * 2 + "01234567",
-    "[link](http://x)", "{", '"', "sk-1", "Basic plan", "[redacted]", "postgres://u@h/db",
+    "[link](http://x)", "{", '"', "sk-1", "key sk-0c3f9a21 of Ann", "Basic plan", "[redacted]", "postgres://u@h/db",
     "https://h/?page=2&sort_key=name&code=DE&country_code=DE#a=1", "https://slack.com/services/about", "https://h/api/hooks/5", "is it 50%? a=b",
     "https://h/?next=https%3A%2F%2Fi%2F%3Fa%3D1",
 ]  # fmt: skip
@@ -779,7 +780,7 @@ def test_a_row_is_rid_of_its_secrets_in_the_columns_that_are_named(su, name, con
 
 
 TEXTS_AT_LENGTH = {
-    "passwords": "password=x ", "URLs": "://u:p@h ", "schemes": "://", "users": "://u:", "at signs": "://u:" + "a@", "keys": "sk-abcdefgh1 ",
+    "passwords": "password=x ", "URLs": "://u:p@h ", "schemes": "://", "users": "://u:", "at signs": "://u:" + "a@", "keys": "sk-abcdefghijkl1 ",
     "private keys": "-----BEGIN PRIVATE KEY-----", "quotation marks": '"', "names": '"api_key": x ', "equals": "=", "letters": "=a", "quotes": "password='",
     "braces": "{", "brackets": '["', "JSON": '{"url": "http://a=b"}', "parameters": "://h?key=a&", "long names": "?" + "a" * 99, "semicolons": "://?;",
     "one address": "://hooks/",
