@@ -105,6 +105,9 @@ def fill(connection: Connection, dsn: str, events: int, prefix: str = "") -> Non
         names = [name for (name,) in connection.execute("select partition::text from audit.partition_bounds()")]
         list(pool.map(lambda name: _vacuum(dsn, name), names))
     connection.execute("vacuum (analyze) audit.event")
+    while connection.execute("select audit.file_events(1)").fetchone() == (True,):
+        pass
+    connection.execute("vacuum audit.filed")
     connection.execute("select setval('audit.event_id_seq', %s)", [FIRST_ID + events])
     # Sealing begins with what comes now, as where pgtrail was installed before it could seal.
     connection.execute(

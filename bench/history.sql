@@ -1,7 +1,7 @@
 -- What bench/history.py fills a month with: the events of some numbers.
 insert into audit.{table} (
     id, xid, occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
-    resource_hash, actor_type, actor_id, actor_hash, actor_label, before, after, changed
+    resource_hash, actor_type, actor_id, actor_label, before, after, changed
 )
 select
     {first_id} + n,
@@ -10,7 +10,7 @@ select
     {prefix} || 'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
     category, action, operation, 'nemo.' || kind, kind, coalesce(known, {prefix} || 'res_' || resource), 'name ' || coalesce(known, resource::text),
     hashtextextended(coalesce(known, {prefix} || 'res_' || resource), 0),
-    'user', 'usr_' || actor, hashtextextended('usr_' || actor, 0), 'person_' || actor || '@acme.example',
+    'user', 'usr_' || actor, 'person_' || actor || '@acme.example',
     case operation
         when 'UPDATE' then '{{"rpm_limit": 60}}'::jsonb
         when 'DELETE' then jsonb_build_object('id', n, 'name', 'name', 'rpm_limit', 60, 'models', '["gpt-6", "claude-5"]'::jsonb, 'note', repeat('x', 200))

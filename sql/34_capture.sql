@@ -239,10 +239,10 @@ stable
 as $$
     select pg_catalog.concat(
         'coalesce(actor.type, ', 'case when ' || claim || ' is not null then ''user'' end, ', '''database''), ',
-        id, ', hashtextextended(', id, ', 0), actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason'
+        'coalesce(actor.id, ', claim || ', ', 'audit.database_actor_id()), ',
+        'actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason'
     )
     from (select audit.compiled_claim(tracked, row_operation) offset 0) as said (claim)
-    cross join lateral (select pg_catalog.concat('coalesce(actor.id, ', claim || ', ', 'audit.database_actor_id())')) as identified (id)
 $$;
 
 comment on function audit.compiled_actor(audit.tracked_table, text) is
@@ -313,7 +313,7 @@ begin
     end if;
     return concat(
         E'insert into audit.recording (\n            category, action, operation, table_name, org_id, resource_type, resource_id, resource_hash, resource_label,\n'
-        '            actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason, before, after, changed\n        )\n        select ',
+        '            actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason, before, after, changed\n        )\n        select ',
         concat_ws(
             E',\n            ',
             only_name.category,

@@ -36,10 +36,6 @@ begin
     then
         return false;
     end if;
-    if becomes.actor_hash is distinct from pg_catalog.hashtextextended(becomes.actor_id, 0) then
-        return false;
-    end if;
-    becomes.actor_hash := was.actor_hash;
     becomes.actor_id := was.actor_id;
     becomes.actor_label := was.actor_label;
     becomes.actor_ip := was.actor_ip;
@@ -130,12 +126,11 @@ declare
 begin
     insert into audit.event (
         org_id, category, action, resource_type, resource_id, resource_hash, resource_label, before, after,
-        actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason
+        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason
     )
     values (
         org_id, 'audit', action, resource_type, resource_id, hashtextextended(resource_id, 0), resource_label, before, after,
-        actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id,
-        actor.reason
+        actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason
     )
     returning id into event_id;
     perform audit.wake();

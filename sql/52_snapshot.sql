@@ -33,7 +33,7 @@ as $$
         E',\n        ',
         'insert into audit.event (
         id, occurred_at, category, action, table_name, org_id, resource_type, resource_id, resource_hash, resource_label,
-        actor_type, actor_id, actor_hash, actor_label, actor_ip, user_agent, request_id, reason, after
+        actor_type, actor_id, actor_label, actor_ip, user_agent, request_id, reason, after
     )
     select
         taken.id',
@@ -46,7 +46,7 @@ as $$
         audit.compiled_resource_id(tracked, 'new'),
         pg_catalog.concat('hashtextextended(', audit.compiled_resource_id(tracked, 'new'), ', 0)'),
         audit.compiled_label(tracked, 'new', 'INSERT'),
-        'actor.type, actor.id, hashtextextended(actor.id, 0), actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason',
+        'actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason',
         audit.compiled_row(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
             || audit.compiled_unknown(tracked, leaf)
             || E'\n    ) as new\n    join unnest($3) with ordinality as taken (id, number) on taken.number = new."pgtrail number"\n'

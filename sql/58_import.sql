@@ -647,12 +647,12 @@ begin
     with stored as (
         insert into audit.event (
             occurred_at, imported_from, category, action, operation, table_name, org_id, resource_type, resource_id,
-            resource_hash, resource_label, actor_type, actor_id, actor_hash, actor_ip, user_agent, before, after, changed
+            resource_hash, resource_label, actor_type, actor_id, actor_ip, user_agent, before, after, changed
         )
         select
             found.occurred_at, found.imported_from, found.category, found.action, found.operation, found.table_name, found.org_id,
             found.resource_type, found.resource_id, hashtextextended(found.resource_id, 0), found.resource_label,
-            found.actor_type, found.actor_id, hashtextextended(found.actor_id, 0), found.actor_ip, found.user_agent,
+            found.actor_type, found.actor_id, found.actor_ip, found.user_agent,
             found.before, found.after, found.changed
         from audit.imported_events(p_import, p_rows, p_names, p_tables, p_importers, p_statements) as found
         -- What happened in one transaction may have one time: ids tell the order.

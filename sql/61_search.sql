@@ -27,9 +27,7 @@ as $$
         and (
             wanted.actor_id is null
             or (
-                event.actor_hash = pg_catalog.hashtextextended(wanted.actor_id, 0)
-                and event.actor_hash between pg_catalog.hashtextextended(wanted.actor_id, 0) and pg_catalog.hashtextextended(wanted.actor_id, 0)
-                and event.actor_id = wanted.actor_id
+                event.actor_id = wanted.actor_id
                 and (wanted.actor_type is null or event.actor_type = wanted.actor_type)
             )
         )
@@ -108,6 +106,16 @@ $$;
 
 comment on function audit.goes_by_org(audit.filter) is
     'Whether organizations lead to the events that pass, where they are known: a resource is of one, and an actor of few, unless it is a database role.';
+
+create or replace function audit.goes_by_actor(wanted audit.filter)
+returns boolean
+language sql
+immutable
+as $$
+    select wanted.actor_id is not null and wanted.resource_id is null and (wanted.orgs is null or not audit.goes_by_org(wanted))
+$$;
+
+comment on function audit.goes_by_actor(audit.filter) is 'Whether what is filed of the actor leads to the events that pass.';
 
 create or replace function audit.narrowed(wanted audit.filter)
 returns audit.filter
@@ -195,34 +203,45 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- (Of this a session keeps the plan, which takes longer than the search, with a partition for each month.)
+    if audit.visible_orgs() is not null then
+        return query
+        select distinct event.category, event.action
+        from audit.event
+        order by 1, 2;
+        return;
+    end if;
     return query
     -- From each pair to the next one in the index, however many events lie between them.
     with recursive kind as (
         (
-            select event.category, event.action
-            from audit.event
-            order by event.category, event.action
+            select filed.category, filed.action
+            from audit.filed
+            where filed.action is not null
+            order by filed.category, filed.action
             limit 1
         )
         union all
         select following.category, following.action
         from kind
         cross join lateral (
-            select event.category, event.action
-            from audit.event
-            where (event.category, event.action) > (kind.category, kind.action)
-            order by event.category, event.action
+            select filed.category, filed.action
+            from audit.filed
+            where filed.action is not null and (filed.category, filed.action) > (kind.category, kind.action)
+            order by filed.category, filed.action
             limit 1
         ) as following
     )
     select kind.category, kind.action
-    from kind;
+    from kind
+    union
+    select unfiled.category, unfiled.action
+    from audit.unfiled() as unfiled
+    order by 1, 2;
 end
 $$;
 
 comment on function audit.kinds() is
-    'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads the whole index.';
+    'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads their whole log.';
 
 create or replace function audit.known_orgs(most integer)
 returns table (org_id text)
@@ -334,28 +353,25 @@ begin
     if most is null then
         return;
     end if;
-    if (wanted.resource_id is not null or wanted.actor_id is not null)
-        and not (wanted.orgs is not null and audit.goes_by_org(wanted))
-    then
+    if wanted.resource_id is not null then
+        -- (Of a resource and an actor, the one that has fewer events in general.)
         select event.occurred_at, event.id
         into occurred_at, id
         from audit.event
-        where (wanted.resource_id is null or event.resource_hash = hashtextextended(wanted.resource_id, 0))
-            and (
-                wanted.resource_id is null
-                or event.resource_hash between hashtextextended(wanted.resource_id, 0) and hashtextextended(wanted.resource_id, 0)
-            )
-            -- (Of both, the one that has fewer events in general.)
-            and (wanted.resource_id is not null or event.actor_hash = hashtextextended(wanted.actor_id, 0))
-            and (
-                wanted.resource_id is not null
-                or event.actor_hash between hashtextextended(wanted.actor_id, 0) and hashtextextended(wanted.actor_id, 0)
-            )
+        where event.resource_hash = hashtextextended(wanted.resource_id, 0)
+            and event.resource_hash between hashtextextended(wanted.resource_id, 0) and hashtextextended(wanted.resource_id, 0)
             and (wanted.since is null or event.occurred_at >= wanted.since)
             and (wanted.until is null or event.occurred_at < wanted.until)
             and (before_time is null or event.occurred_at <= before_time)
             and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
         order by event.occurred_at desc, event.id desc
+        offset most
+        limit 1;
+    elsif audit.goes_by_actor(wanted) then
+        select filed.occurred_at, filed.id
+        into occurred_at, id
+        from audit.newest_filed(wanted, before_time, before_id, most + 1) as filed
+        order by filed.occurred_at desc, filed.id desc
         offset most
         limit 1;
     elsif wanted.orgs is null then
@@ -416,7 +432,56 @@ as $$
 $$;
 
 comment on function audit.has_index_of_its_own(audit.filter) is
-    'Whether an index leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
+    'Whether an index, or what is filed, leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
+
+create or replace function audit.newest_of_filed(
+    wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
+)
+returns table (id bigint, occurred_at timestamptz)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+set plan_cache_mode = force_custom_plan
+-- (audit.newest() has it off, for what it reads in the order of an index.)
+set enable_sort = on
+as $$
+declare
+    step integer := coalesce(most, 1000000);
+    looked_at integer;
+    ids bigint[];
+    first_time timestamptz;
+    passing integer;
+begin
+    if horizon_time is not null then
+        wanted.since := greatest(wanted.since, horizon_time);
+    end if;
+    loop
+        -- What is filed under the actor or the action, and of it what passes: often all, so that one step will do.
+        select count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc), min(filed.occurred_at)
+        into looked_at, ids, first_time
+        from audit.newest_filed(wanted, before_time, before_id, step) as filed;
+        return query
+        select event.id, event.occurred_at
+        from audit.event
+        where event.id = any (ids)
+            and event.occurred_at >= first_time
+            and event.occurred_at <= coalesce(before_time, 'infinity')
+            and audit.passes(event, wanted)
+            and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
+        order by event.occurred_at desc, event.id desc
+        limit most;
+        get diagnostics passing = row_count;
+        most := most - passing;
+        exit when looked_at < step or most <= 0;
+        before_time := first_time;
+        before_id := ids[looked_at];
+        step := least(step * 4, 1000000);
+    end loop;
+end
+$$;
+
+comment on function audit.newest_of_filed(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
+    'audit.newest() by what is filed under an actor, or under categories and actions.';
 
 create or replace function audit.newest(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
@@ -454,28 +519,16 @@ begin
         ) as found
         order by found.occurred_at desc, found.id desc
         limit most;
-    elsif audit.has_index_of_its_own(wanted) and (wanted.categories is not null or wanted.actions is not null)
-        and wanted.resource_id is null and wanted.actor_id is null
+    elsif audit.goes_by_actor(wanted)
+        or (
+            audit.has_index_of_its_own(wanted)
+            and wanted.resource_id is null
+            and (wanted.categories is not null or wanted.actions is not null)
+            and audit.visible_orgs() is null
+        )
     then
         return query
-        select found.id, found.occurred_at
-        from audit.kinds() as kind
-        cross join lateral (
-            select event.id, event.occurred_at
-            from audit.event
-            where event.category = kind.category
-                and event.action = kind.action
-                and (wanted.since is null or event.occurred_at >= wanted.since)
-                and (wanted.until is null or event.occurred_at < wanted.until)
-                and (before_time is null or event.occurred_at <= before_time)
-                and (before_time is null or (event.occurred_at, event.id) < (before_time, before_id))
-            order by event.occurred_at desc, event.id desc
-            limit most
-        ) as found
-        where (wanted.categories is null or kind.category = any (wanted.categories))
-            and (wanted.actions is null or kind.action ~ audit.glob(wanted.actions))
-        order by found.occurred_at desc, found.id desc
-        limit most;
+        select * from audit.newest_of_filed(wanted, before_time, before_id, horizon_time, horizon_id, most);
     else
         return query
         select event.id, event.occurred_at
@@ -612,15 +665,30 @@ declare
     -- (Where all that is looked at passes, the limit alone says how far.)
     horizon record := audit.horizon(wanted, null, null, case when not audit.is_of_time_alone(wanted) then most end);
     by_org boolean := wanted.orgs is not null and audit.goes_by_org(wanted);
+    by_actor boolean := audit.goes_by_actor(wanted);
     within_org audit.filter := wanted;
 begin
     within_org.orgs := null;
     return query
     with considered as (
         (
+            select found.occurred_at, stored.category
+            from audit.newest_of_filed(wanted, null, null, horizon.occurred_at, horizon.id, most) as found
+            -- (Offset: one by one, however many the planner expects.)
+            cross join lateral (
+                select event.category
+                from audit.event
+                where event.id = found.id and event.occurred_at = found.occurred_at
+                offset 0
+            ) as stored
+            where by_actor
+        )
+        union all
+        (
             select event.occurred_at, event.category
             from audit.event
             where not by_org
+                and not by_actor
                 and audit.passes(event, wanted)
                 and (horizon.occurred_at is null or event.occurred_at >= horizon.occurred_at)
                 and (horizon.occurred_at is null or (event.occurred_at, event.id) >= (horizon.occurred_at, horizon.id))

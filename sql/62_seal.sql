@@ -1047,7 +1047,6 @@ begin
         || convert_to(audit.sealed_text(event, sealed.secret, seal.personal), 'UTF8')
     )
         or event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
-        or event.actor_hash is distinct from hashtextextended(event.actor_id, 0)
     then
         return next 'it was changed';
     end if;

@@ -417,7 +417,6 @@ begin
     update audit.event
     set
         actor_id = becomes.actor_id,
-        actor_hash = hashtextextended(becomes.actor_id, 0),
         actor_label = becomes.actor_label,
         actor_ip = becomes.actor_ip,
         user_agent = becomes.user_agent,
@@ -578,6 +577,8 @@ begin
     perform audit.check_erasure(p_actor_id, p_reason);
     -- No seal is made meanwhile: an event is in one, or in none, until this is done.
     perform from audit.seal_head for update;
+    -- Nor is anything filed under what they were called.
+    perform from audit.filing for update;
     known := audit.labels_of(ids);
     own := audit.own_resources(known);
     known := audit.names_of(known, own);
@@ -601,6 +602,7 @@ begin
     update audit.org_label
     set label = audit.label_without_person(label, known, erasure.pseudonym)
     where label <> audit.label_without_person(label, known, erasure.pseudonym);
+    perform audit.rename_filed(ids, erasure.pseudonym);
     perform audit.blind_the_rest(erasure.id, ids);
     perform audit.blind_the_nodes(erasure.id, own, ids);
 

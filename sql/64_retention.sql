@@ -310,6 +310,8 @@ declare
     dropped audit.dropped_partition;
     carried jsonb;
 begin
+    -- Nothing of it is filed meanwhile. (Before the log, which filing takes after this.)
+    perform from audit.filing for update;
     -- Changes nothing, and takes the lock that LOCK TABLE gives only to who may update: nobody writes or reads until the end.
     alter table audit.event enable row level security;
     select * into plan from audit.retention_plan(p_even_undelivered, p_before, p_partition);
@@ -364,6 +366,7 @@ begin
     delete from audit.own_trigger where relation in (select relid from pg_partition_tree(p_partition::regclass));
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
+    perform audit.unfile(plan.begins, plan.ends);
     return dropped.events;
 end
 $$;

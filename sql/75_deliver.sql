@@ -740,10 +740,13 @@ set standard_conforming_strings = on
 as $$
 begin
     perform audit.make_partitions();
+    for step in 1..100 loop
+        exit when not audit.file_events();
+    end loop;
     delete from audit.attempt where attempted_at < now() - interval '30 days';
     delete from audit.worker where seen_at < now() - interval '1 day';
 end
 $$;
 
 comment on function audit.maintain() is
-    'What has to be done now and then: partitions made ahead, attempts older than 30 days and workers not seen for a day forgotten. The worker calls it hourly; pg_cron can.';
+    'What has to be done now and then: partitions made ahead, events filed by actor and action, attempts older than 30 days and workers not seen for a day forgotten. The worker calls it hourly; pg_cron can.';

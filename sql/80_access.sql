@@ -40,6 +40,7 @@ comment on function audit.revoke_org(name, text) is 'Takes audit.grant_org() bac
 alter table audit.org_grant enable row level security;
 alter table audit.event enable row level security;
 alter table audit.org_label enable row level security;
+alter table audit.filed enable row level security;
 
 drop policy if exists own_grants on audit.org_grant;
 create policy own_grants on audit.org_grant
@@ -90,6 +91,22 @@ create policy every_org on audit.org_label
     for select to audit_auditor, audit_admin, audit_forwarder
     using (true);
 
+-- Where events are is seen by whoever sees these.
+drop policy if exists granted_orgs on audit.filed;
+create policy granted_orgs on audit.filed
+    for select to audit_reader
+    using (org_id in (select org_grant.org_id from audit.org_grant));
+
+drop policy if exists named_org on audit.filed;
+create policy named_org on audit.filed
+    for select to audit_org_reader
+    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
+
+drop policy if exists every_org on audit.filed;
+create policy every_org on audit.filed
+    for select to audit_auditor, audit_admin, audit_forwarder
+    using (true);
+
 -- Functions are executable by everyone unless someone says otherwise.
 revoke execute on all functions in schema audit from public;
 -- (In all schemas: what is revoked in one alone does not take back what holds everywhere.)
@@ -99,7 +116,7 @@ alter default privileges for role audit_owner revoke execute on functions from p
 revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves, audit.node_seal, audit.node_seal_leaves
     from audit_owner;
 -- Only these fields, and only inside an erasure: audit.refuse_change() sees to it.
-grant update (actor_id, actor_hash, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
+grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
 -- Everyone: an application names its actor without any other grant.
 grant usage on schema audit to public;
@@ -107,7 +124,7 @@ grant execute on function audit.set_actor(text, text, text, inet, text, text, te
 
 -- Readers.
 grant select on
-    audit.event, audit.org_label, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
+    audit.event, audit.filed, audit.filing, audit.org_label, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
     audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
     audit.settings, audit.data_policy, audit.profile, audit.password,
     audit.today, audit.last_7_days, audit.last_30_days
@@ -136,6 +153,9 @@ grant execute on function
     audit.known_orgs(integer), audit.unmatched(audit.filter),
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
+    audit.unfiled(), audit.goes_by_actor(audit.filter), audit.newest_filed(audit.filter, timestamptz, bigint, integer),
+    audit.filed_events(text, text, text, timestamptz, timestamptz, bigint, integer),
+    audit.newest_of_filed(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
     audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter, boolean),
     audit.sealed_in(audit.event), audit.check_event(audit.event),
@@ -164,7 +184,7 @@ grant select on
     audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,
     audit.node_copy, audit.node_dropped, audit.event_id_seq
     to audit_auditor, audit_admin;
-grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer) to audit_admin, audit_forwarder;
+grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer), audit.file_events(integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 revoke execute on procedure audit.snapshot(regclass, bigint) from public;
 grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;

@@ -65,8 +65,8 @@ def fill(connection, month, events):
                 "imported_from": "supa_audit \\x.y 1" if n % 11 == 0 else None,
             }
             connection.execute(
-                f"insert into audit.event ({', '.join(event)}, resource_hash, actor_hash) "
-                f"values ({', '.join(f'%({name})s' for name in event)}, hashtextextended(%(resource_id)s, 0), hashtextextended(%(actor_id)s, 0))",
+                f"insert into audit.event ({', '.join(event)}, resource_hash) "
+                f"values ({', '.join(f'%({name})s' for name in event)}, hashtextextended(%(resource_id)s, 0))",
                 event,
             )
 

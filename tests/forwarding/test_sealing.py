@@ -1,4 +1,4 @@
-"""The worker seals, and what destinations hear of seals, exports and their own removal."""
+"""The worker seals and files, and what destinations hear of seals, exports and their own removal."""
 
 import json
 import signal
@@ -39,6 +39,15 @@ def test_it_seals_at_once_when_many_wait(nemo, org, start_worker, wait_until):
     assert unsealed(su) == 1
     su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || n from generate_series(1, 10) as n", [org])
     wait_until(lambda: unsealed(su) == 0)
+
+
+def test_it_files_events_by_actor_and_action(nemo, org, start_worker, wait_until):
+    su = nemo.connect()
+    su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || n from generate_series(1, 1000) as n", [org])
+    assert su.execute("select count(*) from audit.filed").fetchone() == (0,)
+    start_worker(nemo.dsn("forwarder"))
+    filed = "select sum(cardinality(ids)) from audit.filed where action = 'team.created'"
+    wait_until(lambda: su.execute(filed).fetchone() == (1000,))
 
 
 def test_several_workers_that_are_killed_under_load_leave_one_chain_that_holds(nemo, org, start_worker, wait_until):

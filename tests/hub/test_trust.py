@@ -185,8 +185,8 @@ def test_what_is_changed_on_the_hub_shows_in_the_nodes_chain_and_in_its_own(medd
             (
                 # (As who writes, not as who replicates.)
                 "set local session_replication_role = origin; "
-                "insert into audit.event (occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash, actor_hash) "
-                "select occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash, actor_hash "
+                "insert into audit.event (occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash) "
+                "select occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash "
                 "from audit.event where node = 'us1' and category = 'plan'"
             ),
             "there are two of it",

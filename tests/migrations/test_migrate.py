@@ -75,9 +75,9 @@ def test_events_from_when_before_was_the_whole_row_are_read_as_they_were(bare_db
     migrate(bare_db.dsn(), migrations=folder, behaviour=[nothing])
     su = bare_db.connect()
     su.execute(WHOLE)
-    was = su.execute("select to_jsonb(event), before::text, resource_hash, actor_hash from audit.event").fetchone()
+    was = su.execute("select to_jsonb(event) - 'actor_hash', before::text, resource_hash from audit.event").fetchone()
     assert migrate(bare_db.dsn()).applied == tuple(file.stem for file in later)
-    now = "select to_jsonb(event) - '{node,node_id,node_xid}'::text[], audit.row_before(event)::text, resource_hash, actor_hash from audit.event where category = 'teams'"
+    now = "select to_jsonb(event) - '{node,node_id,node_xid}'::text[], audit.row_before(event)::text, resource_hash from audit.event where category = 'teams'"
     assert su.execute(now).fetchone() == was
     assert su.execute("select field, before, after, changed from audit.diff where action = 'team.updated' order by 1").fetchall() == [
         ("id", 1, 1, False), ("name", "a", "b", True), ("note", None, None, False),

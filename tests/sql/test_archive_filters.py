@@ -68,11 +68,11 @@ def made(su, folder):
     su.execute("select audit.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
     su.execute(
         "insert into audit.event (occurred_at, org_id, category, action, resource_type, resource_id, resource_label, actor_type, actor_id, "
-        "actor_label, operation, before, after, changed, resource_hash, actor_hash) "
+        "actor_label, operation, before, after, changed, resource_hash) "
         "select %(start)s + (n / 2) * interval '1 hour', org, (array['teams', 'members'])[1 + n %% 2], (array['key.created', 'key.rotated', 'a'])[1 + n %% 3], 't', resource, "
         "label, 'user', actor, name, case n %% 3 when 0 then 'UPDATE' when 1 then 'INSERT' else 'DELETE' end, "
         "case n %% 3 when 1 then null else json[1 + n %% 5]::jsonb end, case n %% 3 when 2 then null else json[1 + (n / 3) %% 5]::jsonb end, "
-        "case n %% 3 when 0 then array['a', 'b'] end, hashtextextended(resource, 0), hashtextextended(actor, 0) "
+        "case n %% 3 when 0 then array['a', 'b'] end, hashtextextended(resource, 0) "
         "from (select n, %(texts)s::text[] as texts, %(json)s::text[] as json from generate_series(0, 499) as n) as given "
         "cross join lateral (select texts[1 + n %% 18] as resource, texts[1 + (n / 7) %% 19] as label, texts[1 + (n / 3) %% 18] as actor, "
         "texts[1 + (n / 5) %% 19] as name, texts[1 + (n / 11) %% 19] as org) as chosen",

@@ -15,7 +15,7 @@ DEFINERS = {
     **dict.fromkeys(
         [
             "add_destination", "begin_import", "captures", "check_event", "check_new_node", "clear_retention", "count_unsealed",
-            "end_import", "erase_actor", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
+            "end_import", "erase_actor", "file_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
             "make_partitions", "next_batch", "node_state", "note_broken", "note_failure", "observed_all",
             "pause_destination", "place_hold", "prepare_for_node", "proof", "rebase_destination", "record_export",
             "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "removed_until", "renew_lease",

@@ -16,7 +16,7 @@ CATEGORY_VIEWS = (
 
 SELECT = {
     **dict.fromkeys(
-        ["log", "diff", "export", "export_fields", "org_label", "org_grant", "category", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
+        ["log", "diff", "export", "export_fields", "org_label", "org_grant", "category", "filed", "filing", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
     ),
     **dict.fromkeys(
         [
@@ -43,12 +43,12 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "blanks", "spreadsheet_time", "spreadsheet_value", "glob", "matches", "moment", "check_moments", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
+            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "goes_by_actor", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "blanks", "spreadsheet_time", "spreadsheet_value", "glob", "matches", "moment", "check_moments", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "neighbours", "counted",
+            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
             "known_orgs", "unmatched",
             "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
             "event_uid", "event_name", "event_id",
@@ -94,7 +94,7 @@ EXECUTE = {
     **dict.fromkeys(
         ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key", "note_broken"], FORWARDER
     ),
-    **dict.fromkeys(["seal", "seal_if_due", "maintain"], ADMIN | FORWARDER),
+    **dict.fromkeys(["seal", "seal_if_due", "file_events", "maintain"], ADMIN | FORWARDER),
     "system_identifier": WHO_SEES_ALL | HUB,
     **dict.fromkeys(["published_since", "timeline"], HUB),
 }  # fmt: skip

@@ -176,7 +176,7 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
         assert auditor.execute(problems, [event_id]).fetchall() == []
         with pytest.raises(psycopg.Error, match="not the event as it is recorded"), auditor.transaction():
             auditor.execute(
-                "select audit.sealed_in((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
+                "select audit.sealed_in((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
                 [event_id],
             )
     su.execute("set session_replication_role = replica")

@@ -81,11 +81,14 @@ CALLS = {
         "delete from nemo.team",
         "truncate nemo.setting",
     ],
-    "reader": ["select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit.record_export('{{}}', 1)"],
+    "reader": [
+        "select * from audit.newest(jsonb_populate_record(null::audit.filter, jsonb_build_object('actor_id', 'app')), null, null, null, null, 9)",
+        "select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit.record_export('{{}}', 1)",
+    ],
     "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],
     "forwarder": [
         "select audit.seal()", "select audit.worker_is_here('w', '30 s')", "select * from audit.next_batch(1, 'w')",
-        "select audit.maintain()", "select audit.worker_leaves('w')",
+        "select audit.maintain()", "select audit.file_events(1)", "select audit.worker_leaves('w')",
     ],
     "admin": [
         "select audit.add_destination('s', 'https://s.example')", "select audit.rotate_secret('s')", "select audit.grant_org('reader', 'o')",

@@ -320,14 +320,14 @@ def large_hub(server, nemo_template):
             """
             insert into audit.event (
                 occurred_at, org_id, category, action, operation, resource_type, resource_id, actor_type, actor_id,
-                before, after, changed, xid, resource_hash, actor_hash, node, node_id, node_xid
+                before, after, changed, xid, resource_hash, node, node_id, node_xid
             )
             select
                 %(begin)s + n * interval '2 minutes', 'org_' || n %% 50,
                 case when n %% 5000 = 3 then 'plan' else 'api_keys' end, 'key.updated',
                 'UPDATE', 'key', resource, 'user', 'usr_' || n %% 499,
                 jsonb_build_object('n', n), jsonb_build_object('n', n + 1), '{n}', (3 + n %% 700)::text::xid8,
-                hashtextextended(resource, 0), hashtextextended('usr_' || n %% 499, 0),
+                hashtextextended(resource, 0),
                 node, case when node is not null then n end, case when node is not null then '5'::xid8 end
             from generate_series(1, %(events)s) as n
             cross join lateral (
@@ -339,6 +339,7 @@ def large_hub(server, nemo_template):
             {"begin": BEGIN, "events": EVENTS},
         )
         su.execute("select audit.grant_org('reader', 'org_' || n) from generate_series(1, 25) as n")
+        su.execute("select audit.file_events()")
         su.execute("vacuum analyze audit.event")
         yield database
 

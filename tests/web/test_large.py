@@ -53,7 +53,7 @@ def large(server, nemo_template):
             """
             insert into audit.event (
                 occurred_at, org_id, category, action, operation, table_name, resource_type, resource_id, resource_label,
-                actor_type, actor_id, before, after, changed, xid, resource_hash, actor_hash
+                actor_type, actor_id, before, after, changed, xid, resource_hash
             )
             select
                 %(begin)s + n * interval '2 minutes', 'org_' || n %% 50,
@@ -65,13 +65,13 @@ def large(server, nemo_template):
                 (3 + n %% 700)::text::xid8,
                 hashtextextended(
                     case when n = 30000 then 'once' when n %% 3 = 0 then 'often' else 'res_' || n %% 997 end, 0
-                ),
-                hashtextextended('usr_' || n %% 499, 0)
+                )
             from generate_series(1, %(events)s) as n
             """,
             {"begin": BEGIN, "events": EVENTS},
         )
         su.execute("select audit.grant_org('reader', 'org_' || n) from generate_series(1, 25) as n")
+        su.execute("select audit.file_events()")
         su.execute("vacuum analyze audit.event")
         yield database
 

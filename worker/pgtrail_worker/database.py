@@ -205,6 +205,10 @@ class Database:
         """Make partitions ahead, forget old attempts."""
         await self._call("maintain", {})
 
+    async def file_events(self) -> bool:
+        """Once enough events wait for it, note where those of each actor and action are. Whether there are more."""
+        return bool((await self._call("file_events", {}))[0]["more"])
+
     async def _call(self, query: str, parameters: Mapping[str, Any]) -> list[dict[str, Any]]:
         async with self._lock:
             running = asyncio.ensure_future(self._run(query, parameters))

@@ -130,6 +130,9 @@ select audit.worker_leaves(%(worker)s)
 -- name: maintain
 select audit.maintain()
 
+-- name: file_events
+select audit.file_events() as more
+
 -- name: status
 select
     name,

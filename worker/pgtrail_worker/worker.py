@@ -27,6 +27,7 @@ log = logging.getLogger(__name__)
 GRACE_SECONDS = 5.0
 """How long requests in flight may take to end after a stop."""
 MAINTENANCE_SECONDS = 3600.0
+FILE_SECONDS = 10.0
 HEALTHY_SECONDS = 30.0
 """A worker that has not heard from its database for longer is not well."""
 OBSERVE_SECONDS = 15.0
@@ -98,6 +99,7 @@ class Worker:
             helpers = [
                 asyncio.create_task(listen(self._conninfo, self._wake, lambda: self.metrics.reconnecting("listener"))),
                 asyncio.create_task(self._maintain()),
+                asyncio.create_task(self._file()),
                 asyncio.create_task(keep_sealing(self._conninfo, self._seal_pace, self.metrics.sealed)),
                 asyncio.create_task(self._keep_serving(database)),
             ]
@@ -184,6 +186,16 @@ class Worker:
             except WorkerError as error:
                 log.warning("maintenance failed", extra={"action": "worker.unmaintained", "error": str(error)})
             await asyncio.sleep(MAINTENANCE_SECONDS)
+
+    async def _file(self) -> None:
+        while True:
+            try:
+                async with Database(self._conninfo) as database:
+                    while await database.file_events():
+                        pass
+            except WorkerError as error:
+                log.warning("events not filed", extra={"action": "worker.unfiled", "error": str(error)})
+            await asyncio.sleep(FILE_SECONDS)
 
     async def _observe(self) -> None:
         """Keep the gauges fresh. A backlog takes some time to count, so not on each scrape."""

@@ -421,7 +421,7 @@ order by arrival
 select
     event.id, event.xid, event.occurred_at, event.org_id, event.category, event.action, event.operation, event.table_name,
     event.resource_type, event.resource_id, event.resource_label, event.resource_hash, event.actor_type, event.actor_id,
-    event.actor_label, event.actor_ip, event.user_agent, event.actor_hash, event.request_id, event.reason, event.db_role,
+    event.actor_label, event.actor_ip, event.user_agent, event.request_id, event.reason, event.db_role,
     event.client_addr, event.application_name, event.before, event.after, event.changed, event.imported_from, event.node,
     event.node_id, event.node_xid,
     actor.salt as actor_salt,
@@ -443,7 +443,7 @@ where event.id > %(above_id)s
 select
     event.node_id as id, event.node_xid as xid, event.occurred_at, event.org_id, event.category, event.action,
     event.operation, event.table_name, event.resource_type, event.resource_id, event.resource_label, event.resource_hash,
-    event.actor_type, event.actor_id, event.actor_label, event.actor_ip, event.user_agent, event.actor_hash,
+    event.actor_type, event.actor_id, event.actor_label, event.actor_ip, event.user_agent,
     event.request_id, event.reason, event.db_role, event.client_addr, event.application_name, event.before, event.after,
     event.changed, event.imported_from, null::text as node, null::bigint as node_id, null::xid8 as node_xid,
     actor.salts[1] as actor_salt,
@@ -517,8 +517,7 @@ select
             'UTF8'
         )
     ) as leaf,
-    event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0)
-        or event.actor_hash is distinct from pg_catalog.hashtextextended(event.actor_id, 0) as misfiled,
+    event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0) as misfiled,
     case
         when event.node is null
             and (

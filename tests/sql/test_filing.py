@@ -1,0 +1,214 @@
+"""Filing: where an actor's events are, and an action's, is known some time after they were recorded, and always rightly."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+BEGIN = datetime(2026, 5, 1, tzinfo=UTC)
+INSERT = """
+    insert into audit.event (occurred_at, org_id, category, action, resource_type, resource_id, actor_type, actor_id)
+    select %(begin)s + (each ->> 'hours')::integer * interval '1 hour', each ->> 'org', each ->> 'category', each ->> 'action', 't', 'r',
+        each ->> 'type', each ->> 'actor'
+    from jsonb_array_elements(%(events)s) as each
+"""
+EVENT = st.fixed_dictionaries(
+    {
+        # Weeks before and after each other, as imports are, and often at the same time.
+        "hours": st.integers(0, 2000),
+        "org": st.sampled_from(["a", "b", None]),
+        "category": st.sampled_from(["teams", "plan"]),
+        "action": st.sampled_from(["team.created", "team.deleted", "plan.changed"]),
+        "type": st.sampled_from(["user", "service"]),
+        "actor": st.sampled_from(["ann", "bob", "x" * 5000, None]),
+    }
+)
+FILTER = st.fixed_dictionaries(
+    {},
+    optional={
+        "orgs": st.sampled_from([["a"], ["a", "b"]]),
+        "categories": st.sampled_from([["teams"], ["plan", "teams"], ["none"]]),
+        "actions": st.sampled_from([["*.created"], ["plan.*", "team.deleted"]]),
+        "actor_id": st.sampled_from(["ann", "bob", "x" * 5000, "nobody"]),
+        "actor_type": st.sampled_from(["user", "database"]),
+        "since": st.integers(0, 2000),
+        "until": st.integers(0, 2000),
+    },
+)
+NEWEST = "select id from audit.newest(jsonb_populate_record(null::audit.filter, %s), %s, %s, null, null, %s)"
+PASSING = (
+    "select id, occurred_at from audit.event where audit.passes(event, jsonb_populate_record(null::audit.filter, %s)) "
+    "order by occurred_at desc, id desc"
+)
+
+
+def as_json(fields):
+    times = {name: (BEGIN + timedelta(hours=fields[name])).isoformat() for name in ("since", "until") if name in fields}
+    return json.dumps(fields | times)
+
+
+def record(connection, events):
+    connection.execute(INSERT, {"begin": BEGIN, "events": json.dumps(events)})
+
+
+def file_all(connection):
+    while connection.execute("select audit.file_events(1)").fetchone() == (True,):
+        pass
+
+
+@given(
+    steps=st.lists(st.one_of(st.lists(EVENT, min_size=1, max_size=12), st.just("file")), max_size=6),
+    filters=st.lists(FILTER, min_size=1, max_size=4),
+    page=st.integers(1, 5),
+)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_filed_already_the_same_events_are_found_in_pages(su, steps, filters, page):
+    su.execute("set session_replication_role = replica; delete from audit.event; reset session_replication_role")
+    su.execute("update audit.filing set system_identifier = null")
+    for step in steps:
+        file_all(su) if step == "file" else record(su, step)
+    for fields in map(as_json, filters):
+        passing = su.execute(PASSING, [fields]).fetchall()
+        found, before = [], (None, None)
+        while ids := [row[0] for row in su.execute(NEWEST, [fields, before[1], before[0], page])]:
+            found += ids
+            before = next(row for row in passing if row[0] == ids[-1])
+        assert found == [row[0] for row in passing]
+        assert [row[0] for row in su.execute(NEWEST, [fields, None, None, None])] == found
+
+
+def test_a_transaction_that_was_open_meanwhile_is_filed_once_it_has_ended(db):
+    su, other = db.connect(), db.connect()
+    found = 'select count(*) from audit.newest(jsonb_populate_record(null::audit.filter, \'{"actor_id": "ann"}\'), null, null, null, null, 9)'
+    event = {"hours": 1, "org": "a", "category": "teams", "action": "team.created", "type": "user", "actor": "ann"}
+    with other.transaction():
+        record(other, [event])
+        record(su, [event])
+        file_all(su)
+        assert su.execute(found).fetchone() == (1,)
+    assert su.execute(found).fetchone() == (2,)
+    file_all(su)
+    assert su.execute(found).fetchone() == (2,)
+    assert su.execute("select sum(cardinality(ids)) from audit.filed where action = 'team.created'").fetchone() == (2,)
+
+
+def test_two_at_once_file_each_event_once(db):
+    su, other = db.connect(), db.connect()
+    file_all(su)
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 50)
+    with other.transaction():
+        assert other.execute("select audit.file_events(1)").fetchone() == (False,)
+        assert su.execute("select audit.file_events(1)").fetchone() == (False,)
+        assert su.execute("select count(*) from audit.filed where action = 'a'").fetchone() == (0,)
+    assert su.execute("select sum(cardinality(ids)) from audit.filed where action = 'a'").fetchone() == (50,)
+
+
+def test_few_events_wait_for_more(su):
+    file_all(su)
+    was = su.execute("select to_snapshot::text from audit.filing").fetchone()
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 3)
+    assert su.execute("select audit.file_events(4)").fetchone() == (False,)
+    assert su.execute("select to_snapshot::text from audit.filing").fetchone() == was
+    assert su.execute("select audit.file_events(3)").fetchone() == (False,)
+    assert su.execute("select to_snapshot::text from audit.filing").fetchone() != was
+
+
+def test_what_many_did_is_filed_in_rows_of_a_bounded_length(su):
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}])
+    for _ in range(13):
+        su.execute(
+            "insert into audit.event (occurred_at, org_id, category, action, resource_type, resource_id, actor_type, actor_id) "
+            "select occurred_at, org_id, category, action, 't', 'r', actor_type, actor_id from audit.event where action = 'a'"
+        )
+    file_all(su)
+    lengths = "select cardinality(ids), cardinality(times) from audit.filed where action = 'a'"
+    assert su.execute(lengths).fetchall() == [(4096, 4096)] * 2
+
+
+def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo):
+    su = nemo.connect()
+    for org, actor in (("a", "ann"), ("b", "ann"), ("b", "bob"), (None, "ann")):
+        record(su, [{"hours": 1, "org": org, "category": "teams", "action": "a", "type": "user", "actor": actor}])
+    file_all(su)
+    su.execute("select audit.grant_org('reader', 'a')")
+    reader = nemo.connect("reader")
+    assert reader.execute("select org_id, cardinality(ids) from audit.filed").fetchall() == [("a", 1)]
+    assert reader.execute("select id from audit.unfiled() where actor_id <> 'postgres'").fetchall() == []
+    for fields, count in (
+        ({"actor_id": "ann"}, 1),
+        ({"actor_id": "bob"}, 0),
+        ({"actions": ["a"]}, 1),
+        ({"orgs": ["b"]}, 0),
+    ):
+        assert len(reader.execute(NEWEST, [json.dumps(fields), None, None, 9]).fetchall()) == count
+    assert ("teams", "a") in reader.execute("select * from audit.kinds()").fetchall()
+
+
+def test_a_person_who_is_erased_is_found_by_their_pseudonym(nemo):
+    su = nemo.connect()
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
+    file_all(su)
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}])
+    su.execute("select audit.erase_actor('ann', 'request 17')")
+    (pseudonym,) = su.execute("select pseudonym from audit.erasure").fetchone()
+    for filed in (False, True):
+        if filed:
+            file_all(su)
+        found = [
+            len(su.execute(NEWEST, [json.dumps({"actor_id": actor}), None, None, 9]).fetchall())
+            for actor in ("ann", pseudonym)
+        ]
+        assert found == [0, 3]
+    hashed = "select count(*) from audit.filed where actor_hash = hashtextextended('ann', 0)"
+    assert su.execute(hashed).fetchone() == (0,)
+
+
+def test_whoever_files_waits_for_an_erasure(db):
+    su, other = db.connect(), db.connect()
+    file_all(su)
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}])
+    with other.transaction():
+        other.execute("select audit.erase_actor('ann', 'request 17')")
+        assert su.execute("select audit.file_events(1)").fetchone() == (False,)
+    file_all(su)
+    hashed = "select count(*) from audit.filed where actor_hash = hashtextextended('ann', 0)"
+    assert su.execute(hashed).fetchone() == (0,)
+
+
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+def test_an_event_of_no_time_of_the_calendar_is_found(su, moment):
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type, actor_id) values (%s, 'teams', 'a', 't', 'user', 'ann')",
+        [moment],
+    )
+    for filed in (False, True):
+        if filed:
+            file_all(su)
+        for fields in ({"actor_id": "ann"}, {"actions": ["a"]}):
+            assert len(su.execute(NEWEST, [json.dumps(fields), None, None, 9]).fetchall()) == 1
+
+
+@pytest.mark.parametrize("filed", [False, True])
+def test_what_retention_drops_is_filed_no_longer(su, filed):
+    su.execute("set role audit_owner")
+    for month in ("01", "02"):
+        su.execute(f"create table audit.event_2020_{month} (like audit.event including defaults including constraints)")
+        su.execute(
+            f"select audit.attach_partition('event_2020_{month}', '2020-{month}-01Z', '2020-{month}-01Z'::timestamptz + interval '1 month')"
+        )
+    su.execute("reset role")
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type, actor_id) "
+        "select '2020-01-30Z'::timestamptz + n * interval '1 day', 'teams', case when n > 0 then 'late' else 'a' end, 't', 'user', 'ann' "
+        "from generate_series(0, 5) as n"
+    )
+    if filed:
+        file_all(su)
+    su.execute("select audit.set_retention('1 year')")
+    su.execute("select audit.seal()")
+    su.execute("select audit.drop_partition('audit.event_2020_01')")
+    left = su.execute(NEWEST, [json.dumps({"actor_id": "ann"}), None, None, 9]).fetchall()
+    assert len(left) == 4
+    assert ("teams", "a") not in su.execute("select * from audit.kinds()").fetchall()
