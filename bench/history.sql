@@ -7,7 +7,7 @@ select
     {first_id} + n,
     ({first_id} + n)::text::xid8,
     %(start)s + n * %(step)s,
-    {prefix} || 'org_' || coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1),
+    {prefix} || 'org_' || org,
     category, action, operation, 'nemo.' || kind, kind, coalesce(known, {prefix} || 'res_' || resource), 'name ' || coalesce(known, resource::text),
     hashtextextended(coalesce(known, {prefix} || 'res_' || resource), 0),
     'user', 'usr_' || actor, 'person_' || actor || '@acme.example',
@@ -27,7 +27,7 @@ from (
         case category when 'api_keys' then 'key' else category end as kind,
         -- (Each is one organization's; those that are known are the largest one's.)
         case when known is null then hashint8(n) & ({resources} - 1) end as resource,
-        1 + floor({actors} * power((hashint8extended(n, 2) & 16777215) / 16777216.0::float8, 3))::int as actor,
+        (hashint8extended(n, 2) & 16777215) / 16777216.0::float8 as who,
         -- A tenth comes, a twentieth goes.
         case
             when category in ('organization', 'password', 'plan') then 19
@@ -52,6 +52,18 @@ from (
     ) as chosen
     offset 0
 ) as told
+cross join lateral (
+    select coalesce(1 + floor({orgs} * power((hashint8extended(resource, 1) & 16777215) / 16777216.0::float8, 4))::int, 1) as org
+    offset 0
+) as belonging
+cross join lateral (
+    -- A fifth is done by three services, which act in all organizations; the rest by an organization's own, a few of them often.
+    select case
+        when who < 0.2 then 1 + floor(15 * who)::int
+        else 4 + ((hashint8(org) & 1048575) + floor(greatest(5, 4000 / org) * power((who - 0.2) / 0.8, 3))::int) %% ({actors} - 4)
+    end as actor
+    offset 0
+) as did
 cross join lateral (
     select
         case category
