@@ -3,14 +3,14 @@
 set local role audit_owner;
 
 -- Where the events of an actor, and of an action, are: filed some time after they were recorded (audit.file_events()), so that a
--- write does not wait for it. Two indexes took each write
--- 32,000 instructions.
+-- write does not wait for it. Two indexes took each write 32,000 instructions.
 create table audit.filing (
     only_row boolean primary key default true,
     system_identifier bigint,
     to_snapshot pg_snapshot not null default '1:1:',
     foreign_id bigint not null default 0,
     foreign_filed bigint not null default 0,
+    merged bigint not null default 0,
     constraint one_row_only check (only_row)
 );
 
@@ -20,6 +20,7 @@ comment on column audit.filing.system_identifier is 'The cluster that to_snapsho
 comment on column audit.filing.to_snapshot is 'Events above foreign_id that this snapshot sees are filed.';
 comment on column audit.filing.foreign_id is 'Up to this id events are filed by id: they were recorded in another cluster, whose transaction ids say nothing here.';
 comment on column audit.filing.foreign_filed is 'How many of those are: up to this id.';
+comment on column audit.filing.merged is 'Rows of audit.filed up to this number have been merged.';
 
 insert into audit.filing default values;
 
@@ -32,16 +33,18 @@ create table audit.filed (
     org_id text,
     first_time timestamptz not null,
     last_time timestamptz not null,
+    events integer not null,
     ids bigint[] not null,
     times timestamptz[] not null,
     constraint of_an_actor_or_an_action check ((actor_hash is null) = (action is not null) and (category is null) = (action is null))
 );
 
 create index filed_actor on audit.filed (actor_hash, last_time) where actor_hash is not null;
+create index filed_actor_org on audit.filed (actor_hash, org_id, last_time) where actor_hash is not null;
 create index filed_action on audit.filed (category, action, last_time) where action is not null;
 
 comment on table audit.filed is
-    'Where the events of an actor in an organization are, and those of an action in all: a row for up to 4,096 events that were filed together. Filed by audit.file_events().';
+    'Where the events of an actor in an organization are, and those of an action in all: a row for up to 1,024 events. Filed by audit.file_events().';
 comment on column audit.filed.number is 'Its number.';
 comment on column audit.filed.category is 'The category of the action; null: of an actor.';
 comment on column audit.filed.action is 'The action; null: of an actor.';
@@ -49,6 +52,7 @@ comment on column audit.filed.actor_hash is 'hashtextextended(actor_id, 0), as a
 comment on column audit.filed.org_id is 'The organization of an actor''s events; null: of none, or of an action.';
 comment on column audit.filed.first_time is 'When the first of them occurred.';
 comment on column audit.filed.last_time is 'When the last of them occurred.';
+comment on column audit.filed.events is 'How many they are.';
 comment on column audit.filed.ids is 'Their ids, in the order of time.';
 comment on column audit.filed.times is 'When each of them occurred.';
 

@@ -211,28 +211,8 @@ begin
         return;
     end if;
     return query
-    -- From each pair to the next one in the index, however many events lie between them.
-    with recursive kind as (
-        (
-            select filed.category, filed.action
-            from audit.filed
-            where filed.action is not null
-            order by filed.category, filed.action
-            limit 1
-        )
-        union all
-        select following.category, following.action
-        from kind
-        cross join lateral (
-            select filed.category, filed.action
-            from audit.filed
-            where filed.action is not null and (filed.category, filed.action) > (kind.category, kind.action)
-            order by filed.category, filed.action
-            limit 1
-        ) as following
-    )
     select kind.category, kind.action
-    from kind
+    from audit.filed_kinds() as kind
     union
     select unfiled.category, unfiled.action
     from audit.unfiled() as unfiled
@@ -437,7 +417,7 @@ comment on function audit.has_index_of_its_own(audit.filter) is
 create or replace function audit.newest_of_filed(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
 )
-returns table (id bigint, occurred_at timestamptz)
+returns table (id bigint, occurred_at timestamptz, category text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -446,10 +426,11 @@ set plan_cache_mode = force_custom_plan
 set enable_sort = on
 as $$
 declare
-    step integer := coalesce(most, 1000000);
+    -- (Down to a horizon there are not many.)
+    step integer := case when horizon_time is null then coalesce(most, 1000000) else 1000000 end;
     looked_at integer;
     ids bigint[];
-    first_time timestamptz;
+    times timestamptz[];
     passing integer;
 begin
     if horizon_time is not null then
@@ -457,23 +438,30 @@ begin
     end if;
     loop
         -- What is filed under the actor or the action, and of it what passes: often all, so that one step will do.
-        select count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc), min(filed.occurred_at)
-        into looked_at, ids, first_time
+        select
+            count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc),
+            array_agg(filed.occurred_at order by filed.occurred_at desc, filed.id desc)
+        into looked_at, ids, times
         from audit.newest_filed(wanted, before_time, before_id, step) as filed;
         return query
-        select event.id, event.occurred_at
-        from audit.event
-        where event.id = any (ids)
-            and event.occurred_at >= first_time
-            and event.occurred_at <= coalesce(before_time, 'infinity')
-            and audit.passes(event, wanted)
-            and (horizon_time is null or (event.occurred_at, event.id) >= (horizon_time, horizon_id))
-        order by event.occurred_at desc, event.id desc
+        select found.id, found.occurred_at, stored.category
+        from unnest(ids, times) with ordinality as found (id, occurred_at, place)
+        -- (Offset: one by one, by the primary key. All of them at once the planner looks for in an organization's whole time.)
+        cross join lateral (
+            select event.category
+            from audit.event
+            where event.id = found.id
+                and event.occurred_at = found.occurred_at
+                and audit.passes(event, wanted)
+            offset 0
+        ) as stored
+        where horizon_time is null or (found.occurred_at, found.id) >= (horizon_time, horizon_id)
+        order by found.place
         limit most;
         get diagnostics passing = row_count;
         most := most - passing;
         exit when looked_at < step or most <= 0;
-        before_time := first_time;
+        before_time := times[looked_at];
         before_id := ids[looked_at];
         step := least(step * 4, 1000000);
     end loop;
@@ -481,7 +469,7 @@ end
 $$;
 
 comment on function audit.newest_of_filed(audit.filter, timestamptz, bigint, timestamptz, bigint, integer) is
-    'audit.newest() by what is filed under an actor, or under categories and actions.';
+    'audit.newest() by what is filed under an actor, or under categories and actions; with their categories.';
 
 create or replace function audit.newest(
     wanted audit.filter, before_time timestamptz, before_id bigint, horizon_time timestamptz, horizon_id bigint, most integer
@@ -528,7 +516,8 @@ begin
         )
     then
         return query
-        select * from audit.newest_of_filed(wanted, before_time, before_id, horizon_time, horizon_id, most);
+        select found.id, found.occurred_at
+        from audit.newest_of_filed(wanted, before_time, before_id, horizon_time, horizon_id, most) as found;
     else
         return query
         select event.id, event.occurred_at
@@ -561,24 +550,21 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     horizon record;
-    ids bigint[];
-    first_time timestamptz;
-    last_time timestamptz;
 begin
     horizon := audit.horizon(
         wanted, before_time, before_id, case when not audit.has_index_of_its_own(wanted) then look_at end
     );
-    select array_agg(newest.id), min(newest.occurred_at), max(newest.occurred_at)
-    into ids, first_time, last_time
-    from audit.newest(wanted, before_time, before_id, horizon.occurred_at, horizon.id, most) as newest;
-    -- With the times at hand, only the partitions of those months are planned for.
     return query
-    select event.*
-    from audit.event
-    where event.id = any (ids)
-        and event.occurred_at >= first_time
-        and event.occurred_at <= last_time
-    order by event.occurred_at desc, event.id desc;
+    select stored.*
+    from audit.newest(wanted, before_time, before_id, horizon.occurred_at, horizon.id, most) as found
+    -- (As in audit.newest_of_filed().)
+    cross join lateral (
+        select event.*
+        from audit.event
+        where event.id = found.id and event.occurred_at = found.occurred_at
+        offset 0
+    ) as stored
+    order by found.occurred_at desc, found.id desc;
 end
 $$;
 
@@ -662,25 +648,19 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    -- (Where all that is looked at passes, the limit alone says how far.)
-    horizon record := audit.horizon(wanted, null, null, case when not audit.is_of_time_alone(wanted) then most end);
     by_org boolean := wanted.orgs is not null and audit.goes_by_org(wanted);
     by_actor boolean := audit.goes_by_actor(wanted);
+    -- (Where all that is looked at passes, the limit alone says how far.)
+    all_pass boolean := audit.is_of_time_alone(wanted) or (by_actor and audit.has_index_of_its_own(wanted));
+    horizon record := audit.horizon(wanted, null, null, case when not all_pass then most end);
     within_org audit.filter := wanted;
 begin
     within_org.orgs := null;
     return query
     with considered as (
         (
-            select found.occurred_at, stored.category
+            select found.occurred_at, found.category
             from audit.newest_of_filed(wanted, null, null, horizon.occurred_at, horizon.id, most) as found
-            -- (Offset: one by one, however many the planner expects.)
-            cross join lateral (
-                select event.category
-                from audit.event
-                where event.id = found.id and event.occurred_at = found.occurred_at
-                offset 0
-            ) as stored
             where by_actor
         )
         union all

@@ -154,7 +154,7 @@ grant execute on function
     audit.horizon(audit.filter, timestamptz, bigint, integer), audit.has_index_of_its_own(audit.filter),
     audit.newest(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.unfiled(), audit.goes_by_actor(audit.filter), audit.newest_filed(audit.filter, timestamptz, bigint, integer),
-    audit.filed_events(text, text, text, timestamptz, timestamptz, bigint, integer),
+    audit.filed_kinds(), audit.filed_events(text, text, text, text, timestamptz, timestamptz, bigint, integer),
     audit.newest_of_filed(audit.filter, timestamptz, bigint, timestamptz, bigint, integer),
     audit.newest_events(audit.filter, timestamptz, bigint, integer, integer),
     audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter), audit.counted(audit.filter, text, integer), audit.export_statement(audit.filter, boolean),
@@ -184,7 +184,7 @@ grant select on
     audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,
     audit.node_copy, audit.node_dropped, audit.event_id_seq
     to audit_auditor, audit_admin;
-grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer), audit.file_events(integer) to audit_admin, audit_forwarder;
+grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer), audit.file_events(integer, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 revoke execute on procedure audit.snapshot(regclass, bigint) from public;
 grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;

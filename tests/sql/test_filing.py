@@ -53,13 +53,13 @@ def record(connection, events):
     connection.execute(INSERT, {"begin": BEGIN, "events": json.dumps(events)})
 
 
-def file_all(connection):
-    while connection.execute("select audit.file_events(1)").fetchone() == (True,):
+def file_all(connection, apart=100000):
+    while connection.execute("select audit.file_events(1, %s)", [apart]).fetchone() == (True,):
         pass
 
 
 @given(
-    steps=st.lists(st.one_of(st.lists(EVENT, min_size=1, max_size=12), st.just("file")), max_size=6),
+    steps=st.lists(st.one_of(st.lists(EVENT, min_size=1, max_size=12), st.sampled_from([1, 2, 100000])), max_size=8),
     filters=st.lists(FILTER, min_size=1, max_size=4),
     page=st.integers(1, 5),
 )
@@ -68,7 +68,7 @@ def test_whatever_is_filed_already_the_same_events_are_found_in_pages(su, steps,
     su.execute("set session_replication_role = replica; delete from audit.event; reset session_replication_role")
     su.execute("update audit.filing set system_identifier = null")
     for step in steps:
-        file_all(su) if step == "file" else record(su, step)
+        record(su, step) if isinstance(step, list) else file_all(su, apart=step)
     for fields in map(as_json, filters):
         passing = su.execute(PASSING, [fields]).fetchall()
         found, before = [], (None, None)
@@ -124,7 +124,22 @@ def test_what_many_did_is_filed_in_rows_of_a_bounded_length(su):
         )
     file_all(su)
     lengths = "select cardinality(ids), cardinality(times) from audit.filed where action = 'a'"
-    assert su.execute(lengths).fetchall() == [(4096, 4096)] * 2
+    assert su.execute(lengths).fetchall() == [(1024, 1024)] * 8
+
+
+def test_rows_of_few_events_are_merged(su):
+    file_all(su)
+    for _ in range(5):
+        record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
+        file_all(su)
+    lengths = "select events, cardinality(ids), cardinality(times) from audit.filed where action = 'a' order by number"
+    assert su.execute(lengths).fetchall() == [(2, 2, 2)] * 5
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
+    file_all(su, apart=5)
+    assert su.execute(lengths).fetchall() == [(12, 12, 12)]
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
+    file_all(su, apart=5)
+    assert su.execute(lengths).fetchall() == [(12, 12, 12), (2, 2, 2)]
 
 
 def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo):

@@ -48,7 +48,7 @@ EXECUTE = {
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
+            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_kinds", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
             "known_orgs", "unmatched",
             "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
             "event_uid", "event_name", "event_id",
