@@ -150,7 +150,7 @@ def filters(connection: history.Connection, cold: Archive, until: datetime, roun
 def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int]]:
     def read(options: dict[str, Any]) -> list[int]:
         wanted = resolve(connection, **options)
-        return [row[0] for row in command._rows(connection, "log_rows", command.newest(connection, wanted, 50))]
+        return [row[0] for row in command._rows(connection, "log_rows", command.newest(connection, wanted, 50)[0])]
 
     return read
 

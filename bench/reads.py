@@ -140,7 +140,7 @@ def _command(connection: Any, options: dict[str, Any]) -> None:
         connection.execute(QUERIES["diff"], {"id": options["event_id"]}).fetchall()
         return
     filters = resolve(connection, **options)
-    command._rows(connection, "log_rows", command.newest(connection, filters, 50))
+    command._rows(connection, "log_rows", command.newest(connection, filters, 50)[0])
 
 
 def p95(values: list[float]) -> float:

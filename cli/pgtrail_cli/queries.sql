@@ -20,9 +20,22 @@ select audit.narrowed(
     )::text
 
 -- name: newest
--- By the index that suits the filter, as the page finds them; but to the end of the log.
+-- By the index that suits the filter, as the page finds them.
 select newest.id, newest.occurred_at
-from audit.newest(%(wanted)s::audit.filter, null, null, null, null, %(limit)s) as newest
+from audit.newest(%(wanted)s::audit.filter, null, null, %(horizon_time)s, %(horizon_id)s, %(limit)s) as newest
+
+-- name: horizon
+-- How far that looks where no index leads to the events and nobody has said since when.
+select reached.occurred_at, reached.id
+from audit.horizon(
+    %(wanted)s::audit.filter,
+    null,
+    null,
+    case
+        when not audit.has_index_of_its_own(%(wanted)s::audit.filter) and (%(wanted)s::audit.filter).since is null
+            then %(look_at)s::integer
+    end
+) as reached
 
 -- name: count
 select count(*)
@@ -67,16 +80,14 @@ select
     shown.details::text as details,
     event.operation,
     audit.event_name(event)
-from audit.event
+from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
+join audit.event on event.id = found.id and event.occurred_at = found.occurred_at
 cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s) as shown (details)
-where event.id = any (%(ids)s)
-    and event.occurred_at between %(first)s and %(last)s
 
 -- name: json_rows
 select event.id, audit.event_json(event)::text
-from audit.event
-where event.id = any (%(ids)s)
-    and event.occurred_at between %(first)s and %(last)s
+from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
+join audit.event on event.id = found.id and event.occurred_at = found.occurred_at
 
 -- name: event_id
 select audit.event_id(%(name)s)

@@ -64,6 +64,30 @@ def test_a_log_without_events_names_what_no_event_has(acme, pgtrail, tmp_path):
     assert none == "pgtrail: no events match"
 
 
+def test_a_log_says_how_far_it_has_looked_where_no_index_leads(acme, pgtrail):
+    su = acme.connect()
+    su.execute(
+        """
+        insert into audit.event (occurred_at, org_id, category, action, resource_type, actor_type, actor_label)
+        select '2026-05-01Z'::timestamptz + n * interval '1 minute', 'x', 'teams', 'a', 't', 'user', case when n = 7 then 'Ann' else 'Bob' end
+        from generate_series(1, 3000) as n
+        """
+    )
+    dsn = acme.dsn("auditor")
+    done = pgtrail("log", "--actor", "ann", "--until", "2026-06-01", dsn=dsn)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "pgtrail: looked at 2,500 events, back to 2026-05-01 08:20:00; to look further back, say how far: --since",
+        "pgtrail: no events match among these",
+    ]
+    done = pgtrail("log", "--actor", "ann", "--since", "2026-05-01", "--until", "2026-06-01", "--json", dsn=dsn)
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")
+    # There are as many as asked for, or all of the log was looked at: nothing to say.
+    for arguments in (["--actor", "bob", "--limit", "5"], ["--action", "a", "--until", "2026-05-01 00:03Z"]):
+        done = pgtrail("log", *arguments, "--json", dsn=dsn)
+        assert (len(done.stdout.splitlines()), done.stderr) == (5 if "bob" in arguments else 2, "")
+
+
 TIMES = ["infinity", "-infinity", "20000-01-01", "0044-03-15 BC", "9999-12-31 23:59+00"]
 
 

@@ -14,20 +14,18 @@ from starlette.responses import Response
 from pgtrail_web import chart
 from pgtrail_web.database import Connection, read_frame, row, rows
 from pgtrail_web.details import LONGEST_VALUE, parse_json, short_changes
-from pgtrail_web.filters import RANGES, SIZES, Cursor, Filters, parse
+from pgtrail_web.filters import LOOK_AT, RANGES, SIZES, Cursor, Filters, parse
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:
     from pgtrail_web.page import Page
 
-LOOK_AT = 5_000
-"""Events that a search without an index of its own looks at for one page."""
-LOOK_AT_TEXTS = 2_000
-"""The same where it reads whole rows."""
-COUNT = 20_000
+LOOK_AT_FAR = 1_000
+"""The same of one resource or actor, whose events lie far apart, and where whole rows are read."""
+FURTHER = 10
+"""As many times as many for the pages after the first one."""
+COUNT = 10_000
 """Events that are counted for the chart, at most."""
-COUNT_OF_ONE = 1_000
-"""The same of one resource or actor, whose events lie far apart."""
 REMEMBER_SECONDS = 60.0
 """So long the actions are remembered that can be asked for."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -76,11 +74,12 @@ async def _nodes(connection: Connection, filters: Filters) -> list[str]:
 
 
 def _most_counted(filters: Filters) -> int:
-    if filters.actor_id or filters.resource_id:
-        return COUNT_OF_ONE
-    if filters.words:
-        return LOOK_AT_TEXTS
-    return LOOK_AT if filters.patterns or filters.node else COUNT
+    narrow = filters.actor_id or filters.resource_id or filters.words or filters.patterns or filters.node
+    return _looked_at(filters) if narrow else COUNT
+
+
+def _looked_at(filters: Filters) -> int:
+    return LOOK_AT_FAR if filters.actor_id or filters.resource_id or filters.words else LOOK_AT
 
 
 def _heading(filters: Filters, events: Sequence[DictRow]) -> str:
@@ -112,7 +111,8 @@ async def _found(connection: Connection, filters: Filters, wanted: str) -> dict[
         "wanted": wanted,
         "before_time": EPOCH + timedelta(microseconds=filters.before.microseconds) if filters.before else None,
         "before_id": filters.before.event_id if filters.before else None,
-        "look_at": LOOK_AT_TEXTS if filters.words else LOOK_AT,
+        # (Whoever goes on is ready to wait.)
+        "look_at": _looked_at(filters) * (FURTHER if filters.before else 1),
     }
     events = await rows(connection, "search", **look, most=filters.size + 1, longest=LONGEST_VALUE + 1)
     more = len(events) > filters.size

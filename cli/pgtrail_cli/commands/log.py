@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
 import click
@@ -29,6 +30,7 @@ from pgtrail_cli.matching import warn_unmatched
 from pgtrail_cli.moments import shown
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
+from pgtrail_web.filters import LOOK_AT
 
 Printer = Callable[[Connection, Found], None]
 
@@ -43,6 +45,9 @@ Printer = Callable[[Connection, Found], None]
 @dsn_option
 def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Show who did what, when, and what changed.
+
+    Where no index leads to what is asked for (part of a name), it looks at the newest 2,500 events, and says so; with
+    --since, at all since then.
 
     \b
     Example:
@@ -70,13 +75,19 @@ def _log(connection: Connection, filters: Filters, limit: int, follow: bool, sho
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
         follower = Follower(connection, filters) if follow else None
-        found = newest(connection, filters, limit)
+        found, horizon = newest(connection, filters, limit)
     if follower is None:
         show(connection, found)
-        if len(found) < limit:
+        if len(found) < limit and horizon is not None:
+            click.echo(
+                f"pgtrail: looked at {LOOK_AT:,} events, back to {local_time(horizon)}; to look further back, "
+                "say how far: --since",
+                err=True,
+            )
+        elif len(found) < limit:
             say_where_it_begins(connection, filters)
         if not found:
-            click.echo("pgtrail: no events match", err=True)
+            click.echo(f"pgtrail: no events match{'' if horizon is None else ' among these'}", err=True)
             warn_unmatched(connection, filters)
         return
     show(connection, found[::-1])
@@ -87,23 +98,23 @@ def _log(connection: Connection, filters: Filters, limit: int, follow: bool, sho
 
 def print_log(connection: Connection, filters: Filters, limit: int) -> None:
     """The newest events as a table."""
-    _print_table(connection, newest(connection, filters, limit))
+    _print_table(connection, newest(connection, filters, limit)[0])
 
 
-def newest(connection: Connection, filters: Filters, limit: int) -> Found:
-    """The newest events that pass, newest first."""
-    return connection.execute(QUERIES["newest"], {"wanted": filters.wanted, "limit": limit}).fetchall()
+def newest(connection: Connection, filters: Filters, limit: int) -> tuple[Found, datetime | None]:
+    """The newest events that pass, newest first; and how far back was looked, where that was not to the log's end."""
+    row = connection.execute(QUERIES["horizon"], {"wanted": filters.wanted, "look_at": LOOK_AT}).fetchone()
+    time, event_id = row or (None, None)
+    parameters = {"wanted": filters.wanted, "horizon_time": time, "horizon_id": event_id, "limit": limit}
+    return connection.execute(QUERIES["newest"], parameters).fetchall(), time
 
 
 def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, ...]]:
     """The rows of the events that were found, in the order in which they were."""
     if not found:
         return []
-    times = [moment for _, moment in found]
-    ids = [event_id for event_id, _ in found]
-    rows = connection.execute(
-        QUERIES[query], {"ids": ids, "first": min(times), "last": max(times), "longest": LONGEST_VALUE + 1}
-    )
+    ids, times = (list(part) for part in zip(*found, strict=True))
+    rows = connection.execute(QUERIES[query], {"ids": ids, "times": times, "longest": LONGEST_VALUE + 1})
     by_id = {row[0]: row for row in rows}
     return [by_id[event_id] for event_id in ids if event_id in by_id]
 
