@@ -85,19 +85,25 @@ def storage(connection: history.Connection) -> dict[str, float]:
             sum(pg_relation_size(partition))::float8,
             sum(pg_indexes_size(partition))::float8,
             sum(pg_table_size(partition) - pg_relation_size(partition))::float8,
-            sum(reltuples)::float8
+            sum(reltuples)::float8,
+            (
+                select pg_total_relation_size('audit.filed') / sum(filed.events)::float8
+                from audit.filed
+                where action is not null
+            )
         from audit.partition_bounds()
         join pg_class on pg_class.oid = partition
         where ends <= date_trunc('month', now())
         """
     ).fetchone()
     assert row is not None
-    heap, indexes, other, events = row
+    heap, indexes, other, events, filed = row
     return {
         "the table": heap / events,
         "the indexes": indexes / events,
         "TOAST and maps": other / events,
-        "all": (heap + indexes + other) / events,
+        "where it is filed": filed,
+        "all": (heap + indexes + other) / events + filed,
     }
 
 

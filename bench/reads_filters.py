@@ -121,5 +121,3 @@ COMMANDS: dict[str, Callable[[Random], dict[str, Any]]] = {
     "show ID": lambda choose: {"event_id": choose.randint(1001, 900_000)},
 }
 """Options of `pgtrail log`, and the event of `pgtrail show`."""
-SLOW_COMMANDS = frozenset(("actors by pattern",))
-"""Those that read the whole log where little passes: a few rounds tell."""

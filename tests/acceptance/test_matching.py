@@ -77,7 +77,7 @@ def test_a_log_says_how_far_it_has_looked_where_no_index_leads(acme, pgtrail):
     done = pgtrail("log", "--actor", "ann", "--until", "2026-06-01", dsn=dsn)
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr.splitlines() == [
-        "pgtrail: looked at 2,500 events, back to 2026-05-01 08:20:00; to look further back, say how far: --since",
+        "pgtrail: looked at 1,500 events, back to 2026-05-02 01:00:00; to look further back, say how far: --since",
         "pgtrail: no events match among these",
     ]
     done = pgtrail("log", "--actor", "ann", "--since", "2026-05-01", "--until", "2026-06-01", "--json", dsn=dsn)

@@ -20,8 +20,10 @@ from pgtrail_web.viewer import Viewer
 if TYPE_CHECKING:
     from pgtrail_web.page import Page
 
-LOOK_AT_FAR = 1_000
-"""The same of one resource or actor, whose events lie far apart, and where whole rows are read."""
+LOOK_AT_TEXTS = 1_000
+"""The same where it reads whole rows."""
+LOOK_AT_ONE = 500
+"""The same of one resource or actor, whose events lie far apart."""
 FURTHER = 10
 """As many times as many for the pages after the first one."""
 COUNT = 10_000
@@ -79,7 +81,9 @@ def _most_counted(filters: Filters) -> int:
 
 
 def _looked_at(filters: Filters) -> int:
-    return LOOK_AT_FAR if filters.actor_id or filters.resource_id or filters.words else LOOK_AT
+    if filters.actor_id or filters.resource_id:
+        return LOOK_AT_ONE
+    return LOOK_AT_TEXTS if filters.words else LOOK_AT
 
 
 def _heading(filters: Filters, events: Sequence[DictRow]) -> str:

@@ -46,7 +46,7 @@ Printer = Callable[[Connection, Found], None]
 def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Show who did what, when, and what changed.
 
-    Where no index leads to what is asked for (part of a name), it looks at the newest 2,500 events, and says so; with
+    Where no index leads to what is asked for (part of a name), it looks at the newest 1,500 events, and says so; with
     --since, at all since then.
 
     \b
