@@ -66,6 +66,8 @@ as $$
 declare
     -- Of one actor or action in one row: who reads of a row reads it whole.
     most_in_row constant integer := 1024;
+    -- Rows of more are not merged: it would save less than a tenth of them.
+    few_in_row constant integer := 32;
     most_by_id constant integer := 100000;
     head audit.filing;
     present pg_snapshot;
@@ -130,7 +132,7 @@ begin
     ),
     -- Among a thousand events few are of the same actor: the rows of many calls are filed anew, together.
     taken as (
-        delete from audit.filed where merging and number > head.merged returning *
+        delete from audit.filed where merging and number > head.merged and events <= few_in_row returning *
     ),
     entry as (
         select category, action, null::bigint as actor_hash, null::text as org_id, id, occurred_at

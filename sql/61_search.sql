@@ -431,6 +431,8 @@ declare
     looked_at integer;
     ids bigint[];
     times timestamptz[];
+    first_time timestamptz;
+    last_time timestamptz;
     passing integer;
 begin
     if horizon_time is not null then
@@ -440,18 +442,22 @@ begin
         -- What is filed under the actor or the action, and of it what passes: often all, so that one step will do.
         select
             count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc),
-            array_agg(filed.occurred_at order by filed.occurred_at desc, filed.id desc)
-        into looked_at, ids, times
+            array_agg(filed.occurred_at order by filed.occurred_at desc, filed.id desc),
+            min(filed.occurred_at), max(filed.occurred_at)
+        into looked_at, ids, times, first_time, last_time
         from audit.newest_filed(wanted, before_time, before_id, step) as filed;
         return query
         select found.id, found.occurred_at, stored.category
         from unnest(ids, times) with ordinality as found (id, occurred_at, place)
-        -- (Offset: one by one, by the primary key. All of them at once the planner looks for in an organization's whole time.)
+        -- (Offset: one by one, by the primary key. All of them at once the planner looks for in an organization's whole time.
+        -- With their times at hand, only the partitions of those months are planned for.)
         cross join lateral (
             select event.category
             from audit.event
             where event.id = found.id
                 and event.occurred_at = found.occurred_at
+                and event.occurred_at >= first_time
+                and event.occurred_at <= last_time
                 and audit.passes(event, wanted)
             offset 0
         ) as stored
@@ -550,18 +556,28 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     horizon record;
+    ids bigint[];
+    times timestamptz[];
+    first_time timestamptz;
+    last_time timestamptz;
 begin
     horizon := audit.horizon(
         wanted, before_time, before_id, case when not audit.has_index_of_its_own(wanted) then look_at end
     );
+    select array_agg(newest.id), array_agg(newest.occurred_at), min(newest.occurred_at), max(newest.occurred_at)
+    into ids, times, first_time, last_time
+    from audit.newest(wanted, before_time, before_id, horizon.occurred_at, horizon.id, most) as newest;
     return query
     select stored.*
-    from audit.newest(wanted, before_time, before_id, horizon.occurred_at, horizon.id, most) as found
+    from unnest(ids, times) as found (id, occurred_at)
     -- (As in audit.newest_of_filed().)
     cross join lateral (
         select event.*
         from audit.event
-        where event.id = found.id and event.occurred_at = found.occurred_at
+        where event.id = found.id
+            and event.occurred_at = found.occurred_at
+            and event.occurred_at >= first_time
+            and event.occurred_at <= last_time
         offset 0
     ) as stored
     order by found.occurred_at desc, found.id desc;

@@ -81,13 +81,13 @@ select
     event.operation,
     audit.event_name(event)
 from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
-join audit.event on event.id = found.id and event.occurred_at = found.occurred_at
+join audit.event on event.id = found.id and event.occurred_at = found.occurred_at and event.occurred_at between %(first)s and %(last)s
 cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s) as shown (details)
 
 -- name: json_rows
 select event.id, audit.event_json(event)::text
 from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
-join audit.event on event.id = found.id and event.occurred_at = found.occurred_at
+join audit.event on event.id = found.id and event.occurred_at = found.occurred_at and event.occurred_at between %(first)s and %(last)s
 
 -- name: event_id
 select audit.event_id(%(name)s)

@@ -140,6 +140,12 @@ def test_rows_of_few_events_are_merged(su):
     record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
     file_all(su, apart=5)
     assert su.execute(lengths).fetchall() == [(12, 12, 12), (2, 2, 2)]
+    # A row of many stays as it is.
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 33)
+    file_all(su)
+    record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 2)
+    file_all(su, apart=3)
+    assert su.execute(lengths).fetchall() == [(12, 12, 12), (33, 33, 33), (4, 4, 4)]
 
 
 def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo):

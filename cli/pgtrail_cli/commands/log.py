@@ -114,7 +114,9 @@ def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, .
     if not found:
         return []
     ids, times = (list(part) for part in zip(*found, strict=True))
-    rows = connection.execute(QUERIES[query], {"ids": ids, "times": times, "longest": LONGEST_VALUE + 1})
+    # (With the first and the last at hand, only the partitions of those months are planned for.)
+    parameters = {"ids": ids, "times": times, "first": min(times), "last": max(times), "longest": LONGEST_VALUE + 1}
+    rows = connection.execute(QUERIES[query], parameters)
     by_id = {row[0]: row for row in rows}
     return [by_id[event_id] for event_id in ids if event_id in by_id]
 
