@@ -1,12 +1,12 @@
--- The roles that everything else is granted to, and the schema that holds the log.
--- Roles belong to the whole cluster: another database of it may have made them already,
--- or be making them at this very moment.
+-- The roles that everything is granted to, and the schema of the log.
+-- Roles belong to the whole cluster: another database may have created them already, or be creating them right now.
 do $$
 declare
     role_name text;
 begin
     foreach role_name in array array[
-        'audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_forwarder'
+        'audit_owner', 'audit_admin', 'audit_auditor', 'audit_reader', 'audit_org_reader', 'audit_forwarder', 'audit_hub',
+        'audit_recorder', 'audit_recorder_2', 'audit_recorder_3', 'audit_recorder_4'
     ]
     loop
         begin
@@ -15,6 +15,18 @@ begin
             when duplicate_object or unique_violation then
                 null;
         end;
+        -- audit_owner hands the capture functions that it compiles over to the recorders.
+        if role_name like 'audit\_recorder%' and not pg_has_role('audit_owner', role_name, 'member') then
+            execute format('grant %I to audit_owner', role_name);
+        end if;
+    end loop;
+
+    -- Whoever may read every organization can confine a session to one.
+    foreach role_name in array array['audit_auditor', 'audit_admin']
+    loop
+        if not pg_has_role(role_name, 'audit_org_reader', 'member') then
+            execute format('grant audit_org_reader to %I', role_name);
+        end if;
     end loop;
 
     -- Whoever migrates without being a superuser must be able to create what audit_owner owns.

@@ -1,9 +1,10 @@
 -- depends: 0001.roles-and-schema
 
+-- What is installed, which tables are tracked, and how.
 set local role audit_owner;
 
 create table audit.installation (
-    only_row boolean primary key default true,
+    only_row boolean default true primary key,
     files_hash text not null,
     version text not null,
     installed_at timestamptz not null default now(),
@@ -46,13 +47,19 @@ insert into audit.category (name, label, position) values
 
 create table audit.tracked_table (
     relation regclass primary key,
+    name text not null,
     resource text not null,
     category text not null references audit.category (name),
     org text,
     label text,
+    actor text,
     ignore text[] not null default '{}',
     secret text[] not null default '{}',
+    personal boolean,
+    bulk boolean not null default false,
+    hot boolean not null default false,
     column_numbers jsonb not null default '{}',
+    numbered_oid oid,
     created_at timestamptz not null default now(),
     constraint resource_is_not_empty check (resource <> '')
 );
@@ -60,13 +67,19 @@ create table audit.tracked_table (
 comment on table audit.tracked_table is
     'The tables that have pgtrail''s triggers. Written by audit.track() and audit.untrack().';
 comment on column audit.tracked_table.relation is 'The table. A rename is followed.';
+comment on column audit.tracked_table.name is 'The table''s name with its schema, quoted where need be, as it was when last compiled: a table that was dropped has no other.';
 comment on column audit.tracked_table.resource is 'The resource type of its events, and the first half of their default actions: `key` gives `key.created`.';
 comment on column audit.tracked_table.category is 'The category of its events, unless a rule names another.';
-comment on column audit.tracked_table.org is 'The column that holds the organization; null: its events belong to no organization.';
-comment on column audit.tracked_table.label is 'The column that people know the resource by; null: none.';
+comment on column audit.tracked_table.org is 'The column that holds the organization, or the paths to it through other tables, as audit.track() takes them; null: its events belong to no organization.';
+comment on column audit.tracked_table.label is 'The column that people know the resource by, or the paths to it through other tables, as audit.track() takes them; null: none.';
+comment on column audit.tracked_table.actor is 'The column that says who wrote the row, which counts where nobody is claimed to be the actor; null: none.';
 comment on column audit.tracked_table.ignore is 'Columns that are neither compared nor recorded.';
 comment on column audit.tracked_table.secret is 'Columns, and dotted paths into JSON columns (`*` for any key or element, `**` for any number of them), whose values are recorded as "[redacted]".';
+comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
+comment on column audit.tracked_table.bulk is 'Whether an UPDATE is recorded by statement rather than by row: half the cost where it updates many rows.';
+comment on column audit.tracked_table.hot is 'Whether the UPDATE trigger is called for updates of audited columns alone (UPDATE OF), so that all others cost nothing.';
 comment on column audit.tracked_table.column_numbers is 'Column name to attnum when the triggers were last compiled: how a renamed column is recognised.';
+comment on column audit.tracked_table.numbered_oid is 'The oid of the table whose columns column_numbers has: another than relation''s after a restore, which gives columns other numbers where one had been dropped. Null: not compiled since this was kept.';
 comment on column audit.tracked_table.created_at is 'When the table was first tracked.';
 
 create table audit.rule (
@@ -76,9 +89,11 @@ create table audit.rule (
     action text not null,
     category text not null references audit.category (name),
     condition text,
+    expression text,
+    problem text,
+    unique (relation, operation, action),
     constraint operation_is_a_row_change check (operation in ('INSERT', 'UPDATE', 'DELETE')),
-    constraint action_has_two_parts check (action ~ '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$'),
-    unique (relation, operation, action)
+    constraint action_has_two_parts check (action ~ '^[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*$')
 );
 
 comment on table audit.rule is
@@ -88,4 +103,108 @@ comment on column audit.rule.relation is 'The tracked table.';
 comment on column audit.rule.operation is 'INSERT, UPDATE or DELETE. A TRUNCATE counts as DELETE.';
 comment on column audit.rule.action is 'The action that a match gets, such as `key.rotated`.';
 comment on column audit.rule.category is 'The category that a match gets.';
-comment on column audit.rule.condition is 'A boolean SQL expression over `old` and `new`; null: always. It is compiled into a function that runs as audit_owner.';
+comment on column audit.rule.condition is 'A boolean SQL expression over `old` and `new`, as it was given; null: always.';
+comment on column audit.rule.expression is 'The condition as Postgres understands it, which is what is compiled; null: always, or there is a problem. Written when the rule is added and at each compilation.';
+comment on column audit.rule.problem is 'Why the condition can''t be used for the table as it is; null: it can.';
+
+create table audit.path_step (
+    relation regclass not null references audit.tracked_table (relation) on delete cascade,
+    purpose text not null,
+    branch smallint not null,
+    position smallint not null,
+    place regclass not null,
+    key_number smallint,
+    column_number smallint not null,
+    place_oid oid,
+    key_name text,
+    column_name text,
+    primary key (relation, purpose, branch, "position"),
+    constraint purpose_is_org_or_label check (purpose in ('org', 'label')),
+    constraint path_begins_in_the_tracked_table check ((position = 0) = (key_number is null))
+);
+
+comment on table audit.path_step is
+    'The paths from the row of a tracked table to its organization and to its label, step by step, where those are no column of its own. Written by audit.track(); columns by number, so that a rename is followed.';
+comment on column audit.path_step.relation is 'The tracked table.';
+comment on column audit.path_step.purpose is 'What the path leads to: `org` or `label`.';
+comment on column audit.path_step.branch is 'Which of several, from 1: the first that leads to an organization counts; the parts of a label are joined.';
+comment on column audit.path_step.position is 'Which step of it, from 0.';
+comment on column audit.path_step.place is 'The table that the step looks in; at position 0 the tracked table itself.';
+comment on column audit.path_step.key_number is 'attnum of the column of place that the step before is looked for in; null at position 0.';
+comment on column audit.path_step.column_number is 'attnum of the column that the step reads: what the next one looks for, at the last the organization or a part of the label.';
+comment on column audit.path_step.place_oid is 'The oid of the table whose columns the numbers are of: another than place''s after a restore, and then the names hold.';
+comment on column audit.path_step.key_name is 'What the column of key_number was called when it was last looked at.';
+comment on column audit.path_step.column_name is 'What the column of column_number was called when it was last looked at.';
+
+create table audit.recorder (
+    role_name name primary key,
+    table_owner regrole unique nulls not distinct
+);
+
+comment on table audit.recorder is
+    'Which role records the tables of which owner: application code that runs as one of these can read the tables of that owner alone. Written by audit.assign_recorder().';
+comment on column audit.recorder.role_name is 'audit_recorder, audit_recorder_2 …';
+comment on column audit.recorder.table_owner is 'Whose tables it records; null: those of superusers.';
+
+create table audit.policy (
+    only_row boolean default true primary key,
+    on_failure text not null default 'refuse',
+    constraint one_row_only check (only_row),
+    constraint on_failure_is_known check (on_failure in ('refuse', 'continue'))
+);
+
+insert into audit.policy default values;
+
+comment on table audit.policy is
+    'What holds for the whole log: one row. Written by audit.set_on_failure().';
+comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
+comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';
+
+-- What was last seen of triggers and tables, so that a change of them is an event, once -----------------------------
+
+create table audit.own_trigger (
+    relation regclass not null,
+    trigger_name name not null,
+    root regclass not null,
+    kind text not null,
+    state text not null,
+    trigger_version text,
+    trigger_altered boolean not null default false,
+    function_version text,
+    function_digest text,
+    function_altered boolean not null default false,
+    primary key (relation, trigger_name),
+    constraint kind_is_known check (kind in ('capture', 'protection')),
+    constraint state_is_known check (state in ('enabled', 'always', 'replica', 'disabled', 'missing'))
+);
+
+comment on table audit.own_trigger is
+    'pgtrail''s own triggers as they were last seen, so that one that is switched off, dropped or put back is an event, once. Written by audit.watch_triggers().';
+comment on column audit.own_trigger.relation is 'The table or partition that has the trigger.';
+comment on column audit.own_trigger.trigger_name is 'The trigger.';
+comment on column audit.own_trigger.root is 'The tracked table that it captures for, or the table of the log that it protects; a partition''s is its topmost parent.';
+comment on column audit.own_trigger.kind is '`capture`: it records changes; `protection`: it refuses changes of the log.';
+comment on column audit.own_trigger.state is '`enabled`, `always`, `replica` (it fires in replication only), `disabled` or `missing`.';
+comment on column audit.own_trigger.trigger_version is 'Which version of its row in pg_trigger was last compared with what pgtrail creates: only another one is compared again.';
+comment on column audit.own_trigger.trigger_altered is 'Whether it differs from what pgtrail creates, in more than being enabled.';
+comment on column audit.own_trigger.function_version is 'Which version of its function''s row in pg_proc was last compared with what compiling gives; of the functions that protect the log: a digest of them as installed.';
+comment on column audit.own_trigger.function_digest is 'A digest of that function, by which one that was only written anew, or granted, is told without compiling it.';
+comment on column audit.own_trigger.function_altered is 'Whether its function differs from what compiling gives.';
+
+create table audit.table_shape (
+    relation regclass primary key,
+    root regclass not null references audit.tracked_table (relation) on delete cascade,
+    shape jsonb not null,
+    relatives jsonb not null,
+    rewritten boolean not null default false
+);
+
+create index table_shape_root on audit.table_shape (root);
+
+comment on table audit.table_shape is
+    'The tracked tables and their partitions as they were last seen, so that a change of their schema is an event, once. Written by audit.note_altered().';
+comment on column audit.table_shape.relation is 'The table or partition.';
+comment on column audit.table_shape.root is 'The tracked table that it is, or is a partition of.';
+comment on column audit.table_shape.shape is 'As audit.present_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
+comment on column audit.table_shape.relatives is 'As audit.relatives() gives it: of a tracked table the oids of its parents and children; `{}` of a partition.';
+comment on column audit.table_shape.rewritten is 'Whether the statement that is being executed rewrites the values of its rows.';

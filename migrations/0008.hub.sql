@@ -1,35 +1,7 @@
--- depends: 0011.lean-events
+-- depends: 0007.retention
 
--- Roles belong to the whole cluster: another database of it may have made this one already.
-do $$
-begin
-    create role audit_hub nologin;
-exception
-    when duplicate_object or unique_violation then
-        null;
-end
-$$;
-
+-- The databases whose events a hub gathers, and what each says of its own.
 set local role audit_owner;
-
--- Events of other databases ----------------------------------------------------------------------------------------
-
--- (Null on whatever was recorded here, which takes no room.)
-alter table audit.event
-    add column node text,
-    add column node_id bigint,
-    add column node_xid xid8;
-
-comment on column audit.event.node is 'On a hub: the database that recorded it, a name of audit.node. Null: this one did.';
-comment on column audit.event.node_id is 'On a hub: its id there. (node, node_id) is what it is called everywhere; id is its place in this log.';
-comment on column audit.event.node_xid is 'On a hub: the transaction that recorded it there; xid is the one that received it.';
-
-alter type audit.filter add attribute nodes text[];
-
--- What changed its arguments or columns; sql/ makes them anew.
-drop function if exists audit.differing_leaves(audit.seal_leaves, audit.seal_leaves);
-drop function if exists audit.next_batch(bigint, text, interval, bigint, integer, bigint);
-drop function if exists audit.render_unsent(audit.cursor, audit.destination, bigint, integer, bigint);
 
 create table audit.node (
     name text primary key,
@@ -47,7 +19,8 @@ create table audit.node (
     constraint removed_has_no_subscription check ((subscription is null) = (removed_at is not null))
 );
 
-comment on table audit.node is 'The databases whose events this hub gathers. Written by audit.add_node() and audit.remove_node().';
+comment on table audit.node is
+    'The databases whose events this hub gathers. Written by audit.add_node() and audit.remove_node().';
 comment on column audit.node.name is 'What filters and commands take, and the first half of its events'' identity: lower-case letters, digits and underscores, 30 at most. Never changed, never used again for another database.';
 comment on column audit.node.subscription is 'The oid of its subscription; null: it was removed, its events stay.';
 comment on column audit.node.system_identifier is 'The cluster that it was in when it was added.';
@@ -56,11 +29,9 @@ comment on column audit.node.copies_above is 'Of what is copied at first, an eve
 comment on column audit.node.copies_to is 'The last id there for which that holds; later ones take the next id here.';
 comment on column audit.node.added_at is 'When it was added, the last time.';
 comment on column audit.node.removed_at is 'When it was removed; null: it was not.';
+comment on column audit.node.broken_seal is 'The first seal that arrived and did not fit to those before it: the node''s history was rewritten, or restored from a backup. Null: all fitted.';
 comment on column audit.node.hub_system_identifier is 'The cluster that this hub was in when it was added.';
 comment on column audit.node.hub_timeline is 'And the timeline of that: a hub that was restored or promoted may have forgotten what it had confirmed.';
-comment on column audit.node.broken_seal is 'The first seal that arrived and did not fit to those before it: the node''s history was rewritten, or restored from a backup. Null: all fitted.';
-
--- What a node says of its events: its seals, and what they can't be verified without -------------------------------
 
 create table audit.node_seal (
     node text not null references audit.node (name),
@@ -72,7 +43,8 @@ create table audit.node_seal (
 -- Not unique: a node that seals a batch again has rewritten its history, and both are kept to show it.
 create index node_seal_number on audit.node_seal (node, number);
 
-comment on table audit.node_seal is 'The seals of each node, as they arrived, in the columns of audit.seal. What arrived first holds.';
+comment on table audit.node_seal is
+    'The seals of each node, as they arrived, in the columns of audit.seal. What arrived first holds.';
 comment on column audit.node_seal.node is 'The node that made it.';
 comment on column audit.node_seal.received_at is 'When it arrived.';
 comment on column audit.node_seal.arrival is 'Identity, and the order of arrival.';
@@ -82,17 +54,21 @@ create table audit.node_seal_leaves (
     arrival bigint generated always as identity primary key,
     number bigint not null,
     ids bigint[] not null,
-    leaves bytea not null
+    leaves bytea not null,
+    secret bytea
 );
 alter table audit.node_seal_leaves alter column leaves set storage external;
+
 create index node_seal_leaves_number on audit.node_seal_leaves (node, number);
 
-comment on table audit.node_seal_leaves is 'The leaves of each node''s seals, as they arrived.';
+comment on table audit.node_seal_leaves is
+    'The leaves of each node''s seals, as they arrived.';
 comment on column audit.node_seal_leaves.node is 'The node.';
 comment on column audit.node_seal_leaves.arrival is 'Identity, and the order of arrival.';
 comment on column audit.node_seal_leaves.number is 'The seal.';
 comment on column audit.node_seal_leaves.ids is 'The ids of its events there, ascending.';
 comment on column audit.node_seal_leaves.leaves is 'Their leaf hashes (SHA-256, RFC 6962), 32 bytes each, in the same order.';
+comment on column audit.node_seal_leaves.secret is '32 random bytes, of which the salt of each leaf is made.';
 
 create table audit.node_salt (
     node text not null references audit.node (name),
@@ -101,10 +77,12 @@ create table audit.node_salt (
     id text not null,
     salt bytea not null
 );
+alter table audit.node_salt replica identity full;
 
 create index node_salt_id on audit.node_salt using hash (id);
 
-comment on table audit.node_salt is 'The salts of each node, each that a person ever had. Nobody reads it; audit.erase_actor() destroys a person''s here too.';
+comment on table audit.node_salt is
+    'The salts of each node, each that a person ever had. Nobody reads it; audit.erase_actor() destroys a person''s here too.';
 comment on column audit.node_salt.node is 'The node.';
 comment on column audit.node_salt.kind is '`actor` or `resource`, as in audit.salt.';
 comment on column audit.node_salt.type is 'The actor''s or the resource''s type.';
@@ -115,7 +93,8 @@ create table audit.node_dead_salt (
     digest bytea primary key
 );
 
-comment on table audit.node_dead_salt is 'Salts that were destroyed here, and are not taken in again where a node is copied once more.';
+comment on table audit.node_dead_salt is
+    'Salts that were destroyed here, and are not taken in again where a node is copied once more.';
 comment on column audit.node_dead_salt.digest is 'SHA-256 of the salt, which tells of nobody.';
 
 create table audit.node_copy (
@@ -124,7 +103,8 @@ create table audit.node_copy (
     primary key (node, xid)
 );
 
-comment on table audit.node_copy is 'The transactions in which events were copied from a node, rather than followed as they were recorded.';
+comment on table audit.node_copy is
+    'The transactions in which events were copied from a node, rather than followed as they were recorded.';
 comment on column audit.node_copy.node is 'The node.';
 comment on column audit.node_copy.xid is 'The transaction here: events that it received may have been erased there before.';
 
@@ -135,18 +115,22 @@ create table audit.node_erased_part (
     here boolean not null,
     commitment bytea,
     redacted bytea,
+    salt bytea,
     constraint what_the_node_says_is_whole check (here or (commitment is not null and redacted is not null))
 );
+alter table audit.node_erased_part replica identity full;
 
 create index node_erased_part_event on audit.node_erased_part (node, event_id, part);
 
-comment on table audit.node_erased_part is 'What an erased part of a node''s event was sealed as there.';
+comment on table audit.node_erased_part is
+    'What an erased part of a node''s event was sealed as there.';
 comment on column audit.node_erased_part.node is 'The node.';
 comment on column audit.node_erased_part.event_id is 'The event''s id there.';
-comment on column audit.node_erased_part.part is '`actor` or `rows`, as in audit.erased_part.';
+comment on column audit.node_erased_part.part is '`actor`, `label`, `before.NAME` or `after.NAME`, as in audit.erased_part.';
 comment on column audit.node_erased_part.here is 'Whether it was erased on this hub; else the node says so, which is believed of an event that was copied as that erasure left it, and of no other.';
 comment on column audit.node_erased_part.commitment is 'The salted commitment (SHA-256) that stands in the node''s leaf; null: it was erased here before the node had sealed it, and only this hub''s own seals tell.';
 comment on column audit.node_erased_part.redacted is 'SHA-256 of the part as the node''s erasure left it; null: it was erased here.';
+comment on column audit.node_erased_part.salt is 'The salt of a field that the erasure left as it was, so that it can still be verified; null: the field was replaced.';
 
 create table audit.node_dropped (
     node text not null references audit.node (name),
@@ -157,7 +141,8 @@ create table audit.node_dropped (
     primary key (node, name, here)
 );
 
-comment on table audit.node_dropped is 'The events of a node that retention has dropped, there before they were copied or here.';
+comment on table audit.node_dropped is
+    'The events of a node that retention has dropped, there before they were copied or here.';
 comment on column audit.node_dropped.node is 'The node.';
 comment on column audit.node_dropped.name is 'The partition that was dropped.';
 comment on column audit.node_dropped.here is 'Whether it was this hub''s partition; else the node''s.';

@@ -1,14 +1,7 @@
--- depends: 0009.paths
+-- depends: 0008.hub
 
+-- History that another tool recorded.
 set local role audit_owner;
-
--- History that another tool recorded ------------------------------------------------------------------------------
-
--- (Without a default: no partition is written anew.)
-alter table audit.event add column imported_from text;
-
-comment on column audit.event.imported_from is
-    'Of an event that another tool recorded: the tool, its table and the row there, such as `supa_audit old_audit.record_version 4711`. Who did it, when and what is then as that tool says; db_role, client_addr and application_name are of the import. Null: pgtrail recorded it as it happened.';
 
 create table audit.import (
     id integer generated always as identity primary key,
@@ -70,7 +63,8 @@ create table audit.import_problem (
     primary key (import_id, row_id)
 );
 
-comment on table audit.import_problem is 'Rows of other tools'' tables that were not imported, or not as their tracked table says. Written by audit.import_batch().';
+comment on table audit.import_problem is
+    'Rows of other tools'' tables that were not imported, or not as their tracked table says. Written by audit.import_batch().';
 comment on column audit.import_problem.import_id is 'Of which table.';
 comment on column audit.import_problem.row_id is 'The row''s id there.';
 comment on column audit.import_problem.table_name is 'What it tells of.';

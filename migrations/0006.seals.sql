@@ -1,19 +1,7 @@
 -- depends: 0005.delivery
 
+-- Seals over the log, and what an erasure leaves of a person.
 set local role audit_owner;
-
--- What changed its arguments or columns; sql/ makes them anew.
-drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[]);
-drop function if exists audit.remove_destination(text);
-drop function if exists audit.compiled_redaction(text, text, text[]);
-drop function if exists audit.compiled_insert(audit.tracked_table, text, text);
-drop function if exists audit.compiled_naming(audit.tracked_table, text);
-drop function if exists audit.add_destination(
-    text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text, text,
-    text, text, text
-);
-
--- Seals ------------------------------------------------------------------------------------------------------------
 
 create table audit.seal (
     number bigint primary key,
@@ -31,6 +19,7 @@ create table audit.seal (
     events bigint not null,
     first_id bigint not null,
     last_id bigint not null,
+    months text[] not null,
     personal text[] not null,
     root bytea not null,
     previous bytea not null,
@@ -59,6 +48,7 @@ comment on column audit.seal.up_to_id is 'Of the batch only events to this id: t
 comment on column audit.seal.events is 'How many events it seals.';
 comment on column audit.seal.first_id is 'The lowest of their ids.';
 comment on column audit.seal.last_id is 'The highest of their ids.';
+comment on column audit.seal.months is 'How many of its events occurred in each month (UTC): `2026-11 4711`. A removal of a month has to fit.';
 comment on column audit.seal.personal is 'Resource types whose rows tell of a person: these rows are committed to under a salt of the resource.';
 comment on column audit.seal.root is 'SHA-256: the root of the Merkle tree (RFC 6962) over the events'' leaves in the order of their ids.';
 comment on column audit.seal.previous is 'The hash of the seal before; of the first, 32 zero bytes.';
@@ -68,7 +58,9 @@ create table audit.seal_leaves (
     number bigint primary key,
     ids bigint[] not null,
     leaves bytea not null,
-    constraint a_leaf_an_event check (length(leaves) = 32 * cardinality(ids))
+    secret bytea,
+    constraint a_leaf_an_event check (length(leaves) = 32 * cardinality(ids)),
+    constraint secret_is_long_enough check (length(secret) = 32)
 );
 -- Digests do not compress.
 alter table audit.seal_leaves alter column leaves set storage external;
@@ -78,9 +70,10 @@ comment on table audit.seal_leaves is
 comment on column audit.seal_leaves.number is 'The seal.';
 comment on column audit.seal_leaves.ids is 'The ids of its events, ascending.';
 comment on column audit.seal_leaves.leaves is 'Their leaf hashes (SHA-256, RFC 6962), 32 bytes each, in the same order.';
+comment on column audit.seal_leaves.secret is '32 random bytes, of which the salt of each leaf is made: a proof gives away its own alone.';
 
 create table audit.seal_head (
-    only_row boolean primary key default true,
+    only_row boolean default true primary key,
     number bigint not null default 0,
     hash bytea not null default decode(repeat('00', 32), 'hex'),
     system_identifier bigint not null,
@@ -122,11 +115,13 @@ create table audit.salt (
     type text not null,
     id text not null,
     salt bytea not null,
-    -- By hash: an application may claim an id that is longer than any entry of a B-tree.
+    -- By hash: an application may claim an id that is longer than an entry of a B-tree.
     constraint one_salt_each exclude using hash ((array[kind, type, id]) with =),
     constraint kind_is_known check (kind in ('actor', 'resource')),
     constraint salt_is_long_enough check (length(salt) = 32)
 );
+-- A publication of all tables refuses updates and deletes of a table without a replica identity.
+alter table audit.salt replica identity full;
 
 create index salt_id on audit.salt using hash (id);
 
@@ -137,30 +132,7 @@ comment on column audit.salt.type is 'The actor''s or the resource''s type.';
 comment on column audit.salt.id is 'Its id.';
 comment on column audit.salt.salt is '32 random bytes.';
 
-alter table audit.tracked_table
-    add column personal boolean,
-    add column name text;
-update audit.tracked_table
-set name = coalesce(
-    (
-        select format('%I.%I', pg_namespace.nspname, pg_class.relname)
-        from pg_class
-        join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-        where pg_class.oid = relation
-    ),
-    relation::oid::text
-);
-alter table audit.tracked_table alter column name set not null;
-comment on column audit.tracked_table.name is 'The table''s name with its schema, quoted where need be, as it was when last compiled: a table that was dropped has no other.';
-comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
-
-alter table audit.destination
-    add column seals boolean not null default false,
-    add column leaving xid8;
-comment on column audit.destination.seals is 'Whether seals are forwarded to it, whatever its filters.';
-comment on column audit.destination.leaving is 'The transaction that removed it: it still gets what was recorded until then; null: it has not been removed.';
-
--- Erasure ----------------------------------------------------------------------------------------------------------
+-- Erasure -----------------------------------------------------------------------------------------------------------
 
 create table audit.erasure (
     id bigint generated always as identity primary key,
@@ -173,7 +145,8 @@ create table audit.erasure (
     constraint reason_is_given check (reason ~ '\S')
 );
 
-comment on table audit.erasure is 'One row for each time that a person''s fields were replaced. Written by audit.erase_actor().';
+comment on table audit.erasure is
+    'One row for each time that a person''s fields were replaced. Written by audit.erase_actor().';
 comment on column audit.erasure.id is 'Identity.';
 comment on column audit.erasure.pseudonym is 'What stands in place of the person''s fields.';
 comment on column audit.erasure.reason is 'Why, as whoever erased says.';
@@ -189,115 +162,20 @@ create table audit.erased_part (
     commitment bytea not null,
     redacted bytea not null,
     superseded boolean not null default false,
+    salt bytea,
     primary key (event_id, part, erasure_id),
-    constraint part_is_known check (part in ('actor', 'rows')),
-    constraint digests_are_sha256 check (length(commitment) = 32 and length(redacted) = 32)
+    constraint digests_are_sha256 check (length(commitment) = 32 and length(redacted) = 32),
+    constraint part_is_known check (part ~ '^(actor$|label$|before\.|after\.)')
 );
 
 create unique index erased_part_in_force on audit.erased_part (event_id, part) where not superseded;
 
 comment on table audit.erased_part is
-    'What an erased part of an event was sealed as, in place of what can no longer be computed.';
+    'What an erased field of an event was sealed as; and the salts of the fields beside it, whose resource has lost its own.';
 comment on column audit.erased_part.event_id is 'The event.';
-comment on column audit.erased_part.part is '`actor`: id, label, address and user agent; `rows`: label, before and after.';
+comment on column audit.erased_part.part is '`actor`: id, label, address and user agent; `label`: resource_label; `before.NAME`, `after.NAME`: a member of a row.';
 comment on column audit.erased_part.erasure_id is 'The erasure.';
-comment on column audit.erased_part.superseded is 'Whether a later erasure replaced the part again.';
 comment on column audit.erased_part.commitment is 'The salted commitment (SHA-256) that stands in the leaf.';
-comment on column audit.erased_part.redacted is 'SHA-256 of the part as this erasure left it: a later change of it shows too.';
-
-
--- Retention --------------------------------------------------------------------------------------------------------
-
-create table audit.retention (
-    id integer generated always as identity primary key,
-    category text unique nulls not distinct references audit.category (name),
-    keep interval not null,
-    constraint keep_is_at_least_a_day check (keep >= interval '1 day')
-);
-
-comment on table audit.retention is 'For how long events are kept: a default, and exceptions by category. Without a row everything is kept.';
-comment on column audit.retention.id is 'Identity.';
-comment on column audit.retention.category is 'The category; null: all that have no row of their own.';
-comment on column audit.retention.keep is 'For how long after they occurred.';
-
-create table audit.legal_hold (
-    name text primary key,
-    org_id text,
-    since timestamptz,
-    until timestamptz,
-    reason text not null,
-    placed_by name not null default session_user,
-    placed_at timestamptz not null default now(),
-    constraint reason_is_given check (reason ~ '\S')
-);
-
-comment on table audit.legal_hold is 'What retention may not drop, however old. Written by audit.place_hold() and audit.release_hold().';
-comment on column audit.legal_hold.name is 'What commands take.';
-comment on column audit.legal_hold.org_id is 'Only events of this organization; null: all.';
-comment on column audit.legal_hold.since is 'Only events that occurred at this time or later; null: from the beginning.';
-comment on column audit.legal_hold.until is 'Only events that occurred before this time; null: without an end.';
-comment on column audit.legal_hold.reason is 'Why.';
-comment on column audit.legal_hold.placed_by is 'The role that placed it.';
-comment on column audit.legal_hold.placed_at is 'When.';
-
-create table audit.dropped_partition (
-    name text primary key,
-    begins timestamptz not null,
-    ends timestamptz not null,
-    events bigint not null,
-    ids int8multirange not null,
-    archive text,
-    archive_sha256 bytea,
-    dropped_by name not null default session_user,
-    dropped_at timestamptz not null default clock_timestamp(),
-    event_id bigint,
-    constraint archive_has_a_digest check ((archive is null) = (archive_sha256 is null))
-);
-
-comment on table audit.dropped_partition is 'The partitions that retention has dropped: which events they held, and where these are archived.';
-comment on column audit.dropped_partition.name is 'The partition.';
-comment on column audit.dropped_partition.begins is 'It held events from this time …';
-comment on column audit.dropped_partition.ends is '… to before this one.';
-comment on column audit.dropped_partition.events is 'How many.';
-comment on column audit.dropped_partition.ids is 'Their ids.';
-comment on column audit.dropped_partition.archive is 'The name of the archive''s file; null: it was dropped without.';
-comment on column audit.dropped_partition.archive_sha256 is 'SHA-256 of that file.';
-comment on column audit.dropped_partition.dropped_by is 'The role that dropped it.';
-comment on column audit.dropped_partition.dropped_at is 'When.';
-comment on column audit.dropped_partition.event_id is 'The event audit.partition_dropped, which has the SHA-256 of ids::text.';
-
--- What happens when recording fails --------------------------------------------------------------------------------
-
-create table audit.policy (
-    only_row boolean primary key default true,
-    on_failure text not null default 'refuse',
-    constraint one_row_only check (only_row),
-    constraint on_failure_is_known check (on_failure in ('refuse', 'continue'))
-);
-
-insert into audit.policy default values;
-
-comment on table audit.policy is 'What holds for the whole log: one row. Written by audit.set_on_failure().';
-comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
-comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';
-
--- Watching the watcher ---------------------------------------------------------------------------------------------
-
-create table audit.own_trigger (
-    relation regclass not null,
-    trigger_name name not null,
-    root regclass not null,
-    kind text not null,
-    state text not null,
-    primary key (relation, trigger_name),
-    constraint kind_is_known check (kind in ('capture', 'protection')),
-    constraint state_is_known check (state in ('enabled', 'always', 'replica', 'disabled', 'missing'))
-);
-
-comment on table audit.own_trigger is
-    'pgtrail''s own triggers as they were last seen, so that one that is switched off, dropped or put back is an event, once. Written by audit.watch_triggers().';
-comment on column audit.own_trigger.relation is 'The table or partition that has the trigger.';
-comment on column audit.own_trigger.trigger_name is 'The trigger.';
-comment on column audit.own_trigger.root is 'The tracked table that it captures for, or the table of the log that it protects; a partition''s is its topmost parent.';
-comment on column audit.own_trigger.kind is '`capture`: it records changes; `protection`: it refuses changes of the log.';
-comment on column audit.own_trigger.state is '`enabled`, `always`, `replica` (it fires in replication only), `disabled` or `missing`.';
+comment on column audit.erased_part.redacted is 'SHA-256 of the field as this erasure left it: a later change of it shows too.';
+comment on column audit.erased_part.superseded is 'Whether a later erasure replaced the part again.';
+comment on column audit.erased_part.salt is 'The salt of a field that the erasure left as it was, so that it can still be verified; null: the field was replaced.';
