@@ -13,198 +13,6 @@ $$;
 
 comment on function audit.random_bytes() is '32 random bytes.';
 
--- The canonical form of an event -----------------------------------------------------------------------------------
-
-create or replace function audit.actor_part(event audit.event)
-returns text
-language sql
-stable
-parallel safe
-as $$
-    select pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text
-$$;
-
-comment on function audit.actor_part(audit.event) is
-    'Canonical text of the fields that tell who did it: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
-
-create or replace function audit.commitment(salt bytea, part text)
-returns bytea
-language sql
-stable
-parallel safe
-as $$
-    select pg_catalog.sha256(coalesce(salt, '') || pg_catalog.convert_to(part, 'UTF8'))
-$$;
-
-comment on function audit.commitment(bytea, text) is
-    'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it holds whoever made it to the part, and does not give the part away.';
-
-create or replace function audit.event_text(
-    event audit.event, actor_commitment text, label_commitment text, before_commitments text, after_commitments text
-)
-returns text
-language sql
-stable
-parallel safe
-as $$
-    select pg_catalog.json_build_array(
-        'pgtrail event 1',
-        event.id,
-        event.xid::text,
-        audit.rfc3339(event.occurred_at),
-        event.org_id,
-        event.category,
-        event.action,
-        event.operation,
-        event.table_name,
-        event.resource_type,
-        event.resource_id,
-        event.request_id,
-        event.reason,
-        event.actor_type,
-        event.db_role,
-        event.client_addr,
-        event.application_name,
-        event.changed,
-        event.imported_from,
-        event.node,
-        event.node_id,
-        event.node_xid::text,
-        actor_commitment,
-        label_commitment,
-        before_commitments,
-        after_commitments
-    )::text
-$$;
-
-comment on function audit.event_text(audit.event, text, text, text, text) is
-    'The canonical text of an event: a JSON array of its fields, with commitments (in hex) in place of those that may tell of a person. docs/seals.md.';
-
-create or replace function audit.leaf_salt(secret bytea, event_id bigint)
-returns bytea
-language sql
-immutable
-parallel safe
-as $$
-    select pg_catalog.sha256(secret || pg_catalog.int8send(event_id))
-$$;
-
-comment on function audit.leaf_salt(bytea, bigint) is
-    'What blinds an event''s leaf: SHA-256 over the secret of its seal and its id (8 bytes, big-endian).';
-
-create or replace function audit.field_salt(person bytea, leaf_salt bytea, part text)
-returns bytea
-language sql
-stable
-parallel safe
-as $$
-    select case
-        when person is null then leaf_salt
-        else pg_catalog.sha256(person || leaf_salt || pg_catalog.convert_to(part, 'UTF8'))
-    end
-$$;
-
-comment on function audit.field_salt(bytea, bytea, text) is
-    'What blinds a field: the leaf''s salt or, where the resource tells of a person (person: its salt), one of the field''s own, which can be kept when that is destroyed.';
-
-create or replace function audit.row_members(content jsonb)
-returns jsonb
-language sql
-stable
-parallel safe
-as $$
-    select case
-        -- (Null is none, and has no members.)
-        when content is null or pg_catalog.jsonb_typeof(content) = 'object' then content
-        else pg_catalog.jsonb_build_object('', content)
-    end
-$$;
-
-comment on function audit.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
-
-create or replace function audit.merkle_parents(level bytea)
-returns bytea
-language sql
-immutable
-parallel safe
-as $$
-    -- Pair by pair from the left; one that is left over goes up as it is. That is the tree of the RFC.
-    select pg_catalog.string_agg(
-        case
-            when pg_catalog.length(level) - place >= 64 then
-                pg_catalog.sha256(E'\\x01' || pg_catalog.substr(level, place + 1, 64))
-            else pg_catalog.substr(level, place + 1, 32)
-        end,
-        '' order by place
-    )
-    from pg_catalog.generate_series(0, pg_catalog.length(level) - 1, 64) as place
-$$;
-
-comment on function audit.merkle_parents(bytea) is
-    'The level of a Merkle tree above one: nodes of 32 bytes, one after the other (RFC 6962, 2.1).';
-
-create or replace function audit.merkle_root(leaves bytea)
-returns bytea
-language plpgsql
-immutable
-parallel safe
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    level bytea := leaves;
-begin
-    while length(level) > 32
-    loop
-        level := audit.merkle_parents(level);
-    end loop;
-    return case level when '' then sha256('') else level end;
-end
-$$;
-
-comment on function audit.merkle_root(bytea) is
-    'The root (RFC 6962, 2.1; 32 bytes) over leaf hashes, 32 bytes each, one after the other.';
-
-create or replace function audit.seal_text(seal audit.seal)
-returns text
-language sql
-stable
-as $$
-    select pg_catalog.json_build_array(
-        'pgtrail seal 1',
-        seal.number,
-        audit.rfc3339(seal.sealed_at),
-        seal.system_identifier::text,
-        seal.from_snapshot::text,
-        audit.rfc3339(seal.from_time),
-        seal.from_xid::text,
-        seal.from_id,
-        seal.to_snapshot::text,
-        audit.rfc3339(seal.to_time),
-        seal.epoch,
-        seal.above_id,
-        seal.up_to_id,
-        seal.events,
-        seal.first_id,
-        seal.last_id,
-        seal.personal,
-        seal.months,
-        pg_catalog.encode(seal.root, 'hex'),
-        pg_catalog.encode(seal.previous, 'hex')
-    )::text
-$$;
-
-comment on function audit.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/seals.md.';
-
-create or replace function audit.seal_hash(seal audit.seal)
-returns bytea
-language sql
-stable
-as $$
-    select pg_catalog.sha256(pg_catalog.convert_to(audit.seal_text(seal), 'UTF8'))
-$$;
-
-comment on function audit.seal_hash(audit.seal) is 'The hash of a seal, 32 bytes.';
-
 create or replace trigger refuse_change
     before update or delete on audit.seal
     for each row execute function audit.refuse_change();
@@ -318,73 +126,20 @@ returns table (event_id bigint, occurred_at timestamptz, leaf bytea)
 language sql
 stable
 as $$
-    select
-        event.id,
-        event.occurred_at,
-        pg_catalog.sha256(
-            E'\\x00'::bytea
-            || blinded.salt
-            || pg_catalog.convert_to(
-                audit.event_text(
-                    event,
-                    pg_catalog.encode(audit.commitment(coalesce(actor_salt.salt, blinded.salt), audit.actor_part(event)), 'hex'),
-                    case when event.resource_label is not null then
-                        pg_catalog.encode(
-                            audit.commitment(
-                                audit.field_salt(person.salt, blinded.salt, 'label'), pg_catalog.to_json(event.resource_label)::text
-                            ),
-                            'hex'
-                        )
-                    end,
-                    case when event.before is not null then coalesce(was.commitments, '') end,
-                    case when event.after is not null then coalesce(becomes.commitments, '') end
-                ),
-                'UTF8'
-            )
-        )
+    select event.id, event.occurred_at, hashed.leaf
     from audit.sealed_events(seal) as event
-    left join audit.salt as actor_salt
-        on (actor_salt.kind, actor_salt.type, actor_salt.id) = ('actor', event.actor_type, event.actor_id)
+    left join audit.salt as actor on (actor.kind, actor.type, actor.id) = ('actor', event.actor_type, event.actor_id)
     left join audit.salt as person
         on (person.kind, person.type, person.id) = ('resource', event.resource_type, event.resource_id)
         and event.resource_type = any (seal.personal)
-    -- (Computed once: without an offset each place where it is used would.)
-    cross join lateral (select audit.leaf_salt(secret, event.id) as salt offset 0) as blinded
-    cross join lateral (
-        select
-            pg_catalog.encode(
-                pg_catalog.string_agg(
-                    pg_catalog.sha256(
-                        audit.field_salt(person.salt, blinded.salt, 'before.' || member.key)
-                        || pg_catalog.convert_to(pg_catalog.to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
-                    ),
-                    ''
-                ),
-                'hex'
-            ) as commitments
-        from pg_catalog.jsonb_each(audit.row_members(event.before)) as member
-    ) as was
-    cross join lateral (
-        select
-            pg_catalog.encode(
-                pg_catalog.string_agg(
-                    pg_catalog.sha256(
-                        audit.field_salt(person.salt, blinded.salt, 'after.' || member.key)
-                        || pg_catalog.convert_to(pg_catalog.to_json(member.key)::text || ': ' || member.value::text, 'UTF8')
-                    ),
-                    ''
-                ),
-                'hex'
-            ) as commitments
-        from pg_catalog.jsonb_each(audit.row_members(event.after)) as member
-    ) as becomes
+    cross join lateral audit.event_leaf(event, secret, actor.salt, person.salt) as hashed
 $$;
 
 comment on function audit.event_leaves(audit.seal, bytea) is
     'The events of a batch that is to be sealed: id, time, leaf hash. secret: 32 random bytes of the seal''s own.';
 
-create or replace function audit.fields(event audit.event, secret bytea, personal text[])
-returns table (part text, place bigint, content text, salt bytea)
+create or replace function audit.sealed_parts(event audit.event, secret bytea, personal text[])
+returns table (place bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
 language sql
 stable
 as $$
@@ -397,46 +152,27 @@ as $$
                 from audit.salt
                 where (kind, type, id) = ('resource', event.resource_type, event.resource_id) and event.resource_type = any (personal)
             ) as person
+    ),
+    salted as (
+        select parts.*, audit.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
+        from blinded
+        cross join lateral audit.parts(event) with ordinality as parts (side, part, content, place)
     )
-    select 'actor', 0, audit.actor_part(event), coalesce(actor, salt)
-    from blinded
-    union all
     select
-        field.part, field.place, field.content, audit.field_salt(blinded.person, blinded.salt, field.part)
-    from blinded
-    cross join lateral (
-        select 'label' as part, 0 as place, pg_catalog.to_json(event.resource_label)::text as content
-        where event.resource_label is not null
-        union all
-        select side.name || '.' || member.key, member.place, pg_catalog.to_json(member.key)::text || ': ' || member.value::text
-        from (values ('before', event.before), ('after', event.after)) as side (name, content)
-        cross join lateral pg_catalog.jsonb_each(audit.row_members(side.content)) with ordinality as member (key, value, place)
-        where side.content is not null
-    ) as field
-$$;
-
-comment on function audit.fields(audit.event, bytea, text[]) is
-    'What of an event is committed to by itself, each with its text and its salt: `actor`, `label`, `before.NAME`, `after.NAME`. secret, personal: of its seal.';
-
-create or replace function audit.commitments(event audit.event, secret bytea, personal text[])
-returns table (part text, place bigint, content text, salt bytea, erased boolean, commitment bytea)
-language sql
-stable
-as $$
-    select
-        field.part,
-        field.place,
-        field.content,
-        coalesce(known.salt, field.salt),
+        salted.place,
+        salted.side,
+        salted.part,
+        salted.content,
+        coalesce(known.salt, salted.salt),
         known.event_id is not null and known.salt is null,
-        coalesce(known.commitment, audit.commitment(field.salt, field.content))
-    from audit.fields(event, secret, personal) as field
+        coalesce(known.commitment, audit.commitment(salted.salt, salted.content))
+    from salted
     left join audit.erased_part as known
-        on (known.event_id, known.part) = (event.id, field.part) and not known.superseded
+        on (known.event_id, known.part) = (event.id, salted.part) and not known.superseded
 $$;
 
-comment on function audit.commitments(audit.event, bytea, text[]) is
-    'audit.fields() with what the leaf holds of each; erased: its text is no longer what was sealed.';
+comment on function audit.sealed_parts(audit.event, bytea, text[]) is
+    'audit.parts() of an event that is sealed, each with its salt and with what the leaf holds of it; erased: its text is no longer what was sealed. secret, personal: of its seal.';
 
 create or replace function audit.sealed_text(event audit.event, secret bytea, personal text[])
 returns text
@@ -445,14 +181,12 @@ stable
 as $$
     select audit.event_text(
         event,
-        pg_catalog.max(pg_catalog.encode(held.commitment, 'hex')) filter (where held.part = 'actor'),
-        pg_catalog.max(pg_catalog.encode(held.commitment, 'hex')) filter (where held.part = 'label'),
-        case when event.before is not null then coalesce(pg_catalog.string_agg(pg_catalog.encode(held.commitment, 'hex'), '' order by held.place)
-            filter (where pg_catalog.starts_with(held.part, 'before.')), '') end,
-        case when event.after is not null then coalesce(pg_catalog.string_agg(pg_catalog.encode(held.commitment, 'hex'), '' order by held.place)
-            filter (where pg_catalog.starts_with(held.part, 'after.')), '') end
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'actor'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'label'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'before'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'after')
     )
-    from audit.commitments(event, secret, personal) as held
+    from audit.sealed_parts(event, secret, personal) as held
 $$;
 
 comment on function audit.sealed_text(audit.event, bytea, text[]) is
@@ -989,9 +723,9 @@ begin
                     when held.erased then jsonb_build_object('part', held.part)
                     else jsonb_build_object('part', held.part, 'text', held.content, 'salt', encode(held.salt, 'hex'))
                 end
-                order by split_part(held.part, '.', 1), held.place
+                order by held.side, held.place
             )
-            from audit.commitments(event, sealed.secret, seal.personal) as held
+            from audit.sealed_parts(event, sealed.secret, seal.personal) as held
         ),
         'leaf_index', place,
         'path', array(select encode(node, 'hex') from unnest(audit.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
@@ -1041,11 +775,8 @@ begin
     select * into sealed from audit.seal_leaves where number = seal.number;
     if seal.hash <> audit.seal_hash(seal) or audit.merkle_root(sealed.leaves) <> seal.root then
         return next 'its seal was changed';
-    elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32) <> sha256(
-        E'\\x00'::bytea
-        || audit.leaf_salt(sealed.secret, event.id)
-        || convert_to(audit.sealed_text(event, sealed.secret, seal.personal), 'UTF8')
-    )
+    elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32)
+        <> audit.leaf(audit.leaf_salt(sealed.secret, event.id), audit.sealed_text(event, sealed.secret, seal.personal))
         or event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
     then
         return next 'it was changed';

@@ -291,8 +291,8 @@ declare
 begin
     for replaced in
         select old.part, old.commitment, audit.commitment(null, new.content) as redacted
-        from audit.commitments(was, secret, seal.personal) as old
-        join audit.fields(becomes, secret, seal.personal) as new using (part)
+        from audit.sealed_parts(was, secret, seal.personal) as old
+        join audit.parts(becomes) as new using (part)
         where old.content <> new.content
     loop
         -- A field that was erased before is committed to by what it was sealed as.
@@ -339,17 +339,11 @@ as $$
         union all
         select null
     )
-    select field.part, field.content, case when sealed.salt is not null then coalesce(actor.salt, sealed.salt) end
-    from audit.fields(event, '', '{}') as field
+    select parts.part, parts.content, case when sealed.salt is not null then audit.part_salt(parts.part, sealed.salt, actor.salt, person.salt) end
+    from audit.parts(event) as parts
     left join sealed on true
-    left join actor on true
-    where field.part = 'actor'
-    union all
-    select field.part, field.content, audit.field_salt(person.salt, sealed.salt, field.part)
-    from audit.fields(event, '', '{}') as field
-    left join sealed on true
-    left join person on true
-    where field.part <> 'actor'
+    left join actor on parts.part = 'actor'
+    left join person on parts.part <> 'actor'
 $$;
 
 comment on function audit.node_fields(audit.event) is
@@ -363,7 +357,7 @@ as $$
     with replaced as (
         select old.part, old.salt, audit.commitment(old.salt, old.content) as commitment
         from audit.node_fields(was) as old
-        join audit.fields(becomes, '', '{}') as new using (part)
+        join audit.parts(becomes) as new using (part)
         where old.content <> new.content
     ),
     -- What was kept with its salt is replaced now.
@@ -448,16 +442,16 @@ begin
     loop
         -- What says nothing of the person keeps the salts of its own, and can be verified as before.
         insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted, salt)
-        select other.id, field.part, p_erasure_id, audit.commitment(field.salt, field.content), audit.commitment(null, field.content), field.salt
+        select other.id, held.part, p_erasure_id, held.commitment, audit.commitment(null, held.content), held.salt
         from audit.event as other
         cross join lateral audit.seal_of(other.id) as seal
         join audit.seal_leaves on seal_leaves.number = seal.number
-        cross join lateral audit.fields(other, seal_leaves.secret, seal.personal) as field
+        cross join lateral audit.sealed_parts(other, seal_leaves.secret, seal.personal) as held
         where (other.resource_type, other.resource_id) = (salted.type, salted.id)
             and other.resource_type = any (seal.personal)
-            and field.part <> 'actor'
+            and held.part <> 'actor'
             and not exists (
-                select from audit.erased_part as known where (known.event_id, known.part) = (other.id, field.part) and not known.superseded
+                select from audit.erased_part as known where (known.event_id, known.part) = (other.id, held.part) and not known.superseded
             );
         delete from audit.salt where (kind, type, id) = (salted.kind, salted.type, salted.id);
     end loop;

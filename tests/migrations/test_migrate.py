@@ -13,7 +13,8 @@ import pytest
 from tests.verifying import problems
 
 from pgtrail_cli.errors import MigrationFailed, PgtrailError
-from pgtrail_cli.migrations import migrate, project_files, sql_files
+from pgtrail_cli.migrations import migrate, sql_files
+from pgtrail_cli.project_files import project_files
 
 CATALOGUE = """
     select md5(string_agg(line, ' ' order by line)) from (

@@ -105,7 +105,7 @@ class _Node(Checking):
     def excuse(
         self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
     ) -> str | None:
-        texts = dict(event.fields())
+        texts = event.texts()
         offers: dict[str, list[Kept]] = {}
         for part, digest, salt, redacted, here in kept:
             if digest is not None and self._may_be(part, texts.get(part), salt, redacted, here, here_xid):

@@ -1,6 +1,6 @@
 -- What `pgtrail verify` asks. A superuser may have replaced whatever lives in the database, so nothing here calls a function,
 -- an operator or a view that is not of pg_catalog (the connection's search_path holds nothing else), and no definer either.
--- What a leaf, a root or a hash is computed with is qualified too, should a path change within a transaction.
+-- What looks like a call of one, audit.x(…), is the body of that function in this version's sql/ (sql_functions.py).
 
 -- name: facts
 -- Each object of schema audit, aspect by aspect, as `pgtrail migrate` makes it. What is made for tracked tables
@@ -377,13 +377,7 @@ order by number
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    pg_catalog.json_build_array(
-        'pgtrail seal 1', number, pg_catalog.to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        system_identifier::text, from_snapshot::text,
-        pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
-        pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
-        last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
-    )::text as text,
+    audit.seal_text(seal) as text,
     system_identifier::text
 from audit.seal
 where number = any (%(numbers)s::bigint[])
@@ -393,15 +387,9 @@ where number = any (%(numbers)s::bigint[])
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    pg_catalog.json_build_array(
-        'pgtrail seal 1', number, pg_catalog.to_char(sealed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        system_identifier::text, from_snapshot::text,
-        pg_catalog.to_char(from_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), from_xid::text, from_id, to_snapshot::text,
-        pg_catalog.to_char(to_time at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), epoch, above_id, up_to_id, events, first_id,
-        last_id, personal, months, pg_catalog.encode(root, 'hex'), pg_catalog.encode(previous, 'hex')
-    )::text as text,
+    audit.seal_text(seal) as text,
     system_identifier::text
-from audit.node_seal
+from audit.node_seal as seal
 where node = %(node)s and number = any (%(numbers)s::bigint[])
 order by arrival
 
@@ -478,45 +466,7 @@ where event.node = %(node)s
 -- leaf, but by another hash a history would not find the event; of a time that does not fit its batch more is asked.
 select
     event.id,
-    pg_catalog.sha256(
-        '\x00'::bytea
-        operator(pg_catalog.||) blinded.salt
-        operator(pg_catalog.||) pg_catalog.convert_to(
-            pg_catalog.json_build_array(
-                'pgtrail event 1', event.id, event.xid::text,
-                pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
-                event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
-                event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
-                event.imported_from, event.node, event.node_id, event.node_xid::text,
-                pg_catalog.encode(
-                    pg_catalog.sha256(
-                        coalesce(event.actor_salt, blinded.salt)
-                        operator(pg_catalog.||) pg_catalog.convert_to(
-                            pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text, 'UTF8'
-                        )
-                    ),
-                    'hex'
-                ),
-                case when event.resource_label is not null then
-                    pg_catalog.encode(
-                        pg_catalog.sha256(
-                            case
-                                when event.person_salt is null then blinded.salt
-                                else pg_catalog.sha256(
-                                    event.person_salt operator(pg_catalog.||) blinded.salt operator(pg_catalog.||) 'label'::bytea
-                                )
-                            end
-                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.to_json(event.resource_label)::text, 'UTF8')
-                        ),
-                        'hex'
-                    )
-                end,
-                case when event.before is not null then coalesce(was.commitments, '') end,
-                case when event.after is not null then coalesce(becomes.commitments, '') end
-            )::text,
-            'UTF8'
-        )
-    ) as leaf,
+    hashed.leaf,
     event.resource_hash is distinct from pg_catalog.hashtextextended(event.resource_id, 0) as misfiled,
     case
         when event.node is null
@@ -528,80 +478,14 @@ select
     end as odd_xid,
     case when event.node is null then event.occurred_at end as occurred_at
 from ({batch}) as event
-cross join lateral (select pg_catalog.sha256(%(secret)s::bytea operator(pg_catalog.||) pg_catalog.int8send(event.id)) as salt offset 0) as blinded
-cross join lateral (
-    select
-        pg_catalog.encode(
-            pg_catalog.string_agg(
-                pg_catalog.sha256(
-                    case
-                        when event.person_salt is null then blinded.salt
-                        else pg_catalog.sha256(
-                            event.person_salt
-                            operator(pg_catalog.||) blinded.salt
-                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.concat('before.', member.key), 'UTF8')
-                        )
-                    end
-                    operator(pg_catalog.||) pg_catalog.convert_to(
-                        pg_catalog.concat(pg_catalog.to_json(member.key)::text, ': ', member.value::text), 'UTF8'
-                    )
-                ),
-                ''
-            ),
-            'hex'
-        ) as commitments
-    from pg_catalog.jsonb_each(
-        case
-            when event.before is null or pg_catalog.jsonb_typeof(event.before) = 'object' then event.before
-            else pg_catalog.jsonb_build_object('', event.before)
-        end
-    ) as member (key, value)
-) as was
-cross join lateral (
-    select
-        pg_catalog.encode(
-            pg_catalog.string_agg(
-                pg_catalog.sha256(
-                    case
-                        when event.person_salt is null then blinded.salt
-                        else pg_catalog.sha256(
-                            event.person_salt
-                            operator(pg_catalog.||) blinded.salt
-                            operator(pg_catalog.||) pg_catalog.convert_to(pg_catalog.concat('after.', member.key), 'UTF8')
-                        )
-                    end
-                    operator(pg_catalog.||) pg_catalog.convert_to(
-                        pg_catalog.concat(pg_catalog.to_json(member.key)::text, ': ', member.value::text), 'UTF8'
-                    )
-                ),
-                ''
-            ),
-            'hex'
-        ) as commitments
-    from pg_catalog.jsonb_each(
-        case
-            when event.after is null or pg_catalog.jsonb_typeof(event.after) = 'object' then event.after
-            else pg_catalog.jsonb_build_object('', event.after)
-        end
-    ) as member (key, value)
-) as becomes
+cross join lateral audit.event_leaf(event, %(secret)s::bytea, event.actor_salt, event.person_salt) as hashed
 order by event.id
 
 -- name: texts
 -- Some of these events in full.
 select
-    event.id,
-    pg_catalog.left(
-        pg_catalog.json_build_array(
-            'pgtrail event 1', event.id, event.xid::text,
-            pg_catalog.to_char(event.occurred_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), event.org_id, event.category,
-            event.action, event.operation, event.table_name, event.resource_type, event.resource_id, event.request_id,
-            event.reason, event.actor_type, event.db_role, event.client_addr, event.application_name, event.changed,
-            event.imported_from, event.node, event.node_id, event.node_xid::text
-        )::text,
-        -1
-    ),
-    pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text,
+    audit.event_text(event, null, null, null, null),
+    audit.actor_part(event),
     pg_catalog.to_json(event.resource_label)::text,
     event.before::text,
     event.after::text,
@@ -912,7 +796,7 @@ from audit.seal
 where number = any (%(numbers)s::bigint[])
 
 -- name: node_state
--- audit.node_state(), as far as verifying needs it.
+-- What sql/67_nodes.sql says of a node, as far as verifying needs it.
 select
     node.name,
     case

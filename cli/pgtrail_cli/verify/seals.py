@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from psycopg import sql
 
-from pgtrail_cli.canonical import Event, Kept, commitment, leaf, merkle_root, pieces
+from pgtrail_cli.canonical import Event, Kept, commitment, event_with_text, leaf, merkle_root, pieces
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.erased import is_erased
@@ -279,7 +279,7 @@ class Checking:
                 kept.setdefault(event_id, []).append(tuple(rest))
             query = sql.SQL(QUERIES["texts"]).format(batch=self.batch, salts=self.salts)
             for row in self.connection.execute(query, {**self.parameters, "ids": some}).fetchall():
-                event, (actors, persons, here_xid) = Event(*row[:6]), row[6:]
+                event, (actors, persons, here_xid) = event_with_text(*row[:5]), row[5:]
                 wrong = self.excuse(event, was[event.id], kept.get(event.id, []), (actors, persons), here_xid)
                 if wrong is not None:
                     yield self.found(event.id, wrong)
@@ -361,7 +361,7 @@ class _Own(Checking):
         ((actor,), (person,)) = salts
         if leaf(event, self.sealed.secret, actor, person, known) != was:
             return CHANGED
-        texts = dict(event.fields())
+        texts = event.texts()
         for part, field in known.items():
             if field.salt is None and part in texts:
                 if commitment(b"", texts[part]) != field.redacted:
