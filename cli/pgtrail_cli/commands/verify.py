@@ -25,6 +25,7 @@ from pgtrail_cli.verify.evidence import Told, gather
 from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
 from pgtrail_cli.verify.nodes import check_node
 from pgtrail_cli.verify.seals import read_log
+from pgtrail_cli.verify.source import Source
 
 
 @click.command()
@@ -137,7 +138,7 @@ class Report:
 
 def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterator[Chain]:
     if not only:
-        yield Chain(None, dict(connection.execute(QUERIES["seals"], {"first": first}).fetchall()))
+        yield Chain(None, Source().numbers(connection, first))
     states = {state["name"]: state["state"] for state in _node_states(connection)}
     for unknown in set(only) - states.keys():
         raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
@@ -145,7 +146,7 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
         if state == "copying" and (not only or name in only):
             click.echo(f"pgtrail: {name} is still being copied, and not checked", err=True)
         elif not only or name in only:
-            yield Chain(name, dict(connection.execute(QUERIES["node_seals"], {"node": name}).fetchall()))
+            yield Chain(name, Source(name).numbers(connection))
 
 
 def _node_states(connection: Connection) -> list[dict[str, Any]]:

@@ -1,50 +1,48 @@
 -- Seals, and the leaves of their events as they are now (seals.py; of nodes: nodes.py).
 
--- name: seals
-select number, events
-from audit.seal
-where number >= %(first)s
-order by number
+-- name: own_seals
+(select seal.*, 0 as arrival from audit.seal)
 
 -- name: node_seals
+(select * from audit.node_seal where node = %(node)s)
+
+-- name: own_leaves
+(select seal_leaves.*, 0 as arrival from audit.seal_leaves)
+
+-- name: node_leaves
+(select * from audit.node_seal_leaves where node = %(node)s)
+
+-- name: own_recorded
+(select id, occurred_at from audit.event where node is null and imported_from is null)
+
+-- name: node_recorded
+(select node_id as id, occurred_at from audit.event where node = %(node)s and imported_from is null)
+
+-- name: numbers
 select number, max(events)
-from audit.node_seal
-where node = %(node)s
+from {seals} as seal
+where number >= %(first)s
 group by number
 order by number
 
 -- name: seal
-select
-    number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
-    up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    audit.seal_text(seal) as text,
-    system_identifier::text
-from audit.seal
-where number = any (%(numbers)s::bigint[])
-
--- name: node_seal
 -- What arrived first holds.
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
     audit.seal_text(seal) as text,
     system_identifier::text
-from audit.node_seal as seal
-where node = %(node)s and number = any (%(numbers)s::bigint[])
+from {seals} as seal
+where number = any (%(numbers)s::bigint[])
 order by arrival
 
 -- name: sealed_leaves
 select ids, leaves, secret
-from audit.seal_leaves
+from {leaves} as sealed
 where number = %(number)s
-
--- name: node_sealed_leaves
-select ids, leaves, secret
-from audit.node_seal_leaves
-where node = %(node)s and number = %(number)s
 order by arrival
 
--- name: batch
+-- name: own_batch
 -- The events that are in a seal's batch now, with the salts of their persons.
 select
     event.id, event.xid, event.occurred_at, event.org_id, event.category, event.action, event.operation, event.table_name,
@@ -157,25 +155,11 @@ select
     seal.from_time,
     exists (
         select
-        from audit.seal as later
+        from {seals} as later
         where later.number between seal.number and %(number)s and later.sealed_at < later.from_time
     )
-from audit.seal as seal
+from {seals} as seal
 where seal.number <= %(number)s and seal.epoch = %(epoch)s and seal.from_xid < %(xid)s::xid8
-order by seal.number desc
-limit 1
-
--- name: node_seal_before
-select
-    seal.number,
-    seal.from_time,
-    exists (
-        select
-        from audit.node_seal as later
-        where later.node = %(node)s and later.number between seal.number and %(number)s and later.sealed_at < later.from_time
-    )
-from audit.node_seal as seal
-where seal.node = %(node)s and seal.number <= %(number)s and seal.epoch = %(epoch)s and seal.from_xid < %(xid)s::xid8
 order by seal.number desc, seal.arrival
 limit 1
 
@@ -187,33 +171,13 @@ select
         seal.from_time,
         (
             select max(event.occurred_at)
-            from audit.event
+            from {recorded} as event
             where event.id between seal.first_id and seal.last_id
                 and event.occurred_at <= seal.sealed_at
-                and event.node is null
-                and event.imported_from is null
         )
     )
-from audit.seal as seal
+from {seals} as seal
 where seal.number < %(number)s and seal.epoch < %(epoch)s
-order by seal.number desc
-limit 1
-
--- name: node_before_epoch
-select
-    greatest(
-        seal.from_time,
-        (
-            select max(event.occurred_at)
-            from audit.event
-            where event.node = %(node)s
-                and event.node_id between seal.first_id and seal.last_id
-                and event.occurred_at <= seal.sealed_at
-                and event.imported_from is null
-        )
-    )
-from audit.node_seal as seal
-where seal.node = %(node)s and seal.number < %(number)s and seal.epoch < %(epoch)s
 order by seal.number desc, seal.arrival
 limit 1
 
