@@ -21,7 +21,7 @@ from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.beside import check_log
 from pgtrail_cli.verify.chains import Chain, against_events
 from pgtrail_cli.verify.connecting import is_under_policies, open_pinned, read_through_policies
-from pgtrail_cli.verify.evidence import Told, gather
+from pgtrail_cli.verify.evidence import Reported, gather
 from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
 from pgtrail_cli.verify.nodes import check_node
 from pgtrail_cli.verify.seals import read_log
@@ -115,7 +115,7 @@ def verify(
 
 @dataclass(slots=True)
 class Report:
-    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are told of.
+    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are listed.
 
     :param problems: how many.
     """
@@ -223,7 +223,7 @@ def _check(
         report.note(kind, subject, text)
 
 
-def _against(connection: Connection, anchor: Path) -> Iterator[Told]:
+def _against(connection: Connection, anchor: Path) -> Iterator[Reported]:
     anchors = _read_anchors(anchor)
     present: dict[int, str] = dict(connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)}).fetchall())
     for number, known in sorted(anchors.items()):

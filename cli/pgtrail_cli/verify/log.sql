@@ -130,10 +130,12 @@ where event.action = 'audit.partition_dropped'
     and event.table_name is null
     and event.imported_from is null
 
--- name: told_by_nodes
+-- name: reported_by_nodes
+-- (Without nodes nothing is read: an event of a node that is not known is named as such.)
 select event.node, event.action, event.resource_id, event.occurred_at, event.db_role, event.after::text
 from audit.event
-where event.node is not null
+where exists (select from audit.node)
+    and event.node is not null
     and (event.action, event.resource_type) in (('audit.actor_erased', 'actor'), ('audit.partition_dropped', 'partition'))
     and event.category = 'audit'
     and event.operation is null

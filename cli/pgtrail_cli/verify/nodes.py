@@ -10,7 +10,7 @@ from pgtrail_cli.canonical import Event, Kept, commitment, leaf
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.erased import is_erased, is_pseudonym
-from pgtrail_cli.verify.evidence import Evidence, Told
+from pgtrail_cli.verify.evidence import Evidence, Reported
 from pgtrail_cli.verify.ids import Ids
 from pgtrail_cli.verify.seals import (
     CHANGED,
@@ -110,7 +110,7 @@ def _few(offers: Mapping[str, list[Kept]]) -> bool:
     return ways <= 1024
 
 
-def check_node(connection: Connection, node: str) -> Iterator[Told]:
+def check_node(connection: Connection, node: str) -> Iterator[Reported]:
     """What does not match of a node beside its seals."""
     source = Source(node)
     numbers = list(source.numbers(connection))
@@ -125,18 +125,18 @@ def check_node(connection: Connection, node: str) -> Iterator[Told]:
     yield from _uncovered(connection, source, numbers)
 
 
-def _removals(connection: Connection, node: str) -> Iterator[Told]:
-    told = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
+def _removals(connection: Connection, node: str) -> Iterator[Reported]:
+    reported = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
     dropped = connection.execute(QUERIES["node_dropped"], {"node": node}).fetchall()
     here = [Ids(ids) for _, ids, is_here, _ in dropped if is_here]
     for name, ids, is_here, told_by in dropped:
         # What a node says that it dropped, its events say too; unless that was dropped here since.
-        is_told = is_here or (name, sha256(ids.encode()).hexdigest()) in told
-        if not is_told and not any(told_by in held for held in here):
+        is_reported = is_here or (name, sha256(ids.encode()).hexdigest()) in reported
+        if not is_reported and not any(told_by in held for held in here):
             yield f"node {node} partition {name}", "it is not what the event of its removal says"
 
 
-def _uncovered(connection: Connection, source: Source, numbers: list[int]) -> Iterator[Told]:
+def _uncovered(connection: Connection, source: Source, numbers: list[int]) -> Iterator[Reported]:
     """Events that its seals leave out: of transactions that had ended, and those of more than a day ago."""
     node = source.node
     covered: set[int] = set()
