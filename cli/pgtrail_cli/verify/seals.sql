@@ -45,11 +45,7 @@ order by arrival
 -- name: own_batch
 -- The events that are in a seal's batch now, with the salts of their persons.
 select
-    event.id, event.xid, event.occurred_at, event.org_id, event.category, event.action, event.operation, event.table_name,
-    event.resource_type, event.resource_id, event.resource_label, event.resource_hash, event.actor_type, event.actor_id,
-    event.actor_label, event.actor_ip, event.user_agent, event.request_id, event.reason, event.db_role,
-    event.client_addr, event.application_name, event.before, event.after, event.changed, event.imported_from, event.node,
-    event.node_id, event.node_xid,
+    event.*,
     actor.salt as actor_salt,
     person.salt as person_salt
 from audit.event
