@@ -26,7 +26,8 @@ from psycopg import sql
 
 from pgtrail_cli.binaries import best_binaries
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import files_hash, migrate, project_files
+from pgtrail_cli.migrations import files_hash, migrate
+from pgtrail_cli.project_files import project_files
 
 Connection = psycopg.Connection[Any]
 MONTHS = 24

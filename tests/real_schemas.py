@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from pgtrail_cli.migrations import project_files
+from pgtrail_cli.project_files import project_files
 
 LITELLM_LAST = "20261015000000_managed_object_end_user_id"
 """The last migration of LiteLLM that is applied, so that a later release changes no count."""

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.beside import check_log
 from pgtrail_cli.verify.evidence import Evidence, gather
 from pgtrail_cli.verify.nodes import check_node, check_node_seal
 from pgtrail_cli.verify.seals import Found, check_seal, read_log
+from pgtrail_cli.verify.source import Source
 
 Problem = tuple[int | None, Any, str]
 """Seal, event (None: the seal itself) and problem; of what is beside the seals the subject is in the problem."""
@@ -41,8 +41,11 @@ def node_problems(connection: Any, node: str) -> list[tuple[str | None, Any, str
     """What does not match of a node, on a hub: subject or None, event, problem."""
     with pinned(connection):
         evidence = gather(connection)
-        numbers = [row[0] for row in connection.execute(QUERIES["node_seals"], {"node": node})]
-        found = [each for number in numbers for each in check_node_seal(connection, node, number, evidence)]
+        found = [
+            each
+            for number in Source(node).numbers(connection)
+            for each in check_node_seal(connection, node, number, evidence)
+        ]
         beside = [(subject, None, problem) for subject, problem in check_node(connection, node)]
     return [(None, each.event_id, each.problem) for each in found if not each.is_warning] + beside
 

@@ -166,7 +166,7 @@ def wrong_event(
     event = event_of(row)
     if leaf(event, secret, actor, person, kept) != sealed:
         return "it was changed"
-    texts = dict(event.fields()) if kept else {}
+    texts = event.texts() if kept else {}
     for part, known in kept.items():
         if known.salt is None and part in texts and not is_pseudonym(texts[part], part):
             return f"its {part} was changed under cover of an erasure"

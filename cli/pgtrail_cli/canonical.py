@@ -1,48 +1,58 @@
-"""The digests of docs/seals.md, from the texts that Postgres gives. Pure: no I/O."""
+"""The digests of docs/seals.md, over the fields that sql/62_canonical.sql names, as Postgres writes them."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from pgtrail_cli.cold.jsonb import spans
+from pgtrail_cli.sql_functions import sql_functions
 
 Row = Mapping[str, str | None]
 """An event as an archive has it: each column's text; null: None."""
 
-ACTOR_COLUMNS = ("actor_id", "actor_label", "actor_ip", "user_agent")
-TEXTS = (
-    "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type", "resource_id",
-    "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name",
-)  # fmt: skip
+FIELDS = tuple(re.findall(r"\bevent\.(\w+)[:\w)]*,$", sql_functions()["event_text"].body, re.MULTILINE))
+"""What stands in an event's text, after its version and before the commitments."""
+ACTOR_FIELDS = tuple(re.findall(r"\bevent\.(\w+)", sql_functions()["actor_part"].body))
+SEAL_FIELDS = tuple(re.findall(r"\bseal\.(\w+)", sql_functions()["seal_text"].body))
+"""What stands in a seal's text, after its version."""
+UNQUOTED = ("id", "changed", "node_id")
+"""Numbers and an array: JSON as they are."""
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""A value as json_build_array() writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """What a leaf is made of.
 
-    :param head: the plain fields as a canonical array without its last bracket.
+    :param plain: the fields before the commitments, as they stand in its text.
     :param actor: the canonical array of who did it.
     :param label: the canonical text of resource_label; None: it is null.
     :param before, after: the rows as stored; None: null.
     """
 
     id: int
-    head: str
+    plain: str
     actor: str
     label: str | None
     before: str | None
     after: str | None
 
-    def fields(self) -> Iterator[tuple[str, str]]:
-        """What is committed to by itself: part and text."""
-        yield "actor", self.actor
+    def parts(self) -> Iterator[tuple[str, str, str]]:
+        """What is committed to by itself, as audit.parts() gives it: side, name and text."""
+        yield "actor", "actor", self.actor
         if self.label is not None:
-            yield "label", self.label
+            yield "label", "label", self.label
         for side, row in (("before", self.before), ("after", self.after)):
             if row is not None:
                 for name, text in spans(row):
-                    yield f"{side}.{name}", text
+                    yield side, f"{side}.{name}", text
+
+    def texts(self) -> dict[str, str]:
+        """The text of each part, by its name."""
+        return {part: text for _, part, text in self.parts()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,25 +72,25 @@ class Kept:
 
 def event_of(row: Row) -> Event:
     """An event of an archive."""
-    head = _array(
-        _text("pgtrail event 1"),
-        row["id"] or "null",
-        *(_text(row[name]) for name in TEXTS),
-        row["changed"] or "null",
-        _text(row["imported_from"]),
-        _text(row["node"]),
-        row["node_id"] or "null",
-        _text(row["node_xid"]),
-    )[:-1]
+    plain = ((row[name] or "null") if name in UNQUOTED else _json(row[name]) for name in FIELDS)
     label = row["resource_label"]
     return Event(
         int(row["id"] or 0),
-        head,
-        _array(*(_text(row[name]) for name in ACTOR_COLUMNS)),
-        None if label is None else _text(label),
+        ", ".join(plain),
+        f"[{', '.join(_json(row[name]) for name in ACTOR_FIELDS)}]",
+        None if label is None else _json(label),
         row["before"],
         row["after"],
     )
+
+
+def event_with_text(text: str, actor: str, label: str | None, before: str | None, after: str | None) -> Event:
+    """An event of a database.
+
+    :param text: its canonical text, with whatever commitments.
+    """
+    plain = json.loads(text)[1:-4]
+    return Event(plain[0], ", ".join(map(_json, plain)), actor, label, before, after)
 
 
 def leaf_salt(secret: bytes, event_id: int) -> bytes:
@@ -88,17 +98,19 @@ def leaf_salt(secret: bytes, event_id: int) -> bytes:
     return sha256(secret + event_id.to_bytes(8, "big", signed=True)).digest()
 
 
-def field_salt(person: bytes | None, salt: bytes, part: str) -> bytes:
-    """What blinds a field.
+def part_salt(part: str, salt: bytes, actor: bytes | None, person: bytes | None) -> bytes:
+    """What blinds a part.
 
-    :param person: the salt of the resource that it tells of.
     :param salt: the leaf's.
+    :param actor, person: the salts of the actor, and of the resource where it tells of a person.
     """
+    if part == "actor":
+        return actor or salt
     return salt if person is None else sha256(person + salt + part.encode()).digest()
 
 
 def commitment(salt: bytes, text: str) -> bytes:
-    """What stands in a leaf for a field."""
+    """What stands in a leaf for a part."""
     return sha256(salt + text.encode()).digest()
 
 
@@ -112,36 +124,28 @@ def leaf(
     :param kept: what was kept of it, by part.
     """
     salt = leaf_salt(secret, event.id)
-    if person is None and not kept:
-        # (Nearly all events: a hash a field.)
-        digests = {
-            "actor": sha256((actor or salt) + event.actor.encode()).hexdigest(),
-            "label": None if event.label is None else sha256(salt + event.label.encode()).hexdigest(),
-        }
-        rows = [
-            None if row is None else "".join([sha256(salt + text.encode()).hexdigest() for _, text in spans(row)])
-            for row in (event.before, event.after)
-        ]
-        return _leaf(salt, event, digests["actor"], digests["label"], *rows)
-    known = kept or {}
-    held: dict[str, str] = {}
-    for part, text in event.fields():
-        found = known.get(part)
-        if found is not None:
-            held[part] = (found.commitment if found.salt is None else commitment(found.salt, text)).hex()
+    held: dict[str, str | None] = {
+        "actor": "",
+        "label": None if event.label is None else "",
+        "before": None if event.before is None else "",
+        "after": None if event.after is None else "",
+    }
+    for side, part, text in event.parts():
+        known = kept.get(part) if kept else None
+        if known is None:
+            digest = commitment(part_salt(part, salt, actor, person), text)
+        elif known.salt is None:
+            digest = known.commitment
         else:
-            own = (actor or salt) if part == "actor" else field_salt(person, salt, part)
-            held[part] = commitment(own, text).hex()
-    rows = [
-        None if row is None else "".join(digest for part, digest in held.items() if part.startswith(side))
-        for side, row in (("before.", event.before), ("after.", event.after))
-    ]
-    return _leaf(salt, event, held["actor"], held.get("label"), *rows)
+            digest = commitment(known.salt, text)
+        held[side] = f"{held[side]}{digest.hex()}"
+    commitments = ", ".join(map(_json, held.values()))
+    return leaf_hash(salt, f'["pgtrail event 1", {event.plain}, {commitments}]')
 
 
-def _leaf(salt: bytes, event: Event, *commitments: str | None) -> bytes:
-    ending = ", ".join("null" if digests is None else f'"{digests}"' for digests in commitments)
-    return sha256(b"\0" + salt + f"{event.head}, {ending}]".encode()).digest()
+def leaf_hash(salt: bytes, text: str) -> bytes:
+    """The leaf hash of an event's text, 32 bytes."""
+    return sha256(b"\0" + salt + text.encode()).digest()
 
 
 def merkle_root(leaves: list[bytes]) -> bytes:
@@ -158,11 +162,3 @@ def merkle_root(leaves: list[bytes]) -> bytes:
 def pieces(digests: bytes) -> list[bytes]:
     """Digests of 32 bytes that stand one after the other."""
     return [digests[place : place + 32] for place in range(0, len(digests), 32)]
-
-
-def _array(*elements: str) -> str:
-    return "[" + ", ".join(elements) + "]"
-
-
-def _text(value: str | None) -> str:
-    return "null" if value is None else json.dumps(value, ensure_ascii=False)

@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from yoyo.migrations import Migration
 from pgtrail_cli.connection import Connection, added_options, open_connection
 from pgtrail_cli.errors import MigrationFailed, PgtrailError, from_database
 from pgtrail_cli.owner import become_owner
+from pgtrail_cli.project_files import project_files
 from pgtrail_worker.database import with_defaults
 from pgtrail_worker.queries import load
 
@@ -66,13 +66,6 @@ class Installed:
 
     version: str
     current: bool
-
-
-@cache
-def project_files(name: str) -> Path:
-    """The folder ``sql`` or ``migrations``: in the wheel, else (an editable install) in the repository."""
-    packaged = Path(__file__).parent / "_data" / name
-    return packaged if packaged.is_dir() else Path(__file__).parents[2] / name
 
 
 def sql_files() -> list[Path]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pgtrail_cli.errors import NotUnderstood
-from pgtrail_cli.migrations import project_files
+from pgtrail_cli.project_files import project_files
 
 FIELD = re.compile(r"^-- (For|Versions|Schema): (.*(?:\n--   +.*)*)$", re.MULTILINE)
 

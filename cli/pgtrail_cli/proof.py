@@ -5,15 +5,10 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
+from pgtrail_cli.canonical import ACTOR_FIELDS, FIELDS, SEAL_FIELDS, commitment, leaf_hash
 from pgtrail_cli.errors import PgtrailError
 from pgtrail_web.details import Literal, parse_json
 
-EVENT_FIELDS = (
-    "id", "xid", "occurred_at", "org_id", "category", "action", "operation", "table_name", "resource_type",
-    "resource_id", "request_id", "reason", "actor_type", "db_role", "client_addr", "application_name", "changed",
-    "imported_from", "node", "node_id", "node_xid",
-)  # fmt: skip
-ACTOR_FIELDS = ("actor_id", "actor_label", "actor_ip", "user_agent")
 DIGITS = 64
 ERASED = "[erased]"
 
@@ -46,20 +41,22 @@ def check_proof(document: Any) -> Proved:
 def _check(document: Any) -> Proved:
     _require(document["proof"] == "pgtrail proof 1", "it is of another version")
     event = json.loads(document["event"])
-    seal = json.loads(document["seal"])
-    _require(event[0] == "pgtrail event 1" and seal[0] == "pgtrail seal 1", "it is of another version")
-    fields = dict(zip(EVENT_FIELDS, event[1:-4], strict=True))
+    version, *sealed = json.loads(document["seal"])
+    _require(event[0] == "pgtrail event 1" and version == "pgtrail seal 1", "it is of another version")
+    seal = dict(zip(SEAL_FIELDS, sealed, strict=True))
+    fields = dict(zip(FIELDS, event[1:-4], strict=True))
     fields |= _opened(document["fields"], *event[-4:])
 
-    number, sealed_at, events, root = seal[1], seal[2], seal[13], seal[18]
-    leaf = sha256(b"\0" + bytes.fromhex(document["salt"]) + document["event"].encode()).digest()
+    leaf = leaf_hash(bytes.fromhex(document["salt"]), document["event"])
     path = [bytes.fromhex(node) for node in document["path"]]
-    computed = root_from_path(leaf, document["leaf_index"], events, path)
+    computed = root_from_path(leaf, document["leaf_index"], seal["events"], path)
     _require(
-        computed is not None and computed.hex() == root, "the event is not in the seal: the path leads to another root"
+        computed is not None and computed.hex() == seal["root"],
+        "the event is not in the seal: the path leads to another root",
     )
     seal_hash = sha256(document["seal"].encode()).hexdigest()
     _require(seal_hash == document["seal_hash"], "the seal was changed: its hash is another")
+    number, sealed_at = seal["number"], seal["sealed_at"]
     _require(isinstance(number, int) and isinstance(sealed_at, str), "its seal is none")
     return Proved(fields, number, sealed_at, seal_hash)
 
@@ -79,8 +76,8 @@ def _opened(given: Any, actor: str, label: str | None, before: str | None, after
         committed = held[kind].pop(0)
         text = field.get("text")
         if text is not None:
-            computed = sha256(bytes.fromhex(field["salt"]) + text.encode()).hexdigest()
-            _require(computed == committed, f"the event's {field['part']} is not what was committed to")
+            computed = commitment(bytes.fromhex(field["salt"]), text)
+            _require(computed.hex() == committed, f"the event's {field['part']} is not what was committed to")
         if kind in rows:
             rows[kind] |= {name: ERASED} if text is None else _member(text, name)
         elif kind == "label":

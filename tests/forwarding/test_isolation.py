@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from pgtrail_cli.migrations import project_files
+from pgtrail_cli.project_files import project_files
 
 pytestmark = pytest.mark.any_server
 

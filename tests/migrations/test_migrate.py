@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from pgtrail_cli.errors import MigrationFailed, PgtrailError
-from pgtrail_cli.migrations import migrate, project_files, sql_files
+from pgtrail_cli.migrations import migrate, sql_files
+from pgtrail_cli.project_files import project_files
 
 CATALOGUE = """
     select md5(string_agg(line, ' ' order by line)) from (

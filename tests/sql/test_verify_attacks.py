@@ -401,14 +401,14 @@ def forge_erasure(connection, event, part, change, *, told=True):
             "select event.id, held.part, %s, held.commitment, '\\x' || repeat('00', 32) "
             "from audit.event join audit.seal on event.id between seal.first_id and seal.last_id "
             "join audit.seal_leaves using (number) "
-            "cross join lateral audit.commitments(event, seal_leaves.secret, seal.personal) as held "
+            "cross join lateral audit.sealed_parts(event, seal_leaves.secret, seal.personal) as held "
             "where event.id = %s and held.part = %s".replace("'\\x' || repeat('00', 32)", "sha256('')"),
             [number, event, part],
         )
         connection.execute(f"update audit.event set {change} where id = %s", [event])
         connection.execute(
             "update audit.erased_part set redacted = (select audit.commitment(null, field.content) from audit.event "
-            "cross join lateral audit.fields(event, '', '{}') as field where event.id = erased_part.event_id and field.part = erased_part.part) "
+            "cross join lateral audit.parts(event) as field where event.id = erased_part.event_id and field.part = erased_part.part) "
             "where erasure_id = %s",
             [number],
         )

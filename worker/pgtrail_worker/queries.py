@@ -10,8 +10,13 @@ _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 @cache
 def load(package: str) -> dict[str, LiteralString]:
-    """The statements of a package's ``queries.sql`` by their names."""
-    text = files(package).joinpath("queries.sql").read_text(encoding="utf-8")
-    _, *parts = _HEADING.split(text)
-    # Ours as much as a literal in the code is.
-    return {name: cast(LiteralString, body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    """The statements of a package's ``.sql`` files by their names."""
+    found: dict[str, LiteralString] = {}
+    for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".sql"):
+            _, *parts = _HEADING.split(file.read_text(encoding="utf-8"))
+            # Ours as much as a literal in the code is.
+            found |= {
+                name: cast(LiteralString, body.strip()) for name, body in zip(parts[::2], parts[1::2], strict=True)
+            }
+    return found

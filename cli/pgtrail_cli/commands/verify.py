@@ -21,10 +21,11 @@ from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.beside import check_log
 from pgtrail_cli.verify.chains import Chain, against_events
 from pgtrail_cli.verify.connecting import is_under_policies, open_pinned, read_through_policies
-from pgtrail_cli.verify.evidence import Told, gather
+from pgtrail_cli.verify.evidence import Reported, gather
 from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
 from pgtrail_cli.verify.nodes import check_node
 from pgtrail_cli.verify.seals import read_log
+from pgtrail_cli.verify.source import Source
 
 
 @click.command()
@@ -114,7 +115,7 @@ def verify(
 
 @dataclass(slots=True)
 class Report:
-    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are told of.
+    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are listed.
 
     :param problems: how many.
     """
@@ -137,7 +138,7 @@ class Report:
 
 def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterator[Chain]:
     if not only:
-        yield Chain(None, dict(connection.execute(QUERIES["seals"], {"first": first}).fetchall()))
+        yield Chain(None, Source().numbers(connection, first))
     states = {state["name"]: state["state"] for state in _node_states(connection)}
     for unknown in set(only) - states.keys():
         raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
@@ -145,7 +146,7 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
         if state == "copying" and (not only or name in only):
             click.echo(f"pgtrail: {name} is still being copied, and not checked", err=True)
         elif not only or name in only:
-            yield Chain(name, dict(connection.execute(QUERIES["node_seals"], {"node": name}).fetchall()))
+            yield Chain(name, Source(name).numbers(connection))
 
 
 def _node_states(connection: Connection) -> list[dict[str, Any]]:
@@ -222,7 +223,7 @@ def _check(
         report.note(kind, subject, text)
 
 
-def _against(connection: Connection, anchor: Path) -> Iterator[Told]:
+def _against(connection: Connection, anchor: Path) -> Iterator[Reported]:
     anchors = _read_anchors(anchor)
     present: dict[int, str] = dict(connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)}).fetchall())
     for number, known in sorted(anchors.items()):

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
-from pgtrail_cli.verify.evidence import Told
+from pgtrail_cli.verify.evidence import Reported
 from pgtrail_cli.verify.seals import Log
 
 
-def check_log(connection: Connection, log: Log) -> Iterator[Told]:
+def check_log(connection: Connection, log: Log) -> Iterator[Reported]:
     """Subject and problem."""
     yield from _head(connection)
     row = connection.execute(QUERIES["present"]).fetchone()
@@ -26,7 +26,7 @@ def check_log(connection: Connection, log: Log) -> Iterator[Told]:
     yield from log.evidence.problems
 
 
-def _head(connection: Connection) -> Iterator[Told]:
+def _head(connection: Connection) -> Iterator[Reported]:
     row = connection.execute(QUERIES["seal_head"]).fetchone()
     if row is None:
         yield "seal head", "it is missing: nothing says which seal was made last"

@@ -12,7 +12,7 @@ from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.ids import Ids, overlapping
 
-Told = tuple[str, str]
+Reported = tuple[str, str]
 """Subject, and what is said of it."""
 ERASURE, REMOVAL = "erasure", "removal"
 NOT_OURS = "it does not have the form that pgtrail gives it"
@@ -70,7 +70,7 @@ class Evidence:
     pseudonyms: dict[int, str] = field(default_factory=dict)
     removals: list[Removal] = field(default_factory=list)
     gone: Ids = field(default_factory=Ids)
-    problems: list[Told] = field(default_factory=list)
+    problems: list[Reported] = field(default_factory=list)
     listed: list[tuple[str, str, str]] = field(default_factory=list)
 
     def is_dropped(self, event_id: int) -> bool:
@@ -82,14 +82,14 @@ def gather(connection: Connection) -> Evidence:
     """Read and check all of it."""
     evidence = Evidence()
     carried: dict[str, Mapping[str, Any]] = {}
-    for event_id, told in connection.execute(QUERIES["carried"]):
-        if isinstance(told, dict) and all(isinstance(each, dict) for each in told.values()):
-            carried |= told
+    for event_id, reported in connection.execute(QUERIES["carried"]):
+        if isinstance(reported, dict) and all(isinstance(each, dict) for each in reported.values()):
+            carried |= reported
         else:
             evidence.problems.append((f"event {event_id}", f"what it says of earlier removals: {NOT_OURS}"))
     _removals(connection, evidence, carried)
     _erasures(connection, evidence, carried)
-    for node, action, subject, at, by, after in connection.execute(QUERIES["told_by_nodes"]):
+    for node, action, subject, at, by, after in connection.execute(QUERIES["reported_by_nodes"]):
         kind = ERASURE if action == "audit.actor_erased" else REMOVAL
         events = _document(after).get("events")
         count = f"{events:,} events" if isinstance(events, int) else "nothing says how many events"
@@ -111,10 +111,10 @@ def _removals(connection: Connection, evidence: Evidence, carried: Mapping[str, 
     taken: list[str] = []
     for row in connection.execute(QUERIES["removals"]):
         name, begins, ends, events, ids, archive, event_id, dropped_at, dropped_by, known, at, by, after = row
-        told = _document(after) if after is not None else carried.get(str(event_id), {})
+        reported = _document(after) if after is not None else carried.get(str(event_id), {})
         held = Ids(ids)
         subject = f"{REMOVAL} {name}"
-        wrong = _wrong_removal(name, known, begins, ends, events, ids, held, told)
+        wrong = _wrong_removal(name, known, begins, ends, events, ids, held, reported)
         if wrong is not None:
             evidence.problems.append((subject, wrong))
             continue
@@ -125,7 +125,7 @@ def _removals(connection: Connection, evidence: Evidence, carried: Mapping[str, 
             notes.append(f"archive {archive} (not checked here)")
         else:
             notes.append("no archive")
-        if told.get("before_due"):
+        if reported.get("before_due"):
             notes.append("before retention was due")
         evidence.listed.append((REMOVAL, name, _said(at or dropped_at, by or dropped_by, *notes)))
     evidence.gone = Ids(*taken)
@@ -142,12 +142,13 @@ def _wrong_removal(
     events: int,
     ids: str,
     held: Ids,
-    told: Mapping[str, Any],
+    reported: Mapping[str, Any],
 ) -> str | None:
     digest = sha256(ids.encode()).hexdigest()
-    if told.get("ids_sha256") != digest or told.get("events") != events or known not in (None, name):
+    if reported.get("ids_sha256") != digest or reported.get("events") != events or known not in (None, name):
         return "it is not what the event of its removal says"
-    if told.get("begins") is not None and (_moment(told["begins"]), _moment(told.get("ends"))) != (begins, ends):
+    times = _moment(reported.get("begins")), _moment(reported.get("ends"))
+    if reported.get("begins") is not None and times != (begins, ends):
         return "it is not what the event of its removal says"
     if not (_begins_a_month(begins) and _begins_a_month(ends) and begins < ends):
         return "it is no whole month"

@@ -6,26 +6,24 @@ from hashlib import sha256
 from itertools import product
 from typing import Any
 
-from psycopg import sql
-
-from pgtrail_cli.canonical import Event, Kept, commitment, leaf, merkle_root, pieces
+from pgtrail_cli.canonical import Event, Kept, commitment, leaf
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.erased import is_erased, is_pseudonym
-from pgtrail_cli.verify.evidence import Evidence, Told
+from pgtrail_cli.verify.evidence import Evidence, Reported
 from pgtrail_cli.verify.ids import Ids
 from pgtrail_cli.verify.seals import (
     CHANGED,
     NO_END,
-    REMADE,
     Checking,
     Found,
     Leaves,
     Seal,
     batch_of,
-    new_epoch,
-    wrong_in_chain,
+    check_chain,
+    first_leaves,
 )
+from pgtrail_cli.verify.source import Source
 
 
 def check_node_seals(connection: Connection, node: str, numbers: Sequence[int], evidence: Evidence) -> Iterator[Found]:
@@ -38,49 +36,19 @@ def check_node_seals(connection: Connection, node: str, numbers: Sequence[int], 
 
 def check_node_seal(connection: Connection, node: str, number: int, evidence: Evidence) -> Iterator[Found]:
     """What does not match in a seal of a node, within a transaction."""
-    known: dict[int, Seal] = {}
-    again: list[Seal] = []
-    for row in connection.execute(QUERIES["node_seal"], {"node": node, "numbers": [number, number - 1]}):
-        seal = Seal(*row)
-        if known.setdefault(seal.number, seal).hash != seal.hash and seal.number == number:
-            again.append(seal)
-    first = known.get(number)
-    if first is None:
-        yield Found(number, None, "it is missing")
-        return
-    for other in again:
-        made = f"it was made again, with the hash {other.hash.hex()}"
-        yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
-    for wrong in wrong_in_chain(first, known.get(number - 1)):
-        yield Found(number, None, wrong)
-    yield from new_epoch(first, known.get(number - 1))
-    sealed = first_leaves(connection, node, first)
-    if sealed is None:
-        yield Found(number, None, REMADE)
-        return
-    yield from _Node(connection, node, first, sealed, evidence).problems()
-
-
-def first_leaves(connection: Connection, node: str, seal: Seal) -> Leaves | None:
-    """The leaves that arrived first of those that have the seal's root."""
-    for row in connection.execute(QUERIES["node_sealed_leaves"], {"node": node, "number": seal.number}).fetchall():
-        sealed = Leaves(*row)
-        if sealed.secret is not None and merkle_root(pieces(sealed.leaves)) == seal.root:
-            return sealed
-    return None
+    source = Source(node)
+    present = yield from check_chain(connection, source, number)
+    if present is not None:
+        yield from _Node(connection, source, *present, evidence).problems()
 
 
 class _Node(Checking):
-    batch = sql.SQL(QUERIES["node_batch"])
-    salts = sql.SQL(QUERIES["node_salts"])
-    seal_before = QUERIES["node_seal_before"]
-    before_epoch = QUERIES["node_before_epoch"]
-
-    def __init__(self, connection: Connection, node: str, seal: Seal, sealed: Leaves, evidence: Evidence) -> None:
+    def __init__(self, connection: Connection, source: Source, seal: Seal, sealed: Leaves, evidence: Evidence) -> None:
+        node = source.node
         rows = connection.execute(QUERIES["node_epochs"], {"node": node, "epoch": seal.epoch}).fetchone()
         epoch = rows[0] if rows and rows[0] is not None else NO_END
         high_id = min(seal.up_to_id or NO_END, epoch)
-        super().__init__(connection, seal, sealed, {**batch_of(seal, high_id), "node": node})
+        super().__init__(connection, source, seal, sealed, batch_of(seal, high_id))
         self.evidence = evidence
         self.dropped = Ids(*(row[1] for row in connection.execute(QUERIES["node_dropped"], {"node": node})))
         self.copies = {row[0] for row in connection.execute(QUERIES["copied_in"], {"node": node})}
@@ -88,7 +56,7 @@ class _Node(Checking):
     def problems(self) -> Iterator[Found]:
         # Erased here before it was sealed there: this hub's own seals have it.
         kept = self.connection.execute(
-            QUERIES["node_erased_parts"], {"node": self.parameters["node"], "ids": self.sealed.ids}
+            QUERIES["node_erased_parts"], {"node": self.source.node, "ids": self.sealed.ids}
         ).fetchall()
         unsealed = {event_id for event_id, _, digest, _, _, here in kept if here and digest is None}
         for found in super().problems():
@@ -99,13 +67,13 @@ class _Node(Checking):
         return event_id in self.dropped
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
-        asked = {"node": self.parameters["node"], "ids": ids}
+        asked = {"node": self.source.node, "ids": ids}
         return self.connection.execute(QUERIES["node_erased_parts"], asked).fetchall()
 
     def excuse(
         self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
     ) -> str | None:
-        texts = dict(event.fields())
+        texts = event.texts()
         offers: dict[str, list[Kept]] = {}
         for part, digest, salt, redacted, here in kept:
             if digest is not None and self._may_be(part, texts.get(part), salt, redacted, here, here_xid):
@@ -142,9 +110,10 @@ def _few(offers: Mapping[str, list[Kept]]) -> bool:
     return ways <= 1024
 
 
-def check_node(connection: Connection, node: str) -> Iterator[Told]:
+def check_node(connection: Connection, node: str) -> Iterator[Reported]:
     """What does not match of a node beside its seals."""
-    numbers = [row[0] for row in connection.execute(QUERIES["node_seals"], {"node": node})]
+    source = Source(node)
+    numbers = list(source.numbers(connection))
     for missing in sorted(set(range(1, max(numbers, default=0))) - set(numbers)):
         yield f"node {node} seal {missing}", "it is missing"
     for (event_id,) in connection.execute(QUERIES["node_doubles"], {"node": node}).fetchall():
@@ -153,27 +122,30 @@ def check_node(connection: Connection, node: str) -> Iterator[Told]:
             "there are two of it: the node's history was rewritten, or restored from a backup",
         )
     yield from _removals(connection, node)
-    yield from _uncovered(connection, node, numbers)
+    yield from _uncovered(connection, source, numbers)
 
 
-def _removals(connection: Connection, node: str) -> Iterator[Told]:
-    told = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
+def _removals(connection: Connection, node: str) -> Iterator[Reported]:
+    reported = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
     dropped = connection.execute(QUERIES["node_dropped"], {"node": node}).fetchall()
     here = [Ids(ids) for _, ids, is_here, _ in dropped if is_here]
     for name, ids, is_here, told_by in dropped:
         # What a node says that it dropped, its events say too; unless that was dropped here since.
-        is_told = is_here or (name, sha256(ids.encode()).hexdigest()) in told
-        if not is_told and not any(told_by in held for held in here):
+        is_reported = is_here or (name, sha256(ids.encode()).hexdigest()) in reported
+        if not is_reported and not any(told_by in held for held in here):
             yield f"node {node} partition {name}", "it is not what the event of its removal says"
 
 
-def _uncovered(connection: Connection, node: str, numbers: list[int]) -> Iterator[Told]:
+def _uncovered(connection: Connection, source: Source, numbers: list[int]) -> Iterator[Reported]:
     """Events that its seals leave out: of transactions that had ended, and those of more than a day ago."""
+    node = source.node
     covered: set[int] = set()
     last: Seal | None = None
     for number in numbers:
-        seal = first_seal(connection, node, number)
-        sealed = first_leaves(connection, node, seal)
+        row = source.ask(connection, "seal", numbers=[number]).fetchone()
+        assert row is not None
+        seal = Seal(*row)
+        sealed = first_leaves(connection, source, seal)
         covered.update(sealed.ids if sealed else ())
         last = seal
     below = "3" if last is None else (last.to_snapshot if last.up_to_id is None else last.from_snapshot).split(":")[0]
@@ -195,10 +167,3 @@ def _uncovered(connection: Connection, node: str, numbers: list[int]) -> Iterato
             f"node {node} seal {(last.number if last else 0) + 1}",
             f"it has not arrived: {len(waiting)} events wait for it, the oldest since {since:%Y-%m-%dT%H:%M:%S.%fZ}",
         )
-
-
-def first_seal(connection: Connection, node: str, number: int) -> Seal:
-    """The seal of a number that arrived first."""
-    row = connection.execute(QUERIES["node_seal"], {"node": node, "numbers": [number]}).fetchone()
-    assert row is not None
-    return Seal(*row)

@@ -1,19 +1,18 @@
 """Whether a seal holds: the seal itself, its place in the chain, and every event of its batch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from psycopg import sql
-
-from pgtrail_cli.canonical import Event, Kept, commitment, leaf, merkle_root, pieces
+from pgtrail_cli.canonical import Event, Kept, commitment, event_with_text, leaf, merkle_root, pieces
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.verify import QUERIES
 from pgtrail_cli.verify.erased import is_erased
 from pgtrail_cli.verify.evidence import Evidence
+from pgtrail_cli.verify.source import Source
 
 NOTHING = bytes(32)
 NO_END = (1 << 63) - 1
@@ -107,23 +106,14 @@ def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Ite
 
 def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
     """What does not match in a seal, within a transaction."""
-    rows = connection.execute(QUERIES["seal"], {"numbers": [number, number - 1]})
-    known = {row[0]: Seal(*row) for row in rows}
-    seal = known.get(number)
-    if seal is None:
-        yield Found(number, None, "it is missing")
+    source = Source()
+    present = yield from check_chain(connection, source, number)
+    if present is None:
         return
-    for wrong in wrong_in_chain(seal, known.get(number - 1)):
-        yield Found(number, None, wrong)
-    yield from new_epoch(seal, known.get(number - 1))
-    row = connection.execute(QUERIES["sealed_leaves"], {"number": number}).fetchone()
-    sealed = Leaves(*row) if row else None
-    if sealed is None or sealed.secret is None or merkle_root(pieces(sealed.leaves)) != seal.root:
-        yield Found(number, None, REMADE)
-        return
+    seal, sealed = present
     high_id = min(seal.up_to_id or NO_END, *(epoch for epoch in log.epochs if epoch > seal.epoch), NO_END)
     yield from _check_removals(seal, sealed, log.evidence)
-    own = _Own(connection, seal, sealed, batch_of(seal, high_id), log)
+    own = _Own(connection, source, seal, sealed, batch_of(seal, high_id), log)
     yield from own.problems()
 
 
@@ -137,6 +127,39 @@ def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[
         if taken != expected:
             problem = f"it took {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
             yield Found(seal.number, None, problem, subject=removal.subject)
+
+
+def check_chain(
+    connection: Connection, source: Source, number: int
+) -> Generator[Found, None, tuple[Seal, Leaves] | None]:
+    """What does not match of a seal itself, its place in the chain and its list of leaves; returns both."""
+    known: dict[int, Seal] = {}
+    for row in source.ask(connection, "seal", numbers=[number, number - 1]):
+        other = Seal(*row)
+        if known.setdefault(other.number, other).hash != other.hash and other.number == number:
+            made = f"it was made again, with the hash {other.hash.hex()}"
+            yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
+    seal = known.get(number)
+    if seal is None:
+        yield Found(number, None, "it is missing")
+        return None
+    for wrong in wrong_in_chain(seal, known.get(number - 1)):
+        yield Found(number, None, wrong)
+    yield from new_epoch(seal, known.get(number - 1))
+    sealed = first_leaves(connection, source, seal)
+    if sealed is None:
+        yield Found(number, None, REMADE)
+        return None
+    return seal, sealed
+
+
+def first_leaves(connection: Connection, source: Source, seal: Seal) -> Leaves | None:
+    """The leaves that arrived first of those that have the seal's root."""
+    for row in source.ask(connection, "sealed_leaves", number=seal.number).fetchall():
+        sealed = Leaves(*row)
+        if sealed.secret is not None and merkle_root(pieces(sealed.leaves)) == seal.root:
+            return sealed
+    return None
 
 
 def wrong_in_chain(seal: Seal, before: Seal | None) -> Iterator[str]:
@@ -194,13 +217,11 @@ def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:
 class Checking:
     """The events of one seal, recomputed: at once and, where they differ, one by one."""
 
-    batch = sql.SQL(QUERIES["batch"])
-    salts = sql.SQL(QUERIES["own_salts"])
-    seal_before = QUERIES["seal_before"]
-    before_epoch = QUERIES["before_epoch"]
-
-    def __init__(self, connection: Connection, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any]) -> None:
+    def __init__(
+        self, connection: Connection, source: Source, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any]
+    ) -> None:
         self.connection = connection
+        self.source = source
         self.seal = seal
         self.sealed = sealed
         self.parameters = parameters
@@ -210,8 +231,8 @@ class Checking:
         """A moment before which nothing of the seal's epoch can have been recorded; None: it is not known."""
         if self.seal.epoch == 0:
             return None
-        asked = {**self.parameters, "number": self.seal.number, "epoch": self.seal.epoch}
-        row: tuple[datetime | None] | None = self.connection.execute(self.before_epoch, asked).fetchone()
+        asked = {"number": self.seal.number, "epoch": self.seal.epoch}
+        row: tuple[datetime | None] | None = self.source.ask(self.connection, "before_epoch", **asked).fetchone()
         return row[0] if row else None
 
     def problems(self) -> Iterator[Found]:
@@ -222,13 +243,14 @@ class Checking:
         odd: list[tuple[int, str, datetime]] = []
         parameters = {
             **self.parameters,
+            "node": self.source.node,
             "secret": self.sealed.secret,
             "from_time": self.seal.from_time or self.epoch_began,
             "to_time": self.seal.to_time,
         }
         with self.connection.cursor("leaves") as cursor:
             cursor.itersize = ROWS
-            cursor.execute(sql.SQL(QUERIES["leaves"]).format(batch=self.batch), parameters)
+            cursor.execute(self.source.query("leaves"), parameters)
             for event_id, computed, misfiled, odd_xid, occurred_at in cursor:
                 present.add(event_id)
                 if was.get(event_id) != computed:
@@ -277,9 +299,8 @@ class Checking:
             kept: dict[int, list[tuple[Any, ...]]] = {}
             for event_id, *rest in self.kept_of(some):
                 kept.setdefault(event_id, []).append(tuple(rest))
-            query = sql.SQL(QUERIES["texts"]).format(batch=self.batch, salts=self.salts)
-            for row in self.connection.execute(query, {**self.parameters, "ids": some}).fetchall():
-                event, (actors, persons, here_xid) = Event(*row[:6]), row[6:]
+            for row in self.source.ask(self.connection, "texts", **self.parameters, ids=some).fetchall():
+                event, (actors, persons, here_xid) = event_with_text(*row[:5]), row[5:]
                 wrong = self.excuse(event, was[event.id], kept.get(event.id, []), (actors, persons), here_xid)
                 if wrong is not None:
                     yield self.found(event.id, wrong)
@@ -290,8 +311,8 @@ class Checking:
         excused = across = 0
         stepped = []
         for event_id, xid, occurred_at in odd:
-            asked = {**self.parameters, "number": seal.number, "epoch": seal.epoch, "xid": xid}
-            row = self.connection.execute(self.seal_before, asked).fetchone()
+            asked = {"number": seal.number, "epoch": seal.epoch, "xid": xid}
+            row = self.source.ask(self.connection, "seal_before", **asked).fetchone()
             # (In another cluster transactions begin again.)
             _, before, set_back = row or (None, self.epoch_began, is_set_back(seal))
             tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
@@ -335,9 +356,15 @@ class _Own(Checking):
     """Of this log's own seals."""
 
     def __init__(
-        self, connection: Connection, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any], log: Log
+        self,
+        connection: Connection,
+        source: Source,
+        seal: Seal,
+        sealed: Leaves,
+        parameters: Mapping[str, Any],
+        log: Log,
     ) -> None:
-        super().__init__(connection, seal, sealed, parameters)
+        super().__init__(connection, source, seal, sealed, parameters)
         self.evidence = log.evidence
 
     def may_be_gone(self, event_id: int) -> bool:
@@ -361,7 +388,7 @@ class _Own(Checking):
         ((actor,), (person,)) = salts
         if leaf(event, self.sealed.secret, actor, person, known) != was:
             return CHANGED
-        texts = dict(event.fields())
+        texts = event.texts()
         for part, field in known.items():
             if field.salt is None and part in texts:
                 if commitment(b"", texts[part]) != field.redacted:

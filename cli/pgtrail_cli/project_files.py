@@ -1,0 +1,11 @@
+"""The files that are installed in a database: in the wheel, else (an editable install) in the repository."""
+
+from functools import cache
+from pathlib import Path
+
+
+@cache
+def project_files(name: str) -> Path:
+    """The folder ``sql`` or ``migrations``."""
+    packaged = Path(__file__).parent / "_data" / name
+    return packaged if packaged.is_dir() else Path(__file__).parents[2] / name

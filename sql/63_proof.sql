@@ -1,0 +1,221 @@
+-- Proofs: that an event is in a seal, to be checked without the log; and a first look at one event, for the page.
+
+create or replace function audit.sealed_parts(event audit.event, secret bytea, personal text[])
+returns table (place bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
+language sql
+stable
+as $$
+    with blinded as materialized (
+        select
+            audit.leaf_salt(secret, event.id) as salt,
+            (select salt from audit.salt where (kind, type, id) = ('actor', event.actor_type, event.actor_id)) as actor,
+            (
+                select salt
+                from audit.salt
+                where (kind, type, id) = ('resource', event.resource_type, event.resource_id) and event.resource_type = any (personal)
+            ) as person
+    ),
+    salted as (
+        select parts.*, audit.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
+        from blinded
+        cross join lateral audit.parts(event) with ordinality as parts (side, part, content, place)
+    )
+    select
+        salted.place,
+        salted.side,
+        salted.part,
+        salted.content,
+        coalesce(known.salt, salted.salt),
+        known.event_id is not null and known.salt is null,
+        coalesce(known.commitment, audit.commitment(salted.salt, salted.content))
+    from salted
+    left join audit.erased_part as known
+        on (known.event_id, known.part) = (event.id, salted.part) and not known.superseded
+$$;
+
+comment on function audit.sealed_parts(audit.event, bytea, text[]) is
+    'audit.parts() of an event that is sealed, each with its salt and with what the leaf holds of it; erased: its text is no longer what was sealed. secret, personal: of its seal.';
+
+create or replace function audit.sealed_text(event audit.event, secret bytea, personal text[])
+returns text
+language sql
+stable
+as $$
+    select audit.event_text(
+        event,
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'actor'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'label'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'before'),
+        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'after')
+    )
+    from audit.sealed_parts(event, secret, personal) as held
+$$;
+
+comment on function audit.sealed_text(audit.event, bytea, text[]) is
+    'The canonical text of one event that is sealed, erased or not. secret, personal: of its seal.';
+
+create or replace function audit.merkle_path(leaves bytea, leaf_index integer)
+returns bytea[]
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    level bytea := leaves;
+    place integer := leaf_index;
+    sibling bytea;
+    path bytea[] := '{}';
+begin
+    while length(level) > 32
+    loop
+        sibling := substr(level, (place # 1) * 32 + 1, 32);
+        -- The one that is left over has none, and goes up as it is.
+        if sibling <> '' then
+            path := path || sibling;
+        end if;
+        level := audit.merkle_parents(level);
+        place := place / 2;
+    end loop;
+    return path;
+end
+$$;
+
+comment on function audit.merkle_path(bytea, integer) is
+    'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit.merkle_root() takes them.';
+
+create or replace function audit.check_is_stored(event audit.event)
+returns void
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- Definers tell of an event to those alone who know the whole of it, and so may read it.
+    if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
+        raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
+    end if;
+end
+$$;
+
+comment on function audit.check_is_stored(audit.event) is 'Raises PT019 unless this is the event as it is recorded.';
+
+create or replace function audit.prove(p_event_id bigint)
+returns jsonb
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    -- Under the caller's own row-level security: who may not read the event gets no proof of it.
+    event audit.event := (select event from audit.event where id = p_event_id);
+begin
+    if event.id is null then
+        raise exception using
+            errcode = 'PT019',
+            message = format('there is no event %s that you may read', p_event_id),
+            hint = 'pgtrail log shows the ids.';
+    end if;
+    return audit.proof(event);
+end
+$$;
+
+comment on function audit.prove(bigint) is
+    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail verify-proof; docs/seals.md). PT019.';
+
+create or replace function audit.proof(event audit.event)
+returns jsonb
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal;
+    sealed audit.seal_leaves;
+    place integer;
+begin
+    perform audit.check_is_stored(event);
+    seal := audit.seal_of(event.id);
+    if seal.number is null then
+        raise exception using
+            errcode = 'PT020',
+            message = format('event %s is not sealed yet', event.id),
+            hint = 'The worker seals every few seconds; pgtrail seal does it now.';
+    end if;
+    select * into sealed from audit.seal_leaves where number = seal.number;
+    place := array_position(sealed.ids, event.id) - 1;
+    return jsonb_build_object(
+        'proof', 'pgtrail proof 1',
+        'event', audit.sealed_text(event, sealed.secret, seal.personal),
+        -- (It blinds this leaf alone: who has it can't test a guess at another.)
+        'salt', encode(audit.leaf_salt(sealed.secret, event.id), 'hex'),
+        -- Erased: the commitment stands in the event's text, and can't be opened any more.
+        'fields', (
+            select jsonb_agg(
+                case
+                    when held.erased then jsonb_build_object('part', held.part)
+                    else jsonb_build_object('part', held.part, 'text', held.content, 'salt', encode(held.salt, 'hex'))
+                end
+                order by held.side, held.place
+            )
+            from audit.sealed_parts(event, sealed.secret, seal.personal) as held
+        ),
+        'leaf_index', place,
+        'path', array(select encode(node, 'hex') from unnest(audit.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
+        'seal', audit.seal_text(seal),
+        'seal_hash', encode(seal.hash, 'hex')
+    );
+end
+$$;
+
+comment on function audit.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
+
+create or replace function audit.sealed_in(event audit.event)
+returns table (number bigint, sealed_at timestamptz, hash text)
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal := audit.seal_of(event.id);
+begin
+    perform audit.check_is_stored(event);
+    if seal.number is not null then
+        return query values (seal.number, seal.sealed_at, encode(seal.hash, 'hex'));
+    end if;
+end
+$$;
+
+comment on function audit.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT019.';
+
+create or replace function audit.check_event(event audit.event)
+returns setof text
+language plpgsql
+stable
+security definer
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    seal audit.seal;
+    sealed audit.seal_leaves;
+begin
+    perform audit.check_is_stored(event);
+    seal := audit.seal_of(event.id);
+    if seal.number is null then
+        return;
+    end if;
+    select * into sealed from audit.seal_leaves where number = seal.number;
+    if seal.hash <> audit.seal_hash(seal) or audit.merkle_root(sealed.leaves) <> seal.root then
+        return next 'its seal was changed';
+    elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32)
+        <> audit.leaf(audit.leaf_salt(sealed.secret, event.id), audit.sealed_text(event, sealed.secret, seal.personal))
+        or event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
+    then
+        return next 'it was changed';
+    end if;
+end
+$$;
+
+comment on function audit.check_event(audit.event) is
+    'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT019.';
