@@ -49,7 +49,7 @@ comment on function audit.timeline() is 'The timeline of this cluster: a promoti
 -- On a hub ---------------------------------------------------------------------------------------------------------
 
 create or replace function audit.hub_problems()
-returns table (problem text, mend text)
+returns table (problem text, hint text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -84,7 +84,7 @@ as $$
         )
 $$;
 
-comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to mend it. No rows: nothing does.';
+comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.init_hub()
 returns boolean
@@ -472,7 +472,7 @@ comment on function audit.node_state() is
 -- At a node --------------------------------------------------------------------------------------------------------
 
 create or replace function audit.node_problems()
-returns table (problem text, mend text)
+returns table (problem text, hint text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -497,7 +497,7 @@ as $$
     where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
 $$;
 
-comment on function audit.node_problems() is 'What keeps this database from being a node, and how to mend it. No rows: nothing does.';
+comment on function audit.node_problems() is 'What keeps this database from being a node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.publish(p_role text, p_password text)
 returns void

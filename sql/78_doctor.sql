@@ -1,7 +1,7 @@
--- What is wrong, and what mends it: audit.doctor(). One function finds one kind of thing.
+-- What is wrong, and what to do about it: audit.doctor(). One function finds one kind of thing.
 
 create or replace function audit.find_absent_triggers()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -52,7 +52,7 @@ $$;
 comment on function audit.find_absent_triggers() is 'Triggers of tracked tables, and of their partitions, that are gone, don''t fire, or are not what pgtrail created.';
 
 create or replace function audit.find_absent_protection()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -98,7 +98,7 @@ comment on function audit.find_absent_protection() is
     'Triggers that refuse changes of the log and are gone, don''t fire, or are not what pgtrail created.';
 
 create or replace function audit.find_absent_event_triggers()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -120,7 +120,7 @@ $$;
 comment on function audit.find_absent_event_triggers() is 'Event triggers that a superuser installed and that are gone or don''t fire.';
 
 create or replace function audit.find_stale_tables()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -169,7 +169,7 @@ comment on function audit.find_stale_tables() is
     'Tracked tables whose trigger functions are not what audit.recompile() would write: they were altered where no event trigger follows, or somebody edited the functions.';
 
 create or replace function audit.find_untracked_children()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -185,7 +185,7 @@ $$;
 comment on function audit.find_untracked_children() is 'Tables that inherit from tracked ones and are not tracked themselves.';
 
 create or replace function audit.find_broken_rules()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -205,7 +205,7 @@ $$;
 comment on function audit.find_broken_rules() is 'Rules whose condition a change of the table has made invalid.';
 
 create or replace function audit.find_gone_tables()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -221,7 +221,7 @@ $$;
 comment on function audit.find_gone_tables() is 'Tracked tables that were dropped; the subject is what their oid was.';
 
 create or replace function audit.find_replaced_tables()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -267,7 +267,7 @@ comment on function audit.find_replaced_tables() is
     'Tables that are not tracked and have the name of one that was, until it was dropped. As long as the log has the event that says so.';
 
 create or replace function audit.find_missing_partitions()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -290,7 +290,7 @@ comment on function audit.find_missing_partitions() is
     'This month and the next, where no partition is made for them: the worker makes them hourly, so none may be running.';
 
 create or replace function audit.find_spilled_events()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -326,7 +326,7 @@ comment on function audit.find_spilled_events() is
     'Events that no partition was made for. Information where audit.make_partitions() can''t turn the default partition into one.';
 
 create or replace function audit.find_foreign_cursors()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -346,7 +346,7 @@ $$;
 comment on function audit.find_foreign_cursors() is 'Destinations that a restored dump brought along.';
 
 create or replace function audit.find_absent_workers()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -370,7 +370,7 @@ comment on function audit.find_absent_workers() is
     'Whether no worker was heard of for a minute, where there is something to be forwarded.';
 
 create or replace function audit.find_held_destinations()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -399,7 +399,7 @@ comment on function audit.find_held_destinations() is
     'Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no worker can serve.';
 
 create or replace function audit.find_late_destinations()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -443,7 +443,7 @@ comment on function audit.find_late_destinations() is
     'Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and more than 5 minutes behind.';
 
 create or replace function audit.find_closed_receivers()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -466,7 +466,7 @@ $$;
 comment on function audit.find_closed_receivers() is 'Destinations that no operator paused, but their receiver.';
 
 create or replace function audit.find_standstills()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -507,7 +507,7 @@ comment on function audit.find_standstills() is
     'Destinations with events that have waited for more than a minute, while there was no attempt and none was to be waited for; and those whose filters raise an error.';
 
 create or replace function audit.find_stale_cursors()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -532,7 +532,7 @@ comment on function audit.find_stale_cursors() is
     'Destinations that are a million transactions behind; a worker moves even an idle one on every thousand.';
 
 create or replace function audit.find_dead_letters()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -557,7 +557,7 @@ $$;
 comment on function audit.find_dead_letters() is 'Destinations that refused events which no redrive has delivered since.';
 
 create or replace function audit.find_long_pauses()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -583,7 +583,7 @@ $$;
 comment on function audit.find_long_pauses() is 'Destinations that were not paused within the last 7 days and are paused.';
 
 create or replace function audit.find_silenced_wakeups()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -604,7 +604,7 @@ comment on function audit.find_silenced_wakeups() is
     'Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.';
 
 create or replace function audit.find_held_wakeups()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -645,7 +645,7 @@ comment on function audit.find_held_wakeups() is
     'Sessions that keep writers from notifying: any role can take an advisory lock.';
 
 create or replace function audit.find_silent_nodes()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -685,7 +685,7 @@ $$;
 comment on function audit.find_silent_nodes() is 'Nodes of this hub that nothing comes from, or that have rewritten their history.';
 
 create or replace function audit.find_unread_slots()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -710,7 +710,7 @@ $$;
 comment on function audit.find_unread_slots() is 'Slots of hubs at this node that nobody reads: they keep the write-ahead log.';
 
 create or replace function audit.find_unidentified_tables()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -754,7 +754,7 @@ comment on function audit.find_unidentified_tables() is
     'Tables of the log that a publication has and whose rows have no replica identity: Postgres refuses each update and delete of them.';
 
 create or replace function audit.find_circumstances()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 as $$
@@ -786,7 +786,7 @@ comment on function audit.find_circumstances() is
     'What is not wrong, and limits what pgtrail does: installed without a superuser; a standby.';
 
 create or replace function audit.doctor()
-returns table (problem text, subject text, finding text, mend text)
+returns setof audit.finding
 language sql
 stable
 security definer
@@ -796,7 +796,7 @@ set standard_conforming_strings = on
 -- Many small queries: to compile them takes seconds, to run them milliseconds.
 set jit = off
 as $$
-    select found.problem, found.subject, found.finding, found.mend
+    select found.problem, found.subject, found.finding, found.hint
     from (
         -- What is lost, then what is not forwarded, then what can wait.
         select 1 as place, * from audit.find_absent_triggers()
@@ -853,4 +853,4 @@ as $$
 $$;
 
 comment on function audit.doctor() is
-    'What is wrong with this installation, the most urgent first, each with what mends it; no row: nothing is. Problem `information`: nothing is wrong, but worth knowing. What only a client can see (whether LISTEN works) `pgtrail doctor` adds.';
+    'What is wrong with this installation, the most urgent first, each with what to do about it; no row: nothing is. Problem `information`: nothing is wrong, but worth knowing. What only a client can see (whether LISTEN works) `pgtrail doctor` adds.';

@@ -500,7 +500,7 @@ begin
             hint = 'Nothing was changed. A superuser gets it through with audit.set_on_failure(''continue''), or with the event triggers pgtrail_follow_ddl and pgtrail_follow_drop disabled; audit.recompile() afterwards.';
     end if;
     raise warning 'pgtrail could not follow this %: %', p_statement, p_error
-        using hint = 'The statement is done. pgtrail doctor says what is out of date; audit.recompile() mends it.';
+        using hint = 'The statement is done. pgtrail doctor says what is out of date; audit.recompile() fixes it.';
 end
 $$;
 

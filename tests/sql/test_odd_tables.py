@@ -79,7 +79,7 @@ def test_a_child_that_comes_later_is_named_by_the_doctor(su):
     su.execute("create table public.odd (id int primary key)")
     su.execute("select audit.track('public.odd')")
     su.execute("create table public.child () inherits (public.odd)")
-    assert su.execute("select problem, subject, mend from audit.doctor()").fetchall() == [
+    assert su.execute("select problem, subject, hint from audit.doctor()").fetchall() == [
         ("child untracked", "public.child", "select audit.track('public.child', …)")
     ]
 
