@@ -18,6 +18,19 @@ $$;
 comment on function audit.qualified_name(regclass) is
     'The table''s name with its schema, quoted where need be, whatever the search_path.';
 
+create or replace function audit.partition_tree(relation regclass)
+returns table (relid regclass)
+language sql
+stable
+as $$
+    -- (Of a table without partitions pg_partition_tree() has nothing.)
+    select tree.relid from pg_catalog.pg_partition_tree(relation) as tree
+    union
+    select relation
+$$;
+
+comment on function audit.partition_tree(regclass) is 'A table and, where it is partitioned, its partitions at all levels.';
+
 create or replace function audit.column_names(relation regclass)
 returns text[]
 language sql

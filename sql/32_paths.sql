@@ -217,28 +217,17 @@ $$;
 comment on function audit.check_join(text, regclass, smallint, regclass, smallint) is
     'Raises PT033 unless the columns can be compared by Postgres'' own operators.';
 
-create or replace function audit.acting_role()
-returns name
-language sql
-stable
-as $$
-    -- Not audit_owner, as which definers run, but the role that was set, or else that logged in.
-    select coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text)::name
-$$;
-
-comment on function audit.acting_role() is 'Who calls, behind all definers.';
-
 create or replace function audit.may_read(relation regclass, column_number smallint)
 returns boolean
 language sql
 stable
 as $$
-    select pg_catalog.has_column_privilege(audit.acting_role(), relation, column_number, 'select')
+    select pg_catalog.has_column_privilege(audit.database_actor_id()::name, relation, column_number, 'select')
         -- Nor a row that row-level security would hide.
         and (
             not pg_class.relrowsecurity
-            or pg_catalog.pg_has_role(audit.acting_role(), pg_class.relowner, 'usage')
-            or exists (select from pg_catalog.pg_roles where rolname = audit.acting_role() and (rolsuper or rolbypassrls))
+            or pg_catalog.pg_has_role(audit.database_actor_id()::name, pg_class.relowner, 'usage')
+            or exists (select from pg_catalog.pg_roles where rolname = audit.database_actor_id() and (rolsuper or rolbypassrls))
         )
     from pg_catalog.pg_class
     where pg_class.oid = relation
@@ -317,7 +306,9 @@ begin
                 taken.place := tracked_relation;
                 taken.key_number := null;
                 taken.column_number := audit.check_column_number(argument, tracked_relation, tracked_relation, step.part);
-                perform audit.check_is_not_virtual(tracked_relation, taken.column_number, argument);
+                perform audit.check_stored_column(
+                    tracked_relation, (select attname from pg_attribute where attrelid = tracked_relation and attnum = taken.column_number), argument
+                );
             else
                 taken.place := audit.step_table(argument, step.part, tracked_relation);
                 taken.key_number := audit.joined_column(previous.place, previous.column_number, taken.place);
@@ -456,7 +447,7 @@ set standard_conforming_strings = on
 as $$
 begin
     -- (Here current_user is audit_owner, whoever asks.)
-    perform audit.check_is_not_own(tracked_relation, audit.acting_role());
+    perform audit.check_is_not_own(tracked_relation, audit.database_actor_id()::name);
     delete from audit.path_step where relation = tracked_relation;
     insert into audit.path_step
     select step.*
@@ -923,13 +914,13 @@ declare
     leaf regclass;
 begin
     select * into tracked from audit.tracked_table where relation = tracked_relation;
-    if not audit.names_orgs(tracked) or not has_table_privilege(audit.acting_role(), tracked_relation, 'select') then
+    if not audit.names_orgs(tracked) or not has_table_privilege(audit.database_actor_id()::name, tracked_relation, 'select') then
         return;
     end if;
     for leaf in
         select pg_class.oid
         from pg_class
-        where relkind = 'r' and pg_class.oid in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation)
+        where relkind = 'r' and pg_class.oid in (select relid from audit.partition_tree(tracked_relation))
     loop
         execute format(
             'select audit.%I(org_id, label) from ('

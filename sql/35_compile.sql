@@ -18,6 +18,30 @@ $$;
 comment on function audit.capture_function_name(regclass, text) is
     'The name of a tracked table''s trigger function in schema audit: `\sf audit."capture nemo.team update"`.';
 
+create or replace function audit.trigger_names()
+returns name[]
+language sql
+immutable
+as $$
+    select '{pgtrail_insert,pgtrail_update,pgtrail_delete,pgtrail_truncate}'::name[]
+$$;
+
+comment on function audit.trigger_names() is 'What the triggers that record are called.';
+
+create or replace function audit.installed_triggers()
+returns table (relation regclass, name name, trigger_oid oid, is_inherited boolean, function_oid oid, function_name name)
+language sql
+stable
+as $$
+    select trigger.tgrelid, trigger.tgname, trigger.oid, trigger.tgparentid <> 0, function.oid, function.proname
+    from pg_catalog.pg_trigger as trigger
+    join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
+    where function.pronamespace = 'audit'::pg_catalog.regnamespace and pg_catalog.starts_with(function.proname, 'capture ')
+$$;
+
+comment on function audit.installed_triggers() is
+    'The triggers, whatever their names, that call a function that records; is_inherited: a copy of a trigger of the table that it is a partition of.';
+
 create or replace function audit.claim_capture_function(relation regclass, event_operation text)
 returns text
 language plpgsql
@@ -29,20 +53,18 @@ as $$
 declare
     wanted text := audit.capture_function_name(relation, event_operation);
     present name := (
-        select pg_proc.proname
-        from pg_trigger
-        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
-            and pg_trigger.tgname = 'pgtrail_' || lower(event_operation collate "C")
-            and pg_proc.pronamespace = 'audit'::regnamespace
+        select function_name
+        from audit.installed_triggers() as installed
+        where installed.relation in (select relid from audit.partition_tree(claim_capture_function.relation))
+            and name = 'pgtrail_' || lower(event_operation collate "C")
             -- Not one that somebody had the trigger call instead of its own: another table's.
             and not exists (
                 select
                 from pg_trigger as others
                 join audit.own_trigger as known on known.relation = others.tgrelid and known.trigger_name = others.tgname
-                where others.tgfoid = pg_proc.oid and known.root <> claim_capture_function.relation
+                where others.tgfoid = installed.function_oid and known.root <> claim_capture_function.relation
             )
-            and pg_proc.proname like '% ' || lower(event_operation collate "C")
+            and function_name like '% ' || lower(event_operation collate "C")
         limit 1
     );
 begin

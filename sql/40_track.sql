@@ -29,55 +29,33 @@ declare
     resource_name text := coalesce(resource, (select relname from pg_class where oid = relation));
     category_name text := coalesce(category, trim(both '_' from regexp_replace(lower(resource_name collate "C"), '[^a-z0-9]+', '_', 'g')));
     redacted text[];
+    named record;
     org_of regclass;
     places_before regclass[] := array(
         select distinct place from audit.path_step as step where step.relation = track.relation and position > 0
     );
 begin
     perform audit.check_is_not_own(relation, current_user);
-    perform audit.check_can_be_tracked(relation);
-    perform audit.check_children(relation);
-    if bulk then
-        perform audit.check_bulk(relation);
-    end if;
-    if hot then
-        perform audit.check_hot(relation, bulk);
-    end if;
+    perform audit.check_can_be_tracked(relation, bulk, hot);
     perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
-    if audit.is_path(relation, org) then
-        org := audit.written_path(relation, 'org', org);
-    else
-        perform audit.check_stored_column(relation, org, 'org');
-    end if;
-    if audit.is_path(relation, label) then
-        label := audit.written_path(relation, 'label', label);
-    else
-        perform audit.check_stored_column(relation, label, 'label');
-    end if;
+    org := audit.checked_source(relation, 'org', org);
+    label := audit.checked_source(relation, 'label', label);
     perform audit.check_stored_column(relation, actor, 'actor');
     perform audit.check_columns(relation, ignore, 'ignore');
     perform audit.check_columns(relation, array(select unnest(audit.columns_of_secret(relation, path)) from unnest(secret) as path), 'secret');
     perform audit.check_columns(relation, reveal, 'reveal');
 
     redacted := secret || audit.secrets_by_name(relation, ignore || reveal || secret);
-    if audit.is_secret_or_holds_one(label, redacted) then
+    for named in
+        select argument, column_name
+        from (values ('label', label), ('org', org), ('actor', actor)) as given (argument, column_name)
+        where audit.is_secret_or_holds_one(column_name, redacted)
+    loop
         raise exception using
             errcode = 'PT004',
-            message = format('the label column "%s" of %s is secret', label, relation),
-            hint = 'Choose another label, or name the column in reveal => … if it is no secret.';
-    end if;
-    if audit.is_secret_or_holds_one(org, redacted) then
-        raise exception using
-            errcode = 'PT072',
-            message = format('the organization column "%s" of %s is secret', org, relation),
+            message = format('the %s column "%s" of %s is secret', named.argument, named.column_name, relation),
             hint = 'Choose another column, or name it in reveal => … if it is no secret.';
-    end if;
-    if audit.is_secret_or_holds_one(actor, redacted) then
-        raise exception using
-            errcode = 'PT072',
-            message = format('the actor column "%s" of %s is secret', actor, relation),
-            hint = 'Choose another column, or name it in reveal => … if it is no secret.';
-    end if;
+    end loop;
     org_of := (
         select step.relation
         from audit.present_steps() as step
@@ -95,7 +73,7 @@ begin
     );
     if org_of is not null then
         raise exception using
-            errcode = 'PT073',
+            errcode = 'PT004',
             message = format('a column of %s that is to be secret is the organization or the label of %s', relation, org_of),
             hint = format('Track %s with another org or label first.', org_of);
     end if;
@@ -150,7 +128,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete); hot: an update that names no audited column does not even call the trigger, and an audited column can''t be dropped or get another type until audit.track() was called without it. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT036, PT038, PT039, PT072, PT073, PT075.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete); hot: an update that names no audited column does not even call the trigger, and an audited column can''t be dropped or get another type until audit.track() was called without it. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT039.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -249,18 +227,10 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    gone_relation regclass;
     tracked_relation regclass;
     compiled integer := 0;
 begin
-    for gone_relation in
-        select relation
-        from audit.tracked_table
-        where not exists (select from pg_class where oid = relation)
-    loop
-        delete from audit.tracked_table where relation = gone_relation;
-    end loop;
-
+    delete from audit.tracked_table where not exists (select from pg_class where oid = relation);
     -- Before it is compiled, by which a function that somebody altered is as it should be.
     perform audit.watch_triggers();
     for tracked_relation in
@@ -292,8 +262,6 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-declare
-    tracked_relation regclass;
 begin
     if p_on_failure is null or p_on_failure not in ('refuse', 'continue') then
         raise exception using
@@ -305,13 +273,9 @@ begin
     if not found then
         return;
     end if;
-    for tracked_relation in
-        select tracked.relation
-        from audit.tracked_table as tracked
-        join pg_class on pg_class.oid = tracked.relation
-    loop
-        perform audit.compile_table(tracked_relation);
-    end loop;
+    perform audit.compile_table(tracked.relation)
+    from audit.tracked_table as tracked
+    join pg_class on pg_class.oid = tracked.relation;
 end
 $$;
 
@@ -371,27 +335,8 @@ create or replace trigger refuse_own
     before insert or update or delete on audit.rule
     for each row execute function audit.refuse_own();
 
-create or replace function audit.is_distributed(relation regclass)
-returns boolean
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    is_listed boolean := false;
-begin
-    if to_regclass('pg_catalog.pg_dist_partition') is not null then
-        execute 'select exists (select from pg_catalog.pg_dist_partition where logicalrelid = $1)' into is_listed using relation;
-    end if;
-    return is_listed;
-end
-$$;
-
-comment on function audit.is_distributed(regclass) is
-    'Whether Citus has distributed a table, or made it a reference table: its rows are in other tables then.';
-
-create or replace function audit.check_can_be_tracked(relation regclass)
-returns void
+create or replace function audit.refusal(relation regclass)
+returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
@@ -400,55 +345,50 @@ declare
     kind "char";
     persistence "char";
     is_partition boolean;
-    own_trigger name := (
-        select pg_trigger.tgname
-        from pg_trigger
-        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
-            and pg_trigger.tgname in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
-            and not (pg_proc.pronamespace = 'audit'::regnamespace and starts_with(pg_proc.proname, 'capture '))
-        limit 1
-    );
-    reason text;
+    is_distributed boolean := false;
+    is_tracked constant boolean := exists (select from audit.tracked_table as tracked where tracked.relation = refusal.relation);
+    own_trigger name;
 begin
     select relkind, relpersistence, relispartition into kind, persistence, is_partition from pg_class where oid = relation;
-    reason := case
+    -- Citus keeps the rows of a distributed table, and of a reference table, in other tables.
+    if to_regclass('pg_catalog.pg_dist_partition') is not null then
+        execute 'select exists (select from pg_catalog.pg_dist_partition where logicalrelid = $1)' into is_distributed using relation;
+    end if;
+    -- (Once the table is tracked, one of that name has been put in the place of ours, and is replaced.)
+    if not is_tracked then
+        select tgname
+        into own_trigger
+        from pg_trigger
+        where tgrelid in (select relid from audit.partition_tree(relation))
+            and tgname = any (audit.trigger_names())
+            and oid not in (select trigger_oid from audit.installed_triggers())
+        limit 1;
+    end if;
+    return case
         when kind is null then 'does not exist'
         when kind in ('v', 'm') then 'is a view: track the tables that it reads'
         when kind = 'f' then 'is a foreign table: track it in the database that it comes from'
         when kind not in ('r', 'p') then 'is not a table'
-        when audit.is_distributed(relation) then 'is distributed by Citus, which fires no trigger of it here: track it on the nodes that hold its rows'
+        when is_distributed then 'is distributed by Citus, which fires no trigger of it here: track it on the nodes that hold its rows'
         when persistence = 't' then 'is temporary'
         when relation in ('audit.event'::regclass, 'audit.cursor'::regclass, 'audit.attempt'::regclass)
             or exists (select from pg_inherits where inhrelid = relation and inhparent = 'audit.event'::regclass)
             then 'is where the log itself is kept'
-        when is_partition
-            -- (One that is tracked, and became a partition, is recorded by row.)
-            and not exists (select from audit.tracked_table where tracked_table.relation = check_can_be_tracked.relation)
-            then format('is a partition: track %s, with which it is recorded', pg_partition_root(relation))
+        -- (One that is tracked, and became a partition, is recorded by row.)
+        when is_partition and not is_tracked then format('is a partition: track %s, with which it is recorded', pg_partition_root(relation))
         when exists (
                 select
                 from pg_partition_tree(relation) as tree
                 join audit.tracked_table as tracked on tracked.relation = tree.relid
-                where tree.relid <> check_can_be_tracked.relation
+                where tree.relid <> refusal.relation
             )
             then 'has partitions that are tracked by themselves: untrack those first'
-        -- (Once it is tracked, one of that name has been put in the place of ours, and is replaced.)
-        when own_trigger is not null and not exists (
-                select from audit.tracked_table where tracked_table.relation = check_can_be_tracked.relation
-            )
-            then format('has a trigger of its own called %s: rename that first', own_trigger)
+        when own_trigger is not null then format('has a trigger of its own called %s: rename that first', own_trigger)
     end;
-    if reason is not null then
-        raise exception using
-            errcode = 'PT001',
-            message = format('%s can''t be tracked: it %s', relation, reason),
-            hint = 'Name an ordinary or a partitioned table.';
-    end if;
 end
 $$;
 
-comment on function audit.check_can_be_tracked(regclass) is 'Raises PT001 unless it is an ordinary or a partitioned table.';
+comment on function audit.refusal(regclass) is 'Why a table can''t be tracked, whatever the settings; null: it can.';
 
 create or replace function audit.untracked_children(tracked_relation regclass)
 returns setof regclass
@@ -466,55 +406,6 @@ $$;
 comment on function audit.untracked_children(regclass) is
     'The tables that inherit from a table and are not tracked: an update of their rows through it fires only triggers of their own.';
 
-create or replace function audit.check_children(relation regclass)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    children text := (
-        select string_agg(child::text, ', ' order by child) from audit.untracked_children(relation) as child
-    );
-begin
-    if children is not null then
-        raise exception using
-            errcode = 'PT036',
-            message = format('%s can''t be tracked yet: what inherits from it is not (%s)', relation, children),
-            hint = 'Track that first: an update of its rows through the parent fires only triggers of its own.';
-    end if;
-end
-$$;
-
-comment on function audit.check_children(regclass) is 'Raises PT036 unless every table that inherits from a table is tracked.';
-
-create or replace function audit.check_bulk(bulk_relation regclass)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    reason text := case
-        when (select relkind = 'p' from pg_class where oid = bulk_relation) then
-            'it has partitions, whose updates fire row triggers alone'
-        when exists (select from pg_inherits where bulk_relation in (inhparent, inhrelid)) then
-            'an update through the table that it inherits from, or that inherits from it, would be recorded twice'
-        when audit.identity_columns(bulk_relation) = '{}' then
-            'without a primary key nothing says which row became which'
-    end;
-begin
-    if reason is not null then
-        raise exception using
-            errcode = 'PT038',
-            message = format('the updates of %s can''t be recorded by statement: %s', bulk_relation, reason),
-            hint = 'Leave out bulk: updates are then recorded by row.';
-    end if;
-end
-$$;
-
-comment on function audit.check_bulk(regclass) is 'Raises PT038 unless old and new rows of an update can be paired by their key.';
-
 create or replace function audit.changes_rows_before(changed_relation regclass)
 returns boolean
 language sql
@@ -523,7 +414,7 @@ as $$
     select exists (
         select
         from pg_catalog.pg_trigger
-        where pg_trigger.tgrelid in (select relid from pg_catalog.pg_partition_tree(changed_relation) union select changed_relation)
+        where pg_trigger.tgrelid in (select relid from audit.partition_tree(changed_relation))
             and not pg_trigger.tgisinternal
             -- The bits of tgtype: 1 for each row, 2 before, 16 update.
             and pg_trigger.tgtype & 19 = 19
@@ -549,31 +440,67 @@ $$;
 comment on function audit.update_columns(audit.tracked_table) is
     'The columns whose updates call a table''s UPDATE trigger; none: all do.';
 
-create or replace function audit.check_hot(hot_relation regclass, bulk boolean)
+create or replace function audit.check_can_be_tracked(tracked_relation regclass, bulk boolean, hot boolean)
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    reason text := case
-        when bulk then 'a trigger for some columns can''t record by statement'
-        when audit.changes_rows_before(hot_relation) then 'it has a BEFORE trigger, which may change columns that an UPDATE does not name'
-        when not exists (select from pg_event_trigger where evtname = 'pgtrail_follow_ddl' and evtenabled in ('O', 'A')) then
-            'without pgtrail''s event triggers, which a superuser installs, columns that are added would go unrecorded'
-    end;
+    refused record;
 begin
-    if reason is not null then
+    for refused in
+        select reason, hint
+        from (values
+            (1, 'it ' || audit.refusal(tracked_relation), 'Name an ordinary or a partitioned table.'),
+            (
+                2,
+                (
+                    select format('what inherits from it is not tracked yet (%s)', string_agg(child::text, ', ' order by child))
+                    from audit.untracked_children(tracked_relation) as child
+                    having count(*) > 0
+                ),
+                'Track that first: an update of its rows through the parent fires only triggers of its own.'
+            ),
+            (
+                3,
+                'its updates can''t be recorded by statement: ' || case
+                    when not bulk then null
+                    when (select relkind = 'p' from pg_class where oid = tracked_relation) then
+                        'it has partitions, whose updates fire row triggers alone'
+                    when exists (select from pg_inherits where tracked_relation in (inhparent, inhrelid)) then
+                        'an update through the table that it inherits from, or that inherits from it, would be recorded twice'
+                    when audit.identity_columns(tracked_relation) = '{}' then
+                        'without a primary key nothing says which row became which'
+                end,
+                'Leave out bulk: updates are then recorded by row.'
+            ),
+            (
+                4,
+                'its trigger can''t be for audited columns alone: ' || case
+                    when not hot then null
+                    when bulk then 'a trigger for some columns can''t record by statement'
+                    when audit.changes_rows_before(tracked_relation) then
+                        'it has a BEFORE trigger, which may change columns that an UPDATE does not name'
+                    when not exists (select from pg_event_trigger where evtname = 'pgtrail_follow_ddl' and evtenabled in ('O', 'A')) then
+                        'without pgtrail''s event triggers, which a superuser installs, columns that are added would go unrecorded'
+                end,
+                'Leave out hot: each update then calls the trigger.'
+            )
+        ) as given (number, reason, hint)
+        where reason is not null
+        order by number
+    loop
         raise exception using
-            errcode = 'PT075',
-            message = format('the trigger of %s can''t be for audited columns alone: %s', hot_relation, reason),
-            hint = 'Leave out hot: each update then calls the trigger.';
-    end if;
+            errcode = 'PT001',
+            message = format('%s can''t be tracked: %s', tracked_relation, refused.reason),
+            hint = refused.hint;
+    end loop;
 end
 $$;
 
-comment on function audit.check_hot(regclass, boolean) is
-    'Raises PT075 where an update of audited columns might not name one.';
+comment on function audit.check_can_be_tracked(regclass, boolean, boolean) is
+    'Raises PT001 unless a table can be tracked: an ordinary or a partitioned one whose children are tracked; bulk: whose old and new rows can be paired by their key; hot: whose updates name the columns that they change.';
 
 create or replace function audit.check_columns(relation regclass, names text[], argument text)
 returns void
@@ -599,27 +526,6 @@ $$;
 
 comment on function audit.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
 
-create or replace function audit.check_is_not_virtual(relation regclass, column_number smallint, argument text)
-returns void
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if exists (select from pg_attribute where attrelid = relation and attnum = column_number and attgenerated = 'v') then
-        raise exception using
-            errcode = 'PT002',
-            message = format(
-                'the column "%s" of %s is virtual (named in %s)',
-                (select attname from pg_attribute where attrelid = relation and attnum = column_number), relation, argument
-            ),
-            hint = 'A trigger has no value of a column that is computed when it is read. Name one that it is computed from, or make it stored.';
-    end if;
-end
-$$;
-
-comment on function audit.check_is_not_virtual(regclass, smallint, text) is 'Raises PT002 if a column is a virtual generated one.';
-
 create or replace function audit.check_stored_column(relation regclass, column_name text, argument text)
 returns void
 language plpgsql
@@ -628,12 +534,35 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     perform audit.check_columns(relation, array[column_name], argument);
-    perform audit.check_is_not_virtual(relation, (select attnum from pg_attribute where attrelid = relation and attname = column_name), argument);
+    if exists (select from pg_attribute where attrelid = relation and attname = column_name and attgenerated = 'v') then
+        raise exception using
+            errcode = 'PT002',
+            message = format('the column "%s" of %s is virtual (named in %s)', column_name, relation, argument),
+            hint = 'A trigger has no value of a column that is computed when it is read. Name one that it is computed from, or make it stored.';
+    end if;
 end
 $$;
 
 comment on function audit.check_stored_column(regclass, text, text) is
     'Raises PT002 unless the table has the column (null: none is named), and triggers a value of it.';
+
+create or replace function audit.checked_source(relation regclass, argument text, written text)
+returns text
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    if audit.is_path(relation, written) then
+        return audit.written_path(relation, argument, written);
+    end if;
+    perform audit.check_stored_column(relation, written, argument);
+    return written;
+end
+$$;
+
+comment on function audit.checked_source(regclass, text, text) is
+    'An org or a label as it is stored: the name of a column, or a path in its one form. PT002, PT033.';
 
 create or replace function audit.columns_of_secret(relation regclass, entry text)
 returns text[]
@@ -780,9 +709,7 @@ begin
             for target in
                 select tree.relid
                 from unnest(relations) as named (relation)
-                cross join lateral (
-                    select relid from pg_partition_tree(named.relation) union select named.relation
-                ) as tree
+                cross join lateral audit.partition_tree(named.relation) as tree
                 order by tree.relid
             loop
                 perform set_config(
@@ -861,7 +788,7 @@ as $$
 begin
     -- What was switched off before this, and what this switches on, are two events.
     perform audit.watch_table(relation);
-    perform audit.drop_renamed_triggers(relation);
+    perform audit.drop_triggers(relation, only_renamed => true);
     perform audit.create_triggers(relation);
     perform audit.enable_triggers(relation);
     perform audit.watch_table(relation);
@@ -936,34 +863,6 @@ $$;
 
 comment on function audit.renew_relatives() is
     'Has the parents of a table that is tracked now, or no more, record as that wants it.';
-
-create or replace function audit.drop_renamed_triggers(relation regclass)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    renamed record;
-begin
-    -- With its successor beside it, it would record everything twice.
-    for renamed in
-        select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
-        from pg_trigger
-        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
-        where pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
-            and pg_trigger.tgparentid = 0
-            and pg_trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
-            and pg_proc.pronamespace = 'audit'::regnamespace
-            and starts_with(pg_proc.proname, 'capture ')
-    loop
-        perform audit.lock_briefly(array[renamed.target]::regclass[], 'access exclusive');
-        execute format('drop trigger %I on %s', renamed.tgname, audit.qualified_name(renamed.target));
-    end loop;
-end
-$$;
-
-comment on function audit.drop_renamed_triggers(regclass) is 'Drops the triggers of a tracked table to which somebody gave other names.';
 
 create or replace function audit.create_triggers(relation regclass)
 returns void
@@ -1161,7 +1060,7 @@ begin
             audit.qualified_name(pg_class.oid) as name,
             exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate') as has_policy
         from pg_class
-        where pg_class.oid in (select relid from pg_partition_tree(relation) union select relation)
+        where pg_class.oid in (select relid from audit.partition_tree(relation))
             and pg_class.relowner <> 'audit_owner'::regrole
     loop
         if target.has_policy then
@@ -1179,7 +1078,7 @@ $$;
 comment on function audit.revoke_reading(regclass) is
     'Takes back what audit.allow_reading() gave on a table, once it is neither tracked nor passed through by a path.';
 
-create or replace function audit.drop_triggers(relation regclass)
+create or replace function audit.drop_triggers(tracked_relation regclass, only_renamed boolean default false)
 returns void
 language plpgsql
 volatile
@@ -1189,25 +1088,24 @@ declare
     installed record;
 begin
     for installed in
-        select pg_trigger.tgrelid::regclass as target, pg_trigger.tgname
-        from pg_trigger
-        join pg_proc on pg_proc.oid = pg_trigger.tgfoid
+        select relation, name
+        from audit.installed_triggers()
         where (
-                pg_trigger.tgrelid in (select relid from pg_partition_tree(relation) union select relation)
+                relation in (select relid from audit.partition_tree(tracked_relation))
                 -- A partition that was detached keeps its trigger where no event trigger took it away.
-                or pg_proc.proname = audit.capture_function_name(relation, 'TRUNCATE')
+                or not only_renamed and function_name = audit.capture_function_name(tracked_relation, 'TRUNCATE')
             )
-            and pg_trigger.tgparentid = 0
-            and pg_proc.pronamespace = 'audit'::regnamespace
-            and starts_with(pg_proc.proname, 'capture ')
+            and not is_inherited
+            and not (only_renamed and name = any (audit.trigger_names()))
     loop
-        perform audit.lock_briefly(array[installed.target]::regclass[], 'access exclusive');
-        execute format('drop trigger %I on %s', installed.tgname, audit.qualified_name(installed.target));
+        perform audit.lock_briefly(array[installed.relation], 'access exclusive');
+        execute format('drop trigger %I on %s', installed.name, audit.qualified_name(installed.relation));
     end loop;
 end
 $$;
 
-comment on function audit.drop_triggers(regclass) is 'Removes pgtrail''s triggers from a table and its partitions.';
+comment on function audit.drop_triggers(regclass, boolean) is
+    'Removes pgtrail''s triggers from a table and its partitions; only_renamed: those to which somebody gave other names, which would record everything twice.';
 
 create or replace function audit.drop_disowned_functions(relation regclass)
 returns void
@@ -1219,19 +1117,17 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    operation text;
+    disowned regprocedure;
 begin
-    foreach operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
+    for disowned in
+        select pg_proc.oid
+        from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as operation
+        join pg_proc
+            on proname = audit.capture_function_name(relation, operation)
+            and pronamespace = 'audit'::regnamespace
+            and not pg_has_role('audit_owner', proowner, 'usage')
     loop
-        if exists (
-            select
-            from pg_proc
-            where proname = audit.capture_function_name(relation, operation)
-                and pronamespace = 'audit'::regnamespace
-                and not pg_has_role('audit_owner', proowner, 'usage')
-        ) then
-            execute format('drop function audit.%I() cascade', audit.capture_function_name(relation, operation));
-        end if;
+        execute format('drop function %s cascade', disowned);
     end loop;
 end
 $$;

@@ -303,7 +303,7 @@ declare
     changes text := (
         select string_agg(distinct format('alter column %I set statistics 0', attname), ', ')
         from pg_attribute
-        where attrelid in (select relid from pg_partition_tree(relation) union select relation)
+        where attrelid in (select relid from audit.partition_tree(relation))
             and attnum > 0
             and not attisdropped
             and attstattarget is distinct from 0

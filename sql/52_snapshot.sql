@@ -132,11 +132,11 @@ begin
             hint = 'First: set default_transaction_isolation to ''read committed''';
     end if;
     perform audit.check_is_tracked(tracked_relation);
-    if leaf not in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation) then
+    if leaf not in (select relid from audit.partition_tree(tracked_relation)) then
         perform audit.check_is_tracked(leaf);
         raise invalid_parameter_value using message = format('%s is no part of %s', leaf, tracked_relation);
     end if;
-    if not has_table_privilege(audit.acting_role(), leaf, 'select') then
+    if not has_table_privilege(audit.database_actor_id()::name, leaf, 'select') then
         raise insufficient_privilege using
             message = format('permission denied for table %s', leaf),
             hint = 'Whoever takes a snapshot must be allowed to read the table.';

@@ -206,7 +206,7 @@ as $$
     where tgrelid = relation
         and not tgisinternal
         and tgparentid = 0
-        and tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+        and tgname <> all (audit.trigger_names())
 $$;
 
 comment on function audit.foreign_trigger_entries(oid) is 'The triggers of a table that are none of pgtrail''s: audit.own_trigger has those.';
@@ -414,9 +414,7 @@ begin
             known.shape as was,
             audit.present_shape(tree.relid, tracked.relation) as becomes
         from audit.tracked_table as tracked
-        cross join lateral (
-            select relid from pg_partition_tree(tracked.relation) union select tracked.relation
-        ) as tree
+        cross join lateral audit.partition_tree(tracked.relation) as tree
         left join audit.table_shape as known on known.relation = tree.relid
         where tracked.relation = any (roots)
             and exists (select from pg_class where pg_class.oid = tree.relid)

@@ -31,21 +31,17 @@ as $$
     union all
     select
         'trigger doubled',
-        audit.qualified_name(trigger.tgrelid),
-        pg_catalog.format('%s calls a function of pgtrail''s too: what it fires for is recorded twice', trigger.tgname),
+        audit.qualified_name(installed.relation),
+        pg_catalog.format('%s calls a function of pgtrail''s too: what it fires for is recorded twice', installed.name),
         pg_catalog.format('select audit.recompile(%L)', audit.qualified_name(tracked.root))
-    from pg_catalog.pg_trigger as trigger
-    join pg_catalog.pg_proc as function
-        on function.oid = trigger.tgfoid
-        and function.pronamespace = 'audit'::pg_catalog.regnamespace
-        and pg_catalog.starts_with(function.proname, 'capture ')
-    cross join lateral (select audit.tracked_root(trigger.tgrelid)) as tracked (root)
-    where trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
-        and trigger.tgparentid = 0
+    from audit.installed_triggers() as installed
+    cross join lateral (select audit.tracked_root(installed.relation)) as tracked (root)
+    where installed.name <> all (audit.trigger_names())
+        and not installed.is_inherited
         and tracked.root is not null
         -- (One that was renamed has left a gap.)
         and exists (
-            select from audit.own_triggers(array[tracked.root]) as present where present.function_oid = function.oid
+            select from audit.own_triggers(array[tracked.root]) as present where present.function_oid = installed.function_oid
         )
 $$;
 

@@ -277,7 +277,7 @@ begin
         from pg_event_trigger_ddl_commands() as command
         join pg_trigger on pg_trigger.oid = command.objid and command.classid = 'pg_trigger'::regclass
         -- (One of ours that is not as it should be is told of, and stays for whoever looks.)
-        where pg_trigger.tgname not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+        where pg_trigger.tgname <> all (audit.trigger_names())
     )
     then
         perform audit.fit_tables();
@@ -457,7 +457,7 @@ begin
         select
         from pg_event_trigger_dropped_objects()
         where object_type = 'table'
-            or object_type = 'trigger' and address_names[3] not in ('pgtrail_insert', 'pgtrail_update', 'pgtrail_delete', 'pgtrail_truncate')
+            or object_type = 'trigger' and address_names[3] <> all (audit.trigger_names())
     )
     then
         perform audit.fit_tables();
