@@ -143,8 +143,6 @@ $$;
 comment on function audit.is_secret_words(text, boolean) is
     'Whether words (audit.words_of()) name a secret: the one list for columns, for members of JSON, and for rows of settings. For members it goes further: any `…_key`, `key`, `signature`, `certificate`, `callback_vars`.';
 
-drop function if exists audit.looks_secret(text);
-
 create or replace function audit.looks_secret(column_name text, type_oid oid default 'pg_catalog.text'::pg_catalog.regtype)
 returns boolean
 language plpgsql
@@ -347,8 +345,6 @@ $$;
 
 comment on function audit.may_name_secret(text) is
     'A quick look at the text of a JSON value: false where no member''s name looks secret to audit.looks_secret_within(), and no string may be JSON itself: where audit.redact() would change nothing by the path `**.?`.';
-
-drop function if exists audit.may_hold_secret(text);
 
 create or replace function audit.marked(content text)
 returns text

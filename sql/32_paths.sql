@@ -538,18 +538,6 @@ $$;
 comment on function audit.has_path(regclass, text) is
     'Whether the organization (`org`) or the label (`label`) of a tracked table is found by paths.';
 
-create or replace function audit.passed_through(relation regclass)
-returns setof regclass
-language sql
-stable
-as $$
-    select distinct step.relation
-    from audit.path_step as step
-    where step.place = passed_through.relation and step.position > 0
-$$;
-
-comment on function audit.passed_through(regclass) is 'The tracked tables whose path to their organization or label leads through a table.';
-
 -- From steps to SQL --------------------------------------------------------------------------------------------------
 
 create or replace function audit.compiled_org_column(relation regclass, row_name text, column_name text)
@@ -711,8 +699,6 @@ as $$
 $$;
 
 comment on function audit.compiled_org(audit.tracked_table, text, text) is 'SQL for the organization of a row.';
-
-drop function if exists audit.compiled_org(audit.tracked_table, text);
 
 -- Labels ---------------------------------------------------------------------------------------------------------------
 

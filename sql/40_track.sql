@@ -1,8 +1,6 @@
 -- What a DBA calls: track, untrack, rule, drop_rule, recompile.
 -- They run as their caller, who must be in audit_admin and own the table (or have TRIGGER on it).
 
-drop function if exists audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text);
-
 create or replace function audit.track(
     relation regclass,
     resource text default null,
@@ -632,6 +630,21 @@ $$;
 
 comment on function audit.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
 
+create or replace function audit.concerned_tables(altered regclass)
+returns setof regclass
+language sql
+stable
+as $$
+    select root from audit.tracked_root(altered) as root where root is not null
+    union
+    select step.relation
+    from audit.path_step as step
+    where step.place = altered and step.position > 0
+$$;
+
+comment on function audit.concerned_tables(regclass) is
+    'The tracked tables that a table is, is a partition of, or is passed through by: on the path to their organization or label.';
+
 create or replace function audit.check_is_tracked(tracked_relation regclass)
 returns void
 language plpgsql
@@ -948,10 +961,10 @@ declare
     silent record;
 begin
     for silent in
-        select target, string_agg(format('enable trigger %I', trigger_name), ', ') as changes
-        from audit.capture_triggers()
-        where relation = tracked_relation and state in ('disabled', 'replica')
-        group by target
+        select relation as target, string_agg(format('enable trigger %I', trigger_name), ', ') as changes
+        from audit.own_triggers(array[tracked_relation])
+        where kind = 'capture' and state in ('disabled', 'replica')
+        group by relation
     loop
         perform audit.lock_briefly(array[silent.target]::regclass[], 'share row exclusive');
         execute format('alter table %s %s', audit.qualified_name(silent.target), silent.changes);
@@ -1051,7 +1064,7 @@ declare
     target record;
     recorder name;
 begin
-    if audit.tracked_root(relation) is not null or exists (select from audit.passed_through(relation)) then
+    if exists (select from audit.concerned_tables(relation)) then
         return;
     end if;
     for target in

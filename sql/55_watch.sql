@@ -1,10 +1,6 @@
 -- Watching the watcher: whether pgtrail's own triggers are there, fire, and are what pgtrail created, and an event when that
 -- changes.
 
-drop function if exists audit.own_triggers();
-drop function if exists audit.protection_triggers();
-drop function if exists audit.capture_triggers();
-
 create or replace function audit.is_as_compiled(p_function oid, p_relation regclass, event_operation text)
 returns boolean
 language sql
@@ -152,15 +148,16 @@ $$;
 comment on function audit.fires("char") is
     'pg_trigger.tgenabled in words: `enabled`, `always` (in replication too), `replica` (in replication only), `disabled`; `missing` where there is none.';
 
-create or replace function audit.capture_triggers()
+create or replace function audit.own_triggers(only_roots regclass[] default null)
 returns table (
-    relation regclass, target regclass, trigger_name text, state text,
+    kind text, root regclass, relation regclass, trigger_name text, state text,
     trigger_oid oid, function_oid oid, trigger_version text, function_version text
 )
 language sql
 stable
 as $$
     select
+        'capture',
         tracked.relation,
         tree.relid,
         'pgtrail_' || capture.operation,
@@ -195,21 +192,11 @@ as $$
         -- (By the index, for each: who plans expects few functions, and would look through all triggers for each of them.)
         limit 1
     ) as installed on true
-    where not (class.relkind = 'p' and tree.relid = tracked.relation and capture.operation = 'truncate')
-$$;
-
-comment on function audit.capture_triggers() is
-    'The triggers that tracked tables and their partitions should have, and whether each is there and fires, as audit.fires() has it; and which versions of it and of its function these are.';
-
-create or replace function audit.protection_triggers()
-returns table (
-    relation regclass, target regclass, trigger_name text, state text,
-    trigger_oid oid, function_oid oid, trigger_version text, function_version text
-)
-language sql
-stable
-as $$
+    where (only_roots is null or tracked.relation = any (only_roots))
+        and not (class.relkind = 'p' and tree.relid = tracked.relation and capture.operation = 'truncate')
+    union all
     select
+        'protection',
         protected.relation,
         protected.target,
         wanted.trigger_name,
@@ -238,31 +225,11 @@ as $$
         and installed.tgname = wanted.trigger_name
         -- (null: it was dropped.)
         and installed.tgfoid = pg_catalog.to_regprocedure('audit.refuse_change()')
+    where only_roots is null or protected.relation = any (only_roots)
 $$;
 
-comment on function audit.protection_triggers() is
-    'The triggers that refuse changes of the log, and how each is, as audit.capture_triggers() has it; function_version is a digest of the functions that they call.';
-
-create or replace function audit.own_triggers(only_roots regclass[] default null)
-returns table (
-    kind text, root regclass, relation regclass, trigger_name text, state text,
-    trigger_oid oid, function_oid oid, trigger_version text, function_version text
-)
-language sql
-stable
-as $$
-    select
-        'capture', relation, target, trigger_name, state, trigger_oid, function_oid, trigger_version, function_version
-    from audit.capture_triggers()
-    where only_roots is null or relation = any (only_roots)
-    union all
-    select
-        'protection', relation, target, trigger_name, state, trigger_oid, function_oid, trigger_version, function_version
-    from audit.protection_triggers()
-    where only_roots is null or relation = any (only_roots)
-$$;
-
-comment on function audit.own_triggers(regclass[]) is 'The triggers that pgtrail should have, and how each is.';
+comment on function audit.own_triggers(regclass[]) is
+    'The triggers that pgtrail should have, and whether each is there and fires, as audit.fires() has it: those that record (`capture`) and those that refuse changes of the log (`protection`); and which versions of it and of its function these are.';
 
 create or replace function audit.judged_triggers(only_roots regclass[] default null, with_grants boolean default true)
 returns table (

@@ -1,36 +1,6 @@
 -- What is altered about a tracked table, by whom and how: columns, types, constraints, owner, policies, rules, others' triggers.
 -- An event says what changed. Expressions may hold secrets, so of those only digests are kept, and nothing is recorded.
 
-create or replace function audit.entries(names text[], descriptions text[], fingerprints text[])
-returns jsonb
-language sql
-immutable
-as $$
-    select coalesce(
-        pg_catalog.jsonb_object_agg(
-            entry.name, pg_catalog.jsonb_build_array(entry.description, pg_catalog.hashtextextended(entry.fingerprint, 0)::text)
-        ),
-        '{}'
-    )
-    from rows from (pg_catalog.unnest(names), pg_catalog.unnest(descriptions), pg_catalog.unnest(fingerprints))
-        as entry (name, description, fingerprint)
-$$;
-
-comment on function audit.entries(text[], text[], text[]) is
-    'A part of a table''s shape: of each thing by its name what people read, and a digest of the rest.';
-
-create or replace function audit.column_list(relation oid, numbers smallint[])
-returns text
-language sql
-stable
-as $$
-    select pg_catalog.string_agg(attname, ', ' order by position)
-    from pg_catalog.unnest(numbers) with ordinality as part (number, position)
-    join pg_catalog.pg_attribute on attrelid = relation and attnum = number
-$$;
-
-comment on function audit.column_list(oid, smallint[]) is 'The names of columns, as they stand in a constraint.';
-
 create or replace function audit.column_entries(relation oid)
 returns jsonb
 language sql
@@ -67,7 +37,7 @@ comment on function audit.column_entries(oid) is
     'A table''s columns: type, whether null is allowed, what fills them; then a digest with the expression that does; then by what a rewritten one is told, whether rows have a value that was never written to them, and its number.';
 
 create or replace function audit.type_entries(relation oid)
-returns jsonb
+returns table (name text, description text, fingerprint text)
 language sql
 stable
 as $$
@@ -93,11 +63,7 @@ as $$
         ) as part (type)
         where part.type >= 16384
     )
-    select audit.entries(
-        pg_catalog.array_agg(pg_catalog.format_type(used.type, null)),
-        pg_catalog.array_agg(described.description),
-        pg_catalog.array_agg(described.fingerprint)
-    )
+    select pg_catalog.format_type(used.type, null), described.description, described.fingerprint
     from used
     join pg_catalog.pg_type as made on made.oid = used.type and made.typtype in ('e', 'd', 'c')
     cross join lateral (
@@ -139,122 +105,97 @@ $$;
 comment on function audit.type_entries(oid) is
     'What a table''s columns are made of where people made it: the values of enums, the columns of composite types, domains.';
 
-create or replace function audit.constraint_entries(relation oid)
-returns jsonb
+create or replace function audit.shape_entries(relation oid, with_types boolean)
+returns table (part text, name text, description text, fingerprint text)
 language sql
 stable
 as $$
+    select 'types', type.name, type.description, type.fingerprint
+    from audit.type_entries(relation) as type
+    where with_types
+    union all
     -- (A partition's own ones: what its parent has is its parent's.)
-    select audit.entries(
-        pg_catalog.array_agg(conname::text),
-        pg_catalog.array_agg(
-            pg_catalog.concat_ws(
-                ' ',
-                case contype
-                    when 'p' then 'primary key'
-                    when 'u' then 'unique'
-                    when 'f' then 'foreign key'
-                    when 'c' then 'check'
-                    when 'x' then 'exclude'
-                end,
-                pg_catalog.format('(%s)', audit.column_list(conrelid, conkey)),
-                case when not convalidated then 'not valid' end
-            )
+    select
+        'constraints',
+        conname,
+        pg_catalog.concat_ws(
+            ' ',
+            case contype
+                when 'p' then 'primary key'
+                when 'u' then 'unique'
+                when 'f' then 'foreign key'
+                when 'c' then 'check'
+                when 'x' then 'exclude'
+            end,
+            pg_catalog.format(
+                '(%s)',
+                (
+                    select pg_catalog.string_agg(attname, ', ' order by position)
+                    from pg_catalog.unnest(conkey) with ordinality as part (number, position)
+                    join pg_catalog.pg_attribute on attrelid = conrelid and attnum = number
+                )
+            ),
+            case when not convalidated then 'not valid' end
         ),
-        pg_catalog.array_agg(
-            pg_catalog.concat_ws(
-                ' ', confrelid, confkey, condeferrable, condeferred, confupdtype, confdeltype, connoinherit, conbin::text
-            )
+        pg_catalog.concat_ws(
+            ' ', confrelid, confkey, condeferrable, condeferred, confupdtype, confdeltype, connoinherit, conbin::text
         )
-    )
     from pg_catalog.pg_constraint
     where conrelid = relation and contype in ('p', 'u', 'f', 'c', 'x') and conparentid = 0 and conislocal
-$$;
-
-comment on function audit.constraint_entries(oid) is 'A table''s constraints.';
-
-create or replace function audit.foreign_trigger_entries(relation oid)
-returns jsonb
-language sql
-stable
-as $$
-    select audit.entries(
-        pg_catalog.array_agg(tgname::text),
-        pg_catalog.array_agg(
-            pg_catalog.format(
-                '%s, %s %s %s',
-                audit.fires(tgenabled),
-                case when tgtype & 2 <> 0 then 'before' when tgtype & 64 <> 0 then 'instead of' else 'after' end,
-                pg_catalog.concat_ws(
-                    ' or ',
-                    case when tgtype & 4 <> 0 then 'insert' end,
-                    case when tgtype & 8 <> 0 then 'delete' end,
-                    case when tgtype & 16 <> 0 then 'update' end,
-                    case when tgtype & 32 <> 0 then 'truncate' end
-                ),
-                case when tgtype & 1 <> 0 then 'for each row' else 'for each statement' end
-            )
-        ),
-        pg_catalog.array_agg(
+    union all
+    -- Those that are none of pgtrail's, which audit.own_trigger has.
+    select
+        'triggers',
+        tgname,
+        pg_catalog.format(
+            '%s, %s %s %s',
+            audit.fires(tgenabled),
+            case when tgtype & 2 <> 0 then 'before' when tgtype & 64 <> 0 then 'instead of' else 'after' end,
             pg_catalog.concat_ws(
-                ' ', tgfoid::oid, tgconstraint, tgdeferrable, tginitdeferred, tgattr::text, tgoldtable, tgnewtable,
-                pg_catalog.encode(tgargs, 'hex'), tgqual::text
-            )
-        )
-    )
-    from pg_catalog.pg_trigger
-    where tgrelid = relation
-        and not tgisinternal
-        and tgparentid = 0
-        and tgname <> all (audit.trigger_names())
-$$;
-
-comment on function audit.foreign_trigger_entries(oid) is 'The triggers of a table that are none of pgtrail''s: audit.own_trigger has those.';
-
-create or replace function audit.rule_entries(relation oid)
-returns jsonb
-language sql
-stable
-as $$
-    select audit.entries(
-        pg_catalog.array_agg(rulename::text),
-        pg_catalog.array_agg(
-            pg_catalog.format(
-                '%s, on %s do %s',
-                audit.fires(ev_enabled),
-                case ev_type when '1' then 'select' when '2' then 'update' when '3' then 'insert' else 'delete' end,
-                case when is_instead then 'instead' else 'also' end
-            )
+                ' or ',
+                case when tgtype & 4 <> 0 then 'insert' end,
+                case when tgtype & 8 <> 0 then 'delete' end,
+                case when tgtype & 16 <> 0 then 'update' end,
+                case when tgtype & 32 <> 0 then 'truncate' end
+            ),
+            case when tgtype & 1 <> 0 then 'for each row' else 'for each statement' end
         ),
-        pg_catalog.array_agg(pg_catalog.concat_ws(' ', ev_qual::text, ev_action::text))
-    )
+        pg_catalog.concat_ws(
+            ' ', tgfoid::oid, tgconstraint, tgdeferrable, tginitdeferred, tgattr::text, tgoldtable, tgnewtable,
+            pg_catalog.encode(tgargs, 'hex'), tgqual::text
+        )
+    from pg_catalog.pg_trigger
+    where tgrelid = relation and not tgisinternal and tgparentid = 0 and tgname <> all (audit.trigger_names())
+    union all
+    -- Rewrite rules, by which a write can become another or none.
+    select
+        'rules',
+        rulename,
+        pg_catalog.format(
+            '%s, on %s do %s',
+            audit.fires(ev_enabled),
+            case ev_type when '1' then 'select' when '2' then 'update' when '3' then 'insert' else 'delete' end,
+            case when is_instead then 'instead' else 'also' end
+        ),
+        pg_catalog.concat_ws(' ', ev_qual::text, ev_action::text)
     from pg_catalog.pg_rewrite
     where ev_class = relation
-$$;
-
-comment on function audit.rule_entries(oid) is 'A table''s rewrite rules, by which a write can become another or none.';
-
-create or replace function audit.policy_entries(relation oid)
-returns jsonb
-language sql
-stable
-as $$
-    select audit.entries(
-        pg_catalog.array_agg(polname::text),
-        pg_catalog.array_agg(
-            pg_catalog.format(
-                '%s for %s',
-                case when polpermissive then 'permissive' else 'restrictive' end,
-                case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end
-            )
+    union all
+    select
+        'policies',
+        polname,
+        pg_catalog.format(
+            '%s for %s',
+            case when polpermissive then 'permissive' else 'restrictive' end,
+            case polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end
         ),
-        pg_catalog.array_agg(pg_catalog.concat_ws(' ', polroles::text, polqual::text, polwithcheck::text))
-    )
+        pg_catalog.concat_ws(' ', polroles::text, polqual::text, polwithcheck::text)
     from pg_catalog.pg_policy
     where polrelid = relation and polname <> 'pgtrail_truncate'
 $$;
 
-comment on function audit.policy_entries(oid) is 'A table''s policies of row-level security, but for pgtrail''s.';
+comment on function audit.shape_entries(oid, boolean) is
+    'What belongs to a table, by parts of its shape: of each thing its name, what people read, and what a digest is made of.';
 
 create or replace function audit.relatives(relation oid)
 returns jsonb
@@ -316,21 +257,33 @@ as $$
             'replica_identity', case class.relreplident
                 when 'd' then 'default' when 'n' then 'nothing' when 'f' then 'full' else 'index'
             end,
-            'constraints', audit.constraint_entries(class.oid),
-            'triggers', audit.foreign_trigger_entries(class.oid),
-            'rules', audit.rule_entries(class.oid),
-            'policies', audit.policy_entries(class.oid)
+            'constraints', '{}'::jsonb, 'triggers', '{}'::jsonb, 'rules', '{}'::jsonb, 'policies', '{}'::jsonb
         )
         || case
             -- A partition has its root's.
             when relation <> root then '{}'
             else pg_catalog.jsonb_build_object(
                 'columns', audit.column_entries(class.oid),
-                'types', audit.type_entries(class.oid),
+                'types', '{}'::jsonb,
                 'parents', audit.relation_names(relatives.oids -> 'parents'),
                 'children', audit.relation_names(relatives.oids -> 'children')
             )
         end
+        || coalesce(
+            (
+                select pg_catalog.jsonb_object_agg(part, things)
+                from (
+                    select
+                        part,
+                        pg_catalog.jsonb_object_agg(
+                            name, pg_catalog.jsonb_build_array(description, pg_catalog.hashtextextended(fingerprint, 0)::text)
+                        ) as things
+                    from audit.shape_entries(class.oid, with_types => relation = root)
+                    group by part
+                ) as described
+            ),
+            '{}'
+        )
     from pg_catalog.pg_class as class
     cross join lateral (select audit.relatives(class.oid)) as relatives (oids)
     where class.oid = relation

@@ -59,53 +59,28 @@ create policy all_grants on audit.org_grant
     for select to audit_admin, audit_auditor
     using (true);
 
-drop policy if exists granted_orgs on audit.event;
-create policy granted_orgs on audit.event
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.event;
-create policy named_org on audit.event
-    for select to audit_org_reader
-    -- (As a subquery it is one value for the whole statement: found once.)
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.event;
-create policy every_org on audit.event
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
-
--- An organization's name is seen by whoever sees its events.
-drop policy if exists granted_orgs on audit.org_label;
-create policy granted_orgs on audit.org_label
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.org_label;
-create policy named_org on audit.org_label
-    for select to audit_org_reader
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.org_label;
-create policy every_org on audit.org_label
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
-
--- Where events are is seen by whoever sees these.
-drop policy if exists granted_orgs on audit.filed;
-create policy granted_orgs on audit.filed
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.filed;
-create policy named_org on audit.filed
-    for select to audit_org_reader
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.filed;
-create policy every_org on audit.filed
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
+-- An organization's name, and where its events are filed, is seen by whoever sees its events.
+do $$
+declare
+    policy record;
+begin
+    for policy in
+        select *
+        from unnest(array['event', 'org_label', 'filed']) as relation_name
+        cross join (values
+            ('granted_orgs', 'audit_reader', 'org_id in (select org_grant.org_id from audit.org_grant)'),
+            -- (As a subquery it is one value for the whole statement: found once.)
+            ('named_org', 'audit_org_reader', 'org_id = (select nullif(pg_catalog.current_setting(''pgtrail.org'', true), ''''))'),
+            ('every_org', 'audit_auditor, audit_admin, audit_forwarder', 'true')
+        ) as given (name, readers, condition)
+    loop
+        execute format('drop policy if exists %I on audit.%I', policy.name, policy.relation_name);
+        execute format(
+            'create policy %I on audit.%I for select to %s using (%s)', policy.name, policy.relation_name, policy.readers, policy.condition
+        );
+    end loop;
+end
+$$;
 
 -- Functions are executable by everyone unless someone says otherwise.
 revoke execute on all functions in schema audit from public;
@@ -229,13 +204,14 @@ grant execute on function
     audit.columns_of_secret(regclass, text),
     audit.secrets_by_name(regclass, text[]),
     audit.tracked_root(regclass),
-    audit.passed_through(regclass),
+    audit.concerned_tables(regclass),
     audit.lock_briefly(regclass[], text),
     audit.lock_for_policies(regclass, regclass[], boolean),
     audit.observe(regclass, regclass, bigint, bigint),
     audit.observed_all(regclass, bigint),
     audit.snapshot_batches(regclass),
-    audit.capture_triggers(),
+    audit.own_triggers(regclass[]),
+    audit.function_digest(oid),
     audit.is_as_created(oid, regclass),
     audit.fires("char"),
     audit.enable_triggers(regclass),

@@ -116,8 +116,7 @@ as $$
                 select step.place from audit.path_step as step
             )
     ) as place (relation)
-    where audit.tracked_root(place.relation) is not null
-        or exists (select from audit.passed_through(place.relation))
+    where exists (select from audit.concerned_tables(place.relation))
         or exists (select from audit.own_trigger where own_trigger.relation = place.relation)
         or exists (
             select
@@ -144,9 +143,9 @@ declare
         where pg_trigger.tgfoid = any (touched)
         union
         -- What audit.refuse_change() calls is theirs, too.
-        select relation
-        from audit.protection_triggers()
-        where (
+        select root
+        from audit.own_triggers()
+        where kind = 'protection' and (
                 select pg_proc.oid
                 from pg_proc
                 where pg_proc.proname = 'erases_a_person' and pg_proc.pronamespace = 'audit'::regnamespace
@@ -262,12 +261,7 @@ begin
         for altered in
             select distinct concerned.relation
             from unnest(touched) as touched_table (relation)
-            cross join lateral (
-                select audit.tracked_root(touched_table.relation)
-                union all
-                select audit.passed_through(touched_table.relation)
-            ) as concerned (relation)
-            where concerned.relation is not null
+            cross join lateral audit.concerned_tables(touched_table.relation) as concerned (relation)
         loop
             perform audit.compile_table(altered);
         end loop;
@@ -443,11 +437,7 @@ begin
             select audit.table_of_dropped(object.object_type, object.objid, object.address_names)
             where object.object_type in ('table', 'table column', 'policy')
         ) as place (relation)
-        cross join lateral (
-            select audit.tracked_root(place.relation)
-            union all
-            select audit.passed_through(place.relation)
-        ) as concerned (relation)
+        cross join lateral audit.concerned_tables(place.relation) as concerned (relation)
         join audit.tracked_table as tracked on tracked.relation = concerned.relation
         join pg_class on pg_class.oid = concerned.relation
     loop
@@ -534,12 +524,6 @@ $$;
 
 comment on function audit.note_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';
-
-revoke execute on function
-    audit.altered_relations(), audit.touched_tables(), audit.follow_ddl(), audit.follow_drop(), audit.follow_rewrite(), audit.follow_functions(),
-    audit.alters_a_column_type(), audit.fit_tables(), audit.table_of_dropped(text, oid, text[]), audit.fail_or_warn(text, text, text),
-    audit.note_attached_partitions(regclass[])
-    from public;
 
 -- As everything is before anybody touches it; what protects the log is as it was installed just now.
 update audit.own_trigger set function_version = null where kind = 'protection';
@@ -690,11 +674,6 @@ begin
     -- (By which it is known for one of ours; nobody can call it.)
     grant execute on function audit.extend_capture() to audit_owner;
 
-    drop function if exists audit.extend_capture(regclass, text);
-    drop function if exists audit.extend_reading(regclass);
-    drop function if exists audit.release_partition(regclass);
-    drop function if exists audit.follow_partitions(regclass[]);
-
     drop event trigger if exists pgtrail_extend_capture;
     drop event trigger if exists pgtrail_follow_ddl;
     drop event trigger if exists pgtrail_follow_drop;
@@ -713,7 +692,6 @@ begin
     -- audit_owner has no right to a trigger of the application's tables, and whoever gives a table a parent none to pgtrail's
     -- functions. This runs as the superuser, reads pg_catalog alone, and can do nothing but have a trigger of pgtrail's fire for
     -- each row rather than for each statement, or the other way round.
-    drop function if exists audit.fit_trigger(regclass, text, boolean);
     create or replace function audit.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean, columns text[])
     returns void
     language plpgsql
