@@ -126,7 +126,7 @@ end
 $$;
 
 comment on function audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean) is
-    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete); hot: an update that names no audited column does not even call the trigger, and an audited column can''t be dropped or get another type until audit.track() was called without it. Can be called again with other settings. PT001–PT005, PT031, PT033, PT034, PT039.';
+    'Tracks a table: from now on every change to it is an event. resource names its kind (default: the table''s name); category (default: one named as the resource, made if need be); org is a column, or the path to it through other tables (`team_id -> public.team.org_id`; after a comma another, should the first lead nowhere); label is a column or such a path (`user_id -> public.user.email + team_id -> public.team.name` joins two), cut at 200 characters; ignore: columns not audited; secret: columns, paths into JSON columns (`settings.api_key`), and columns of the rows whose other column names a secret (`value when key`), which are redacted besides those that look secret by their name; reveal: columns that look secret and are not; personal: whether its rows tell of a person (default: whether a column looks so by its name); bulk: updates are recorded by statement, not by row, which costs half where one updates many rows, and more where only ignored columns change; actor: a column that says who wrote the row, which counts where nobody is claimed to be the actor (on an update if it, or the time beside it, changed; never on a delete); hot: an update that names no audited column does not even call the trigger, and an audited column can''t be dropped or get another type until audit.track() was called without it. Can be called again with other settings. PT001, PT002, PT004, PT009, PT033, PT034, PT039.';
 
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
@@ -153,7 +153,7 @@ end
 $$;
 
 comment on function audit.untrack(regclass) is
-    'Removes a table''s triggers, their functions and its rules. Its events stay. PT003, PT039.';
+    'Removes a table''s triggers, their functions and its rules. Its events stay. PT002, PT039.';
 
 create or replace function audit.rule(
     tracked_relation regclass,
@@ -188,7 +188,7 @@ end
 $$;
 
 comment on function audit.rule(regclass, text, text, text, text) is
-    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT003, PT005, PT006, PT031, PT039.';
+    'Names the action of a change: audit.rule(table, action, category, operation, condition). Rules are tried in the order in which they were added. Calling it again with the same table, operation and action replaces category and condition. PT002, PT006, PT009, PT039.';
 
 create or replace function audit.drop_rule(tracked_relation regclass, action text, operation text default 'UPDATE')
 returns void
@@ -205,7 +205,7 @@ begin
     where rule.relation = tracked_relation and rule.operation = upper(operation collate "C") and rule.action = action;
     if not found then
         raise exception using
-            errcode = 'PT007',
+            errcode = 'PT002',
             message = format('%s has no rule %s on %s', tracked_relation, action, upper(operation collate "C")),
             hint = 'Its rules are in audit.rule.';
     end if;
@@ -214,7 +214,7 @@ end
 $$;
 
 comment on function audit.drop_rule(regclass, text, text) is
-    'Takes a rule back. PT007, PT039.';
+    'Takes a rule back. PT002, PT039.';
 
 create or replace function audit.recompile(only_relation regclass default null)
 returns integer
@@ -263,7 +263,7 @@ as $$
 begin
     if p_on_failure is null or p_on_failure not in ('refuse', 'continue') then
         raise exception using
-            errcode = 'PT030',
+            errcode = 'PT009',
             message = format('"%s" is nothing that can be done when recording fails', p_on_failure),
             hint = 'Choose refuse (the change fails too) or continue (it goes through, and an event says so).';
     end if;
@@ -278,4 +278,4 @@ end
 $$;
 
 comment on function audit.set_on_failure(text) is
-    'What happens to a change that can''t be recorded: `refuse` (as installed: it fails, nothing goes unrecorded) or `continue` (it goes through; what can be recorded is, and an event audit.recording_failed says that it was not all). `continue` runs each recording in a subtransaction, which costs transaction ids in bulk updates. PT030.';
+    'What happens to a change that can''t be recorded: `refuse` (as installed: it fails, nothing goes unrecorded) or `continue` (it goes through; what can be recorded is, and an event audit.recording_failed says that it was not all). `continue` runs each recording in a subtransaction, which costs transaction ids in bulk updates. PT009.';

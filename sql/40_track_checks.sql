@@ -239,14 +239,14 @@ as $$
 begin
     if not exists (select from audit.tracked_table where relation = tracked_relation) then
         raise exception using
-            errcode = 'PT003',
+            errcode = 'PT002',
             message = format('%s is not tracked', tracked_relation),
             hint = 'The tracked tables are in audit.tracked_table; audit.track() adds one.';
     end if;
 end
 $$;
 
-comment on function audit.check_is_tracked(regclass) is 'Raises PT003 unless the table is tracked.';
+comment on function audit.check_is_tracked(regclass) is 'Raises PT002 unless the table is tracked.';
 
 create or replace function audit.check_name(kind text, name text, pattern text, description text)
 returns void
@@ -257,7 +257,7 @@ as $$
 begin
     if name !~ pattern or name is null then
         raise exception using
-            errcode = 'PT031',
+            errcode = 'PT009',
             message = format('"%s" is no %s', left(name, 100), kind),
             hint = format('Give %s.', description);
     end if;
@@ -265,7 +265,7 @@ end
 $$;
 
 comment on function audit.check_name(text, text, text, text) is
-    'Raises PT031 unless the name has the form of its kind: a resource, an action or an operation.';
+    'Raises PT009 unless the name has the form of its kind: a resource, an action or an operation.';
 
 create or replace function audit.check_category(category_name text)
 returns void
@@ -276,7 +276,7 @@ as $$
 begin
     if not exists (select from audit.category where name = category_name) then
         raise exception using
-            errcode = 'PT005',
+            errcode = 'PT002',
             message = format('there is no category "%s"', category_name),
             hint = 'The categories are ' || (select string_agg(name, ', ' order by position, name) from audit.category)
                 || '. Add one with: insert into audit.category (name, label, position) values (…)';
@@ -284,4 +284,4 @@ begin
 end
 $$;
 
-comment on function audit.check_category(text) is 'Raises PT005, with the list, unless the category exists.';
+comment on function audit.check_category(text) is 'Raises PT002, with the list, unless the category exists.';

@@ -175,7 +175,7 @@ declare
 begin
     if jsonb_typeof(p_filters) is distinct from 'object' or length(p_filters::text) > 10000 then
         raise exception using
-            errcode = 'PT029',
+            errcode = 'PT009',
             message = 'the filters of an export are a JSON object of at most 10,000 characters',
             hint = 'Choose fewer: --category, --action, --org, --actor, --resource, --since, --until.';
     end if;
@@ -194,7 +194,7 @@ end
 $$;
 
 comment on function audit.record_export(jsonb, bigint) is
-    'Records that somebody takes events out, before they do: which (the filters), and how many; a reader who claims to be somebody else is recorded as the role that it is, with `claimed` beside it. The event''s id. PT029.';
+    'Records that somebody takes events out, before they do: which (the filters), and how many; a reader who claims to be somebody else is recorded as the role that it is, with `claimed` beside it. The event''s id. PT009.';
 
 create or replace function audit.system_identifier()
 returns bigint

@@ -159,7 +159,7 @@ end
 $$;
 
 comment on function audit.observe(regclass, regclass, bigint, bigint) is
-    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT003, PT034.';
+    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT002, PT034.';
 
 create or replace function audit.observed_all(tracked_relation regclass, observed bigint)
 returns bigint
@@ -231,4 +231,4 @@ end
 $$;
 
 comment on procedure audit.snapshot(regclass, bigint) is
-    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT003, PT034, PT035.';
+    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT002, PT034, PT035.';

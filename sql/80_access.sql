@@ -11,7 +11,7 @@ as $$
 begin
     if not exists (select from pg_roles where rolname = grant_org.role_name) then
         raise exception using
-            errcode = 'PT014',
+            errcode = 'PT002',
             message = format('there is no role "%s"', role_name),
             hint = 'Create it first: create role … login in role audit_reader';
     end if;
@@ -22,7 +22,7 @@ end
 $$;
 
 comment on function audit.grant_org(name, text) is
-    'Lets a role (and its members) that is in audit_reader read an organization''s events. PT014.';
+    'Lets a role (and its members) that is in audit_reader read an organization''s events. PT002.';
 
 create or replace function audit.revoke_org(role_name name, org_id text)
 returns void
