@@ -86,7 +86,11 @@ begin
         -- To send it may take as long as a lease lasts.
         perform audit.renew_lease(p_cursor_id, lease_token, p_lease);
     elsif reached.replay_id is not null and p_after is null then
-        perform audit.finish_replay(reached);
+        -- Nothing of it is left.
+        delete from audit.cursor where id = reached.id and cursor.lease_token = reached.lease_token;
+        if found then
+            update audit.replay set finished_at = clock_timestamp() where id = reached.replay_id;
+        end if;
     end if;
 end
 $$;

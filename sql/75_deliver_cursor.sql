@@ -8,7 +8,15 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     held audit.cursor;
-    share bigint := audit.fair_share(p_lease);
+    -- As many as any other worker that was heard of within a lease.
+    share constant bigint := ceil(
+        (
+            select count(*)
+            from audit.cursor
+            join audit.destination on destination.id = cursor.destination_id and not destination.paused
+        )::numeric
+        / greatest((select count(*) from audit.worker where seen_at > clock_timestamp() - p_lease), 1)
+    );
     holds bigint;
 begin
     select * into held from audit.cursor where id = p_cursor_id;
@@ -55,27 +63,6 @@ $$;
 
 comment on function audit.hold_lease(bigint, text, interval) is
     'A cursor if this worker holds its lease, or can take it; else null. A worker with more than its share gives one back when it would renew it. PT013.';
-
-create or replace function audit.fair_share(p_lease interval)
-returns bigint
-language sql
-volatile
-as $$
-    select pg_catalog.ceil(
-        (
-            select count(*)
-            from audit.cursor
-            join audit.destination on destination.id = cursor.destination_id and not destination.paused
-        )::numeric
-        / greatest(
-            (select count(*) from audit.worker where seen_at > pg_catalog.clock_timestamp() - p_lease),
-            1
-        )
-    )::bigint
-$$;
-
-comment on function audit.fair_share(interval) is
-    'How many cursors a worker may hold: as many as any other that was heard of within a lease.';
 
 create or replace function audit.worker_is_here(p_worker text, p_lease interval)
 returns void

@@ -76,19 +76,16 @@ set search_path = pg_catalog, pg_temp
 -- In the order of the primary key, and no further than it takes.
 set enable_sort = off
 set enable_bitmapscan = off
+-- (As in audit.begin_batch().)
+set plan_cache_mode = force_custom_plan
 as $$
 begin
     return query
     select event.*
-    from audit.event
+    from audit.batch(reached.batch_from, reached.batch_to) as event
     where event.id > greatest(after_id, reached.foreign_id)
         and event.id <= coalesce(reached.batch_last_id, 9223372036854775807)
         and event.id <> all (reached.sent_ahead)
-        and (
-            event.xid = any (array(select pg_snapshot_xip(reached.batch_from)))
-            or event.xid >= pg_snapshot_xmax(reached.batch_from)
-        )
-        and pg_visible_in_snapshot(event.xid, reached.batch_to)
         and audit.is_news_for(event, destination)
     order by event.id
     limit max_events;
@@ -189,20 +186,3 @@ $$;
 
 comment on function audit.shortened(bigint, bigint, integer) is
     'An event that a receiver finds too large, shortened to so many bytes where it can be; see audit.render_within().';
-
-create or replace function audit.finish_replay(reached audit.cursor)
-returns void
-language sql
-volatile
-as $$
-    with ended as (
-        delete from audit.cursor
-        where id = reached.id and lease_token = reached.lease_token
-        returning replay_id
-    )
-    update audit.replay
-    set finished_at = pg_catalog.clock_timestamp()
-    where id = (select replay_id from ended)
-$$;
-
-comment on function audit.finish_replay(audit.cursor) is 'Ends a replay of which nothing is left, and its cursor.';

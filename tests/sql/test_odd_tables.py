@@ -59,7 +59,9 @@ def test_tables_of_one_name_in_several_schemas_are_told_apart(su):
 def test_a_table_with_children_waits_for_them_to_be_tracked(su):
     su.execute("create table public.odd (id int primary key, name text)")
     su.execute("create table public.child (note text) inherits (public.odd)")
-    with pytest.raises(psycopg.errors.Error, match=r"what inherits from it is not tracked yet \(public.child\)") as refused:
+    with pytest.raises(
+        psycopg.errors.Error, match=r"what inherits from it is not tracked yet \(public.child\)"
+    ) as refused:
         su.execute("select audit.track('public.odd')")
     assert refused.value.sqlstate == "PT001"
     su.execute("select audit.track('public.child', 'odd')")
