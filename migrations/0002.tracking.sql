@@ -208,3 +208,13 @@ comment on column audit.table_shape.root is 'The tracked table that it is, or is
 comment on column audit.table_shape.shape is 'As audit.present_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
 comment on column audit.table_shape.relatives is 'As audit.relatives() gives it: of a tracked table the oids of its parents and children; `{}` of a partition.';
 comment on column audit.table_shape.rewritten is 'Whether the statement that is being executed rewrites the values of its rows.';
+
+create type audit.finding as (
+    problem text,
+    subject text,
+    finding text,
+    hint text
+);
+
+comment on type audit.finding is
+    'Something that is wrong: what kind of problem, of what (a table, a destination), what was found, and what to do about it. See audit.doctor().';

@@ -4,23 +4,6 @@
 
 -- Tables ------------------------------------------------------------------------------------------------------------
 
-create or replace function audit.refusal(relation regclass)
-returns text
-language plpgsql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    perform audit.check_can_be_tracked(relation);
-    return null;
-exception
-    when sqlstate 'PT001' then
-        return substr(sqlerrm, strpos(sqlerrm, ': it ') + 5);
-end
-$$;
-
-comment on function audit.refusal(regclass) is 'Why audit.track() refuses a table; null: it does not.';
-
 create or replace function audit.check_schemas(schema_names text[])
 returns void
 language plpgsql

@@ -132,11 +132,11 @@ begin
             hint = 'First: set default_transaction_isolation to ''read committed''';
     end if;
     perform audit.check_is_tracked(tracked_relation);
-    if leaf not in (select relid from pg_partition_tree(tracked_relation) union select tracked_relation) then
+    if leaf not in (select relid from audit.partition_tree(tracked_relation)) then
         perform audit.check_is_tracked(leaf);
         raise invalid_parameter_value using message = format('%s is no part of %s', leaf, tracked_relation);
     end if;
-    if not has_table_privilege(audit.acting_role(), leaf, 'select') then
+    if not has_table_privilege(audit.database_actor_id()::name, leaf, 'select') then
         raise insufficient_privilege using
             message = format('permission denied for table %s', leaf),
             hint = 'Whoever takes a snapshot must be allowed to read the table.';
@@ -159,7 +159,7 @@ end
 $$;
 
 comment on function audit.observe(regclass, regclass, bigint, bigint) is
-    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT003, PT034.';
+    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT002, PT034.';
 
 create or replace function audit.observed_all(tracked_relation regclass, observed bigint)
 returns bigint
@@ -231,4 +231,4 @@ end
 $$;
 
 comment on procedure audit.snapshot(regclass, bigint) is
-    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT003, PT034, PT035.';
+    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT002, PT034, PT035.';

@@ -49,7 +49,7 @@ comment on function audit.timeline() is 'The timeline of this cluster: a promoti
 -- On a hub ---------------------------------------------------------------------------------------------------------
 
 create or replace function audit.hub_problems()
-returns table (problem text, mend text)
+returns table (problem text, hint text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -84,7 +84,7 @@ as $$
         )
 $$;
 
-comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to mend it. No rows: nothing does.';
+comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.init_hub()
 returns boolean
@@ -166,19 +166,19 @@ begin
     perform audit.check_is_hub();
     if p_name !~ '^[a-z][a-z0-9_]{0,29}$' then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('"%s" is no name for a node', left(p_name, 100)),
             hint = 'Lower-case letters, digits and underscores, 30 at most, a letter first: eu1.';
     elsif known.subscription is not null then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('there is a node "%s" already', p_name),
             hint = 'pgtrail hub status shows it; pgtrail hub remove takes it out.';
     end if;
     p_columns := array(select unnest(p_columns) except select unnest(audit.published_columns()) order by 1);
     if p_columns <> '{}' then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('the node has a later version of pgtrail: this hub has no %s', p_columns[1]),
             hint = 'Upgrade the hub first, then its nodes: pgtrail migrate';
     end if;
@@ -190,7 +190,7 @@ begin
     limit 1;
     if last.number is not null and p_hashes ->> last.number::text is distinct from last.hash then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('this is not the database that was node "%s": it has not the seal %s that this hub received', p_name, last.number),
             hint = 'Another database, or one that was restored from a backup, is added under a name of its own: its events are called by it.';
     end if;
@@ -198,7 +198,7 @@ end
 $$;
 
 comment on function audit.check_new_node(text, jsonb, text[]) is
-    'Raises PT048 or PT049 unless a database can be added under this name: a new one, or the one that had it, which has the last seal that arrived. p_hashes: the hashes of its seals, hex, by number; p_columns: its audit.published_columns().';
+    'Raises PT048 unless a database can be added under this name: a new one, or the one that had it, which has the last seal that arrived. p_hashes: the hashes of its seals, hex, by number; p_columns: its audit.published_columns().';
 
 create or replace function audit.last_received_seal(p_name text)
 returns bigint
@@ -252,7 +252,7 @@ begin
     perform audit.check_is_hub();
     if copies_to not between 1 and 1000000000000 then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('its last event can''t be number %s', p_last_id),
             hint = 'It is taken from the sequence audit.event_id_seq of the node: look at it there.';
     end if;
@@ -281,7 +281,7 @@ end
 $$;
 
 comment on function audit.register_node(text, bigint, integer, bigint) is
-    'Notes a node, its subscription (by its name) and the ids that what is copied gets: part of audit.add_node(). PT048, PT049.';
+    'Notes a node, its subscription (by its name) and the ids that what is copied gets: part of audit.add_node(). PT048.';
 
 create or replace function audit.unregister_node(p_name text)
 returns void
@@ -296,14 +296,14 @@ begin
     where name = p_name and subscription is not null;
     if not found then
         raise exception using
-            errcode = 'PT049',
+            errcode = 'PT048',
             message = format('there is no node "%s"', left(p_name, 100)),
             hint = 'pgtrail hub status lists them.';
     end if;
 end
 $$;
 
-comment on function audit.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT049.';
+comment on function audit.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT048.';
 
 create or replace function audit.own_subscription(p_node text)
 returns oid
@@ -409,7 +409,7 @@ end
 $$;
 
 comment on function audit.remove_node(text) is
-    'Ends the subscription to a node; its events stay. The name of the slot and role that are left at the node: audit.unpublish() drops them there. PT049.';
+    'Ends the subscription to a node; its events stay. The name of the slot and role that are left at the node: audit.unpublish() drops them there. PT048.';
 
 create or replace function audit.node_state()
 returns table (
@@ -472,7 +472,7 @@ comment on function audit.node_state() is
 -- At a node --------------------------------------------------------------------------------------------------------
 
 create or replace function audit.node_problems()
-returns table (problem text, mend text)
+returns table (problem text, hint text)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
@@ -497,7 +497,7 @@ as $$
     where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
 $$;
 
-comment on function audit.node_problems() is 'What keeps this database from being a node, and how to mend it. No rows: nothing does.';
+comment on function audit.node_problems() is 'What keeps this database from being a node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.publish(p_role text, p_password text)
 returns void

@@ -11,7 +11,7 @@ as $$
 begin
     if not exists (select from pg_roles where rolname = grant_org.role_name) then
         raise exception using
-            errcode = 'PT014',
+            errcode = 'PT002',
             message = format('there is no role "%s"', role_name),
             hint = 'Create it first: create role … login in role audit_reader';
     end if;
@@ -22,7 +22,7 @@ end
 $$;
 
 comment on function audit.grant_org(name, text) is
-    'Lets a role (and its members) that is in audit_reader read an organization''s events. PT014.';
+    'Lets a role (and its members) that is in audit_reader read an organization''s events. PT002.';
 
 create or replace function audit.revoke_org(role_name name, org_id text)
 returns void
@@ -59,53 +59,28 @@ create policy all_grants on audit.org_grant
     for select to audit_admin, audit_auditor
     using (true);
 
-drop policy if exists granted_orgs on audit.event;
-create policy granted_orgs on audit.event
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.event;
-create policy named_org on audit.event
-    for select to audit_org_reader
-    -- (As a subquery it is one value for the whole statement: found once.)
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.event;
-create policy every_org on audit.event
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
-
--- An organization's name is seen by whoever sees its events.
-drop policy if exists granted_orgs on audit.org_label;
-create policy granted_orgs on audit.org_label
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.org_label;
-create policy named_org on audit.org_label
-    for select to audit_org_reader
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.org_label;
-create policy every_org on audit.org_label
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
-
--- Where events are is seen by whoever sees these.
-drop policy if exists granted_orgs on audit.filed;
-create policy granted_orgs on audit.filed
-    for select to audit_reader
-    using (org_id in (select org_grant.org_id from audit.org_grant));
-
-drop policy if exists named_org on audit.filed;
-create policy named_org on audit.filed
-    for select to audit_org_reader
-    using (org_id = (select nullif(pg_catalog.current_setting('pgtrail.org', true), '')));
-
-drop policy if exists every_org on audit.filed;
-create policy every_org on audit.filed
-    for select to audit_auditor, audit_admin, audit_forwarder
-    using (true);
+-- An organization's name, and where its events are filed, is seen by whoever sees its events.
+do $$
+declare
+    policy record;
+begin
+    for policy in
+        select *
+        from unnest(array['event', 'org_label', 'filed']) as relation_name
+        cross join (values
+            ('granted_orgs', 'audit_reader', 'org_id in (select org_grant.org_id from audit.org_grant)'),
+            -- (As a subquery it is one value for the whole statement: found once.)
+            ('named_org', 'audit_org_reader', 'org_id = (select nullif(pg_catalog.current_setting(''pgtrail.org'', true), ''''))'),
+            ('every_org', 'audit_auditor, audit_admin, audit_forwarder', 'true')
+        ) as given (name, readers, condition)
+    loop
+        execute format('drop policy if exists %I on audit.%I', policy.name, policy.relation_name);
+        execute format(
+            'create policy %I on audit.%I for select to %s using (%s)', policy.name, policy.relation_name, policy.readers, policy.condition
+        );
+    end loop;
+end
+$$;
 
 -- Functions are executable by everyone unless someone says otherwise.
 revoke execute on all functions in schema audit from public;
@@ -208,16 +183,13 @@ grant execute on function
     audit.misfits(),
     audit.renew_relatives(),
     audit.watch_table(regclass),
-    audit.drop_renamed_triggers(regclass),
     audit.create_triggers(regclass),
     audit.records_by_row(audit.tracked_table, text),
-    audit.check_bulk(regclass),
-    audit.check_hot(regclass, boolean),
     audit.changes_rows_before(regclass),
     audit.update_columns(audit.tracked_table),
     audit.audited_columns(audit.tracked_table),
     audit.is_for_columns(oid, text[]),
-    audit.drop_triggers(regclass),
+    audit.drop_triggers(regclass, boolean),
     audit.drop_orphaned_functions(),
     audit.drop_disowned_functions(regclass),
     audit.allow_reading(regclass),
@@ -228,19 +200,18 @@ grant execute on function
     audit.written_path(regclass, text, text),
     audit.store_paths(regclass, text, text),
     audit.name_known_orgs(regclass),
-    audit.check_is_not_virtual(regclass, smallint, text),
     audit.check_stored_column(regclass, text, text),
     audit.columns_of_secret(regclass, text),
     audit.secrets_by_name(regclass, text[]),
-    audit.is_distributed(regclass),
     audit.tracked_root(regclass),
-    audit.passed_through(regclass),
+    audit.concerned_tables(regclass),
     audit.lock_briefly(regclass[], text),
     audit.lock_for_policies(regclass, regclass[], boolean),
     audit.observe(regclass, regclass, bigint, bigint),
     audit.observed_all(regclass, bigint),
     audit.snapshot_batches(regclass),
-    audit.capture_triggers(),
+    audit.own_triggers(regclass[]),
+    audit.function_digest(oid),
     audit.is_as_created(oid, regclass),
     audit.fires("char"),
     audit.enable_triggers(regclass),
@@ -269,9 +240,12 @@ grant execute on function
     audit.is_secret_or_holds_one(text, text[]),
     audit.present_steps(),
     audit.column_names(regclass),
-    audit.check_can_be_tracked(regclass),
+    audit.check_can_be_tracked(regclass, boolean, boolean),
+    audit.checked_source(regclass, text, text),
+    audit.partition_tree(regclass),
+    audit.trigger_names(),
+    audit.installed_triggers(),
     audit.check_is_not_own(regclass, name),
-    audit.check_children(regclass),
     audit.untracked_children(regclass),
     audit.check_columns(regclass, text[], text),
     audit.check_is_tracked(regclass),

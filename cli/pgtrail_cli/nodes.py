@@ -46,10 +46,10 @@ class Node:
 def check(connection: Connection, query: str, where: str) -> None:
     """Nothing stands in the way.
 
-    :raises PgtrailError: something does; the first, with its mend.
+    :raises PgtrailError: something does; the first, with its hint.
     """
-    for problem, mend in connection.execute(QUERIES[query]):
-        raise PgtrailError(f"{where}: {problem}", mend)
+    for problem, hint in connection.execute(QUERIES[query]):
+        raise PgtrailError(f"{where}: {problem}", hint)
 
 
 def add(hub: Connection, node_dsn: str, name: str, from_hub: str) -> None:
@@ -213,7 +213,7 @@ def _changed(state: dict[str, Any], seen: dict[str, Any]) -> Iterator[str]:
     elif seen["wal_status"] == "lost":
         yield f"its slot was given up for max_slot_wal_keep_size ({AGAIN})"
     elif seen["wal_status"] == "unreserved":
-        yield "its slot is about to be given up for max_slot_wal_keep_size: mend what keeps the hub from reading"
+        yield "its slot is about to be given up for max_slot_wal_keep_size: fix what keeps the hub from reading"
 
 
 def rewritten(seal: int) -> str:

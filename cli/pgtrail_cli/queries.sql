@@ -396,7 +396,7 @@ select count(*)
 from audit.destination_secret
 
 -- name: doctor
-select problem, subject, finding, mend
+select problem, subject, finding, hint
 from audit.doctor()
 
 -- name: listen
@@ -599,7 +599,7 @@ order by problem.noted_at desc, problem.row_id
 limit %(most)s
 
 -- name: hub_problems
-select problem, mend
+select problem, hint
 from audit.hub_problems()
 
 -- name: init_hub
@@ -615,7 +615,7 @@ select audit.last_received_seal(%(name)s)
 select audit.check_new_node(%(name)s, %(hashes)s, %(columns)s)
 
 -- name: node_problems
-select problem, mend
+select problem, hint
 from audit.node_problems()
 
 -- name: node_identity

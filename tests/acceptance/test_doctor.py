@@ -18,7 +18,7 @@ def test_what_is_wrong_is_listed_with_its_mend(nemo, pgtrail):
     done = pgtrail("doctor", dsn=nemo.dsn())
     assert (done.returncode, done.stderr) == (1, "")
     heading, *lines = done.stdout.splitlines()
-    assert heading.split() == ["Problem", "Subject", "Finding", "Mend"]
+    assert heading.split() == ["Problem", "Subject", "Finding", "Hint"]
     assert lines[0].startswith("trigger missing")
     assert "select audit.recompile('nemo.team')" in lines[0]
     assert [line.split("  ")[0] for line in lines if line[0] != " "] == ["trigger missing", "no worker", "information"]
@@ -33,7 +33,7 @@ def test_as_json_it_is_an_object_a_line(nemo, pgtrail):
             "problem": "trigger disabled",
             "subject": "nemo.team",
             "finding": "pgtrail_delete is disabled: what it would record is lost",
-            "mend": "select audit.recompile('nemo.team')",
+            "hint": "select audit.recompile('nemo.team')",
         }
     ]
 
@@ -52,7 +52,7 @@ def test_another_version_is_named(nemo, pgtrail):
     done = pgtrail("doctor", "--json", dsn=nemo.dsn())
     assert done.returncode == 1
     (finding,) = map(json.loads, done.stdout.splitlines())
-    assert (finding["problem"], finding["mend"]) == ("other version", "pgtrail migrate")
+    assert (finding["problem"], finding["hint"]) == ("other version", "pgtrail migrate")
 
 
 def test_what_a_table_is_called_does_not_steer_the_terminal(db, pgtrail):
@@ -88,8 +88,8 @@ def test_behind_a_pooler_in_transaction_mode_it_says_that_no_notification_comes(
         assert (done.returncode, done.stderr) == (1, "")
         (finding,) = map(json.loads, done.stdout.splitlines())
         assert (finding["problem"], finding["subject"]) == ("deaf", "LISTEN")
-        assert finding["mend"].startswith("give the worker a direct connection")
-    assert pgtrail("doctor", dsn=nemo.dsn()).returncode == 0, "the mend"
+        assert finding["hint"].startswith("give the worker a direct connection")
+    assert pgtrail("doctor", dsn=nemo.dsn()).returncode == 0, "what the hint says"
 
 
 @pytest.mark.parametrize("pooled", ["session"], indirect=True)

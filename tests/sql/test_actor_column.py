@@ -74,7 +74,7 @@ def test_the_events_of_such_an_actor_are_found_and_erased_like_others(su, page):
 
 @pytest.mark.parametrize(
     ("actor", "columns", "sqlstate"),
-    [("nobody", "a text", "PT002"), ("api_token", "api_token text", "PT072"), ("a", "a text", "PT072")],
+    [("nobody", "a text", "PT002"), ("api_token", "api_token text", "PT004"), ("a", "a text", "PT004")],
 )
 def test_what_can_be_no_actor_is_refused(su, actor, columns, sqlstate):
     su.execute(f"create table public.leaf (id int primary key, {columns})")

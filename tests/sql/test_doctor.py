@@ -1,4 +1,4 @@
-"""audit.doctor(): each thing that can be wrong is provoked, found, mended as it says, and found no more."""
+"""audit.doctor(): each thing that can be wrong is provoked, found, fixed as it says, and found no more."""
 
 import re
 
@@ -30,7 +30,7 @@ def found(su):
 
     def look(problem=None):
         rows = su.execute(
-            "select problem, subject, finding, mend from audit.doctor() where subject <> 'event triggers'"
+            "select problem, subject, finding, hint from audit.doctor() where subject <> 'event triggers'"
         ).fetchall()
         return [row for row in rows if problem in (None, row[0])]
 
@@ -38,16 +38,16 @@ def found(su):
 
 
 @pytest.fixture
-def mended(su, found):
+def fixed(su, found):
     """Do what the one finding of a problem says, and see that it is gone."""
 
-    def mend(problem):
+    def hint(problem):
         ((_, _, _, statement),) = found(problem)
         assert statement.startswith(("select", "alter", "create event trigger")), statement
         su.execute(statement)
         assert found(problem) == []
 
-    return mend
+    return hint
 
 
 @pytest.fixture
@@ -93,21 +93,21 @@ def test_a_destination_that_is_served_has_nothing(su, found, thing, siem):
 
 
 @pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
-def test_a_trigger_that_was_dropped(su, found, mended, thing, operation):
+def test_a_trigger_that_was_dropped(su, found, fixed, thing, operation):
     su.execute(f"drop trigger pgtrail_{operation} on public.thing")
     ((problem, subject, finding, _),) = found()
     assert (problem, subject) == ("trigger missing", "public.thing")
     assert finding.startswith(f"pgtrail_{operation} is not there")
-    mended("trigger missing")
+    fixed("trigger missing")
     assert found() == []
 
 
 @pytest.mark.parametrize("state", ["disable", "enable replica"])
 @pytest.mark.parametrize("operation", ["insert", "update", "delete", "truncate"])
-def test_a_trigger_that_does_not_fire(su, found, mended, thing, operation, state):
+def test_a_trigger_that_does_not_fire(su, found, fixed, thing, operation, state):
     su.execute(f"alter table public.thing {state} trigger pgtrail_{operation}")
     assert [row[:2] for row in found()] == [("trigger disabled", "public.thing")]
-    mended("trigger disabled")
+    fixed("trigger disabled")
     assert found() == []
 
 
@@ -123,20 +123,20 @@ def parts(su):
     su.execute("select audit.track('public.part')")
 
 
-def test_a_partition_that_came_later_lacks_what_records_a_truncate(su, found, mended, parts, unwatched):
+def test_a_partition_that_came_later_lacks_what_records_a_truncate(su, found, fixed, parts, unwatched):
     assert found() == []
     su.execute("create table public.part_2 partition of public.part for values from (10) to (20)")
     ((problem, subject, finding, _),) = found()
     assert (problem, subject) == ("trigger missing", "public.part_2")
     assert "pgtrail_truncate" in finding
-    mended("trigger missing")
+    fixed("trigger missing")
     assert found() == []
 
 
-def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, mended, parts):
+def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, fixed, parts):
     su.execute("alter table public.part_1 disable trigger pgtrail_update")
     assert [row[:2] for row in found()] == [("trigger disabled", "public.part_1")]
-    mended("trigger disabled")
+    fixed("trigger disabled")
     assert found() == []
 
 
@@ -154,12 +154,12 @@ def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, mended, parts
         """create or replace function audit."capture public.thing delete"() returns trigger language plpgsql as 'begin return null; end'""",
     ],
 )
-def test_what_was_compiled_is_out_of_date(su, found, mended, thing, unwatched, change):
+def test_what_was_compiled_is_out_of_date(su, found, fixed, thing, unwatched, change):
     su.execute(change)
     ((problem, _, finding, _),) = found()
     assert problem == "compiled out of date"
     assert "its columns have changed" in finding if "column" in change else "key, settings and rules" in finding
-    mended("compiled out of date")
+    fixed("compiled out of date")
     assert found() == []
 
 
@@ -167,11 +167,11 @@ def test_a_rule_that_a_schema_change_broke(su, found, thing):
     su.execute("select audit.rule('public.thing', 'thing.hit', 'thing', 'UPDATE', 'new.name like ''hit%''')")
     assert found() == []
     su.execute("alter table public.thing rename column name to title")
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("rule broken", "public.thing")
     assert "thing.hit" in finding
     assert "name" in finding
-    drop = mend[mend.index("select audit.drop_rule") :]
+    drop = hint[hint.index("select audit.drop_rule") :]
     su.execute(drop)
     assert found() == []
 
@@ -181,23 +181,23 @@ def test_a_rule_that_a_schema_change_broke(su, found, thing):
     ["alter event trigger {} disable", "alter event trigger {} enable replica", "drop event trigger {}"],
 )
 @pytest.mark.parametrize("name", ["pgtrail_follow_ddl", "pgtrail_follow_drop", "pgtrail_follow_rewrite"])
-def test_an_event_trigger_that_does_not_fire(su, found, mended, thing, told, name, switched_off):
+def test_an_event_trigger_that_does_not_fire(su, found, fixed, thing, told, name, switched_off):
     su.execute(switched_off.format(name))
     assert [row[:2] for row in found()] == [
         ("event trigger missing" if "drop" in switched_off else "event trigger disabled", name)
     ]
-    mended(found()[0][0])
+    fixed(found()[0][0])
     assert found() == []
     su.execute("drop trigger pgtrail_update on public.thing")
     su.execute("alter table public.thing disable trigger pgtrail_delete")
     assert "audit.capture_disabled" in [event[0] for event in told()]
 
 
-def test_a_table_that_was_dropped(su, found, mended, thing, unwatched):
+def test_a_table_that_was_dropped(su, found, fixed, thing, unwatched):
     oid = su.execute("select 'public.thing'::regclass::oid").fetchone()[0]
     su.execute("drop table public.thing")
     assert [row[:2] for row in found()] == [("table gone", str(oid))]
-    mended("table gone")
+    fixed("table gone")
     assert found() == []
 
 
@@ -207,18 +207,18 @@ REPLACED = "drop table public.thing; create table public.thing (id int primary k
 def look_after_a_replaced_table(su, found, recorded):
     su.execute("insert into public.thing values (1, 'x')")
     assert recorded() == []
-    ((_, subject, finding, mend),) = found("table replaced")
+    ((_, subject, finding, hint),) = found("table replaced")
     assert subject == "public.thing"
     assert finding.endswith("nothing of it is recorded")
-    assert mend.startswith("select audit.track('public.thing', …)")
-    return mend
+    assert hint.startswith("select audit.track('public.thing', …)")
+    return hint
 
 
 @pytest.mark.parametrize("ended", ["tracked", "untracked", "dropped", "renamed"])
 def test_a_table_that_was_dropped_and_made_anew_under_its_name(su, found, thing, ended):
     su.execute(REPLACED)
-    mend = look_after_a_replaced_table(su, found, thing)
-    (event,) = re.findall(r"pgtrail show (\d+)", mend)
+    hint = look_after_a_replaced_table(su, found, thing)
+    (event,) = re.findall(r"pgtrail show (\d+)", hint)
     settings = "select before ->> 'label' from audit.event where id = %s and action = 'audit.table_untracked'"
     assert su.execute(settings, [event]).fetchone() == ("name",)
     su.execute(
@@ -266,23 +266,23 @@ def test_a_publication_refuses_no_change_of_a_table_of_ours(su, found, thing, sc
 
 
 @pytest.mark.parametrize("identity", ["nothing", "default", "full"])
-def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, mended, thing, identity):
+def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, fixed, thing, identity):
     su.execute("create publication everything for all tables")
     su.execute(f"alter table audit.salt replica identity {identity}")
     if identity == "full":
         assert found() == []
         return
-    ((problem, subject, _, mend),) = found()
-    assert (problem, subject, mend) == (
+    ((problem, subject, _, hint),) = found()
+    assert (problem, subject, hint) == (
         "publication blocks",
         "audit.salt",
         "alter table audit.salt replica identity full",
     )
-    mended("publication blocks")
+    fixed("publication blocks")
     month = su.execute("select partition::text from audit.partition_bounds() limit 1").fetchone()[0]
     su.execute(f"alter table {month} replica identity nothing")
     assert found()[0][1::2] == (month, f"alter table {month} replica identity default")
-    mended("publication blocks")
+    fixed("publication blocks")
     su.execute("alter table audit.salt replica identity nothing")
     su.execute("alter publication everything set (publish = 'insert')")
     assert found() == []
@@ -302,7 +302,7 @@ def test_a_person_is_erased_though_a_publication_has_every_table(db, su, thing):
 
 
 def test_without_a_superuser_the_limits_are_information(su, unwatched):
-    rows = su.execute("select problem, subject, mend from audit.doctor()").fetchall()
+    rows = su.execute("select problem, subject, hint from audit.doctor()").fetchall()
     assert [row[:2] for row in rows] == [("information", "event triggers")]
     assert "audit.recompile()" in rows[0][2]
 
@@ -316,20 +316,20 @@ def months(su):
     return [row[0] for row in rows]
 
 
-def test_a_partition_that_nobody_made(su, found, mended, months):
+def test_a_partition_that_nobody_made(su, found, fixed, months):
     su.execute(f"drop table {months[1]}")
     ((problem, subject, finding, _),) = found()
     assert (problem, subject) == ("partition missing", "audit.event")
     assert finding.endswith(months[1].removeprefix("audit.event_").replace("_", "-"))
-    mended("partition missing")
+    fixed("partition missing")
     assert found() == []
 
 
-def test_events_that_were_recorded_before_their_partition(su, found, mended, thing, months):
+def test_events_that_were_recorded_before_their_partition(su, found, fixed, thing, months):
     su.execute(f"drop table {months[0]}")
     su.execute("insert into public.thing values (1, 'x')")
     assert [row[0] for row in found()] == ["partition missing", "default partition filled"]
-    mended("default partition filled")
+    fixed("default partition filled")
     assert found() == []
 
 
@@ -340,25 +340,25 @@ def test_events_that_no_partition_can_be_made_for_are_information(su, found):
             "values (make_timestamptz(%s, 1, 1, 0, 0, 0), 'audit', 'a.b', 'x', 'y')",
             [year],
         )
-    ((problem, subject, _, mend),) = found()
+    ((problem, subject, _, hint),) = found()
     assert (problem, subject) == ("information", "audit.event_default")
-    assert mend.startswith("nothing")
+    assert hint.startswith("nothing")
 
 
 def test_a_destination_that_was_restored_into_another_cluster(su, found, siem):
     su.execute("update audit.cursor set system_identifier = 1")
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("restored elsewhere", "siem")
     assert "never" in finding
-    assert mend == "pgtrail destination rebase siem --since …"
+    assert hint == "pgtrail destination rebase siem --since …"
     su.execute("select audit.rebase_destination('siem', now())")
     assert found() == []
 
 
 def test_no_worker(su, found, siem):
     su.execute("select audit.worker_leaves('worker-1')")
-    ((problem, subject, finding, mend),) = found()
-    assert (problem, subject, mend) == ("no worker", "pgtrail forward", "pgtrail forward")
+    ((problem, subject, finding, hint),) = found()
+    assert (problem, subject, hint) == ("no worker", "pgtrail forward", "pgtrail forward")
     assert finding.startswith("no worker is known")
     su.execute(HEARD)
     assert found() == []
@@ -378,10 +378,10 @@ def test_where_nothing_is_to_be_forwarded_no_worker_is_missed(su, found, siem):
 def test_a_receiver_that_wants_an_operator(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
     settle(su, siem, p_status=401, p_error="the receiver answered HTTP 401", p_retry_in="15 min", p_hold="attention")
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("needs attention", "siem")
     assert finding.endswith("the receiver answered HTTP 401")
-    assert "pgtrail destination resume siem" in mend
+    assert "pgtrail destination resume siem" in hint
     su.execute("select audit.pause_destination('siem', false)")
     settle(su, siem)
     assert found() == []
@@ -392,10 +392,10 @@ def test_a_receiver_that_has_failed_for_five_minutes(su, found, thing, siem):
     settle(su, siem, p_status=500, p_error="the receiver answered HTTP 500", p_retry_in="1 hour")
     assert found() == []
     su.execute("update audit.cursor set failing_since = now() - interval '5 minutes 1 second'")
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("retrying", "siem")
     assert finding.endswith("(1 attempts): the receiver answered HTTP 500")
-    assert "pgtrail destination test siem" in mend
+    assert "pgtrail destination test siem" in hint
     su.execute("select audit.pause_destination('siem')")
     assert found() == []
     su.execute("select audit.pause_destination('siem', false)")
@@ -443,9 +443,9 @@ def test_a_replay_that_is_held_is_found_as_its_destination(su, found, thing, sie
 def test_a_receiver_that_is_gone(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
     settle(su, siem, p_status=410, p_error="the receiver answered HTTP 410", p_retry_in="1 hour", p_hold="gone")
-    ((problem, subject, _, mend),) = found()
+    ((problem, subject, _, hint),) = found()
     assert (problem, subject) == ("receiver gone", "siem")
-    assert mend.startswith("pgtrail destination resume siem")
+    assert hint.startswith("pgtrail destination resume siem")
     su.execute("select audit.pause_destination('siem', false)")
     settle(su, siem)
     assert found() == []
@@ -461,9 +461,9 @@ def test_a_destination_that_is_paused_for_more_than_a_week(su, found, siem):
     su.execute(
         "update audit.event set occurred_at = occurred_at - interval '7 days 1 minute' where 'paused' = any (changed)"
     )
-    ((_, subject, _, mend),) = found("paused for long")
+    ((_, subject, _, hint),) = found("paused for long")
     assert subject == "siem"
-    assert mend == "pgtrail destination resume siem, or: pgtrail destination remove siem"
+    assert hint == "pgtrail destination resume siem, or: pgtrail destination remove siem"
     su.execute("select audit.pause_destination('siem', false)")
     assert found("paused for long") == []
 
@@ -473,11 +473,11 @@ def test_events_that_nobody_tries_to_send(su, found, thing, siem):
     assert found() == []
     su.execute("alter table audit.event disable trigger refuse_change")
     su.execute("update audit.event set occurred_at = occurred_at - interval '61 seconds' where category = 'thing'")
-    ((_, subject, finding, mend),) = found("standstill")
+    ((_, subject, finding, hint),) = found("standstill")
     assert subject == "siem"
     assert "events that wait: " in finding
     assert re.search(r"the oldest for 00:0\d:\d\d", finding), "as long as it is by the time of the question"
-    assert "pgtrail forward" in mend
+    assert "pgtrail forward" in hint
     settle(su, siem)
     assert found("standstill") == []
 
@@ -511,13 +511,13 @@ def test_dead_letters_that_nobody_looked_at(su, found, thing, siem):
         "select audit.settle(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
         [siem, token, ids[:-1], event, [event]],
     )
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject, finding) == (
         "dead letters",
         "siem",
         "events that it refused: 1, the last one with: no such field",
     )
-    assert "pgtrail destination redrive siem --reason …" in mend
+    assert "pgtrail destination redrive siem --reason …" in hint
     su.execute("select audit.redrive_dead_letters('siem', 'the field is there now')")
     settle(su, su.execute("select id from audit.cursor where replay_id is not null").fetchone()[0])
     settle(su, siem)
@@ -526,10 +526,10 @@ def test_dead_letters_that_nobody_looked_at(su, found, thing, siem):
 
 def test_a_cursor_that_is_a_million_transactions_behind(su, found, thing, siem):
     su.execute(BURN)
-    ((problem, subject, finding, mend),) = found()
+    ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("cursor stale", "siem")
     assert int(finding.split()[3]) > 1_000_000
-    assert "pgtrail forward" in mend
+    assert "pgtrail forward" in hint
     su.execute("insert into public.thing values (1, 'x')")
     # What a worker does: some 100,000 transactions at a time.
     while take(su, siem)[1]:
@@ -540,9 +540,9 @@ def test_a_cursor_that_is_a_million_transactions_behind(su, found, thing, siem):
 def test_prepared_transactions_silence_the_wakeups_unless_somebody_chose(su, found, siem):
     su.execute(f"alter database {su.info.dbname} reset pgtrail.notify")
     su.execute("reset pgtrail.notify")
-    ((problem, subject, _, mend),) = found()
+    ((problem, subject, _, hint),) = found()
     assert (problem, subject) == ("information", "NOTIFY")
-    su.execute(mend.split(" where ")[0])
+    su.execute(hint.split(" where ")[0])
     assert found()
     su.execute("set pgtrail.notify = on")
     assert found() == []
@@ -574,10 +574,10 @@ def test_a_session_that_keeps_the_writers_from_notifying_is_named(db, found, sie
     holder.execute("select pg_advisory_lock(31638947224447341)")
     assert found("wake-up held") == []
     holder.execute("select pg_advisory_lock(31638947224447340)")
-    ((_, subject, _, mend),) = found("wake-up held")
+    ((_, subject, _, hint),) = found("wake-up held")
     assert subject == "app"
     with db.connect() as su:
-        su.execute(mend.split(",")[0])
+        su.execute(hint.split(",")[0])
     assert found("wake-up held") == []
 
 

@@ -101,7 +101,7 @@ def test_the_choice_is_an_admins_and_an_event(thing_of_app):
     assert changes.fetchall() == [("refuse", "continue")]
     with pytest.raises(psycopg.Error) as raised:
         admin.execute("select audit.set_on_failure('whatever')")
-    assert raised.value.sqlstate == "PT030"
+    assert raised.value.sqlstate == "PT009"
     for user in ("app", "reader", "auditor", "forwarder"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             thing_of_app.connect(user).execute("select audit.set_on_failure('refuse')")

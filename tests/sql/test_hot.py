@@ -141,7 +141,7 @@ def test_it_is_refused_where_an_update_might_go_unrecorded(su, before, arguments
     su.execute(before)
     with pytest.raises(psycopg.Error, match=reason) as refused:
         su.execute(f"select audit.track('public.meter', hot => true{arguments})")
-    assert refused.value.sqlstate == "PT075"
+    assert refused.value.sqlstate == "PT001"
     assert "Leave out hot" in refused.value.diag.message_hint
 
 

@@ -66,10 +66,10 @@ EXECUTE = {
     ),
     **dict.fromkeys(
         [
-            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "check_bulk", "check_hot", "changes_rows_before", "update_columns", "is_for_columns", "audited_columns", "drop_triggers",
-            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "name_known_orgs", "check_is_not_virtual", "check_stored_column", "columns_of_secret", "secrets_by_name", "is_distributed", "tracked_root", "passed_through", "lock_briefly", "lock_for_policies", "check_children", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "capture_triggers", "enable_triggers",
-            "renew_triggers", "drop_renamed_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
-            "capture_function_name", "condition_error", "present_steps", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "check_is_not_own", "check_columns",
+            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "changes_rows_before", "update_columns", "is_for_columns", "audited_columns", "drop_triggers",
+            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "name_known_orgs", "check_stored_column", "columns_of_secret", "secrets_by_name", "tracked_root", "concerned_tables", "lock_briefly", "lock_for_policies", "untracked_children", "observe", "observed_all", "snapshot_batches", "snapshot", "own_triggers", "function_digest", "enable_triggers",
+            "renew_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
+            "capture_function_name", "condition_error", "present_steps", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "checked_source", "partition_tree", "trigger_names", "installed_triggers", "check_is_not_own", "check_columns",
             "holds_tokens", "is_table_of_settings", "settings_by_name", "split_words", "token_columns", "tokens_by_name", "words_of_table",
             "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
             "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",

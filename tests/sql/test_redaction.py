@@ -136,7 +136,7 @@ def test_an_organization_of_another_table_can_not_become_secret(su):
     su.execute("select audit.track('public.thing', org => 'team_id -> public.team.owner')")
     with pytest.raises(psycopg.Error, match="is the organization or the label of") as raised:
         su.execute("select audit.track('public.team', secret => '{owner}')")
-    assert raised.value.sqlstate == "PT073"
+    assert raised.value.sqlstate == "PT004"
     assert raised.value.diag.message_hint
 
 

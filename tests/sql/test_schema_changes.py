@@ -8,7 +8,7 @@ from tests.sql.conftest import unwatch
 
 @pytest.fixture
 def followed(request, su):
-    """Runs a schema change: followed by the event triggers, or (without them) named by the doctor and mended by recompile."""
+    """Runs a schema change: followed by the event triggers, or (without them) named by the doctor and fixed by recompile."""
 
     problem = "select problem from audit.doctor() where problem <> 'information'"
 

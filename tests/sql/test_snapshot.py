@@ -136,8 +136,8 @@ def test_row_level_security_hides_no_row_and_its_policies_run_nowhere(db, su, te
 @pytest.mark.parametrize(
     ("statement", "sqlstate"),
     [
-        ("call audit.snapshot('public.other')", "PT003"),
-        ("select audit.observe('public.team', 'public.other', 0, 1)", "PT003"),
+        ("call audit.snapshot('public.other')", "PT002"),
+        ("select audit.observe('public.team', 'public.other', 0, 1)", "PT002"),
     ],
 )
 def test_what_can_not_be_observed_is_refused(su, team, statement, sqlstate):

@@ -286,7 +286,7 @@ def test_what_cannot_be_paired_is_refused(su, table):
     su.execute(table)
     with pytest.raises(psycopg.Error) as refused:
         track(su)
-    assert refused.value.sqlstate == "PT038"
+    assert refused.value.sqlstate == "PT001"
     assert "Leave out bulk" in refused.value.diag.message_hint
 
 

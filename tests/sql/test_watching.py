@@ -365,10 +365,10 @@ def test_the_logs_own_protection_is_watched_too(su, told):
 def test_so_is_that_of_the_seals_and_the_doctor_mends_it(su, told, off, on):
     su.execute(off)
     assert [event[0] for event in told()] == ["audit.protection_disabled"]
-    mends = su.execute("select mend from audit.doctor() where problem = 'log unprotected'").fetchall()
-    assert mends
-    for (mend,) in mends:
-        su.execute(mend)
+    hints = su.execute("select hint from audit.doctor() where problem = 'log unprotected'").fetchall()
+    assert hints
+    for (hint,) in hints:
+        su.execute(hint)
     assert {event[0] for event in told()} == {"audit.protection_enabled"}
     assert su.execute("select * from audit.doctor() where problem <> 'information'").fetchall() == []
     su.execute(off)

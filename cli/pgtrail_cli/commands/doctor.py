@@ -1,4 +1,4 @@
-"""``pgtrail doctor``: what is wrong, and what mends it."""
+"""``pgtrail doctor``: what is wrong, and what to do about it."""
 
 import json
 from collections.abc import Iterator
@@ -24,20 +24,20 @@ class Finding:
 
     :param problem: its kind.
     :param subject: what has it.
-    :param mend: what to do; mostly a command or a statement.
+    :param hint: what to do; mostly a command or a statement.
     """
 
     problem: str
     subject: str
     finding: str
-    mend: str
+    hint: str
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @dsn_option
 def doctor(dsn: str, as_json: bool) -> None:
-    """Find what is wrong, the most urgent first, each with what mends it.
+    """Find what is wrong, the most urgent first, each with what to do about it.
 
     It looks at triggers, partitions, destinations, workers, the installed version, and whether LISTEN works on this
     connection. Exit status 1 if anything is wrong; lines of `information` alone are not.
@@ -97,11 +97,11 @@ def _show(findings: list[Finding], as_json: bool) -> None:
         for finding in findings:
             click.echo(json.dumps(asdict(finding)))
         return
-    table = plain_table("Problem", "Subject", "Finding", "Mend")
+    table = plain_table("Problem", "Subject", "Finding", "Hint")
     for finding in findings:
         table.add_row(
             Text(finding.problem, style="dim" if finding.problem == INFORMATION else "red"),
-            *(Text(printable(cell)) for cell in (finding.subject, finding.finding, finding.mend)),
+            *(Text(printable(cell)) for cell in (finding.subject, finding.finding, finding.hint)),
         )
     if findings:
         console().print(table)

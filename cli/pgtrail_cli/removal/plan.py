@@ -167,8 +167,8 @@ def _check_standing(connection: Connection) -> str:
             f"{role} does not own {', '.join(foreign)}, and can't take pgtrail's triggers from there",
             "connect as a role that is in their owners, or as a superuser",
         )
-    for tie, mend in connection.execute(QUERIES["hub_ties"]):
-        raise PgtrailError(f"the database {database} can't lose pgtrail: {tie}", mend)
+    for tie, hint in connection.execute(QUERIES["hub_ties"]):
+        raise PgtrailError(f"the database {database} can't lose pgtrail: {tie}", hint)
     if not _one(connection, "migrations_wait", {"key": MIGRATION_LOCK})[0]:
         raise PgtrailError(
             "another pgtrail migrate or uninstall is at work in this database", "wait until it is done, and look again"

@@ -1,0 +1,253 @@
+-- What keeps events from reaching their destinations. See audit.doctor().
+
+create or replace function audit.find_forwarding_problems()
+returns setof audit.finding
+language sql
+stable
+as $$
+    -- Destinations that a restored dump brought along.
+    select
+        'restored elsewhere',
+        destination.name,
+        'its cursor is from another cluster, whose transaction ids mean nothing here: nothing is sent; the last delivery was '
+            || coalesce(
+                pg_catalog.to_char(cursor.last_success_at at time zone 'UTC', '"at" YYYY-MM-DD"T"HH24:MI:SS"Z"'), 'never'
+            ),
+        pg_catalog.format('pgtrail destination rebase %s --since …', destination.name)
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+    where cursor.system_identifier <> audit.system_identifier()
+    union all
+    -- Whether no worker was heard of for a minute, where there is something to be forwarded.
+    (
+        with heard as (
+            select pg_catalog.max(seen_at) as last_at from audit.worker
+        )
+        select
+            'no worker',
+            'pgtrail forward',
+            coalesce(
+                'no worker was heard of for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - heard.last_at),
+                'no worker is known'
+            ) || ': nothing is forwarded',
+            'pgtrail forward'
+        from heard
+        where coalesce(heard.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
+            and exists (select from audit.destination where not destination.paused)
+    )
+    union all
+    -- Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no
+    -- worker can serve.
+    select
+        pg_catalog.replace(audit.cursor_state(cursor), '_', ' '),
+        destination.name,
+        case
+            when cursor.broken is not null then 'no worker can serve it: ' || cursor.broken
+            else pg_catalog.format(
+                'failing since %s: %s',
+                pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                cursor.last_error
+            )
+        end || coalesce(' (replay ' || cursor.replay_id || ')', ''),
+        pg_catalog.format(
+            'see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
+            destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id
+    where not destination.paused
+        and audit.cursor_state(cursor) in ('needs_attention', 'suspended')
+    union all
+    -- Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and
+    -- more than 5 minutes behind.
+    select
+        'retrying',
+        destination.name,
+        pg_catalog.format(
+            'failing since %s (%s attempts): %s',
+            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+            cursor.failures,
+            cursor.last_error
+        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
+        pg_catalog.format(
+            'nothing is lost, and it is tried again by itself; see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
+            destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id
+    where not destination.paused
+        and audit.cursor_state(cursor) = 'retrying'
+        and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
+    union all
+    select
+        'information',
+        status.name,
+        pg_catalog.format(
+            'events that wait: %s, the oldest for %s; the last delivery was %s ago',
+            status.events_behind,
+            pg_catalog.date_trunc('second', pg_catalog.make_interval(secs => status.seconds_behind::double precision)),
+            coalesce(pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - status.last_success_at)::text, 'never')
+        ),
+        pg_catalog.format('pgtrail destination show %s says whether it catches up', status.name)
+    from audit.destination_status as status
+    where status.events_behind > 0
+        and status.seconds_behind > 300
+        and status.state = 'active'
+        and status.last_success_at is not null
+    union all
+    -- Destinations that no operator paused, but their receiver.
+    select
+        'receiver gone',
+        destination.name,
+        'its receiver answered 410 Gone, by which the destination was paused: its events wait',
+        pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
+    from audit.destination
+    where destination.paused
+        and 410 = (
+            select attempt.status
+            from audit.attempt
+            where attempt.destination_id = destination.id
+            order by attempt.id desc
+            limit 1
+        )
+    union all
+    -- Destinations with events that have waited for more than a minute, while there was no attempt and none was to be
+    -- waited for; and those whose filters raise an error.
+    (
+        with status as materialized (
+            select * from audit.destination_status
+        )
+        select
+            'filters fail',
+            name,
+            last_error || ': nothing is sent to it',
+            pg_catalog.format('pgtrail destination remove --now %s, and add it with other filters', name)
+        from status
+        where events_behind is null
+        union all
+        select
+            'standstill',
+            status.name,
+            pg_catalog.format(
+                'events that wait: %s, the oldest for %s, and nobody tries to send them',
+                status.events_behind,
+                pg_catalog.date_trunc('second', pg_catalog.make_interval(secs => status.seconds_behind::double precision))
+            ) || coalesce(
+                case when status.lease_until > pg_catalog.clock_timestamp() then '; served by ' || status.lease_holder end, ''
+            ),
+            'start a worker (pgtrail forward), or read the log of the one that runs'
+        from status
+        join audit.cursor on cursor.destination_id = status.id and cursor.replay_id is null
+        where status.events_behind > 0
+            and status.seconds_behind > 60
+            and status.state <> 'paused'
+            and cursor.system_identifier = audit.system_identifier()
+            -- Whoever is due now is tried at the next look.
+            and coalesce(greatest(status.last_attempt_at, status.retry_at), '-infinity')
+                < pg_catalog.clock_timestamp() - interval '1 minute'
+    )
+    union all
+    -- Destinations that are a million transactions behind; a worker moves even an idle one on every thousand.
+    select
+        'cursor stale',
+        destination.name,
+        pg_catalog.format(
+            'its cursor is %s transactions behind, and each look at what it lacks reads the events of all of them',
+            audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot())
+        ),
+        pg_catalog.format(
+            'start a worker (pgtrail forward), or give it up: pgtrail destination remove %s', destination.name
+        )
+    from audit.destination
+    join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+    where not destination.paused
+        and cursor.system_identifier = audit.system_identifier()
+        and audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot()) > 1000000
+    union all
+    -- Destinations that refused events which no redrive has delivered since.
+    select
+        'dead letters',
+        destination.name,
+        pg_catalog.format('events that it refused: %s, the last one with: %s', refused.events, refused.last_error),
+        pg_catalog.format(
+            'pgtrail destination dead-letters %1$s, then: pgtrail destination redrive %1$s --reason …', destination.name
+        )
+    from audit.destination
+    cross join lateral (
+        select
+            pg_catalog.count(*) as events,
+            (pg_catalog.array_agg(error order by last_at desc, event_id desc))[1] as last_error
+        from audit.dead_letter
+        where dead_letter.destination_id = destination.id and dead_letter.delivered_at is null
+    ) as refused
+    where refused.events > 0
+    union all
+    -- Destinations that were not paused within the last 7 days and are paused.
+    select
+        'paused for long',
+        destination.name,
+        'it has been paused for more than 7 days: its events wait, and retention keeps them',
+        pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
+    from audit.destination
+    where destination.paused
+        -- The log says when; what it holds of 7 days is found by its index.
+        and not exists (
+            select
+            from audit.event
+            where event.org_id is null
+                and event.occurred_at > pg_catalog.now() - interval '7 days'
+                and event.resource_type = 'destination'
+                and event.resource_id = destination.id::text
+                and 'paused' = any (event.changed)
+        )
+    union all
+    -- Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.
+    select
+        'information',
+        'NOTIFY',
+        'prepared transactions are enabled, so nothing wakes the worker: it looks every second',
+        pg_catalog.format(
+            'alter database %I set pgtrail.notify = on where no transaction that writes to tracked tables is prepared, else off',
+            pg_catalog.current_database()
+        )
+    where pg_catalog.current_setting('max_prepared_transactions') <> '0'
+        and coalesce(pg_catalog.current_setting('pgtrail.notify', true), '') not in ('on', 'off')
+        and exists (select from audit.destination where not destination.paused)
+    union all
+    -- Sessions that keep writers from notifying: any role can take an advisory lock.
+    (
+        -- (Seen once: between two looks a writer may have ended.)
+        with locks as materialized (
+            select * from pg_catalog.pg_locks
+        )
+        select
+            'wake-up held',
+            coalesce(holder.usename::text, 'a prepared transaction'),
+            'it holds the advisory lock of the wake-up without having recorded anything: nobody is notified, '
+                'and new events are found by polling alone, a second or two later',
+            case
+                when held.pid is null then 'look for it in pg_prepared_xacts, then: rollback prepared …'
+                else pg_catalog.format('select pg_terminate_backend(%s), and ask whoever uses that role', held.pid)
+            end
+        from locks as held
+        left join pg_catalog.pg_stat_activity as holder on holder.pid = held.pid
+        where held.locktype = 'advisory'
+            and held.granted
+            and held.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+            and (held.classid::bigint << 32) + held.objid::bigint = audit.wake_key()
+            and held.objsubid = 1
+            -- Whoever has recorded an event keeps a lock on the log until the transaction ends.
+            and not exists (
+                select
+                from locks as writing
+                join pg_catalog.pg_partition_tree('audit.event') as log on log.relid = writing.relation
+                where writing.virtualtransaction = held.virtualtransaction
+                    and writing.database = held.database
+                    and writing.mode = 'RowExclusiveLock'
+            )
+            -- A worker holds it for a second at most, and notifies in place of the writers.
+            and (holder.usesysid is null or not pg_catalog.pg_has_role(holder.usesysid, 'audit_forwarder', 'member'))
+    )
+$$;
+
+comment on function audit.find_forwarding_problems() is 'What is wrong with forwarding: destinations, workers, the wake-up.';
