@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pgtrail_cli.cold.jsonb import spans
+from pgtrail_cli.archive.jsonb import spans
 
 Row = Mapping[str, str | None]
 """An event as an archive has it: each column's text; null: None."""

@@ -12,7 +12,7 @@ import pytest
 from tests import command
 from tests.verifying import problems
 
-from pgtrail_cli.cold.files import check_file
+from pgtrail_cli.archive.checking import check_archive
 
 ODD = (
     "", " ", "\\N", "\\", '"', "'", ",", "null", "=1+1", "@x", "\ttab", "\rcr", "a\nb", "a\r\nb", "é", "ß", "日本語", "𝔘", "\x01\x0b\x1f\x7f",
@@ -146,15 +146,14 @@ def january(place):
 
 
 @pytest.mark.any_server
-def test_an_archive_and_each_file_of_it_hold_by_themselves(aged, pgtrail, tmp_path):
+def test_an_archive_and_each_month_of_it_hold_by_themselves(aged, pgtrail, tmp_path):
     archived(aged, pgtrail, tmp_path)
     whole = pgtrail("verify", "--archive", str(tmp_path))
     assert (whole.returncode, whole.stdout) == (0, ""), whole.stderr
     assert "210 events of 2 months" in whole.stderr
-    for file in (january(tmp_path), tmp_path / "month=2020-01" / "event_2020_01.manifest.json"):
-        alone = pgtrail("verify-archive", str(file))
-        assert (alone.returncode, alone.stdout) == (0, ""), alone.stderr
-        assert "120 events hold" in alone.stderr
+    alone = pgtrail("verify", "--archive", str(tmp_path / "month=2020-01"))
+    assert (alone.returncode, alone.stdout) == (0, ""), alone.stderr
+    assert "120 events of 1 months" in alone.stderr
     # The month's manifest is what the log recorded; its seals are an anchor.
     manifest = (tmp_path / "month=2020-01" / "event_2020_01.manifest.json").read_bytes()
     (event,) = (
@@ -214,7 +213,9 @@ def test_an_archive_that_was_touched_is_named(aged, pgtrail, tmp_path, forged):
         rewritten(place / "month=2020-01" / name, statement)
         if forged:
             with_digests(place)
-        found = [f"{subject}: {problem}" for subject, problem in check_file(str(january(place)), 1).problems]
+        found = [
+            f"{subject}: {problem}" for subject, problem in check_archive(str(place / "month=2020-01"), 1).problems
+        ]
         assert any("its SHA-256 is another" in line for line in found) != forged
         assert any(problem in line for line in found), (statement, found)
 
@@ -226,7 +227,7 @@ def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
     content = file.read_bytes()
     for damage in (lambda: file.write_bytes(content[:-100]), lambda: file.write_bytes(b""), file.unlink):
         damage()
-        done = pgtrail("verify-archive", str(file))
+        done = pgtrail("verify", "--archive", str(place))
         assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
         assert "SHA-256 is another" in done.stdout or "it is missing" in done.stdout
         read = pgtrail("log", "--archive", str(place), "--until", "2020-02-01")
@@ -247,7 +248,6 @@ def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
     ):
         manifest.write_text(garbage)
         for words in (
-            ("verify-archive", str(file)),
             ("verify", "--archive", str(place)),
             ("log", "--archive", str(place)),
         ):
@@ -283,7 +283,7 @@ def test_a_second_run_gives_up_in_a_line(aged, pgtrail, tmp_path):
     first.execute("select pg_advisory_lock(hashtextextended('pgtrail archive', 0))")
     done = pgtrail("archive", str(tmp_path), dsn=aged.dsn("admin"))
     assert (done.returncode, done.stderr.count("\n"), done.stdout) == (1, 1, "")
-    assert "another pgtrail archive is at work" in done.stderr
+    assert "another archive of this database is being written" in done.stderr
     assert pgtrail("archive", str(tmp_path), "--dry-run", dsn=aged.dsn("admin")).stdout.count("\n") == 2
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgtrail_cli.cold.jsonb import equal, members, object_of, quoted
+from pgtrail_cli.archive.jsonb import equal, members, object_of, quoted
 
 
 def test_members_stand_as_they_are_written():

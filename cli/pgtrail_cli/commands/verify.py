@@ -10,7 +10,7 @@ import click
 from psycopg.rows import dict_row
 
 from pgtrail_cli.anchor import Anchor, find_anchors
-from pgtrail_cli.cold.files import check_place
+from pgtrail_cli.archive.checking import check_archive
 from pgtrail_cli.connection import Connection, dsn_option
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import archive_option
@@ -67,12 +67,13 @@ def verify(
     On a hub the seals of each node are recomputed too, from its events as they are here; a node that has rewritten
     its history since is named.
 
-    With --archive it checks the months that pgtrail archive moved there, and the chain over them, without a database.
+    With --archive it checks the months of an archive, or the one whose folder is named, without a database.
 
     \b
     Example:
       pgtrail verify --anchor seals.jsonl
       pgtrail verify --archive /mnt/archive
+      pgtrail verify --archive /mnt/archive/month=2025-01
     """
     if archive is not None:
         if first > 1:
@@ -163,7 +164,7 @@ def _waiting(connection: Connection) -> tuple[int, int]:
 
 
 def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -> None:
-    checked = check_place(where, jobs)
+    checked = check_archive(where, jobs)
     report = Report(as_json)
     for subject, problem in checked.problems:
         report.problem(subject, problem)

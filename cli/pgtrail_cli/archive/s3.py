@@ -5,8 +5,8 @@ from functools import wraps
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
-from pgtrail_cli.cold.engine import Engine
-from pgtrail_cli.cold.manifest import SUFFIX
+from pgtrail_cli.archive.engine import Engine
+from pgtrail_cli.archive.manifest import SUFFIX
 from pgtrail_cli.errors import PgtrailError
 
 Given = ParamSpec("Given")

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from pgtrail_cli.cold.details import Event, details, host, short_parts
+from pgtrail_cli.archive.details import Event, details, host, short_parts
 
 EXPORTED = (
     "id", "timestamp_utc", "date_utc", "org_id", "organization", "category", "action", "actor_type", "actor_id",

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from pgtrail_cli.cold.jsonb import array_of, equal, members, object_of, quoted
+from pgtrail_cli.archive.jsonb import array_of, equal, members, object_of, quoted
 
 Event = Mapping[str, Any]
 Part = tuple[str, str | None, str | None]
