@@ -26,13 +26,13 @@ import history
 import results
 from pgtrail_cli.archive import QUERIES as ARCHIVE_QUERIES
 from pgtrail_cli.archive.checking import check_month
+from pgtrail_cli.archive.formats import csv_header, csv_line
 from pgtrail_cli.archive.location import Folder
 from pgtrail_cli.archive.manifest import EVENTS, Manifest
 from pgtrail_cli.archive.moving import old_months, working_directory
 from pgtrail_cli.archive.reading import Archive, open_archive
 from pgtrail_cli.archive.reading import resolve as resolve_archived
 from pgtrail_cli.archive.spool import spool
-from pgtrail_cli.archive.table import csv_header, csv_line
 from pgtrail_cli.archive.writing import write_month
 from pgtrail_cli.commands import log as command
 from pgtrail_cli.filters import QUERIES, resolve
@@ -158,7 +158,7 @@ def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int
 
 
 def _archived(archived: Archive) -> Callable[[dict[str, Any]], list[int]]:
-    return lambda options: [event["id"] for event in archived.newest(resolve_archived(cold, **options), 50)]
+    return lambda options: [event["id"] for event in archived.newest(resolve_archived(archived, **options), 50)]
 
 
 def counts(connection: history.Connection, archived: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
@@ -169,7 +169,7 @@ def counts(connection: history.Connection, archived: Archive, month: Manifest, r
         started = time.perf_counter()
         live = connection.execute(QUERIES["count"], {"wanted": resolve(connection, **options).wanted}).fetchone()
         between = time.perf_counter()
-        counted = archived.count(resolve_archived(cold, **options))
+        counted = archived.count(resolve_archived(archived, **options))
         ended = time.perf_counter()
         assert live == (counted,)
         if number:
@@ -196,7 +196,7 @@ def exports(connection: history.Connection, archived: Archive, months: list[Mani
                     digest.update(piece)
         else:
             digest.update(csv_header())
-            for event in archived.oldest_first(resolve_archived(cold, **options)):
+            for event in archived.oldest_first(resolve_archived(archived, **options)):
                 digest.update(csv_line(event))
         yield Figure("export", variant, "events/s", [round(events / (time.perf_counter() - started))])
         digests[variant] = digest.digest()

@@ -164,14 +164,18 @@ having count(*) > 1
 order by id
 
 -- name: newest
-select * exclude (occurred_at), rfc3339(occurred_at) as time
+select
+    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
+    rfc3339(occurred_at) as time
 from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
 where passes(event, wanted(getvariable('given').wanted))
 order by occurred_at desc, id desc
 limit getvariable('given').limit
 
 -- name: oldest_first
-select * exclude (occurred_at), rfc3339(occurred_at) as time
+select
+    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
+    rfc3339(occurred_at) as time
 from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
 where passes(event, wanted(getvariable('given').wanted))
 order by occurred_at, id

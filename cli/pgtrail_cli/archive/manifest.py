@@ -7,7 +7,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-VERSION = "pgtrail archive 2"
+VERSION = "pgtrail archive 1"
 SUFFIX = ".manifest.json"
 EVENTS, SEALS, LEAVES, SALTS, ERASED = "events", "seals", "leaves", "salts", "erased"
 EVENTS_A_PART = 500_000

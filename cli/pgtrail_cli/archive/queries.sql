@@ -30,9 +30,13 @@ select
 select pg_try_advisory_lock(hashtextextended('pgtrail archive', 0))
 
 -- name: copy_events
+-- Details in whole, and as pgtrail log and audit.export_fields show them.
 copy (
     select {columns}
     from audit.event
+    cross join lateral audit.told_details(event.before, event.after, event.changed) as told (details)
+    cross join lateral audit.short_details(event.before, event.after, event.changed, 61) as summary (details)
+    cross join lateral audit.short_details(event.before, event.after, event.changed, 32001) as fields (details)
     where occurred_at >= {begins} and occurred_at < {ends}
 ) to stdout with (format csv, header, null '\N', encoding 'UTF8')
 

@@ -8,11 +8,9 @@ from typing import Any, Literal
 
 import click
 
-from pgtrail_cli.archive.details import Event, as_json, event_name, short_details
+from pgtrail_cli.archive.formats import Event, as_json, csv_header, csv_line, event_name, field_lines
 from pgtrail_cli.archive.reading import Archive, Wanted, open_archive, resolve
-from pgtrail_cli.archive.table import csv_header, csv_line, field_lines
 from pgtrail_cli.log_table import print_rows
-from pgtrail_web.details import LONGEST_VALUE
 
 Form = Literal["table", "json", "csv"]
 
@@ -36,9 +34,17 @@ def log(where: str, limit: int, options: dict[str, Any], form: Form) -> None:
 def _row(event: Event) -> tuple[Any, ...]:
     actor = event["actor_id"] if event["actor_label"] is None else event["actor_label"]
     resource = event["resource_id"] if event["resource_label"] is None else event["resource_label"]
-    details = short_details(event, LONGEST_VALUE + 1)
     moment = datetime.fromisoformat(event["time"])
-    return event["id"], moment, event["action"], actor, resource, details, event["operation"], event_name(event)
+    return (
+        event["id"],
+        moment,
+        event["action"],
+        actor,
+        resource,
+        event["summary"],
+        event["operation"],
+        event_name(event),
+    )
 
 
 @contextmanager
