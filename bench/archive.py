@@ -188,7 +188,7 @@ def exports(connection: history.Connection, archived: Archive, months: list[Mani
         started = time.perf_counter()
         if variant == LIVE:
             row = connection.execute(
-                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted}
+                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted, "by_field": False}
             ).fetchone()
             assert row is not None
             with connection.cursor().copy(row[0]) as pieces:

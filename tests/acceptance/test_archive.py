@@ -1,10 +1,11 @@
-"""Cold history: months that move to Parquet files, are read there as they were in the database, and hold by themselves."""
+"""Months that move to Parquet files, are read there as they were in the database, and hold by themselves."""
 
 import hashlib
 import json
 import os
 import shutil
 import subprocess
+import sys
 
 import duckdb
 import psycopg
@@ -220,6 +221,37 @@ def test_an_archive_that_was_touched_is_named(aged, pgtrail, tmp_path, forged):
         assert any(problem in line for line in found), (statement, found)
 
 
+def test_what_only_a_manifest_holds_is_compared_with_what_was_recorded_of_it(aged, pgtrail, tmp_path):
+    """What an event showed is in no leaf: who rewrites it and its manifest is found by the event of the removal."""
+    place = archived(aged, pgtrail, tmp_path)
+    rewritten(january(place), """select * replace ('{"a": {"after": 1, "before": 2}}' as details) from was""")
+    with_digests(place)
+    assert pgtrail("verify", "--archive", str(place)).returncode == 0
+    recorded = pgtrail("log", "--json", "--action", "audit.partition_dropped", dsn=aged.dsn("auditor")).stdout
+    seals = (place / "month=2020-01" / "event_2020_01.seals.jsonl").read_text()
+    anchor = tmp_path / "anchor"
+    for known, status, says in (("", 0, "of 2 months were not compared"), (recorded, 1, "1 problems")):
+        anchor.write_text(seals + known)
+        done = pgtrail("verify", "--archive", str(place), "--anchor", str(anchor))
+        assert (done.returncode, says in done.stderr) == (status, True), done.stderr
+    assert "event_2020_01.manifest.json: it is not what was recorded" in done.stdout
+
+
+@pytest.mark.any_server
+def test_an_archived_event_of_a_removal_is_compared_with_the_manifest(aged, pgtrail, tmp_path):
+    su = aged.connect()
+    dropped = {"archive": "month=2020-01/event_2020_01.manifest.json", "archive_sha256": "00" * 32}
+    su.execute(
+        "insert into audit.event (occurred_at, category, action, resource_type, actor_type, after) "
+        "values ('2020-02-09Z', 'audit', 'audit.partition_dropped', 'partition', 'database', %s)",
+        [json.dumps(dropped)],
+    )
+    seal(su)
+    done = pgtrail("verify", "--archive", str(archived(aged, pgtrail, tmp_path)))
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "event_2020_01.manifest.json: it is not what was recorded" in done.stdout
+
+
 @pytest.mark.any_server
 def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
     place = archived(aged, pgtrail, tmp_path)
@@ -397,8 +429,8 @@ def test_what_an_archive_is_not_asked_for_is_said_in_a_line(aged, pgtrail, tmp_p
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "pgtrail: no events match\n")
     (tmp_path / "blocked" / "duckdb").mkdir(parents=True)
     (tmp_path / "blocked" / "duckdb" / "__init__.py").write_text("raise ImportError")
-    without = pgtrail("log", "--archive", str(place), PYTHONPATH=str(tmp_path / "blocked"))
+    without = pgtrail("log", "--archive", str(place), PYTHONPATH=os.pathsep.join([str(tmp_path / "blocked"), *sys.path]))
     assert (without.returncode, without.stderr) == (
         1,
-        "pgtrail: archives in Parquet need an extra (pip install 'pgtrail[archive]')\n",
+        "pgtrail: archives need an extra (pip install 'pgtrail[archive]')\n",
     )

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import groupby
 from operator import itemgetter
@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import IO, Any
 
+from pgtrail_cli.anchor import find_manifests
 from pgtrail_cli.archive import manifest as manifests
 from pgtrail_cli.archive.engine import Engine, engine, named_rows, rows, run
 from pgtrail_cli.archive.location import Location
@@ -21,55 +22,70 @@ from pgtrail_cli.verify.erased import is_pseudonym
 
 Problem = tuple[str, str]
 """Subject and what is wrong with it."""
-Chain = dict[int, tuple[str, str]]
-"""By a seal's number its hash, and that of the seal that it follows."""
 PREVIOUS, ROOT = 19, 18
 """Positions in a seal's text."""
 CHUNK_BYTES = 1 << 20
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What months say of each other.
+
+    :param seals: by number the hash, and that of the seal before it.
+    :param manifests: by name the SHA-256 that was recorded when the month was dropped.
+    """
+
+    seals: dict[int, tuple[str, str]] = field(default_factory=dict)
+    manifests: dict[str, set[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
     """What is checked, and what was found.
 
-    :param chain: the seals, by number; complete once the problems have been gone through.
+    :param evidence: complete once the problems have been gone through.
     """
 
-    events: int
-    months: int
-    chain: Chain
+    months: list[Manifest]
+    evidence: Evidence
     problems: Iterator[Problem]
 
 
-def check_archive(where: str, jobs: int) -> Check:
-    """All months of an archive, and the chain over them."""
+def check_archive(where: str, jobs: int, manifests: dict[str, set[str]] | None = None) -> Check:
+    """All months of an archive, and the chain over them.
+
+    :param manifests: the SHA-256 of manifests that are known from elsewhere.
+    """
     location, months = months_of(where)
-    chain: Chain = {}
+    evidence = Evidence(manifests=manifests or {})
 
     def problems() -> Iterator[Problem]:
         for month in months:
             with TemporaryDirectory(prefix="pgtrail-") as folder:
-                yield from check_month(location, month, Path(folder), jobs=jobs, chain=chain)
-        yield from _check_chain(chain)
+                yield from check_month(location, month, Path(folder), jobs=jobs, evidence=evidence)
+        yield from _check_chain(evidence)
+        for month in months:
+            yield from _check_manifest(location, month, evidence)
 
-    return Check(sum(month.events for month in months), len(months), chain, problems())
+    return Check(months, evidence, problems())
 
 
 def check_month(
-    location: Location, month: Manifest, folder: Path, *, jobs: int = 0, chain: Chain | None = None
+    location: Location, month: Manifest, folder: Path, *, jobs: int = 0, evidence: Evidence | None = None
 ) -> Iterator[Problem]:
     """What does not match in a month.
 
     :param folder: for what does not fit into memory.
-    :param chain: its seals are added to it.
+    :param evidence: what the month says of others is added to it.
     """
+    evidence = evidence or Evidence()
     changed = [problem for file in month.files for problem in _check_bytes(location, month, file)]
     yield from changed
     try:
         with engine(folder, jobs=jobs) as working:
             location.attach(working)
-            yield from _check_seals(working, location, month, {} if chain is None else chain)
-            yield from _check_events(working, location, month)
+            yield from _check_seals(working, location, month, evidence)
+            yield from _check_events(working, location, month, evidence)
     except (PgtrailError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         # A file that was changed may be unreadable.
         if changed:
@@ -103,7 +119,7 @@ def _uri(location: Location, month: Manifest, kind: str) -> str:
     return location.uri(month.path(file))
 
 
-def _check_seals(working: Engine, location: Location, month: Manifest, chain: Chain) -> Iterator[Problem]:
+def _check_seals(working: Engine, location: Location, month: Manifest, evidence: Evidence) -> Iterator[Problem]:
     roots = {}
     (file,) = month.of_kind(manifests.SEALS)
     with location.open(month.path(file)) as lines:
@@ -115,7 +131,8 @@ def _check_seals(working: Engine, location: Location, month: Manifest, chain: Ch
             if sha256(kept["seal"].encode()).hexdigest() != kept["hash"] or number != kept["number"]:
                 yield subject, "it was changed: its hash is another"
             roots[number] = text[ROOT]
-            if chain.setdefault(number, (kept["hash"], text[PREVIOUS])) != (kept["hash"], text[PREVIOUS]):
+            seal = kept["hash"], text[PREVIOUS]
+            if evidence.seals.setdefault(number, seal) != seal:
                 yield subject, "another month has another seal of that number"
     leaves = rows(working, "leaves", leaves=_uri(location, month, manifests.LEAVES))
     for number, sealed in groupby(leaves, itemgetter(0)):
@@ -126,22 +143,34 @@ def _check_seals(working: Engine, location: Location, month: Manifest, chain: Ch
         yield f"seal {number}", "its list of leaves is missing"
 
 
-def _check_chain(chain: Chain) -> Iterator[Problem]:
+def _check_chain(evidence: Evidence) -> Iterator[Problem]:
     """Whether each seal follows the one before it, where both are there."""
-    for number, (_, previous) in sorted(chain.items()):
-        if number - 1 in chain and chain[number - 1][0] != previous:
+    for number, (_, previous) in sorted(evidence.seals.items()):
+        if evidence.seals.get(number - 1, (previous,))[0] != previous:
             yield f"seal {number}", "the chain is broken: it follows another seal than the one before it"
 
 
-def _check_events(working: Engine, location: Location, month: Manifest) -> Iterator[Problem]:
+def _check_manifest(location: Location, month: Manifest, evidence: Evidence) -> Iterator[Problem]:
+    """Whether it is the one that was recorded when the month was dropped, where that is known."""
+    recorded = evidence.manifests.get(month.name)
+    if recorded is not None:
+        with location.open(month.name) as content:
+            if _digest(content) not in recorded:
+                yield month.name, "it is not what was recorded when the month was dropped: its SHA-256 is another"
+
+
+def _check_events(working: Engine, location: Location, month: Manifest, evidence: Evidence) -> Iterator[Problem]:
     run(working, "known_seals", seals=_uri(location, month, manifests.SEALS))
-    evidence = {kind: _uri(location, month, kind) for kind in (manifests.LEAVES, manifests.SALTS, manifests.ERASED)}
+    sealed = {kind: _uri(location, month, kind) for kind in (manifests.LEAVES, manifests.SALTS, manifests.ERASED)}
     files = [location.uri(month.path(file)) for file in month.of_kind(manifests.EVENTS)]
     bounds = {"begins": month.begins, "ends": month.ends, "parts": month.parts}
-    for row in named_rows(working, "sealed_events", events=files, **bounds, **evidence):
+    for row in named_rows(working, "sealed_events", events=files, **bounds, **sealed):
         problem = _wrong_event(row)
         if problem is not None:
             yield f"event {row['id']}", problem
+        elif row["action"] == "audit.partition_dropped" and row["node"] is None:
+            for name, digests in find_manifests(row["after"] or "").items():
+                evidence.manifests.setdefault(name, set()).update(digests)
     count, different = run(working, "count_events", events=files).fetchone() or (0, 0)
     if count != different:
         for (event_id,) in rows(working, "repeated_events", events=files):
@@ -155,8 +184,8 @@ def _wrong_event(row: dict[str, Any]) -> str | None:
     if row["leaf"] is None:
         return "it is in no seal"
     kept = {
-        field["part"]: Kept(bytes.fromhex(field["commitment"]), field["salt"] and bytes.fromhex(field["salt"]))
-        for field in row["kept"] or ()
+        part["part"]: Kept(bytes.fromhex(part["commitment"]), part["salt"] and bytes.fromhex(part["salt"]))
+        for part in row["kept"] or ()
     }
     actor, person, secret = (row[name] and bytes.fromhex(row[name]) for name in ("actor_salt", "person_salt", "secret"))
     event = event_of(row)

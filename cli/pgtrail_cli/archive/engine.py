@@ -98,5 +98,5 @@ def _duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
-        raise PgtrailError("archives in Parquet need an extra", "pip install 'pgtrail[archive]'") from error
+        raise PgtrailError("archives need an extra", "pip install 'pgtrail[archive]'") from error
     return duckdb

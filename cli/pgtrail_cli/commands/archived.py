@@ -34,17 +34,8 @@ def log(where: str, limit: int, options: dict[str, Any], form: Form) -> None:
 def _row(event: Event) -> tuple[Any, ...]:
     actor = event["actor_id"] if event["actor_label"] is None else event["actor_label"]
     resource = event["resource_id"] if event["resource_label"] is None else event["resource_label"]
-    moment = datetime.fromisoformat(event["time"])
-    return (
-        event["id"],
-        moment,
-        event["action"],
-        actor,
-        resource,
-        event["summary"],
-        event["operation"],
-        event_name(event),
-    )
+    moment, name = datetime.fromisoformat(event["time"]), event_name(event)
+    return event["id"], moment, event["action"], actor, resource, event["summary"], event["operation"], name
 
 
 @contextmanager
