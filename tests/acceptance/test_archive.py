@@ -287,22 +287,12 @@ def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
             assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
 
 
-@pytest.mark.parametrize(
-    ("prepare", "reason"),
-    [
-        ("select audit.place_hold('case', 'why', p_org => 'a')", "legal hold case"),
-        ("select audit.add_destination('siem', 'https://x.example', since => '2019-01-01')", "destination siem has not got"),
-        (
-            "insert into audit.event (occurred_at, category, action, resource_type, actor_type) values ('2020-01-09Z', 'teams', 'a.b', 'x', 'user')",
-            "1 events are not sealed yet",
-        ),
-    ],
-)  # fmt: skip
-def test_what_must_stay_stays_and_says_why(aged, pgtrail, tmp_path, prepare, reason):
-    aged.connect().execute(prepare)
+@pytest.mark.any_server
+def test_what_must_stay_stays_and_says_why(aged, pgtrail, tmp_path):
+    """For every reason that retention has; test_retention.py has them all."""
+    aged.connect().execute("select audit.place_hold('case', 'why', p_org => 'a')")
     done = pgtrail("archive", str(tmp_path), dsn=aged.dsn("admin"))
-    assert done.returncode == 1
-    assert f"kept audit.event_2020_01: {reason}" in done.stderr
+    assert (done.returncode, "kept audit.event_2020_01: legal hold case" in done.stderr) == (1, True)
     assert not (tmp_path / "month=2020-01").exists()
     young = pgtrail("archive", str(tmp_path), "--before", "2020-01-31", dsn=aged.dsn("admin"))
     assert (young.returncode, young.stdout) == (0, "")
@@ -429,7 +419,9 @@ def test_what_an_archive_is_not_asked_for_is_said_in_a_line(aged, pgtrail, tmp_p
     assert (none.returncode, none.stdout, none.stderr) == (0, "", "pgtrail: no events match\n")
     (tmp_path / "blocked" / "duckdb").mkdir(parents=True)
     (tmp_path / "blocked" / "duckdb" / "__init__.py").write_text("raise ImportError")
-    without = pgtrail("log", "--archive", str(place), PYTHONPATH=os.pathsep.join([str(tmp_path / "blocked"), *sys.path]))
+    without = pgtrail(
+        "log", "--archive", str(place), PYTHONPATH=os.pathsep.join([str(tmp_path / "blocked"), *sys.path])
+    )
     assert (without.returncode, without.stderr) == (
         1,
         "pgtrail: archives need an extra (pip install 'pgtrail[archive]')\n",
