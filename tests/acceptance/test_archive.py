@@ -155,16 +155,24 @@ def test_an_archive_and_each_month_of_it_hold_by_themselves(aged, pgtrail, tmp_p
     alone = pgtrail("verify", "--archive", str(tmp_path / "month=2020-01"))
     assert (alone.returncode, alone.stdout) == (0, ""), alone.stderr
     assert "120 events of 1 months" in alone.stderr
+    # Other programs, which ignore what begins with an underscore, see one table.
+    visible = [str(file) for file in tmp_path.rglob("[!_]*") if file.is_file()]
+    with duckdb.connect() as engine:
+        table = engine.sql(
+            "select month, part, count(*) from read_parquet($1, hive_partitioning = true) group by all order by all",
+            params=[visible],
+        )
+        assert table.fetchall() == [("2020-01", 0, 120), ("2020-02", 0, 90)]
     # The month's manifest is what the log recorded; its seals are an anchor.
-    manifest = (tmp_path / "month=2020-01" / "event_2020_01.manifest.json").read_bytes()
+    manifest = (tmp_path / "month=2020-01" / "_event_2020_01.manifest.json").read_bytes()
     (event,) = (
         aged.connect()
         .execute("select after from audit.event where action = 'audit.partition_dropped' order by id limit 1")
         .fetchone()
     )
-    assert event["archive"] == "month=2020-01/event_2020_01.manifest.json"
+    assert event["archive"] == "month=2020-01/_event_2020_01.manifest.json"
     assert event["archive_sha256"] == hashlib.sha256(manifest).hexdigest()
-    seals = tmp_path / "month=2020-01" / "event_2020_01.seals.jsonl"
+    seals = tmp_path / "month=2020-01" / "_event_2020_01.seals.jsonl"
     against = pgtrail("verify", "--anchor", str(seals), dsn=aged.dsn("auditor"))
     assert against.returncode == 0, against.stdout
     assert pgtrail("verify", "--archive", str(tmp_path), "--anchor", str(seals)).returncode == 0
@@ -183,7 +191,7 @@ def rewritten(file, statement):
 
 def with_digests(place):
     """Let the manifest of January say what its files are now, as whoever forges one would."""
-    manifest = place / "month=2020-01" / "event_2020_01.manifest.json"
+    manifest = place / "month=2020-01" / "_event_2020_01.manifest.json"
     content = json.loads(manifest.read_text())
     for file in content["files"]:
         file["sha256"] = hashlib.sha256((manifest.parent / file["name"]).read_bytes()).hexdigest()
@@ -206,8 +214,8 @@ def test_an_archive_that_was_touched_is_named(aged, pgtrail, tmp_path, forged):
         ("part=0/event_2020_01.parquet", f"select * from was union all select * from was where id = {FIRST}", "it is there twice"),
         ("part=0/event_2020_01.parquet", f"select * from was union all select * replace (999999 as id) from was where id = {FIRST}", "event 999999: it is in no seal"),
         ("part=0/event_2020_01.parquet", f"select * replace (if(id = {FIRST}, occurred_at + interval '1 microsecond', occurred_at) as occurred_at) from was", "it was changed"),
-        ("event_2020_01.leaves.parquet", f"select * replace (if(id = {FIRST}, repeat('0', 64), leaf) as leaf) from was", "it has another root"),
-        ("event_2020_01.salts.parquet", "select * replace (repeat('0', 64) as salt) from was", "it was changed"),
+        ("_event_2020_01.leaves.parquet", f"select * replace (if(id = {FIRST}, repeat('0', 64), leaf) as leaf) from was", "it has another root"),
+        ("_event_2020_01.salts.parquet", "select * replace (repeat('0', 64) as salt) from was", "it was changed"),
     ]):  # fmt: skip
         place = tmp_path / str(number)
         shutil.copytree(whole, place)
@@ -228,19 +236,19 @@ def test_what_only_a_manifest_holds_is_compared_with_what_was_recorded_of_it(age
     with_digests(place)
     assert pgtrail("verify", "--archive", str(place)).returncode == 0
     recorded = pgtrail("log", "--json", "--action", "audit.partition_dropped", dsn=aged.dsn("auditor")).stdout
-    seals = (place / "month=2020-01" / "event_2020_01.seals.jsonl").read_text()
+    seals = (place / "month=2020-01" / "_event_2020_01.seals.jsonl").read_text()
     anchor = tmp_path / "anchor"
     for known, status, says in (("", 0, "of 2 months were not compared"), (recorded, 1, "1 problems")):
         anchor.write_text(seals + known)
         done = pgtrail("verify", "--archive", str(place), "--anchor", str(anchor))
         assert (done.returncode, says in done.stderr) == (status, True), done.stderr
-    assert "event_2020_01.manifest.json: it is not what was recorded" in done.stdout
+    assert "_event_2020_01.manifest.json: it is not what was recorded" in done.stdout
 
 
 @pytest.mark.any_server
 def test_an_archived_event_of_a_removal_is_compared_with_the_manifest(aged, pgtrail, tmp_path):
     su = aged.connect()
-    dropped = {"archive": "month=2020-01/event_2020_01.manifest.json", "archive_sha256": "00" * 32}
+    dropped = {"archive": "month=2020-01/_event_2020_01.manifest.json", "archive_sha256": "00" * 32}
     su.execute(
         "insert into audit.event (occurred_at, category, action, resource_type, actor_type, after) "
         "values ('2020-02-09Z', 'audit', 'audit.partition_dropped', 'partition', 'database', %s)",
@@ -249,7 +257,7 @@ def test_an_archived_event_of_a_removal_is_compared_with_the_manifest(aged, pgtr
     seal(su)
     done = pgtrail("verify", "--archive", str(archived(aged, pgtrail, tmp_path)))
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)
-    assert "event_2020_01.manifest.json: it is not what was recorded" in done.stdout
+    assert "_event_2020_01.manifest.json: it is not what was recorded" in done.stdout
 
 
 @pytest.mark.any_server
@@ -265,13 +273,13 @@ def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
         read = pgtrail("log", "--archive", str(place), "--until", "2020-02-01")
         assert (read.returncode, read.stderr.count("\n")) == (1, 1), read.stderr
     file.write_bytes(content)
-    seals = place / "month=2020-01" / "event_2020_01.seals.jsonl"
+    seals = place / "month=2020-01" / "_event_2020_01.seals.jsonl"
     lines = seals.read_text().splitlines()
     last = json.loads(lines[-1])
     seals.write_text("\n".join([*lines[:-1], json.dumps(last | {"seal": last["seal"].replace("1:1:", "2:2:")})]))
     with_digests(place)
     assert "it was changed: its hash is another" in pgtrail("verify", "--archive", str(place)).stdout
-    manifest = place / "month=2020-01" / "event_2020_01.manifest.json"
+    manifest = place / "month=2020-01" / "_event_2020_01.manifest.json"
     for garbage in (
         "",
         "{}",
@@ -368,7 +376,7 @@ def test_a_month_that_comes_again_is_archived_beside_the_first(aged, pgtrail, tm
 @pytest.mark.any_server
 def test_the_archive_of_another_database_is_not_written_over(aged, pgtrail, tmp_path):
     archived(aged, pgtrail, tmp_path)
-    manifest = tmp_path / "month=2020-01" / "event_2020_01.manifest.json"
+    manifest = tmp_path / "month=2020-01" / "_event_2020_01.manifest.json"
     content = json.loads(manifest.read_text())
     su = aged.connect()
     su.execute("set role audit_owner")

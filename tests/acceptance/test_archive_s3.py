@@ -59,7 +59,7 @@ def test_a_store_holds_an_archive_as_a_folder_does(aged, pgtrail, store):
         for entry in client.list_objects_v2(Bucket="cold")["Contents"]
     ]
     assert sorted(keys) == [
-        f"event_2020_01.{kind}" for kind in ("erased.parquet", "leaves.parquet", "manifest.json", "salts.parquet", "seals.jsonl")
+        f"_event_2020_01.{kind}" for kind in ("erased.parquet", "leaves.parquet", "manifest.json", "salts.parquet", "seals.jsonl")
     ] + ["part=0/event_2020_01.parquet"]  # fmt: skip
     read = pgtrail("log", "--json", "--org", "1", "--archive", place, **environment)
     assert (read.stdout, read.returncode) == (live, 0), read.stderr

@@ -70,7 +70,7 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
     assert problems(su) == []
     checked = pgtrail("verify", "--archive", str(tmp_path))
     assert (checked.returncode, checked.stdout) == (0, ""), checked.stderr
-    manifest = "month=2020-01/event_2020_01.manifest.json"
+    manifest = "month=2020-01/_event_2020_01.manifest.json"
     (event,) = su.execute(
         "select after from audit.event where action = 'audit.partition_dropped' order by id limit 1"
     ).fetchone()

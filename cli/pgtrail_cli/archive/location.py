@@ -72,9 +72,9 @@ class Folder:
 
     def clear(self, folder: str, stem: str) -> None:
         month = self.root / folder
-        (month / f"{stem}{SUFFIX}").unlink(missing_ok=True)
+        (month / f"_{stem}{SUFFIX}").unlink(missing_ok=True)
         # (With what a run that was killed had not finished.)
-        for pattern in (f"{stem}.*", f".{stem}.*.part", f"part=*/{stem}.parquet", f"part=*/.{stem}.parquet.*.part"):
+        for pattern in (f"_{stem}.*", f"._{stem}.*.part", f"part=*/{stem}.parquet", f"part=*/.{stem}.parquet.*.part"):
             for file in month.glob(pattern):
                 file.unlink(missing_ok=True)
         for part in month.glob("part=*"):

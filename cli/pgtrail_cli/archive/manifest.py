@@ -59,7 +59,7 @@ class Manifest:
     @property
     def name(self) -> str:
         """Where the manifest is, in a location."""
-        return f"{self.folder}/{stem_of(self.partition)}{SUFFIX}"
+        return f"{self.folder}/_{stem_of(self.partition)}{SUFFIX}"
 
     def of_kind(self, kind: str) -> list[File]:
         """The files of a kind."""

@@ -61,10 +61,10 @@ class Store:
 
     @_told
     def clear(self, folder: str, stem: str) -> None:
-        manifest = f"{self.root}/{folder}/{stem}{SUFFIX}"
+        manifest = f"{self.root}/{folder}/_{stem}{SUFFIX}"
         if self._files.exists(manifest):
             self._files.rm_file(manifest)
-        for pattern in (f"{stem}.*", f"part=*/{stem}.parquet"):
+        for pattern in (f"_{stem}.*", f"part=*/{stem}.parquet"):
             for file in self._files.glob(f"{self.root}/{folder}/{pattern}"):
                 self._files.rm_file(file)
 

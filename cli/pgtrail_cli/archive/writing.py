@@ -82,8 +82,8 @@ def _files(working: Engine, spool: Spool, manifest: Manifest, folder: Path, stem
         made = folder / f"{kind}.parquet"
         run(working, "write_table", {"file": str(made)}, **_given(copied))
         copied.file.unlink()
-        yield _file(made, f"{stem}.{kind}.parquet", kind, copied.rows), made
-    yield _file(spool.seals, f"{stem}.seals.jsonl", manifests.SEALS, spool.sealed), spool.seals
+        yield _file(made, f"_{stem}.{kind}.parquet", kind, copied.rows), made
+    yield _file(spool.seals, f"_{stem}.seals.jsonl", manifests.SEALS, spool.sealed), spool.seals
 
 
 def _given(copied: Spooled) -> dict[str, Any]:
