@@ -24,19 +24,21 @@ from typing import Any
 
 import history
 import results
-from pgtrail_cli.cold.checking import check_month
-from pgtrail_cli.cold.details import csv_header, csv_line
-from pgtrail_cli.cold.manifest import EVENTS, Manifest
-from pgtrail_cli.cold.place import Folder
-from pgtrail_cli.cold.reading import Archive, open_archive
-from pgtrail_cli.cold.reading import resolve as resolve_cold
-from pgtrail_cli.cold.spool import spool
-from pgtrail_cli.cold.writing import store, workshop
+from pgtrail_cli.archive import QUERIES as ARCHIVE_QUERIES
+from pgtrail_cli.archive.checking import check_month
+from pgtrail_cli.archive.formats import csv_header, csv_line
+from pgtrail_cli.archive.location import Folder
+from pgtrail_cli.archive.manifest import EVENTS, Manifest
+from pgtrail_cli.archive.moving import old_months, working_directory
+from pgtrail_cli.archive.reading import Archive, open_archive
+from pgtrail_cli.archive.reading import resolve as resolve_archived
+from pgtrail_cli.archive.spool import spool
+from pgtrail_cli.archive.writing import write_month
 from pgtrail_cli.commands import log as command
 from pgtrail_cli.filters import QUERIES, resolve
 from results import Figure
 
-LIVE, COLD = "table", "archive"
+LIVE, ARCHIVED = "table", "archive"
 COMPARED_MONTHS = 2
 Stages = dict[str, tuple[float, float]]
 """Seconds of each, and those of the program's processors."""
@@ -73,32 +75,32 @@ def timed(stages: Stages, name: str) -> Iterator[None]:
 
 
 def archive(
-    connection: history.Connection, place: Folder, temp: Path, before: datetime
+    connection: history.Connection, location: Folder, temp: Path, before: datetime
 ) -> tuple[list[Manifest], Stages]:
     """Every month, but that none is dropped for good."""
     stages: Stages = {}
     months = []
     with timed(stages, "planned"):
-        plan = connection.execute(QUERIES["retention_plan"], {"even_undelivered": False, "before": before}).fetchall()
+        plan = old_months(connection, before)
     for partition, _, _, reasons in plan:
         assert not reasons, (partition, reasons)
-        with workshop(temp, "bench") as folder:
+        with working_directory(temp, "bench") as folder:
             with timed(stages, "copied out"):
                 copied = spool(connection, partition, folder)
             with timed(stages, "written"):
-                month, digest = store(copied, place, folder)
+                month, digest = write_month(copied, location, folder)
             with timed(stages, "read back and verified"):
-                assert list(check_month(place, month, temp)) == []
+                assert list(check_month(location, month, temp)) == []
         dropped = {
             "partition": partition,
             "archive": month.name,
-            "sha256": bytes.fromhex(digest),
+            "sha256": digest,
             "even_undelivered": False,
             "before": before,
             "events": month.events,
         }
         with timed(stages, "dropped"), connection.transaction(force_rollback=True):
-            connection.execute(QUERIES["drop_partition"], dropped)
+            connection.execute(ARCHIVE_QUERIES["drop_partition"], dropped)
         months.append(month)
         print(f"{partition}: {month.events:,}", flush=True)
     return months, stages
@@ -130,20 +132,20 @@ def sizes(connection: history.Connection, months: list[Manifest]) -> list[Figure
     ]
 
 
-def filters(connection: history.Connection, cold: Archive, until: datetime, rounds: int) -> Iterator[Figure]:
+def filters(connection: history.Connection, archived: Archive, until: datetime, rounds: int) -> Iterator[Figure]:
     """Each filter of the table and of the archive, in turns; the same events, or it fails."""
     choose = random.Random(5)
     for name, ask in FILTERS.items():
-        taken: dict[str, list[float]] = {LIVE: [], COLD: []}
+        taken: dict[str, list[float]] = {LIVE: [], ARCHIVED: []}
         for number in range(rounds + 1):
             options = {**ask(choose), "until": until.isoformat()}
             found = {}
-            for variant, read in ((LIVE, _live(connection)), (COLD, _cold(cold))):
+            for variant, read in ((LIVE, _live(connection)), (ARCHIVED, _archived(archived))):
                 started = time.perf_counter()
                 found[variant] = read(options)
                 if number:
                     taken[variant].append(round((time.perf_counter() - started) * 1000, 1))
-            assert found[LIVE] == found[COLD], (name, options)
+            assert found[LIVE] == found[ARCHIVED], (name, options)
         yield from (Figure(name, variant, "ms", values) for variant, values in taken.items())
 
 
@@ -155,38 +157,38 @@ def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int
     return read
 
 
-def _cold(cold: Archive) -> Callable[[dict[str, Any]], list[int]]:
-    return lambda options: [event["id"] for event in cold.newest(resolve_cold(cold, **options), 50)]
+def _archived(archived: Archive) -> Callable[[dict[str, Any]], list[int]]:
+    return lambda options: [event["id"] for event in archived.newest(resolve_archived(archived, **options), 50)]
 
 
-def counts(connection: history.Connection, cold: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
+def counts(connection: history.Connection, archived: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
     """How many events of a category a month has."""
     options = {"categories": ["members"], "since": month.begins.isoformat(), "until": month.ends.isoformat()}
-    taken: dict[str, list[float]] = {LIVE: [], COLD: []}
+    taken: dict[str, list[float]] = {LIVE: [], ARCHIVED: []}
     for number in range(rounds + 1):
         started = time.perf_counter()
         live = connection.execute(QUERIES["count"], {"wanted": resolve(connection, **options).wanted}).fetchone()
         between = time.perf_counter()
-        counted = cold.count(resolve_cold(cold, **options))
+        counted = archived.count(resolve_archived(archived, **options))
         ended = time.perf_counter()
         assert live == (counted,)
         if number:
             taken[LIVE].append(round((between - started) * 1000, 1))
-            taken[COLD].append(round((ended - between) * 1000, 1))
+            taken[ARCHIVED].append(round((ended - between) * 1000, 1))
     yield from (Figure("a month's count of a category", variant, "ms", values) for variant, values in taken.items())
 
 
-def exports(connection: history.Connection, cold: Archive, months: list[Manifest]) -> Iterator[Figure]:
+def exports(connection: history.Connection, archived: Archive, months: list[Manifest]) -> Iterator[Figure]:
     """Some months as CSV, from both: events a second; the same bytes, or it fails."""
     options = {"since": months[0].begins.isoformat(), "until": months[-1].ends.isoformat()}
     events = sum(month.events for month in months)
     digests = {}
-    for variant in (LIVE, COLD):
+    for variant in (LIVE, ARCHIVED):
         digest = sha256()
         started = time.perf_counter()
         if variant == LIVE:
             row = connection.execute(
-                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted}
+                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted, "by_field": False}
             ).fetchone()
             assert row is not None
             with connection.cursor().copy(row[0]) as pieces:
@@ -194,11 +196,11 @@ def exports(connection: history.Connection, cold: Archive, months: list[Manifest
                     digest.update(piece)
         else:
             digest.update(csv_header())
-            for event in cold.oldest_first(resolve_cold(cold, **options)):
+            for event in archived.oldest_first(resolve_archived(archived, **options)):
                 digest.update(csv_line(event))
         yield Figure("export", variant, "events/s", [round(events / (time.perf_counter() - started))])
         digests[variant] = digest.digest()
-    assert digests[LIVE] == digests[COLD]
+    assert digests[LIVE] == digests[ARCHIVED]
 
 
 def main() -> None:
@@ -213,20 +215,20 @@ def main() -> None:
         seal_all(connection)
         temp = Path(tempfile.mkdtemp(prefix="pgtrail-bench-", dir=options.folder))
         try:
-            place = Folder(temp / "place")
-            place.root.mkdir()
-            months, stages = archive(connection, place, temp, before)
+            location = Folder(temp / "archive")
+            location.root.mkdir()
+            months, stages = archive(connection, location, temp, before)
             count = sum(month.events for month in months)
             figures = sizes(connection, months)
             for stage, (seconds, busy) in stages.items():
                 figures.append(Figure("time", stage, "s", [round(seconds, 1)]))
                 figures.append(Figure("processor time of the program", stage, "s", [round(busy, 1)]))
                 figures.append(Figure("rate", stage, "events/s", [round(count / seconds)]))
-            with open_archive(str(place.root)) as cold:
+            with open_archive(str(location.root)) as archived:
                 until = max(month.ends for month in months)
-                figures += filters(connection, cold, until, options.rounds)
-                figures += counts(connection, cold, months[len(months) // 2], options.rounds)
-                figures += exports(connection, cold, months[-COMPARED_MONTHS:])
+                figures += filters(connection, archived, until, options.rounds)
+                figures += counts(connection, archived, months[len(months) // 2], options.rounds)
+                figures += exports(connection, archived, months[-COMPARED_MONTHS:])
         finally:
             shutil.rmtree(temp)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6

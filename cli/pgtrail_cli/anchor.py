@@ -1,4 +1,4 @@
-"""Seals that were kept elsewhere: found in whatever a SIEM gives back. Pure: no I/O."""
+"""Seals and digests of archives that were kept elsewhere: found in whatever a SIEM gives back. Pure: no I/O."""
 
 import json
 from collections.abc import Iterator
@@ -27,7 +27,9 @@ def find_anchors(text: str) -> dict[int, Anchor]:
     :raises PgtrailError: there is none, or one seal has two hashes.
     """
     found: dict[int, Anchor] = {}
-    for anchor in (anchor for document in _documents(text) for anchor in _walk(document)):
+    for anchor in map(_seal, _objects(text)):
+        if anchor is None:
+            continue
         before = found.setdefault(anchor.number, anchor)
         if before != anchor:
             raise PgtrailError(
@@ -40,6 +42,23 @@ def find_anchors(text: str) -> dict[int, Anchor]:
             "give it the events audit.sealed as the SIEM has them, in JSON, or what pgtrail seal --json wrote",
         )
     return found
+
+
+def find_manifests(text: str) -> dict[str, set[str]]:
+    """The SHA-256 of archived months' manifests, by their names, as the events audit.partition_dropped have them."""
+    found: dict[str, set[str]] = {}
+    for value in _objects(text):
+        name, digest = value.get("archive"), value.get("archive_sha256")
+        if isinstance(name, str) and _is_digest(digest):
+            found.setdefault(name, set()).add(str(digest))
+    return found
+
+
+def _seal(value: dict[str, Any]) -> Anchor | None:
+    number, digest = value.get("number"), value.get("hash")
+    if isinstance(number, int) and _is_digest(digest) and _is_digest(value.get("root")):
+        return Anchor(number, str(digest))
+    return None
 
 
 def _documents(text: str) -> Iterator[Any]:
@@ -56,16 +75,15 @@ def _documents(text: str) -> Iterator[Any]:
             continue
 
 
-def _walk(document: Any) -> Iterator[Anchor]:
-    waiting = [document]
+def _objects(text: str) -> Iterator[dict[str, Any]]:
+    """All objects, however deep."""
+    waiting = list(_documents(text))[::-1]
     while waiting:
         value = waiting.pop()
         if isinstance(value, list):
             waiting.extend(value)
         elif isinstance(value, dict):
-            number, digest = value.get("number"), value.get("hash")
-            if isinstance(number, int) and _is_digest(digest) and _is_digest(value.get("root")):
-                yield Anchor(number, str(digest))
+            yield value
             waiting.extend(value.values())
         elif isinstance(value, str) and value.lstrip().startswith(("{", "[")):
             # Some formats carry the event as text.

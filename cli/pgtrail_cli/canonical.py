@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from pgtrail_cli.cold.jsonb import spans
 from pgtrail_cli.sql_functions import sql_functions
+
+_PARTS = json.JSONDecoder(parse_int=str, parse_float=str)
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\]]|[^"{}\[\],]+|,', re.DOTALL)
 
 Row = Mapping[str, str | None]
 """An event as an archive has it: each column's text; null: None."""
@@ -91,6 +93,36 @@ def event_with_text(text: str, actor: str, label: str | None, before: str | None
     """
     plain = json.loads(text)[1:-4]
     return Event(plain[0], ", ".join(map(_json, plain)), actor, label, before, after)
+
+
+def spans(text: str) -> list[tuple[str, str]]:
+    """The members of a row as jsonb writes it: name, and the text from the name's first quote to the value's end."""
+    if not text.startswith("{"):
+        # (What somebody stored in place of a row.)
+        return [("", f'"": {text}')]
+    found: list[tuple[str, str]] = []
+    begins = 1
+    while text[begins] == '"':
+        name, ends = _PARTS.raw_decode(text, begins)
+        ends = _end(text, ends + len(": "))
+        found.append((name, text[begins:ends]))
+        begins = ends + len(", ")
+        if text[ends] == "}":
+            break
+    return found
+
+
+def _end(text: str, begins: int) -> int:
+    """Where a value ends."""
+    try:
+        return _PARTS.raw_decode(text, begins)[1]
+    except RecursionError:
+        depth = 0
+        for token in _TOKEN.finditer(text, begins):
+            depth += {"{": 1, "[": 1, "}": -1, "]": -1}.get(token[0], 0)
+            if depth == 0:
+                return token.end()
+        return len(text)
 
 
 def leaf_salt(secret: bytes, event_id: int) -> bytes:

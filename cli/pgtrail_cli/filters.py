@@ -54,8 +54,8 @@ class Filters:
 
 archive_option = click.option(
     "--archive",
-    metavar="PLACE",
-    help="Read the months that pgtrail archive moved there (a folder, or s3://BUCKET/PREFIX), without a database.",
+    metavar="LOCATION",
+    help="Read the months that were archived there (a folder, or s3://BUCKET/PREFIX), without a database.",
 )
 
 

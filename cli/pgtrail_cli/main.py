@@ -43,7 +43,6 @@ COMMANDS = {
     "uninstall": "uninstall:uninstall",
     "untrack": "tracking:untrack",
     "verify": "verify:verify",
-    "verify-archive": "verify_archive:verify_archive",
     "verify-proof": "proof:verify_proof",
 }
 

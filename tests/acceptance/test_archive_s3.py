@@ -59,16 +59,16 @@ def test_a_store_holds_an_archive_as_a_folder_does(aged, pgtrail, store):
         for entry in client.list_objects_v2(Bucket="cold")["Contents"]
     ]
     assert sorted(keys) == [
-        f"event_2020_01.{kind}" for kind in ("erased.parquet", "leaves.parquet", "manifest.json", "salts.parquet", "seals.jsonl")
+        f"_event_2020_01.{kind}" for kind in ("erased.parquet", "leaves.parquet", "manifest.json", "salts.parquet", "seals.jsonl")
     ] + ["part=0/event_2020_01.parquet"]  # fmt: skip
     read = pgtrail("log", "--json", "--org", "1", "--archive", place, **environment)
     assert (read.stdout, read.returncode) == (live, 0), read.stderr
     assert live.count("\n") == 17
     assert pgtrail("verify", "--archive", place, **environment).returncode == 0
-    file = f"{place}/month=2020-01/part=0/event_2020_01.parquet"
-    assert "50 events hold" in pgtrail("verify-archive", file, **environment).stderr
-    client.put_object(Bucket="cold", Key=file.removeprefix("s3://cold/"), Body=b"other")
-    touched = pgtrail("verify-archive", file, **environment)
+    month = f"{place}/month=2020-01"
+    assert "50 events of 1 months" in pgtrail("verify", "--archive", month, **environment).stderr
+    client.put_object(Bucket="cold", Key="audit/log/month=2020-01/part=0/event_2020_01.parquet", Body=b"other")
+    touched = pgtrail("verify", "--archive", place, **environment)
     assert (touched.returncode, touched.stderr.count("\n")) == (1, 1)
     assert "its SHA-256 is another" in touched.stdout
 

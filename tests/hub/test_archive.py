@@ -53,12 +53,3 @@ def test_a_month_of_a_hub_is_read_back_under_the_nodes_names(aged, pgtrail, tmp_
     verified = pgtrail("verify", dsn=aged.dsn("auditor"))
     assert verified.returncode == 0, verified.stderr
     assert {line.split(" audit.")[0] for line in verified.stdout.splitlines()} == {"removal"}
-
-
-def test_a_month_of_a_hub_goes_to_a_csv_that_verifies_alone(aged, pgtrail, tmp_path):
-    assert pgtrail("retention", "set", "60d", dsn=aged.dsn("admin")).returncode == 0
-    ran = pgtrail("retention", "run", "--archive", str(tmp_path), dsn=aged.dsn("admin"))
-    assert ran.returncode == 0, ran.stderr
-    checked = [pgtrail("verify-archive", str(tmp_path / f"{month}.csv")) for month in ran.stdout.split()]
-    assert {(each.returncode, each.stdout) for each in checked} == {(0, "")}
-    assert sum("5 events hold" in each.stderr for each in checked) == 1

@@ -9,15 +9,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conftest import clone
 
-from pgtrail_cli.cold import reading
-from pgtrail_cli.cold.checking import check_month
-from pgtrail_cli.cold.details import as_json, short_details
-from pgtrail_cli.cold.engine import engine, run
-from pgtrail_cli.cold.manifest import EVENTS, part_of
-from pgtrail_cli.cold.place import Folder
-from pgtrail_cli.cold.spool import spool
-from pgtrail_cli.cold.table import csv_header, csv_line, field_lines
-from pgtrail_cli.cold.writing import store
+from pgtrail_cli.archive import reading
+from pgtrail_cli.archive.checking import check_month
+from pgtrail_cli.archive.engine import engine, run
+from pgtrail_cli.archive.formats import as_json, csv_header, csv_line, field_lines
+from pgtrail_cli.archive.location import Folder
+from pgtrail_cli.archive.manifest import EVENTS, part_of
+from pgtrail_cli.archive.spool import spool
+from pgtrail_cli.archive.writing import write_month
 from pgtrail_cli.filters import QUERIES
 
 TEXTS = (
@@ -83,7 +82,7 @@ def made(su, folder):
     for name in ("place", "spool"):
         (folder / name).mkdir()
     place = Folder(folder / "place")
-    month, _ = store(
+    month, _ = write_month(
         spool(su, "audit.event_2020_01", folder / "spool"), place, folder / "spool", jobs=1, events_a_part=100
     )
     assert len(month.of_kind(EVENTS)) > 3
@@ -143,7 +142,7 @@ def test_every_event_reads_as_the_database_writes_it(both):
         "select audit.event_json(event)::text, details::text from audit.event "
         "cross join lateral audit.short_details(before, after, changed, 61) as details where occurred_at < '2021-01-01' order by occurred_at, id"
     ).fetchall()
-    assert [(as_json(event), short_details(event, 61)) for event in events] == stored
+    assert [(as_json(event), event["summary"]) for event in events] == stored
     for view, ours in (
         ("audit.export", csv_header() + b"".join(map(csv_line, events))),
         (
@@ -173,7 +172,7 @@ def test_an_organization_is_looked_for_in_the_file_it_was_written_to(tmp_path_fa
 def test_an_event_in_another_file_than_it_is_looked_for_in_is_named(both, tmp_path):
     _, archive = both
     (month,) = archive.months
-    shutil.copytree(archive.place.root, tmp_path / "place")
+    shutil.copytree(archive.location.root, tmp_path / "place")
     place = Folder(tmp_path / "place")
     one, other = (place.uri(month.path(file)) for file in month.of_kind(EVENTS)[:2])
     with engine(tmp_path, jobs=1) as working:

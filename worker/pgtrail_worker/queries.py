@@ -1,6 +1,7 @@
 """SQL by name, out of ``.sql`` files: ``-- name: x`` begins the statement ``x``."""
 
 import re
+from fnmatch import fnmatch
 from functools import cache
 from importlib.resources import files
 from typing import LiteralString, cast
@@ -9,11 +10,11 @@ _HEADING = re.compile(r"^-- name: (\w+)\n", re.MULTILINE)
 
 
 @cache
-def load(package: str) -> dict[str, LiteralString]:
-    """The statements of a package's ``.sql`` files by their names."""
+def load(package: str, pattern: str = "*.sql") -> dict[str, LiteralString]:
+    """The statements of a package's files by their names."""
     found: dict[str, LiteralString] = {}
     for file in sorted(files(package).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".sql"):
+        if fnmatch(file.name, pattern):
             _, *parts = _HEADING.split(file.read_text(encoding="utf-8"))
             # Ours as much as a literal in the code is.
             found |= {

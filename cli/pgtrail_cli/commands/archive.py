@@ -1,44 +1,44 @@
 """``pgtrail archive``: months move to Parquet files, and stay readable."""
 
 import tempfile
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
-import psycopg
 
-from pgtrail_cli.cold.checking import check_month
-from pgtrail_cli.cold.place import Place, place
-from pgtrail_cli.cold.spool import spool
-from pgtrail_cli.cold.writing import store, workshop
+from pgtrail_cli.archive.location import find_location
+from pgtrail_cli.archive.moving import Target, drop_month, lock_archiving, old_months
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import printable
 
-ATTEMPTS = 5
-"""To drop a month while others use the log."""
+Command = TypeVar("Command", bound=Callable[..., Any])
 
-temp_option = click.option(
-    "--temp",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    default=tempfile.gettempdir,
-    help="A folder with room for what is half done: about 1 GB a million events. Default: the system's.",
-)
-jobs_option = click.option(
-    "--jobs", type=click.IntRange(0, 256), default=0, help="Threads. Default: one for each processor."
-)
+
+def working_options(command: Command) -> Command:
+    """Give a command that writes archives the options for how it works."""
+    temp = click.option(
+        "--temp",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        default=tempfile.gettempdir(),
+        help="A folder with room for what is half done: about 1 GB a million events. Default: the system's.",
+    )
+    jobs = click.option(
+        "--jobs", type=click.IntRange(0, 256), default=0, help="Threads. Default: one for each processor."
+    )
+    return jobs(temp(command))
 
 
 @click.command()
-@click.argument("where", metavar="PLACE")
+@click.argument("where", metavar="LOCATION")
 @click.option("--before", default="90d", show_default=True, help="Only months that end before this time.")
 @click.option("--dry-run", is_flag=True, help="Say what would be moved.")
-@jobs_option
-@temp_option
+@working_options
 @with_connection
 def archive(connection: Connection, where: str, before: str, dry_run: bool, jobs: int, temp: Path) -> None:
-    """Move months of the log to PLACE, a folder or s3://BUCKET/PREFIX, as Parquet files with their seals.
+    """Move months of the log to LOCATION, a folder or s3://BUCKET/PREFIX, as Parquet files with their seals.
 
     A month goes whole or not at all: not before it is sealed, not before every destination has got it, and never while
     a legal hold covers it. It is read back and verified before it is dropped from the database. pgtrail log, export and
@@ -49,58 +49,38 @@ def archive(connection: Connection, where: str, before: str, dry_run: bool, jobs
       pgtrail archive /mnt/archive --before 90d
       pgtrail archive s3://audit-archive/production
     """
-    found = place(where)
-    if not (dry_run or _is_alone(connection)):
-        raise PgtrailError("another pgtrail archive is at work on this database", "wait until it has ended")
     moment, _ = connection.execute(QUERIES["moments"], {"since": before, "until": None}).fetchone() or (None, None)
-    plan = connection.execute(QUERIES["retention_plan"], {"even_undelivered": False, "before": moment}).fetchall()
-    kept = 0
-    for partition, _, events, reasons in plan:
+    drop_months(connection, where, jobs=jobs, temp=temp, before=moment, dry_run=dry_run)
+
+
+def drop_months(
+    connection: Connection,
+    where: str | None,
+    *,
+    jobs: int,
+    temp: Path,
+    before: datetime | None,
+    dry_run: bool,
+    even_undelivered: bool = False,
+) -> None:
+    """Drop the months that are old enough, each archived first, and say so. Exit status 1 if one was kept.
+
+    :param where: None: without an archive.
+    """
+    target = None if where is None else Target(find_location(where), temp, jobs)
+    if target is not None and not dry_run:
+        lock_archiving(connection)
+    months = old_months(connection, before, even_undelivered)
+    for partition, _, events, reasons in months:
         if reasons:
-            kept += 1
             click.echo(f"pgtrail: kept {partition}: {printable('; '.join(reasons))}", err=True)
-        elif dry_run:
-            click.echo(partition)
-        else:
-            name = _move(connection, partition, found, moment, temp, jobs)
-            click.echo(partition)
-            click.echo(f"pgtrail: moved {partition}, {events:,} events, to {name} in {printable(where)}", err=True)
-    if not plan:
-        click.echo("pgtrail: no month is old enough to be moved", err=True)
-    if kept:
+            continue
+        if not dry_run:
+            name = drop_month(connection, partition, target, before=before, even_undelivered=even_undelivered)
+            archived = f", archived in {printable(str(where))} as {name}" if name else ""
+            click.echo(f"pgtrail: dropped {partition}, {events:,} events{archived}", err=True)
+        click.echo(partition)
+    if not months:
+        click.echo("pgtrail: no month is old enough", err=True)
+    if any(month.kept_because for month in months):
         raise SystemExit(1)
-
-
-def _is_alone(connection: Connection) -> bool:
-    return connection.execute(QUERIES["try_archiving"]).fetchone() == (True,)
-
-
-def _move(connection: Connection, partition: str, target: Place, before: datetime, temp: Path, jobs: int) -> str:
-    """Write a month, read it back, drop it; the name of its manifest."""
-    (log, _) = connection.execute(QUERIES["log_identity"]).fetchone() or ("", [])
-    with workshop(temp, log) as folder:
-        month, digest = store(spool(connection, partition, folder), target, folder, jobs=jobs)
-    with workshop(temp, log) as folder:
-        for problem in check_month(target, month, folder, jobs=jobs):
-            raise PgtrailError(
-                f"the archive of {partition} does not verify: {': '.join(problem)}",
-                "look into it: pgtrail verify; nothing was dropped",
-            )
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            connection.execute(
-                QUERIES["drop_partition"],
-                {
-                    "partition": partition,
-                    "archive": month.name,
-                    "sha256": bytes.fromhex(digest),
-                    "even_undelivered": False,
-                    "before": before,
-                    "events": month.events,
-                },
-            )
-            break
-        except psycopg.errors.LockNotAvailable:
-            if attempt == ATTEMPTS:
-                raise
-    return month.name

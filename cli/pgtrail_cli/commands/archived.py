@@ -8,19 +8,17 @@ from typing import Any, Literal
 
 import click
 
-from pgtrail_cli.cold.details import Event, as_json, event_name, short_details
-from pgtrail_cli.cold.reading import Archive, Wanted, open_archive, resolve
-from pgtrail_cli.cold.table import csv_header, csv_line, field_lines
+from pgtrail_cli.archive.formats import Event, as_json, csv_header, csv_line, event_name, field_lines
+from pgtrail_cli.archive.reading import Archive, Wanted, open_archive, resolve
 from pgtrail_cli.log_table import print_rows
-from pgtrail_web.details import LONGEST_VALUE
 
 Form = Literal["table", "json", "csv"]
 
 
-def log(where: str, most: int, options: dict[str, Any], form: Form) -> None:
+def log(where: str, limit: int, options: dict[str, Any], form: Form) -> None:
     """Print the newest events that pass."""
     with open_archive(where) as archive:
-        found = archive.newest(resolve(archive, **options), most)
+        found = archive.newest(resolve(archive, **options), limit)
     if form == "table":
         print_rows(map(_row, found))
     elif form == "json":
@@ -36,9 +34,8 @@ def log(where: str, most: int, options: dict[str, Any], form: Form) -> None:
 def _row(event: Event) -> tuple[Any, ...]:
     actor = event["actor_id"] if event["actor_label"] is None else event["actor_label"]
     resource = event["resource_id"] if event["resource_label"] is None else event["resource_label"]
-    details = short_details(event, LONGEST_VALUE + 1)
-    moment = datetime.fromisoformat(event["time"])
-    return event["id"], moment, event["action"], actor, resource, details, event["operation"], event_name(event)
+    moment, name = datetime.fromisoformat(event["time"]), event_name(event)
+    return event["id"], moment, event["action"], actor, resource, event["summary"], event["operation"], name
 
 
 @contextmanager

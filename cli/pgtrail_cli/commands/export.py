@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pgtrail_cli.appearing import appearing
+from pgtrail_cli.atomic_file import atomic_file
 from pgtrail_cli.commands import archived
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
@@ -73,7 +73,7 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
         _, pieces = begin()
         sys.stdout.buffer.writelines(pieces)
         return
-    with appearing(file) as output:
+    with atomic_file(file) as output:
         total, pieces = begin()
         rows = write_csv(pieces, output, total)
     unit = "rows" if fields else "events"

@@ -1,18 +1,13 @@
 """``pgtrail retention …``: for how long events are kept, and dropping the months that are old enough."""
 
-import json
-from collections.abc import Iterator
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
-from psycopg import sql
 
-from pgtrail_cli import archive as archives
-from pgtrail_cli.appearing import appearing
-from pgtrail_cli.cold.spool import Month, month_of
+from pgtrail_cli.archive.moving import old_months
+from pgtrail_cli.commands.archive import drop_months, working_options
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import ever, say
 from pgtrail_cli.render import console, local_time, plain_table, printable
@@ -112,38 +107,25 @@ def show(connection: Connection) -> None:
             console().print(table)
             console().print()
     table = plain_table("Month", "Begins", "Events", "Kept because")
-    plan = list(_plan(connection, False))
-    for partition, begins, events, reasons in plan:
+    months = old_months(connection, None)
+    for partition, begins, events, reasons in months:
         table.add_row(
             partition, local_time(begins), f"{events:,}", printable("; ".join(reasons) or "it can be dropped")
         )
-    if plan:
+    if months:
         console().print(table)
     else:
         click.echo("pgtrail: no month is old enough to be dropped", err=True)
 
 
 @retention.command()
-@click.option(
-    "--archive",
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help="Write each month here before it goes.",
-)
+@click.option("--archive", metavar="LOCATION", help="Archive each month here before it goes, as pgtrail archive does.")
 @click.option("--without-archive", is_flag=True, help="Drop without a copy.")
-@click.option(
-    "--format", type=click.Choice(["csv", "parquet"]), default="csv", show_default=True, help="Of the archive."
-)
 @click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got; the event of it says so.")
 @click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
+@working_options
 @with_connection
-def run(
-    connection: Connection,
-    archive: Path | None,
-    without_archive: bool,
-    format: str,
-    even_undelivered: bool,
-    dry_run: bool,
-) -> None:
+def run(connection: Connection, archive: str | None, without_archive: bool, **options: Any) -> None:
     """Drop the months that are old enough, each archived with its seals first.
 
     A month goes whole or not at all: not before it is sealed, not past what a destination has not got, and never while
@@ -153,96 +135,9 @@ def run(
     Example:
       pgtrail retention run --archive /mnt/archive
     """
-    if (archive is None) == (not without_archive) and not dry_run:
-        raise NotUnderstood("a month is archived before it is dropped", "give --archive FOLDER, or --without-archive")
-    kept = 0
-    for partition, _, events, reasons in list(_plan(connection, even_undelivered)):
-        if reasons:
-            kept += 1
-            click.echo(f"pgtrail: kept {partition}: {printable('; '.join(reasons))}", err=True)
-        elif dry_run:
-            click.echo(partition)
-        else:
-            file, archived = write_archive(connection, partition, archive, format) if archive else (None, None)
-            connection.execute(
-                QUERIES["drop_partition"],
-                {
-                    "partition": partition,
-                    "archive": file and file.name,
-                    "sha256": file and archives.digest(file),
-                    "even_undelivered": even_undelivered,
-                    "before": None,
-                    "events": archived,
-                },
-            )
-            click.echo(partition)
-            click.echo(
-                f"pgtrail: dropped {partition}, {events:,} events{f', archived in {file}' if file else ''}", err=True
-            )
-    if kept:
-        raise SystemExit(1)
-
-
-def write_archive(connection: Connection, partition: str, folder: Path, format: str) -> tuple[Path, int]:
-    """Write a month and its seals; the file of the events, and how many these are.
-
-    :raises PgtrailError: it can't be written, or does not verify.
-    """
-    data = folder / f"{partition.replace('/', '_')}.{format}"
-    plain = data.with_suffix(".csv")
-    with connection.transaction():
-        connection.execute("set transaction isolation level repeatable read, read only")
-        month = month_of(connection, partition)
-        with appearing(plain, private=True) as output:
-            longest = _copy(connection, month, output)
-        if data != plain:
-            archives.csv_to_parquet(plain, data, longest)
-            plain.unlink()
-        with appearing(archives.seals_file(data), private=True) as output:
-            for line in _seal_lines(connection, partition, month, archives.digest(data)):
-                output.write(json.dumps(line).encode() + b"\n")
-    _, problems = archives.verify(data)
-    if problems:
-        raise PgtrailError(
-            f"{data} does not verify: {': '.join(problems[0])}", "look into it: pgtrail verify; nothing was dropped"
-        )
-    return data, month.events
-
-
-def _copy(connection: Connection, month: Month, output: IO[bytes]) -> int:
-    """The bytes of the longest row."""
-    longest = 0
-    query = sql.SQL(QUERIES["archived_events"]).format(begins=sql.Literal(month.begins), ends=sql.Literal(month.ends))
-    with connection.cursor().copy(query) as rows:
-        for chunk in rows:
-            output.write(chunk)
-            longest = max(longest, len(chunk))
-    return longest
-
-
-def _seal_lines(connection: Connection, partition: str, month: Month, digest: bytes) -> Iterator[dict[str, Any]]:
-    yield {
-        "archive": archives.VERSION,
-        "partition": partition,
-        "begins": month.begins.isoformat(),
-        "ends": month.ends.isoformat(),
-        "events": month.events,
-        "sha256": digest.hex(),
-    }
-    for kind, type_, id_, salt in connection.execute(QUERIES["archived_salts"], {"partition": partition}):
-        yield {"salt": salt.hex(), "kind": kind, "type": type_, "id": id_}
-    for event_id, part, kept, salt in connection.execute(QUERIES["archived_parts"], {"partition": partition}):
-        yield {"erased": event_id, "part": part, "commitment": kept.hex(), "salt": salt and salt.hex()}
-    for text, seal_hash, ids, leaves, secret in connection.execute(
-        QUERIES["archived_seals"], {"first": month.first_id, "last": month.last_id}
-    ):
-        yield {"seal": text, "hash": seal_hash.hex(), "ids": ids, "leaves": leaves.hex(), "secret": secret.hex()}
-
-
-def _plan(connection: Connection, even_undelivered: bool) -> Iterator[tuple[str, Any, int, list[str]]]:
-    yield from connection.execute(
-        QUERIES["retention_plan"], {"even_undelivered": even_undelivered, "before": None}
-    ).fetchall()
+    if (archive is None) == (not without_archive) and not options["dry_run"]:
+        raise NotUnderstood("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
+    drop_months(connection, archive, before=None, **options)
 
 
 def _shown(cell: Any) -> str:

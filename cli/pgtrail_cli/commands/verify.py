@@ -9,8 +9,8 @@ from typing import Any
 import click
 from psycopg.rows import dict_row
 
-from pgtrail_cli.anchor import Anchor, find_anchors
-from pgtrail_cli.cold.files import check_place
+from pgtrail_cli.anchor import find_anchors, find_manifests
+from pgtrail_cli.archive.checking import check_archive
 from pgtrail_cli.connection import Connection, dsn_option
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import archive_option
@@ -68,12 +68,13 @@ def verify(
     On a hub the seals of each node are recomputed too, from its events as they are here; a node that has rewritten
     its history since is named.
 
-    With --archive it checks the months that pgtrail archive moved there, and the chain over them, without a database.
+    With --archive it checks the months of an archive, or the one whose folder is named, without a database.
 
     \b
     Example:
       pgtrail verify --anchor seals.jsonl
       pgtrail verify --archive /mnt/archive
+      pgtrail verify --archive /mnt/archive/month=2025-01
     """
     if archive is not None:
         if first > 1:
@@ -164,25 +165,31 @@ def _waiting(connection: Connection) -> tuple[int, int]:
 
 
 def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -> None:
-    checked = check_place(where, jobs)
+    text = "" if anchor is None else read_file(anchor)
+    anchors = {} if anchor is None else find_anchors(text)
+    checked = check_archive(where, jobs, find_manifests(text))
     report = Report(as_json)
     for subject, problem in checked.problems:
         report.problem(subject, problem)
-    anchors = _read_anchors(anchor) if anchor is not None else {}
-    for number, (digest, _) in sorted(checked.chain.items()):
+    seals, manifests = checked.evidence.seals, checked.evidence.manifests
+    for number, (digest, _) in sorted(seals.items()):
         if number in anchors and anchors[number].hash != digest:
             report.problem(f"seal {number}", f"it was rewritten: {anchor} has the hash {anchors[number].hash}")
-    count = f"{checked.events:,} events of {checked.months:,} months, under {len(checked.chain):,} seals"
+    events = sum(month.events for month in checked.months)
+    count = f"{events:,} events of {len(checked.months):,} months, under {len(seals):,} seals"
     if report.problems:
         click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
         raise SystemExit(1)
     click.echo(f"pgtrail: {count}, hold", err=True)
+    unknown = sum(month.name not in manifests for month in checked.months)
     if anchor is None:
-        click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
-
-
-def _read_anchors(anchor: Path) -> dict[int, Anchor]:
-    return find_anchors(read_file(anchor))
+        click.echo("pgtrail: that nobody rewrote the whole archive, an anchor shows: --anchor FILE", err=True)
+    elif unknown:
+        click.echo(
+            f"pgtrail: the manifests of {unknown:,} months were not compared: "
+            f"{anchor} has no event audit.partition_dropped of them",
+            err=True,
+        )
 
 
 def _check(
@@ -224,7 +231,7 @@ def _check(
 
 
 def _against(connection: Connection, anchor: Path) -> Iterator[Reported]:
-    anchors = _read_anchors(anchor)
+    anchors = find_anchors(read_file(anchor))
     present: dict[int, str] = dict(connection.execute(QUERIES["seal_hashes"], {"numbers": list(anchors)}).fetchall())
     for number, known in sorted(anchors.items()):
         if number not in present:

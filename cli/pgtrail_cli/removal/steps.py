@@ -14,7 +14,7 @@ from typing import Any, Self, TypeVar
 import psycopg
 from psycopg import sql
 
-from pgtrail_cli.appearing import appearing
+from pgtrail_cli.atomic_file import atomic_file
 from pgtrail_cli.commands.export import copy_csv, record, write_csv
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
@@ -52,7 +52,7 @@ class Export:
         self.events = 0
 
     def __enter__(self) -> Self:
-        self._output = self._open.enter_context(appearing(self._file))
+        self._output = self._open.enter_context(atomic_file(self._file))
         return self
 
     def __exit__(self, *failure: Any) -> None:

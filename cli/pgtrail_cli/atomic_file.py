@@ -12,7 +12,7 @@ from pgtrail_cli.errors import PgtrailError
 
 
 @contextlib.contextmanager
-def appearing(file: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
+def atomic_file(file: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A file that takes its name when it is complete and safely on disk; otherwise nothing is left.
 
     A device or a pipe is written to as it is. Mode and owner of a file that is replaced stay.
@@ -65,16 +65,6 @@ def make_private(folder: Path) -> None:
     if not folder.is_dir():
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
-
-
-@contextlib.contextmanager
-def private_files() -> Iterator[None]:
-    """Whatever is made meanwhile, by whichever library, is for its owner alone."""
-    mask = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(mask)
 
 
 def _sync_folder(folder: Path) -> None:

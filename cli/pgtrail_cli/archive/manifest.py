@@ -7,11 +7,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-VERSION = "pgtrail archive 2"
+VERSION = "pgtrail archive 1"
 SUFFIX = ".manifest.json"
 EVENTS, SEALS, LEAVES, SALTS, ERASED = "events", "seals", "leaves", "salts", "erased"
 EVENTS_A_PART = 500_000
-MOST_PARTS = 256
+MAX_PARTS = 256
 _NAME = re.compile(r"(part=[0-9]+/)?[^/]+")
 
 
@@ -58,15 +58,15 @@ class Manifest:
 
     @property
     def name(self) -> str:
-        """Where the manifest is, in a place."""
-        return f"{self.folder}/{stem_of(self.partition)}{SUFFIX}"
+        """Where the manifest is, in a location."""
+        return f"{self.folder}/_{stem_of(self.partition)}{SUFFIX}"
 
     def of_kind(self, kind: str) -> list[File]:
         """The files of a kind."""
         return [file for file in self.files if file.kind == kind]
 
     def path(self, file: File) -> str:
-        """Where a file is, in a place."""
+        """Where a file is, in a location."""
         return f"{self.folder}/{file.name}"
 
     def of_orgs(self, orgs: list[str] | None) -> list[File]:
@@ -84,7 +84,7 @@ def part_of(org: str, parts: int) -> int:
 
 def number_of_parts(events: int, events_a_part: int) -> int:
     """Into how many shares the organizations of a month are divided."""
-    return min(max(-(-events // events_a_part), 1), MOST_PARTS)
+    return min(max(-(-events // events_a_part), 1), MAX_PARTS)
 
 
 def folder_of(begins: datetime) -> str:
@@ -97,13 +97,13 @@ def stem_of(partition: str) -> str:
     return partition.removeprefix("audit.").replace("/", "_")
 
 
-def written(manifest: Manifest) -> bytes:
+def serialize(manifest: Manifest) -> bytes:
     """A manifest as it is kept."""
     document = {"archive": VERSION, **asdict(manifest)}
     return (json.dumps(document, indent=1, default=datetime.isoformat, ensure_ascii=False) + "\n").encode()
 
 
-def understood(content: bytes) -> Manifest:
+def parse(content: bytes) -> Manifest:
     """A manifest that was kept.
 
     :raises ValueError: it is none.

@@ -1,4 +1,4 @@
--- What the archive asks DuckDB. What a statement is given stands in variables: their values are known when it is
+-- What reading and writing archives ask DuckDB. What a statement is given stands in variables: their values are known when it is
 -- planned, so that files and row groups that can't hold what is asked for are not read.
 
 -- name: settings
@@ -70,7 +70,7 @@ from read_csv(
     new_line = '\n',
     -- (A row may go over many lines; where one begins only the first thread knows.)
     parallel = false,
-    max_line_size = getvariable('given').longest,
+    max_line_size = getvariable('given').max_row_bytes,
     buffer_size = getvariable('given').buffer
 )
 order by part, org_id, occurred_at, id
@@ -99,35 +99,10 @@ copy (
         allow_quoted_nulls = false,
         new_line = '\n',
         parallel = false,
-        max_line_size = getvariable('given').longest,
+        max_line_size = getvariable('given').max_row_bytes,
         buffer_size = getvariable('given').buffer
     )
 ) to $file (format parquet, compression zstd)
-
--- name: write_texts
--- What `pgtrail retention run` archives: a backslash before a cell that begins with one.
-copy (
-    select if(starts_with(columns(*), '\'), columns(*)[2:], columns(*))
-    from read_csv(
-        getvariable('given').spool,
-        auto_detect = false,
-        columns = getvariable('given').columns,
-        header = true,
-        delim = ',',
-        quote = '"',
-        escape = '"',
-        nullstr = '\N',
-        allow_quoted_nulls = false,
-        new_line = '\n',
-        parallel = false,
-        max_line_size = getvariable('given').longest,
-        buffer_size = getvariable('given').buffer
-    )
-) to $file (format parquet, compression zstd)
-
--- name: texts
-select *
-from read_parquet(getvariable('given').file)
 
 -- name: known_seals
 create temp table seal as
@@ -189,14 +164,18 @@ having count(*) > 1
 order by id
 
 -- name: newest
-select * exclude (occurred_at), rfc3339(occurred_at) as time
+select
+    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
+    rfc3339(occurred_at) as time
 from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
 where passes(event, wanted(getvariable('given').wanted))
 order by occurred_at desc, id desc
-limit getvariable('given').most
+limit getvariable('given').limit
 
 -- name: oldest_first
-select * exclude (occurred_at), rfc3339(occurred_at) as time
+select
+    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
+    rfc3339(occurred_at) as time
 from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
 where passes(event, wanted(getvariable('given').wanted))
 order by occurred_at, id

@@ -1,41 +1,23 @@
-"""From the spool to Parquet files, and those to their place."""
+"""From the spool to Parquet files, and those to their location."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from hashlib import file_digest
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
-from pgtrail_cli.cold import manifest as manifests
-from pgtrail_cli.cold.engine import Engine, engine, run, spooled
-from pgtrail_cli.cold.manifest import EVENTS_A_PART, File, Manifest, number_of_parts, stem_of, understood
-from pgtrail_cli.cold.place import Place
-from pgtrail_cli.cold.spool import Spool, Spooled
+from pgtrail_cli.archive import manifest as manifests
+from pgtrail_cli.archive.engine import Engine, engine, run, spooled
+from pgtrail_cli.archive.location import Location
+from pgtrail_cli.archive.manifest import EVENTS_A_PART, File, Manifest, number_of_parts, parse, stem_of
+from pgtrail_cli.archive.spool import Spool, Spooled
 from pgtrail_cli.errors import PgtrailError
 
 
-@contextmanager
-def workshop(folder: Path, log: str) -> Iterator[Path]:
-    """A folder for what is half done, one for a log: what a run that was killed left in it goes."""
-    made = folder / f"pgtrail-archive-{log[:16] or 'new'}"
-    try:
-        if made.exists():
-            rmtree(made)
-        made.mkdir(mode=0o700)
-    except OSError as error:
-        raise PgtrailError(f"can't make {made}", "give another folder: --temp") from error
-    try:
-        yield made
-    finally:
-        rmtree(made, ignore_errors=True)
-
-
-def store(
-    spool: Spool, place: Place, folder: Path, *, jobs: int = 0, events_a_part: int = EVENTS_A_PART
-) -> tuple[Manifest, str]:
-    """Write a month to its place, its manifest last; that, and its SHA-256.
+def write_month(
+    spool: Spool, location: Location, folder: Path, *, jobs: int = 0, events_a_part: int = EVENTS_A_PART
+) -> tuple[Manifest, bytes]:
+    """Write a month, its manifest last; that, and its SHA-256.
 
     :param folder: for what is half done.
     :param events_a_part: about how many are in a file.
@@ -52,32 +34,32 @@ def store(
         parts=number_of_parts(spool.events.rows, events_a_part),
         files=[],
     )
-    _check_is_ours(place, manifest)
+    _check_is_ours(location, manifest)
     stem = stem_of(manifest.partition)
-    place.clear(manifest.folder, stem)
+    location.clear(manifest.folder, stem)
     with engine(folder, jobs=jobs) as working:
         for file, source in _files(working, spool, manifest, folder, stem):
-            place.put(source, manifest.path(file))
+            location.put(source, manifest.path(file))
             manifest.files.append(file)
             source.unlink()
     complete = folder / "manifest.json"
-    complete.write_bytes(manifests.written(manifest))
-    place.put(complete, manifest.name)
-    return manifest, _sha256(complete)
+    complete.write_bytes(manifests.serialize(manifest))
+    location.put(complete, manifest.name)
+    return manifest, _digest(complete)
 
 
-def _check_is_ours(place: Place, manifest: Manifest) -> None:
+def _check_is_ours(location: Location, manifest: Manifest) -> None:
     """What is replaced is what an earlier run left of the same month, which the database still has."""
-    if manifest.name not in place.manifests():
+    if manifest.name not in location.manifests():
         return
-    with place.open(manifest.name) as content:
+    with location.open(manifest.name) as content:
         try:
-            left = understood(content.read())
+            left = parse(content.read())
         except ValueError:
             left = None
     if left is None or (left.log, left.first_id) != (manifest.log, manifest.first_id):
         raise PgtrailError(
-            f"{manifest.name} is there already, of other events", "choose another place for this database's archive"
+            f"{manifest.name} is there already, of other events", "choose another location for this database's archive"
         )
 
 
@@ -100,18 +82,18 @@ def _files(working: Engine, spool: Spool, manifest: Manifest, folder: Path, stem
         made = folder / f"{kind}.parquet"
         run(working, "write_table", {"file": str(made)}, **_given(copied))
         copied.file.unlink()
-        yield _file(made, f"{stem}.{kind}.parquet", kind, copied.rows), made
-    yield _file(spool.seals, f"{stem}.seals.jsonl", manifests.SEALS, spool.sealed), spool.seals
+        yield _file(made, f"_{stem}.{kind}.parquet", kind, copied.rows), made
+    yield _file(spool.seals, f"_{stem}.seals.jsonl", manifests.SEALS, spool.sealed), spool.seals
 
 
 def _given(copied: Spooled) -> dict[str, Any]:
-    return spooled(copied.file, {column.name: column.type for column in copied.columns}, copied.longest)
+    return spooled(copied.file, {column.name: column.type for column in copied.columns}, copied.max_row_bytes)
 
 
 def _file(source: Path, name: str, kind: str, rows: int) -> File:
-    return File(name, kind, rows, source.stat().st_size, _sha256(source))
+    return File(name, kind, rows, source.stat().st_size, _digest(source).hex())
 
 
-def _sha256(file: Path) -> str:
+def _digest(file: Path) -> bytes:
     with file.open("rb") as content:
-        return file_digest(content, "sha256").hexdigest()
+        return file_digest(content, "sha256").digest()

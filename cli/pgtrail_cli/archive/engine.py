@@ -1,4 +1,4 @@
-"""DuckDB, held to so much memory, with the macros of ``queries.sql``."""
+"""DuckDB, with a limit on its memory and the macros of duckdb.sql."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 else:
     Engine = Any
 
-QUERIES = load("pgtrail_cli.cold")
+QUERIES = load("pgtrail_cli.archive", "duckdb.sql")
 MEMORY = "2GB"
 """What does not fit goes to disk."""
 ROWS_AT_ONCE = 4096
-SMALLEST_LINE = 8 << 20
+MIN_LINE_BYTES = 8 << 20
 """Bytes that a row of a CSV may have, at least."""
 
 
@@ -46,7 +46,7 @@ def engine(folder: Path, *, jobs: int = 0) -> Iterator[Engine]:
         connection.execute(QUERIES["macros"])
         yield connection
     except duckdb.Error as error:
-        raise PgtrailError(f"DuckDB: {str(error).strip().splitlines()[0]}", _mend(error)) from error
+        raise PgtrailError(f"DuckDB: {str(error).strip().splitlines()[0]}", _hint(error)) from error
     finally:
         connection.close()
 
@@ -77,26 +77,26 @@ def named_rows(engine: Engine, query: str, **given: Any) -> Iterator[dict[str, A
             yield dict(zip(names, row, strict=True))
 
 
-def spooled(file: Path, columns: Mapping[str, str], longest: int) -> dict[str, Any]:
+def spooled(file: Path, columns: Mapping[str, str], max_row_bytes: int) -> dict[str, Any]:
     """A CSV that Postgres wrote, as the queries that read one are given it.
 
     :param columns: their types by name.
-    :param longest: bytes of its longest row.
+    :param max_row_bytes: bytes of its longest row.
     """
-    line = max(longest, SMALLEST_LINE)
-    return {"spool": str(file), "columns": dict(columns), "longest": line, "buffer": 2 * line}
+    line = max(max_row_bytes, MIN_LINE_BYTES)
+    return {"spool": str(file), "columns": dict(columns), "max_row_bytes": line, "buffer": 2 * line}
 
 
-def _mend(error: Exception) -> str:
+def _hint(error: Exception) -> str:
     text = str(error).lower()
     if "space" in text or "memory" in text:
         return "make room, or give a roomier folder: --temp"
-    return "pgtrail verify-archive says whether the files are whole"
+    return "pgtrail verify --archive says whether the files are whole"
 
 
 def _duckdb() -> Any:
     try:
         import duckdb
     except ImportError as error:
-        raise PgtrailError("archives in Parquet need an extra", "pip install 'pgtrail[archive]'") from error
+        raise PgtrailError("archives need an extra", "pip install 'pgtrail[archive]'") from error
     return duckdb

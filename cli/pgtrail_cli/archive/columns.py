@@ -1,6 +1,7 @@
 """What an archive has of each event: the one list that copying and writing go by. Pure: no I/O.
 
-What a leaf is made of says ``canonical.py``, after docs/seals.md; what people see, details.py.
+The columns of audit.event are what leaves are computed from (canonical.py, after docs/seals.md); the others are what
+Postgres showed of the event when its month was archived.
 """
 
 from dataclasses import dataclass
@@ -25,8 +26,6 @@ EVENT = (
     Column("xid", "ubigint"),
     Column("occurred_at", "timestamptz"),
     Column("org_id"),
-    # (As it was called when its month was archived.)
-    Column("org_label", written="audit.label_of_org(org_id)"),
     Column("category"),
     Column("action"),
     Column("operation"),
@@ -52,6 +51,12 @@ EVENT = (
     Column("node"),
     Column("node_id", "bigint"),
     Column("node_xid", "ubigint"),
+    Column("org_label", written="audit.label_of_org(org_id)"),
+    Column("row_before", written="audit.row_before(event)"),
+    Column("details", written="told.details"),
+    # (Nearly always the same.)
+    Column("summary", written="nullif(summary.details, told.details)"),
+    Column("fields", written="nullif(fields.details, told.details)"),
 )
 LEAVES = (Column("seal", "bigint"), Column("id", "bigint"), Column("leaf"))
 SALTS = (Column("kind"), Column("type"), Column("id"), Column("salt"))

@@ -5,8 +5,8 @@ from functools import wraps
 from pathlib import Path
 from typing import IO, Any, ParamSpec, TypeVar, cast
 
-from pgtrail_cli.cold.engine import Engine
-from pgtrail_cli.cold.manifest import SUFFIX
+from pgtrail_cli.archive.engine import Engine
+from pgtrail_cli.archive.manifest import SUFFIX
 from pgtrail_cli.errors import PgtrailError
 
 Given = ParamSpec("Given")
@@ -61,10 +61,10 @@ class Store:
 
     @_told
     def clear(self, folder: str, stem: str) -> None:
-        manifest = f"{self.root}/{folder}/{stem}{SUFFIX}"
+        manifest = f"{self.root}/{folder}/_{stem}{SUFFIX}"
         if self._files.exists(manifest):
             self._files.rm_file(manifest)
-        for pattern in (f"{stem}.*", f"part=*/{stem}.parquet"):
+        for pattern in (f"_{stem}.*", f"part=*/{stem}.parquet"):
             for file in self._files.glob(f"{self.root}/{folder}/{pattern}"):
                 self._files.rm_file(file)
 

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
 
 from psycopg import sql
 
-from pgtrail_cli.cold.columns import ERASED, EVENT, LEAVES, SALTS, Column
+from pgtrail_cli.archive import QUERIES
+from pgtrail_cli.archive.columns import ERASED, EVENT, LEAVES, SALTS, Column
 from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES
 
 DIGEST_BYTES = 32
 
@@ -20,13 +19,13 @@ DIGEST_BYTES = 32
 class Spooled:
     """A table in a CSV.
 
-    :param longest: bytes of its longest row.
+    :param max_row_bytes: bytes of its longest row.
     """
 
     file: Path
     columns: Sequence[Column]
     rows: int
-    longest: int
+    max_row_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,24 +65,29 @@ def spool(connection: Connection, partition: str, folder: Path) -> Spool:
         connection.execute("set transaction isolation level repeatable read, read only")
         # What times look like; and nothing is cut off by what a role is given.
         connection.execute("set local timezone = 'UTC'; set local datestyle = 'ISO'; set local statement_timeout = 0")
-        month = month_of(connection, partition)
-        log, categories = connection.execute(QUERIES["log_identity"]).fetchone() or ("", [])
+        month = _month(connection, partition)
+        log, categories = log_identity(connection)
         seals, leaves = folder / "seals.jsonl", folder / "leaves.csv"
         sealed, kept = _copy_seals(connection, month, seals, leaves)
         return Spool(
             month,
             log,
             categories,
-            events=_copy(connection, EVENT, sql.SQL(QUERIES["cold_events"]), folder / "events.csv", month),
+            events=_copy(connection, EVENT, sql.SQL(QUERIES["copy_events"]), folder / "events.csv", month),
             leaves=kept,
-            salts=_copy(connection, SALTS, sql.SQL(QUERIES["cold_salts"]), folder / "salts.csv", month),
-            erased=_copy(connection, ERASED, sql.SQL(QUERIES["cold_parts"]), folder / "erased.csv", month),
+            salts=_copy(connection, SALTS, sql.SQL(QUERIES["copy_salts"]), folder / "salts.csv", month),
+            erased=_copy(connection, ERASED, sql.SQL(QUERIES["copy_erased_parts"]), folder / "erased.csv", month),
             seals=seals,
             sealed=sealed,
         )
 
 
-def month_of(connection: Connection, partition: str) -> Month:
+def log_identity(connection: Connection) -> tuple[str, list[str]]:
+    """The hash of the log's first seal, and its categories."""
+    return connection.execute(QUERIES["log_identity"]).fetchone() or ("", [])
+
+
+def _month(connection: Connection, partition: str) -> Month:
     """What a partition holds."""
     bounds = connection.execute(QUERIES["partition_bounds"], {"partition": partition}).fetchone()
     assert bounds is not None
@@ -106,14 +110,14 @@ def _copy(connection: Connection, columns: Sequence[Column], query: sql.SQL, fil
         begins=sql.Literal(month.begins),
         ends=sql.Literal(month.ends),
     )
-    rows, longest = -1, 0
+    rows, max_row_bytes = -1, 0
     with file.open("wb") as output, connection.cursor().copy(statement) as pieces:
         # A row a piece, the header first.
         for piece in pieces:
             output.write(piece)
             rows += 1
-            longest = max(longest, len(piece))
-    return Spooled(file, columns, rows, longest)
+            max_row_bytes = max(max_row_bytes, len(piece))
+    return Spooled(file, columns, rows, max_row_bytes)
 
 
 def _copy_seals(connection: Connection, month: Month, seals: Path, leaves: Path) -> tuple[int, Spooled]:
@@ -127,7 +131,7 @@ def _copy_seals(connection: Connection, month: Month, seals: Path, leaves: Path)
         cursor.itersize = 1
         output.write(",".join(column.name for column in LEAVES) + "\n")
         for number, kept, ids, digests in cursor.execute(
-            QUERIES["cold_seals"], {"first": month.first_id, "last": month.last_id}
+            QUERIES["seals"], {"first": month.first_id, "last": month.last_id}
         ):
             lines.write(json.dumps(kept, ensure_ascii=False) + "\n")
             output.writelines(_leaf_lines(number, ids, digests.hex()))
@@ -138,11 +142,5 @@ def _copy_seals(connection: Connection, month: Month, seals: Path, leaves: Path)
 
 def _leaf_lines(number: int, ids: Sequence[int], digests: str) -> Iterator[str]:
     size = 2 * DIGEST_BYTES
-    for place, event_id in enumerate(ids):
-        yield f"{number},{event_id},{digests[place * size : (place + 1) * size]}\n"
-
-
-def read_lines(lines: IO[bytes]) -> Iterator[dict[str, str]]:
-    """The seals of a file of them."""
-    for line in lines:
-        yield json.loads(line)
+    for index, event_id in enumerate(ids):
+        yield f"{number},{event_id},{digests[index * size : (index + 1) * size]}\n"

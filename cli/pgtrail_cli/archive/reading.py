@@ -7,16 +7,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pgtrail_cli.cold.engine import Engine, engine, named_rows, run
-from pgtrail_cli.cold.manifest import Manifest, understood
-from pgtrail_cli.cold.place import Place, place
+from pgtrail_cli.archive.engine import Engine, engine, named_rows, run
+from pgtrail_cli.archive.location import Location, find_location
+from pgtrail_cli.archive.manifest import Manifest, parse
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 
 Event = dict[str, Any]
 """An event's columns by name, its `time` as text as well."""
 Wanted = dict[str, Any]
 """The filters by their names; None: not given."""
-LONGEST_PATTERNS = 2000
+MAX_PATTERN_CHARS = 2000
 LISTS = ("categories", "actions", "orgs", "actors", "resources", "nodes")
 
 
@@ -24,18 +24,18 @@ LISTS = ("categories", "actions", "orgs", "actors", "resources", "nodes")
 class Archive:
     """An archive that is open."""
 
-    place: Place
+    location: Location
     months: list[Manifest]
     engine: Engine
 
-    def newest(self, wanted: Wanted, most: int) -> list[Event]:
+    def newest(self, wanted: Wanted, limit: int) -> list[Event]:
         """The newest events that pass, newest first: no further back than it takes."""
         found: list[Event] = []
         for files in _ever_more(self._files(wanted)[::-1]):
-            missing = most - len(found)
+            missing = limit - len(found)
             if not missing:
                 break
-            found += named_rows(self.engine, "newest", events=files, wanted=wanted, most=missing)
+            found += named_rows(self.engine, "newest", events=files, wanted=wanted, limit=missing)
         return found
 
     def oldest_first(self, wanted: Wanted) -> Iterator[Event]:
@@ -60,7 +60,7 @@ class Archive:
             if (since is None or month.ends > since) and (until is None or month.begins < until)
         ]
         files = [
-            [self.place.uri(month.path(file)) for month in months for file in month.of_orgs(wanted["orgs"])]
+            [self.location.uri(month.path(file)) for month in months for file in month.of_orgs(wanted["orgs"])]
             for months in apart(asked)
         ]
         return [some for some in files if some]
@@ -79,10 +79,10 @@ def apart(months: Sequence[Manifest]) -> list[list[Manifest]]:
 
 def _ever_more(months: list[list[str]]) -> Iterator[list[str]]:
     """The files of a month, of the next two, the next four …: where events are rare, few questions reach the end."""
-    place, many = 0, 1
-    while place < len(months):
-        yield [file for files in months[place : place + many] for file in files]
-        place, many = place + many, 2 * many
+    start, many = 0, 1
+    while start < len(months):
+        yield [file for files in months[start : start + many] for file in files]
+        start, many = start + many, 2 * many
 
 
 @contextmanager
@@ -91,34 +91,33 @@ def open_archive(where: str, *, jobs: int = 0) -> Iterator[Archive]:
 
     :raises PgtrailError: there is none.
     """
-    found = place(where)
-    months = manifests_of(found, where)
+    location, months = months_of(where)
     with TemporaryDirectory(prefix="pgtrail-") as folder, engine(Path(folder), jobs=jobs) as reading:
-        found.attach(reading)
-        yield Archive(found, months, reading)
+        location.attach(reading)
+        yield Archive(location, months, reading)
 
 
-def manifests_of(found: Place, where: str) -> list[Manifest]:
-    """The months of a place.
+def months_of(where: str) -> tuple[Location, list[Manifest]]:
+    """The months of an archive, or the one whose folder is named.
 
     :raises PgtrailError: there is none.
     """
-    months = [read_manifest(found, name) for name in found.manifests()]
+    root, _, folder = where.rstrip("/").rpartition("/")
+    is_month = folder.startswith("month=")
+    location = find_location((root or ".") if is_month else where)
+    names = [name for name in location.manifests() if not is_month or name.startswith(f"{folder}/")]
+    months = [_read_manifest(location, name) for name in names]
     if not months:
         raise PgtrailError(f"there is no archived month in {where}", "pgtrail archive writes them")
     if len({month.log for month in months}) > 1:
-        raise PgtrailError(f"{where} has the archives of more than one database", "keep each in a place of its own")
-    return months
+        raise PgtrailError(f"{where} has the archives of more than one database", "keep each in a folder of its own")
+    return location, months
 
 
-def read_manifest(found: Place, name: str) -> Manifest:
-    """A month.
-
-    :raises PgtrailError: it can't be read.
-    """
+def _read_manifest(location: Location, name: str) -> Manifest:
     try:
-        with found.open(name) as content:
-            return understood(content.read())
+        with location.open(name) as content:
+            return parse(content.read())
     except (OSError, ValueError) as error:
         raise PgtrailError(f"{name} is no manifest of an archive that this version reads", "fetch it again") from error
 
@@ -130,18 +129,18 @@ def resolve(archive: Archive, **options: Any) -> Wanted:
         if category not in known:
             raise PgtrailError(f'there is no category "{category}"', f"the archive knows: {', '.join(sorted(known))}")
     for kind in ("actions", "actors", "resources"):
-        if len(" ".join(options.get(kind, ()))) > LONGEST_PATTERNS:
+        if len(" ".join(options.get(kind, ()))) > MAX_PATTERN_CHARS:
             raise PgtrailError(
                 "the patterns for actions, actors or resources are longer than 2000 characters",
                 "Use * for what they have in common: key.*",
             )
     lists = {name: list(options.get(name, ())) or None for name in LISTS}
     ids = {name: options.get(name) for name in ("actor_id", "resource_id")}
-    times = {name: _moment(archive.engine, options.get(name)) for name in ("since", "until")}
+    times = {name: _time(archive.engine, options.get(name)) for name in ("since", "until")}
     return {**lists, **ids, **times}
 
 
-def _moment(reading: Engine, description: str | None) -> Any:
+def _time(reading: Engine, description: str | None) -> Any:
     if description is None:
         return None
     row = run(reading, "moment", {"description": description}).fetchone()

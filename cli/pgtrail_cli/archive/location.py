@@ -1,19 +1,19 @@
-"""Where archives are: a folder here; `s3.py` has the other kind."""
+"""Where archives are: a folder; s3.py has the S3-compatible store."""
 
 import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol
 
-from pgtrail_cli.appearing import appearing, make_private
-from pgtrail_cli.cold.engine import Engine
-from pgtrail_cli.cold.manifest import SUFFIX
+from pgtrail_cli.archive.engine import Engine
+from pgtrail_cli.archive.manifest import SUFFIX
+from pgtrail_cli.atomic_file import atomic_file, make_private
 from pgtrail_cli.errors import PgtrailError
 
 S3 = "s3://"
 
 
-class Place(Protocol):
+class Location(Protocol):
     """Files by their names, which have slashes."""
 
     def manifests(self) -> list[str]:
@@ -26,22 +26,22 @@ class Place(Protocol):
         """Store a file; it is there when it is whole."""
 
     def clear(self, folder: str, stem: str) -> None:
-        """Remove what is left of a partition: its manifest first."""
+        """Remove the files of a partition: its manifest first."""
 
     def uri(self, name: str) -> str:
         """What DuckDB knows a file by."""
 
     def attach(self, engine: Engine) -> None:
-        """Let DuckDB read here."""
+        """Let DuckDB read from it."""
 
 
-def place(where: str) -> Place:
-    """The place of that name: a folder, or `s3://BUCKET/PREFIX`.
+def find_location(where: str) -> Location:
+    """The location of that name: a folder, or `s3://BUCKET/PREFIX`.
 
     :raises PgtrailError: it is not there, or an extra is not installed.
     """
     if where.startswith(S3):
-        from pgtrail_cli.cold.s3 import Store
+        from pgtrail_cli.archive.s3 import Store
 
         return Store(where.removeprefix(S3).rstrip("/"))
     if not Path(where).is_dir():
@@ -67,14 +67,14 @@ class Folder:
             make_private(target.parent)
         except OSError as error:
             raise PgtrailError(f"can't write {target}", "choose a folder that you may write to") from error
-        with file.open("rb") as source, appearing(target, private=True) as output:
+        with file.open("rb") as source, atomic_file(target, private=True) as output:
             shutil.copyfileobj(source, output, 1 << 20)
 
     def clear(self, folder: str, stem: str) -> None:
         month = self.root / folder
-        (month / f"{stem}{SUFFIX}").unlink(missing_ok=True)
+        (month / f"_{stem}{SUFFIX}").unlink(missing_ok=True)
         # (With what a run that was killed had not finished.)
-        for pattern in (f"{stem}.*", f".{stem}.*.part", f"part=*/{stem}.parquet", f"part=*/.{stem}.parquet.*.part"):
+        for pattern in (f"_{stem}.*", f"._{stem}.*.part", f"part=*/{stem}.parquet", f"part=*/.{stem}.parquet.*.part"):
             for file in month.glob(pattern):
                 file.unlink(missing_ok=True)
         for part in month.glob("part=*"):
