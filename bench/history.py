@@ -25,8 +25,8 @@ import psycopg
 from psycopg import sql
 
 from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
+from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import files_hash, project_files
 
 Connection = psycopg.Connection[Any]

@@ -21,8 +21,8 @@ import psycopg
 
 import results
 from pgtrail_cli.binaries import best_binaries, readable_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
+from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.server_user import server_user
 
 ROWS = 100_000

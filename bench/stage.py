@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 
 from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
+from pgtrail_cli.embedded import EmbeddedPostgres
 
 Connection = psycopg.Connection[Any]
 PATIENCE_SECONDS = 300.0

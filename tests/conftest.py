@@ -21,8 +21,8 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from tests import command
 
 from pgtrail_cli.binaries import Binaries, find_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import install_reference
+from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 
 Connection = psycopg.Connection[tuple[Any, ...]]

@@ -15,8 +15,8 @@ import growth
 import stage
 from gathering.ground import Values
 from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import install_reference
+from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 from writing.ground import SETTINGS
 

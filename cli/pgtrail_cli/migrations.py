@@ -124,9 +124,7 @@ def _all_files(migrations: Sequence[Migration], behaviour: Sequence[Path]) -> li
     return [*(Path(migration.path) for migration in migrations), *behaviour]
 
 
-def _migrate(
-    backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path]
-) -> Migrated:
+def _migrate(backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path]) -> Migrated:
     step = "the bookkeeping of migrations"
     try:
         _become_member_of_new_roles(backend.connection)

@@ -5,6 +5,7 @@ import re
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from tests.adopting import suggested
 from tests.conftest import Database
 
 from pgtrail_cli.migrations import migrate
@@ -70,7 +71,7 @@ def test_what_is_proposed_does_not_depend_on_the_locale(turkish, su):
             'create table shop."INVITATION" ("ID" int primary key, "TITLE" text, "PIN" int, "API_KEY_ID" text, "IS_ACTIVE" boolean, '
             "\"STATUS\" text check (\"STATUS\" in ('INVITED', 'ACCEPTED')))"
         )
-        text = "\n".join(line for (line,) in connection.execute("select audit.suggest('shop')"))
+        text = suggested(connection, "shop")
         proposed.append(text)
         connection.execute(text)
         connection.execute("select audit.recompile(); select audit.untrack('shop.\"INVITATION\"')")
