@@ -73,7 +73,10 @@ def test_a_preset_takes_what_is_there_in_the_schema_that_is_named(db, su, pgtrai
     assert elsewhere.stderr.count("\n") == 1
 
     shown = pgtrail("preset", "litellm", "--schema", "Lite LLM", "--show", dsn=db.dsn())
-    assert "select audit.track('\"Lite LLM\".\"LiteLLM_TeamTable\"', 'team', 'teams',\n    label => 'team_alias'," in shown.stdout
+    assert (
+        "select audit.track('\"Lite LLM\".\"LiteLLM_TeamTable\"', 'team', 'teams',\n    label => 'team_alias',"
+        in shown.stdout
+    )
     assert su.execute("select count(*) from audit.tracked_table where resource = 'team'").fetchone() == (0,)
     done = pgtrail("preset", "litellm", "--schema", "Lite LLM", dsn=db.dsn())
     assert (done.returncode, done.stdout) == (0, "")

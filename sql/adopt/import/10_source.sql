@@ -1,4 +1,5 @@
--- 
+-- Whose history it is: the table of another tool (supa_audit, audit-trigger, LiteLLM), and what its columns hold.
+-- docs/coming-from.md.
 
 -- The object or array that a text is in JSON; null: it is none.
 create function pg_temp.parsed(content text)
@@ -70,7 +71,8 @@ as $$
     end::text[]
 $$;
 
--- Raises PT060 where reading the table would run somebody's code: a cast of its types, or what audit.code_run_by_reading() finds.
+-- Raises PT060 where reading the table would run somebody's code: a cast of its types, or what audit.code_run_by_reading()
+-- finds.
 create function pg_temp.check_source(p_tool text, source regclass)
 returns void
 language plpgsql

@@ -1,4 +1,4 @@
--- 
+-- The rows of other tools' tables, read in one form for all.
 
 -- SQL that reads the rows of supa_audit's record_version.
 create function pg_temp.supa_audit_reading(source regclass, place text, has text[])
@@ -123,7 +123,8 @@ as $$
     )
 $$;
 
--- The FROM item that reads the rows of a tool's table, in one form for all tools: those behind key $1 and row $2 up to key $4; of tools whose rows have an order, $3 of them. place: what to read the table by.
+-- The FROM item that reads the rows of a tool's table, in one form for all tools: those behind key $1 and row $2 up to key
+-- $4; of tools whose rows have an order, $3 of them. place: what to read the table by.
 create function pg_temp.import_rows(p_tool text, source regclass, place text)
 returns text
 language sql
@@ -153,7 +154,8 @@ as $$
     )
 $$;
 
--- What a tool's table holds: how many rows, how many of these were read before, from when to when, and how many are so old that retention drops them at its next run.
+-- What a tool's table holds: how many rows, how many of these were read before, from when to when, and how many are so old
+-- that retention drops them at its next run.
 create function pg_temp.import_survey(p_tool text, p_source regclass)
 returns table (rows bigint, read_before bigint, first_at timestamptz, last_at timestamptz, beyond_retention bigint)
 language plpgsql

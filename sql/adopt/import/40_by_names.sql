@@ -1,4 +1,4 @@
--- 
+-- The events of rows by the names in them alone: of tables that are gone or not tracked, and of rows that don't fit.
 
 -- A recorded row without what is ignored, and with what is secret, or looks so, redacted.
 create function pg_temp.plain_image(document jsonb, ignore text[], secret text[])
@@ -49,7 +49,8 @@ as $$
     where document ?& keys
 $$;
 
--- The events of the rows that tell of a table, one a row: for tables that are gone or not tracked, rows that do not fit the table as it is now, and (only_rest) what has no rows to tell of, such as a TRUNCATE.
+-- The events of the rows that tell of a table, one a row: for tables that are gone or not tracked, rows that do not fit the
+-- table as it is now, and (only_rest) what has no rows to tell of, such as a TRUNCATE.
 create function pg_temp.events_by_names(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, only_rest boolean
 )

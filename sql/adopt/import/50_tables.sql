@@ -1,6 +1,7 @@
--- 
+-- Which tables the rows of a batch tell of, and what is known of each.
 
--- The settings of a tracked table by its recorded name, else by its oid; of one that is not tracked, what audit.track() would call it (created_at null).
+-- The settings of a tracked table by its recorded name, else by its oid; of one that is not tracked, what audit.track()
+-- would call it (created_at null).
 create function pg_temp.import_settings(p_table text, p_oid oid)
 returns audit.tracked_table
 language plpgsql
@@ -72,7 +73,7 @@ begin
         importer := null;
         if (target.settings).created_at is not null then
             tracked := tracked || (target.settings).name;
-            importer := pg_temp.importer_of((target.settings).relation);
+            importer := pg_temp.make_importer((target.settings).relation);
         elsif not p_dry_run then
             insert into audit.category (name, label, position)
             values ((target.settings).category, initcap(replace((target.settings).category, '_', ' ') collate "C"), 500)

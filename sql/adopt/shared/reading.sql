@@ -1,4 +1,6 @@
--- An application's table, read with the rights of whoever calls.
+-- An application's table, read as whoever calls: suggest looks at a sample of its rows, import at another tool's log.
+-- Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and held first,
+-- then judged by what it depends on, then read.
 
 -- Whether no value of a type runs code of somebody who is no superuser: a domain's check, a range's functions.
 create function pg_temp.is_harmless_type(type_oid oid)
@@ -13,7 +15,8 @@ as $$
     where pg_type.oid = type_oid
 $$;
 
--- Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres' own, or a superuser's, it is not; anything else is.
+-- Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres' own, or a
+-- superuser's, it is not; anything else is.
 create function pg_temp.is_foreign_object(class_id oid, object_id oid)
 returns boolean
 language sql
@@ -44,7 +47,8 @@ as $$
     end
 $$;
 
--- What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key, statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.
+-- What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key,
+-- statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.
 create function pg_temp.code_run_by_reading(relation regclass)
 returns text
 language sql
@@ -119,7 +123,8 @@ as $$
     select min(what) from found
 $$;
 
--- What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked against changes of its definition; look at audit.code_run_by_reading() only then. PT074.
+-- What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked
+-- against changes of its definition; look at audit.code_run_by_reading() only then. PT074.
 create function pg_temp.hold_for_reading(relation regclass)
 returns text
 language plpgsql

@@ -1,6 +1,9 @@
--- 
+-- The words by which suggest knows tables and columns: data, and general ones. No application's name is in here.
+-- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit.table_word()).
 
--- What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the table) and the category.
+-- What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with
+-- the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the
+-- table) and the category.
 create function pg_temp.table_vocabulary()
 returns table (kind text, pattern text, resource text, category text, why text)
 language sql
@@ -49,7 +52,9 @@ as $$
         ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth2?_application|oauth2?_client)$', null, 'credentials', null)
 $$;
 
--- What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret: audit.looks_secret() and audit.token_columns().)
+-- What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings
+-- are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret:
+-- audit.looks_secret() and audit.token_columns().)
 create function pg_temp.column_vocabulary()
 returns table (kind text, pattern text, types text[], why text)
 language sql
@@ -88,7 +93,8 @@ as $$
     end
 $$;
 
--- What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where no table is called so; null: a table must be, and three tables have such a column.
+-- What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where
+-- no table is called so; null: a table must be, and three tables have such a column.
 create function pg_temp.org_words()
 returns table (rank integer, word text, column_pattern text, wanted integer)
 language sql
@@ -123,7 +129,8 @@ as $$
         ('cancelled', 'canceled'), ('canceled', 'canceled'), ('published', 'published'), ('closed', 'closed')
 $$;
 
--- What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of its own); optional: proposed as a comment only.
+-- What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of
+-- its own); optional: proposed as a comment only.
 create function pg_temp.switch_words()
 returns table (pattern text, kind text, verb_on text, verb_off text, optional boolean)
 language sql
@@ -145,7 +152,8 @@ as $$
         ('^(is_)?disabled(_at)?$', 'any', 'disabled', 'enabled', true)
 $$;
 
--- What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later changes.)
+-- What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later
+-- changes.)
 create function pg_temp.actor_words()
 returns table (rank integer, pattern text)
 language sql

@@ -1,4 +1,4 @@
--- 
+-- The tables of schemas: what a row of each is called, and which are left out.
 
 -- Why audit.track() refuses a table; null: it does not.
 create function pg_temp.refusal(relation regclass)
@@ -46,7 +46,8 @@ begin
 end
 $$;
 
--- The tables and views of the schemas by their words: all, and without a prefix that at least three share and that is no table itself (`auth_`).
+-- The tables and views of the schemas by their words: all, and without a prefix that at least three share and that is no
+-- table itself (`auth_`).
 create function pg_temp.suggested_words(schema_names text[])
 returns table (relation regclass, words text, short text)
 language sql
@@ -88,7 +89,8 @@ as $$
     from named
 $$;
 
--- Whether a table that is called as a log may be is one: a log has a time and says what happened, and others don't refer to it; an event that people go to has a place, a beginning, or tables that refer to it.
+-- Whether a table that is called as a log may be is one: a log has a time and says what happened, and others don't refer to
+-- it; an event that people go to has a place, a beginning, or tables that refer to it.
 create function pg_temp.is_log(relation regclass, words text)
 returns boolean
 language plpgsql

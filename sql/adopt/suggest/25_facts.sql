@@ -1,6 +1,7 @@
--- 
+-- What suggest knows of schemas, gathered once as jsonb: tables, columns, and a sample of rows read as the caller.
 
--- What audit.suggest() knows of schemas, gathered once: their tables, a sample of at most so many rows of each, their columns. PT045.
+-- What audit.suggest() knows of schemas, gathered once: their tables, a sample of at most so many rows of each, their
+-- columns. PT045.
 create function pg_temp.suggest_facts(schema_names text[], row_limit integer default 1000)
 returns jsonb
 language plpgsql
@@ -133,7 +134,8 @@ as $$
     select regexp_replace(value collate "C", '^[A-Za-z]{1,8}[_-]', '')
 $$;
 
--- What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody's code: by table and column the values of states and names of settings, and texts that look like secrets.
+-- What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody's code: by table and
+-- column the values of states and names of settings, and texts that look like secrets.
 create function pg_temp.suggest_sample(facts jsonb, row_limit integer)
 returns jsonb
 language plpgsql

@@ -1,4 +1,4 @@
--- 
+-- The columns of the proposed tables: which are not audited, which are secret, which values are known.
 
 -- The values that an enum, or a check constraint on this column alone, allows.
 create function pg_temp.known_values(relation regclass, column_number smallint)
@@ -23,7 +23,8 @@ as $$
     )
 $$;
 
--- Those of the columns, counters perhaps by their names, that are ones by the statistics: the table has twenty times as many updates as rows.
+-- Those of the columns, counters perhaps by their names, that are ones by the statistics: the table has twenty times as
+-- many updates as rows.
 create function pg_temp.moving_counters(relation regclass, names text[])
 returns text[]
 language plpgsql
@@ -65,7 +66,8 @@ begin
 end
 $$;
 
--- Each column of the proposed tables: what it is, and why it is not audited or redacted; the secret members of JSON; the values that are known of it.
+-- Each column of the proposed tables: what it is, and why it is not audited or redacted; the secret members of JSON; the
+-- values that are known of it.
 create function pg_temp.suggested_columns(facts jsonb)
 returns table (
     relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,

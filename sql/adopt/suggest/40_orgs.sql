@@ -1,6 +1,7 @@
--- 
+-- Which organization the rows of a table belong to.
 
--- From column to table, by foreign keys of one column and, where none is declared, by name and type: team_id leads to the table team, or to the one whose key is called team_id.
+-- From column to table, by foreign keys of one column and, where none is declared, by name and type: team_id leads to the
+-- table team, or to the one whose key is called team_id.
 create function pg_temp.suggested_edges(facts jsonb)
 returns table (relation regclass, number smallint, name text, is_filled boolean, parent regclass)
 language sql
@@ -102,7 +103,8 @@ as $$
     order by field.relation, field.attnotnull desc, field.attnum
 $$;
 
--- How each table comes to its organization: by itself, by its own column, or by the shortest ways over other tables (at most three). A table that is not here has none.
+-- How each table comes to its organization: by itself, by its own column, or by the shortest ways over other tables (at
+-- most three). A table that is not here has none.
 create function pg_temp.suggested_orgs(facts jsonb)
 returns table (relation regclass, org text, why text)
 language sql

@@ -1,4 +1,4 @@
--- 
+-- What people know a row by, and which column says who changed it.
 
 -- The column that people know a row by, of each table that has one: by name; nothing secret.
 create function pg_temp.own_labels(facts jsonb)
@@ -30,7 +30,8 @@ as $$
     where tracked.label = any (audit.column_names(tracked.relation))
 $$;
 
--- Labels through foreign keys for the tables that have no column which people know a row by: of what tells its rows apart (a key, a unique constraint), else of what is never null; three parts at most.
+-- Labels through foreign keys for the tables that have no column which people know a row by: of what tells its rows apart
+-- (a key, a unique constraint), else of what is never null; three parts at most.
 create function pg_temp.suggested_labels(facts jsonb)
 returns table (relation regclass, label text, why text)
 language sql

@@ -1,4 +1,4 @@
--- 
+-- What the changes of a table are called.
 
 -- SQL for a column's value, in a form that Postgres' own operators compare; null: there is none.
 create function pg_temp.compared(relation regclass, row_name text, column_name text)
@@ -101,7 +101,8 @@ as $$
     order by occasion.number, named.rank
 $$;
 
--- The rules that single columns give, before they are put together; field is the column, rank the order in which they are tried.
+-- The rules that single columns give, before they are put together; field is the column, rank the order in which they are
+-- tried.
 create function pg_temp.suggested_column_rules(facts jsonb)
 returns table (relation regclass, rank integer, operation text, action text, category text, condition text, optional boolean, why text, field text, turn integer)
 language sql

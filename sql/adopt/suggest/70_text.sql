@@ -1,4 +1,4 @@
--- 
+-- The proposal, and the file of SQL that it is written down as.
 
 -- Why a table whose name says nothing is left out by its columns or its statistics; null: it is proposed.
 create function pg_temp.suggest_left_out(relation regclass, known boolean, columns jsonb)
@@ -265,7 +265,8 @@ begin
 end
 $$;
 
--- Proposes what to track in schemas (default: public) as the lines of an SQL file for a person to review: reads the catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT045.
+-- Proposes what to track in schemas (default: public) as the lines of an SQL file for a person to review: reads the
+-- catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT045.
 create function pg_temp.suggest(variadic schema_names text[] default '{public}')
 returns setof text
 language plpgsql
