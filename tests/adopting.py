@@ -1,6 +1,9 @@
 """The functions of sql/adopt/, called as the commands call them: for one transaction, none of them stays."""
 
+from contextlib import nullcontext
+
 from psycopg.abc import Params, Query
+from psycopg.pq import TransactionStatus
 
 from pgtrail_cli.adoption import install
 from pgtrail_cli.filters import QUERIES as COMMANDS
@@ -14,7 +17,8 @@ def adopting(
 
     :param keep: all but the functions stays.
     """
-    with connection.transaction(force_rollback=not keep):
+    is_idle = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.transaction(force_rollback=not keep) if is_idle or not keep else nullcontext():
         connection.execute(load("pgtrail_worker")["settings"])
         install(connection, command)
         rows = connection.execute(query, parameters).fetchall()

@@ -43,7 +43,7 @@ def install(connection: psycopg.Connection[Any], command: str) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         raise DatabaseError(
             error.diag.message_primary or str(error),
-            f"pgtrail {command} creates temporary functions: let {connection.info.user} have TEMPORARY on this database",
+            f"pgtrail {command} creates temporary functions: grant {connection.info.user} TEMPORARY on this database",
         ) from error
 
 

@@ -8,6 +8,8 @@ from psycopg import sql
 from tests.adopting import adopting
 from tests.sql.test_import import batch, run
 
+from pgtrail_cli.adoption import install
+
 pytestmark = pytest.mark.any_server
 
 HISTORY = """
@@ -18,11 +20,17 @@ create table old.record_version (
 );
 """
 STORED = """
-with became as materialized (select set_config('role', 'audit_owner', true))
-select pg_temp.store_import(
-    (pg_temp.begin_import('supa_audit', 'old.record_version', null)).id,
-    array[jsonb_populate_record(null::audit.imported_row, %s)], '1', false
-) from became
+with became as materialized (
+    select set_config('role', 'audit_owner', true)
+),
+stored as materialized (
+    select pg_temp.store_import(
+        (pg_temp.begin_import('supa_audit', 'old.record_version', null)).id,
+        array[jsonb_populate_record(null::audit.imported_row, %s)], '1', false
+    )
+    from became
+)
+select set_config('role', 'none', true) from stored
 """
 
 
@@ -249,19 +257,18 @@ def test_what_a_type_would_run_is_not_run(su, old):
 
 def test_what_maps_rows_to_events_runs_as_the_role_that_records_and_does_not_stay(su, old):
     su.execute("create table public.thing (id int primary key, name text); select audit.track('public.thing')")
-    made = """
-        with became as materialized (select set_config('role', 'audit_owner', true)),
-            importer as materialized (select pg_temp.make_importer('public.thing') as name from became)
-        select proowner::regrole::text, prosecdef, proconfig, proacl::text from pg_proc, importer where proname = importer.name
-    """
-    assert adopting(su, "import", made) == [
-        (
-            "audit_recorder",
-            True,
-            ["search_path=pg_catalog, pg_temp"],
-            "{audit_recorder=X/audit_recorder,audit_owner=X/audit_recorder}",
-        )
-    ]
+    with su.transaction(force_rollback=True):
+        install(su, "import")
+        su.execute("set local role audit_owner; select pg_temp.make_importer('public.thing')")
+        made = "select proowner::regrole::text, prosecdef, proconfig, proacl::text from pg_proc where proname like 'import as %'"
+        assert su.execute(made).fetchall() == [
+            (
+                "audit_recorder",
+                True,
+                ["search_path=pg_catalog, pg_temp"],
+                "{audit_recorder=X/audit_recorder,audit_owner=X/audit_recorder}",
+            )
+        ]
     su.execute(
         "insert into old.record_version (id, op, ts, table_schema, table_name, record) "
         "values (1, 'INSERT', now() - interval '2 days', 'public', 'thing', '{\"id\": 1}')"
