@@ -1,5 +1,5 @@
 -- What a table's words say of its columns, by the catalogue alone: which of them are tokens, and which pairs are settings.
--- audit.track() redacts by this, and audit.suggest() proposes it.
+-- audit.track() redacts by this, and pgtrail suggest proposes it.
 
 create or replace function audit.name_words(name text)
 returns text
