@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from tests.adopting import suggested
 from tests.conftest import Database
 
-from pgtrail_cli.migrations import migrate
+from pgtrail_cli.migrations import migrate, project_files
 
 FOLDS = re.compile(r"(?<![a-z_])(?:lower|upper|initcap)\(|~~?\*|\bilike\b")
 IN_THE_READERS_LOCALE = {"passes"}
@@ -111,5 +111,6 @@ def folded_in_the_databases_locale(source):
 def test_no_function_folds_the_case_of_a_name_as_the_locale_has_it(su):
     sources = su.execute("select proname, prosrc from pg_proc where pronamespace = 'audit'::regnamespace").fetchall()
     assert sum(len(FOLDS.findall(source)) for _, source in sources) > 20
+    sources += [(file.name, file.read_text()) for file in (project_files("sql") / "adopt").glob("*/*.sql")]
     found = {(name, text) for name, source in sources for text in folded_in_the_databases_locale(source)}
     assert {(name, text) for name, text in found if name not in IN_THE_READERS_LOCALE} == set()
