@@ -25,8 +25,9 @@ import psycopg
 from psycopg import sql
 
 from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import files_hash, migrate
+from pgtrail_cli.migrations import files_hash
 from pgtrail_cli.project_files import project_files
 
 Connection = psycopg.Connection[Any]
@@ -190,7 +191,7 @@ def _make(folder: Path, events: int) -> None:
     started = time.monotonic()
     _advance(EmbeddedPostgres(folder / "data", best_binaries()))
     with EmbeddedPostgres(folder / "data", best_binaries(), FILLING) as server:
-        migrate(server.dsn(), nemo=True)
+        migrate_with_reference(server.dsn())
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             fill(connection, server.dsn(), events)
             row = connection.execute(
@@ -224,7 +225,7 @@ def opened(events: int, folder: Path, **settings: str) -> Iterator[tuple[Embedde
     if (facts["events"], facts["migrations"]) != (events, _migrations_hash()):
         raise SystemExit(f"{folder} has {facts['events']:,} events, perhaps of other migrations: remove it")
     with EmbeddedPostgres(folder / "data", best_binaries(), {**READING, **settings}) as server:
-        migrate(server.dsn(), nemo=True)
+        migrate_with_reference(server.dsn())
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             yield server, connection
 

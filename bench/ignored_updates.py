@@ -21,8 +21,8 @@ import psycopg
 
 import results
 from pgtrail_cli.binaries import best_binaries, readable_binaries
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 from pgtrail_cli.server_user import server_user
 
 ROWS = 100_000
@@ -32,7 +32,7 @@ SETTINGS = {"shared_buffers": "512MB", "max_wal_size": "8GB", "checkpoint_timeou
 
 def prepare(dsn: str) -> None:
     """Fill the tables; ignored columns are spend and last_used_at."""
-    migrate(dsn, nemo=True)
+    migrate_with_reference(dsn)
     with psycopg.connect(dsn, autocommit=True) as connection:
         connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
         for name in ("nemo.plain", "nemo.guarded"):

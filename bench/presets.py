@@ -23,9 +23,10 @@ from pathlib import Path
 import psycopg
 
 from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.connection import open_connection
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
-from pgtrail_cli.presets import preset_named
+from pgtrail_cli.presets import preset_named, tracking
 from pgtrail_cli.statements import split
 from stage import print_beside, transactions
 
@@ -117,7 +118,9 @@ def filled_server(commit: str) -> Iterator[EmbeddedPostgres]:
                         fill(connection)
                     elif name == "preset":
                         migrate(server.dsn(name))
-                        run_file(connection, preset_named("litellm").text, name)
+                        with open_connection(server.dsn(name)) as command:
+                            text = tracking(command, preset_named("litellm"), "public")
+                        run_file(connection, text, name)
                     else:
                         fire_only(connection, *FIRING[name])
                     connection.execute("vacuum analyze")

@@ -17,8 +17,8 @@ from typing import Any
 import psycopg
 
 from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 
 Connection = psycopg.Connection[Any]
 PATIENCE_SECONDS = 300.0
@@ -84,7 +84,7 @@ def database(**settings: str) -> Iterator[tuple[EmbeddedPostgres, Connection]]:
     with tempfile.TemporaryDirectory(prefix="pgtrail-bench-", dir=memory if memory.is_dir() else None) as folder:
         Path(folder).chmod(0o711)
         with EmbeddedPostgres(Path(folder) / "data", best_binaries(), settings) as server:
-            migrate(server.dsn(), nemo=True)
+            migrate_with_reference(server.dsn())
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute("insert into nemo.organization (name, slug) values ('Acme', 'acme')")
                 yield server, connection

@@ -31,7 +31,7 @@ create table audit.import (
 );
 
 comment on table audit.import is
-    'The tables of other tools that were read into the log, and how far: one row a table. Written by audit.import_batch(). What it read is `rows`, and so on, of the run in progress or the last one.';
+    'The tables of other tools that were read into the log, and how far: one row a table. Written by pgtrail import. What it read is `rows`, and so on, of the run in progress or the last one.';
 comment on column audit.import.id is 'Identity.';
 comment on column audit.import.tool is 'Whose table it is: `supa_audit`, `audit_trigger` or `litellm`.';
 comment on column audit.import.relation is 'The table. A rename is followed.';
@@ -64,7 +64,7 @@ create table audit.import_problem (
 );
 
 comment on table audit.import_problem is
-    'Rows of other tools'' tables that were not imported, or not as their tracked table says. Written by audit.import_batch().';
+    'Rows of other tools'' tables that were not imported, or not as their tracked table says. Written by pgtrail import.';
 comment on column audit.import_problem.import_id is 'Of which table.';
 comment on column audit.import_problem.row_id is 'The row''s id there.';
 comment on column audit.import_problem.table_name is 'What it tells of.';
@@ -92,4 +92,4 @@ create type audit.imported_row as (
 );
 
 comment on type audit.imported_row is
-    'A row of another tool''s log, in one form for all of them: see audit.import_reading().';
+    'A row of another tool''s log, in one form for all of them.';

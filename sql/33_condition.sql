@@ -254,18 +254,6 @@ $$;
 comment on function audit.parse_condition(regclass, text, text) is
     'A rule''s condition as it is compiled for a table, or why it can''t be: it looks at nothing but old and new, by nothing but Postgres'' own functions and operators. Columns whose type somebody else than a superuser owns are texts.';
 
-create or replace function audit.condition_error(relation regclass, row_operation text, condition text)
-returns text
-language sql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-    select problem from audit.parse_condition(relation, row_operation, condition)
-$$;
-
-comment on function audit.condition_error(regclass, text, text) is
-    'Why the expression can''t be a rule''s condition for this table; null: it can.';
-
 create or replace function audit.check_rule()
 returns trigger
 language plpgsql

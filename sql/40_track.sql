@@ -182,8 +182,9 @@ begin
     on conflict on constraint rule_relation_operation_action_key do update
     set category = excluded.category, condition = excluded.condition
     where (known.category, known.condition) is distinct from (excluded.category, excluded.condition);
-
-    perform audit.compile_table(tracked_relation);
+    if found then
+        perform audit.compile_table(tracked_relation);
+    end if;
 end
 $$;
 

@@ -1,5 +1,66 @@
 -- What a table's words say of its columns, by the catalogue alone: which of them are tokens, and which pairs are settings.
--- audit.track() redacts by this, and audit.suggest() proposes it.
+-- audit.track() redacts by this, and pgtrail suggest proposes it.
+
+create or replace function audit.name_words(name text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select pg_catalog.btrim(
+        audit.words_of(
+            pg_catalog.regexp_replace(
+                pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', E'\\1_\\2', 'g'
+            )
+        ),
+        '_'
+    )
+$$;
+
+comment on function audit.name_words(text) is
+    'The words of a name, also where capitals stand together: `MCPServerTable` is mcp_server_table.';
+
+create or replace function audit.table_word(words text)
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    select case
+        when word ~ '(settings|news|series|lens|ss|us|is)$' then word
+        when word ~ 'ies$' then pg_catalog.regexp_replace(word, 'ies$', 'y')
+        when word ~ '(ss|sh|ch|x|us)es$' then pg_catalog.regexp_replace(word, 'es$', '')
+        else pg_catalog.regexp_replace(word, 's$', '')
+    end
+    from (select pg_catalog.regexp_replace(words, '_(table|tbl)$', '')) as bare (word)
+$$;
+
+comment on function audit.table_word(text) is
+    'What one row of a table is called: its words in the singular, without a last word `table`.';
+
+create or replace function audit.type_kind(type_oid oid)
+returns text
+language sql
+stable
+as $$
+    select case
+        when type.oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) then 'json'
+        when type.typcategory = 'A' then 'array'
+        when type.oid = 'pg_catalog.bytea'::pg_catalog.regtype then 'bytes'
+        when type.typtype = 'd' then audit.type_kind(type.typbasetype)
+        when type.typcategory in ('S', 'E') then 'text'
+        when type.typcategory = 'N' then 'number'
+        when type.typcategory in ('D', 'T') then 'time'
+        when type.typcategory = 'B' then 'bool'
+        else 'other'
+    end
+    from pg_catalog.pg_type as type
+    where type.oid = type_oid
+$$;
+
+comment on function audit.type_kind(oid) is 'A type in one word: json, array, bytes, text, number, time, bool, other.';
 
 create or replace function audit.split_words(words text)
 returns text

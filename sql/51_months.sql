@@ -191,6 +191,43 @@ $$;
 comment on function audit.adopt_default_partition() is
     'Turns a default partition that holds rows into the partition of their months, and makes an empty one.';
 
+create or replace function audit.make_past_partitions(p_times timestamptz[])
+returns integer
+language plpgsql
+volatile
+set search_path = pg_catalog, pg_temp
+set timezone = 'UTC'
+as $$
+declare
+    month_begins timestamptz;
+    made integer := 0;
+begin
+    for month_begins in
+        select distinct date_trunc('month', moment) as month
+        from unnest(p_times) as moment
+        order by month
+    loop
+        continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month');
+        if made = 0 then
+            -- Two at once: the second finds everything made.
+            lock table audit.event_default in share update exclusive mode;
+            perform audit.adopt_default_partition();
+        end if;
+        -- Where rows of that month are in the default partition, there they stay, and the others with them.
+        continue when audit.overlaps_partition(month_begins, month_begins + interval '1 month')
+            or exists (
+                select from audit.event_default
+                where occurred_at >= month_begins and occurred_at < month_begins + interval '1 month'
+            );
+        perform audit.make_partition(month_begins);
+        made := made + 1;
+    end loop;
+    return made;
+end
+$$;
+
+comment on function audit.make_past_partitions(timestamptz[]) is 'Makes the partitions of the months of some times that are missing. How many it made.';
+
 select audit.keep_out_of_statistics('audit.event');
 select audit.keep_out_of_statistics('audit.org_grant');
 

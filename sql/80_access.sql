@@ -172,12 +172,6 @@ grant execute on function
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),
     audit.recompile(regclass),
-    audit.present_columns(regclass, text[]),
-    audit.present_ways(regclass, text),
-    audit.present_label(regclass, text),
-    audit.track_present(regclass, text, text, text, text, text[], text[], text[], boolean, text),
-    audit.rule_present(regclass, text, text, text, text, text[]),
-    audit.check_preset(text, regclass[]),
     audit.compile_table(regclass),
     audit.renew_triggers(regclass),
     audit.misfits(),
@@ -217,7 +211,6 @@ grant execute on function
     audit.enable_triggers(regclass),
     audit.watch_triggers(),
     audit.capture_function_name(regclass, text),
-    audit.condition_error(regclass, text, text),
     audit.parse_condition(regclass, text, text),
     audit.looks_secret(text, oid),
     audit.is_secret_words(text, boolean),
@@ -275,38 +268,23 @@ grant execute on function
     audit.archived_parts(text)
     to audit_admin;
 
--- What proposes runs as whoever asks for a proposal.
-grant execute on function
-    audit.suggest(text[]), audit.suggest_facts(text[], integer), audit.suggestions(jsonb), audit.suggested_rules(jsonb),
-    audit.plural(text), audit.one_line(text), audit.one_line_literal(text),
-    audit.table_vocabulary(), audit.column_vocabulary(), audit.label_words(text, boolean), audit.org_words(), audit.state_words(),
-    audit.actor_words(), audit.momentary_words(), audit.is_log(regclass, text), audit.random_part(text),
-    audit.moving_counters(regclass, text[]), audit.default_number(regclass, smallint), audit.own_labels(jsonb), audit.suggested_labels(jsonb),
-    audit.suggested_actors(jsonb), audit.switch_words(), audit.refusal(regclass), audit.check_schemas(text[]), audit.suggested_words(text[]),
-    audit.suggested_tables(text[]), audit.facts_tables(jsonb), audit.facts_columns(jsonb), audit.facts_settings(jsonb), audit.sampled_columns(regclass),
-    audit.sample_query(regclass, text, integer), audit.value_looks_secret(text), audit.value_looks_random(text), audit.credential_form(), audit.looks_secret_within(text), audit.marked(text),
-    audit.hold_for_reading(regclass), audit.code_run_by_reading(regclass), audit.looks_beyond_the_row(text), audit.is_foreign_object(oid, oid), audit.is_harmless_type(oid),
-    audit.suggest_sample(jsonb, integer), audit.known_values(regclass, smallint),
-    audit.suggested_columns(jsonb), audit.suggested_edges(jsonb), audit.suggested_own_orgs(jsonb), audit.suggested_orgs(jsonb),
-    audit.compared(regclass, text, text), audit.suggested_state_rules(regclass, text, text[], boolean),
-    audit.suggested_setting_rules(regclass, text, text[], text, text), audit.suggested_column_rules(jsonb),
-    audit.suggest_left_out(regclass, boolean, jsonb), audit.suggest_notes(regclass, jsonb, jsonb),
-    audit.track_call(regclass, text, text, text, text, text[], text[], boolean, text),
-    audit.rule_call(regclass, text, text, text, text), audit.suggest_comment(jsonb), audit.suggest_categories(text[]),
-    audit.suggest_table(jsonb, jsonb, text[]), audit.suggest_rest(jsonb), audit.suggest_lines(text[]),
-    audit.tells_of_a_person(regclass), audit.looks_personal(text)
-    to audit_admin;
-
--- Whoever imports: what reads another tool's table runs as them.
+-- What pgtrail suggest, preset and import call as whoever runs them (sql/adopt/).
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.import_batch(text, regclass, integer, boolean), audit.import_source(text, text),
-    audit.check_source(text, regclass), audit.is_hstore(oid), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.parts_of_type(oid), audit.import_survey(text, regclass), audit.import_rows(text, regclass, text), audit.import_reading(text, regclass, text),
-    audit.import_columns(text), audit.let_go(text),
-    audit.supa_audit_reading(regclass, text, text[]), audit.audit_trigger_reading(regclass, text), audit.litellm_reading(regclass, text),
-    audit.import_json(regclass, text), audit.as_object(jsonb), audit.parsed(text), audit.full_xid(xid), audit.key_hash(text),
-    audit.digest_of(text), audit.begin_import(text, regclass, bigint),
-    audit.store_import(integer, audit.imported_row[], xid8, boolean), audit.end_import(integer, boolean)
+    audit.value_looks_secret(text),
+    audit.value_looks_random(text),
+    audit.credential_form(),
+    audit.looks_secret_within(text),
+    audit.marked(text),
+    audit.looks_beyond_the_row(text),
+    audit.is_trusted_type(oid),
+    audit.is_made_by_superusers(oid),
+    audit.parts_of_type(oid),
+    audit.tells_of_a_person(regclass),
+    audit.looks_personal(text),
+    audit.split_unquoted(text, text),
+    audit.named_table(text[], regclass),
+    audit.column_number(regclass, text)
     to audit_admin;
 
 -- Whoever records.

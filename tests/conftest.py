@@ -21,6 +21,7 @@ from pytest_postgresql.janitor import DatabaseJanitor
 from tests import command
 
 from pgtrail_cli.binaries import Binaries, find_binaries
+from pgtrail_cli.demo.reference import install_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 
@@ -171,12 +172,13 @@ def _template(server: EmbeddedPostgres, name: str, copied: str) -> None:
     DatabaseJanitor(
         user="postgres", host=str(server.socket_dir), port=5432, dbname=name, template_dbname=copied, password=None
     ).init()
-    migrate(server.dsn(name), nemo=name == NEMO)
+    migrate(server.dsn(name))
     with psycopg.connect(server.dsn(name), autocommit=True) as connection:
         for login, group in LOGINS.items():
             if group:
                 connection.execute(sql.SQL("grant {} to {}").format(sql.Identifier(group), sql.Identifier(login)))
         if name == NEMO:
+            install_reference(server.dsn(name))
             connection.execute("grant usage on schema nemo to app")
             connection.execute("grant select, insert, update, delete, truncate on all tables in schema nemo to app")
 

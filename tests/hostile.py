@@ -143,7 +143,7 @@ where nspname in ('pg_catalog', 'audit') and relkind in ('r', 'v', 'p') and reln
 
 def words_of_our_sources() -> list[str]:
     """Whatever could be a name in a statement of ours."""
-    files = [*ROOT.glob("sql/*.sql"), *ROOT.glob("migrations/*.sql")]
+    files = [*ROOT.glob("sql/**/*.sql"), *ROOT.glob("migrations/*.sql")]
     files += [
         file for part in ("cli", "worker", "web") for kind in ("sql", "py") for file in ROOT.glob(f"{part}/**/*.{kind}")
     ]

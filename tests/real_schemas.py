@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from pgtrail_cli.project_files import project_files
+from pgtrail_cli.demo import reference
 
 LITELLM_LAST = "20261015000000_managed_object_end_user_id"
 """The last migration of LiteLLM that is applied, so that a later release changes no count."""
@@ -40,7 +40,7 @@ call_command("migrate", verbosity=0)
 
 def nemo(connection: psycopg.Connection[Any]) -> None:
     """The reference application's tables, untracked, with the two settings that it knows."""
-    connection.execute((project_files("sql") / "nemo" / "10_tables.sql").read_bytes())
+    connection.execute(Path(reference.__file__).with_name("tables.sql").read_bytes())
     connection.execute(
         "with made as (insert into nemo.organization (name, slug) values ('First', 'first') returning id) "
         "insert into nemo.setting (org_id, name, value) select id, name, '1' from made, (values ('router'), ('data_policy')) as setting (name)"

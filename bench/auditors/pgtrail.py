@@ -1,4 +1,4 @@
-"""pgtrail: nemo.api_key as `pgtrail migrate --nemo` tracks it, and the other tables with nothing but an organization.
+"""pgtrail: nemo.api_key as the demo tracks it, and the other tables with nothing but an organization.
 
 It keeps both rows of an update, without the ignored columns and with secrets redacted, who did it, and which columns
 were changed. Foreign keys of and to api_key are dropped, as the other auditors' tables have none. BULK is the same with

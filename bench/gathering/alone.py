@@ -15,6 +15,7 @@ import growth
 import stage
 from gathering.ground import Values
 from pgtrail_cli.binaries import best_binaries
+from pgtrail_cli.demo.reference import install_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 from writing.ground import SETTINGS
@@ -88,10 +89,10 @@ def _sites(before: str, folder: str | None) -> Iterator[dict[str, Site]]:
             server = stack.enter_context(EmbeddedPostgres(data, best_binaries(), SETTINGS))
             migrate(
                 server.dsn(),
-                nemo=True,
                 migrations=source / "migrations",
                 behaviour=sorted((source / "sql").glob("*.sql")),
             )
+            install_reference(server.dsn())
             connection = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
             growth.prepare(connection)
             found[variant] = (server, connection)

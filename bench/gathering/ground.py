@@ -17,8 +17,8 @@ import stage
 from pgtrail_cli import nodes as command
 from pgtrail_cli.binaries import best_binaries
 from pgtrail_cli.connection import open_connection
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 
 NAMES = ("ap1", "eu1", "us1")
 TEAMS = 1000
@@ -127,7 +127,7 @@ def prepared(folder: str | None) -> Iterator[Ground]:
         }
         connections = {}
         for name, server in servers.items():
-            migrate(server.dsn(), nemo=True)
+            migrate_with_reference(server.dsn())
             connections[name] = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))
         hub = connections.pop("hub")
         hub.execute("select audit.init_hub()")

@@ -13,8 +13,8 @@ from psycopg import sql
 from auditors import Auditor
 from auditors.auditor import TABLES
 from pgtrail_cli.binaries import Binaries, best_binaries
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 from stage import Connection
 from writing.works import BULK_ROWS, FOLDER, ROWS
 
@@ -98,7 +98,7 @@ def prepared(
         with EmbeddedPostgres(Path(place) / "data", binaries or best_binaries(), SETTINGS) as server:
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
-            migrate(server.dsn(DATABASE), nemo=True)
+            migrate_with_reference(server.dsn(DATABASE))
             with psycopg.connect(server.dsn(DATABASE), autocommit=True) as connection:
                 ground = Ground(server, connection)
                 _make_source(ground, rows)

@@ -42,22 +42,15 @@ class Migrated:
     """What was done.
 
     :param applied: the migrations that were pending.
-    :param replaced: whether ``sql/`` was installed.
+    :param replaced: whether ``sql/`` was installed: whether the database was changed at all.
     :param compiled: how many tracked tables were compiled anew.
-    :param nemo: whether the reference application was installed.
     :param follows_ddl: whether there are event triggers, which only a superuser can create.
     """
 
     applied: tuple[str, ...]
     replaced: bool
     compiled: int
-    nemo: bool
     follows_ddl: bool = True
-
-    @property
-    def anything(self) -> bool:
-        """Whether the database was changed at all."""
-        return self.replaced or self.nemo
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +81,11 @@ def known_migrations(folder: Path | None = None) -> list[Migration]:
 
 def migrate(
     dsn: str,
-    nemo: bool = False,
     migrations: Path | None = None,
     behaviour: Sequence[Path] | None = None,
 ) -> Migrated:
     """Bring a database to this version. A second call changes nothing; two at once wait for each other.
 
-    :param nemo: install the reference application's tables too, tracked.
     :param migrations: another folder of migrations than this version's.
     :param behaviour: other files than those of ``sql/``.
     :raises MigrationFailed: nothing was changed.
@@ -109,7 +100,7 @@ def migrate(
         guard.execute(sql.SQL("create schema if not exists {}").format(_BOOKKEEPING))
         _check_bookkeeping(guard)
         with _yoyo(dsn) as backend:
-            return _migrate(backend, known_migrations(migrations), behaviour or sql_files(), nemo)
+            return _migrate(backend, known_migrations(migrations), behaviour or sql_files())
 
 
 def installed(connection: Connection) -> Installed:
@@ -126,9 +117,7 @@ def _all_files(migrations: Sequence[Migration], behaviour: Sequence[Path]) -> li
     return [*(Path(migration.path) for migration in migrations), *behaviour]
 
 
-def _migrate(
-    backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path], nemo: bool
-) -> Migrated:
+def _migrate(backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path]) -> Migrated:
     step = "the bookkeeping of migrations"
     try:
         _become_member_of_new_roles(backend.connection)
@@ -166,11 +155,9 @@ def _migrate(
                 step = "audit.recompile()"
                 row = connection.execute("select audit.recompile()").fetchone()
                 compiled = row[0] if row else 0
-            step = "schema nemo"
-            nemo = nemo and _install_nemo(connection)
             follows_ddl = connection.execute("select to_regproc('audit.extend_capture') is not null").fetchone()
         applied_now = tuple(migration.id for migration in pending)
-        return Migrated(applied_now, replaced, compiled, nemo, follows_ddl == (True,))
+        return Migrated(applied_now, replaced, compiled, follows_ddl == (True,))
     except psycopg.Error as error:
         reason = from_database(error)
         raise MigrationFailed(
@@ -208,16 +195,6 @@ def _record(connection: psycopg.Connection[TupleRow], new_hash: str) -> None:
         """,
         [new_hash, version("pgtrail")],
     )
-
-
-def _install_nemo(connection: psycopg.Connection[TupleRow]) -> bool:
-    if connection.execute("select to_regnamespace('nemo')").fetchone() != (None,):
-        return False
-    connection.execute((project_files("sql") / "nemo" / "10_tables.sql").read_bytes())
-    # Until the end of the transaction: a preset looks for its tables by the search_path.
-    connection.execute("set local search_path to pg_catalog, nemo, pg_temp")
-    connection.execute((project_files("sql") / "presets" / "nemo.sql").read_bytes())
-    return True
 
 
 def _check_server(connection: Connection) -> None:

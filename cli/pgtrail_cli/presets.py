@@ -4,8 +4,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pgtrail_cli.errors import NotUnderstood
+from pgtrail_cli.adoption import adoption_code
+from pgtrail_cli.connection import Connection
+from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.project_files import project_files
+from pgtrail_cli.statements import split
 
 FIELD = re.compile(r"^-- (For|Versions|Schema): (.*(?:\n--   +.*)*)$", re.MULTILINE)
 
@@ -17,7 +21,7 @@ class Preset:
     :param purpose: what it tracks.
     :param versions: of the application, that it is tested with.
     :param schema: where the application's tables usually are.
-    :param text: its SQL, which looks for them by the search_path.
+    :param text: statements that give the SQL which tracks them, as far as they are there.
     """
 
     name: str
@@ -41,6 +45,27 @@ def preset_named(name: str) -> Preset:
     if name not in known:
         raise NotUnderstood(f'there is no preset "{name}"', f"there are: {', '.join(known)}")
     return known[name]
+
+
+def tracking(connection: Connection, preset: Preset, schema: str) -> str:
+    """The SQL that tracks what this database has of the application's tables.
+
+    :raises PgtrailError: it has none of them.
+    """
+    with adoption_code(connection, "preset"):
+        connection.execute(QUERIES["set_preset_schema"], {"schema": schema})
+        given = [
+            row[0]
+            for statement in split(preset.text, f"preset {preset.name}")
+            for row in connection.execute(statement.text.encode())
+            if row[0] is not None
+        ]
+    if not any(text.startswith("select audit.track(") for text in given):
+        raise PgtrailError(
+            f"none of the tables of {preset.name} is in schema {schema}",
+            f"say in which schema they are: pgtrail preset {preset.name} --schema …",
+        )
+    return "\n".join(given) + "\n"
 
 
 def _read(file: Path) -> Preset:

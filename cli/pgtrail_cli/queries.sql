@@ -447,8 +447,21 @@ select name, org_id, since, until, reason
 from audit.legal_hold
 order by name
 
--- name: look_in_schema
-select set_config('search_path', 'pg_catalog, ' || quote_ident(%(schema)s) || ', pg_temp', true)
+-- name: drop_adoption_code
+do $$
+declare
+    functions text := (
+        select string_agg(pg_proc.oid::regprocedure::text, ', ')
+        from pg_proc
+        where pronamespace = pg_my_temp_schema() and xmin = pg_current_xact_id()::xid
+    );
+begin
+    execute concat('drop function ', functions);
+end
+$$
+
+-- name: set_preset_schema
+select set_config('pgtrail.preset_schema', %(schema)s, true)
 
 -- name: count_tracked_in
 select count(*)
@@ -467,17 +480,17 @@ select null, (select count(*) from audit.category)
 where %(org)s::text is null
 
 -- name: suggest
-select audit.suggest(variadic %(schemas)s::text[])
+select pg_temp.suggest(variadic %(schemas)s::text[])
 
 -- name: import_source
 select source.relation::oid, audit.qualified_name(source.relation)
-from audit.import_source(%(tool)s, %(table)s::oid::regclass::text) as source (relation)
+from pg_temp.import_source(%(tool)s, %(table)s::oid::regclass::text) as source (relation)
 
 -- name: import_survey
-select rows, read_before, first_at, last_at, beyond_retention from audit.import_survey(%(tool)s, %(source)s::oid::regclass)
+select rows, read_before, first_at, last_at, beyond_retention from pg_temp.import_survey(%(tool)s, %(source)s::oid::regclass)
 
 -- name: import_batch
-select audit.import_batch(%(tool)s, %(source)s::oid::regclass, %(most)s, %(dry_run)s)
+select pg_temp.import_batch(%(tool)s, %(source)s::oid::regclass, %(most)s, %(dry_run)s)
 
 -- name: import_problems
 select problem.row_id, problem.table_name, problem.problem

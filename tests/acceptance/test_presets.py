@@ -2,8 +2,6 @@
 
 import pytest
 
-from pgtrail_cli.presets import preset_named
-
 pytestmark = pytest.mark.any_server
 
 
@@ -51,16 +49,14 @@ def test_a_file_with_nothing_in_it_says_so(db, pgtrail, text):
     assert done.stderr == "pgtrail: there is nothing in stdin to apply\n"
 
 
-def test_presets_are_listed_and_shown(pgtrail):
+def test_presets_are_listed(pgtrail):
     listed = pgtrail("preset")
     assert (listed.returncode, listed.stderr) == (0, "")
-    assert all(name in listed.stdout for name in ("litellm", "litellm-proxy-extras", "nemo"))
-    shown = pgtrail("preset", "litellm", "--schema", "Lite LLM", "--show")
-    assert shown.stdout == f'set search_path to "Lite LLM";\n\n{preset_named("litellm").text}'
+    assert all(name in listed.stdout for name in ("litellm", "litellm-proxy-extras"))
     unknown = pgtrail("preset", "none")
     assert (unknown.returncode, unknown.stderr) == (
         2,
-        'pgtrail: there is no preset "none" (there are: litellm, nemo)\n',
+        'pgtrail: there is no preset "none" (there are: litellm)\n',
     )
 
 
@@ -72,10 +68,16 @@ def test_a_preset_takes_what_is_there_in_the_schema_that_is_named(db, su, pgtrai
     )
     elsewhere = pgtrail("preset", "litellm", dsn=db.dsn())
     assert elsewhere.returncode == 1
-    assert "none of the tables of litellm is here" in elsewhere.stderr
+    assert "none of the tables of litellm is in schema public" in elsewhere.stderr
     assert "pgtrail preset litellm --schema" in elsewhere.stderr
     assert elsewhere.stderr.count("\n") == 1
 
+    shown = pgtrail("preset", "litellm", "--schema", "Lite LLM", "--show", dsn=db.dsn())
+    assert (
+        "select audit.track('\"Lite LLM\".\"LiteLLM_TeamTable\"', 'team', 'teams',\n    label => 'team_alias',"
+        in shown.stdout
+    )
+    assert su.execute("select count(*) from audit.tracked_table where resource = 'team'").fetchone() == (0,)
     done = pgtrail("preset", "litellm", "--schema", "Lite LLM", dsn=db.dsn())
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "pgtrail: applied preset litellm; tracked tables of schema Lite LLM: 1\n"
@@ -83,3 +85,22 @@ def test_a_preset_takes_what_is_there_in_the_schema_that_is_named(db, su, pgtrai
         "select org, label, ignore, secret from audit.tracked_table where resource = 'team'"
     ).fetchone()
     assert tracked == (None, "team_alias", ["spend"], ["metadata.**.?"])
+    # What is shown is what was applied, and a second run changes nothing.
+    applied = pgtrail("apply", "-", dsn=db.dsn(), input=shown.stdout)
+    assert (applied.returncode, applied.stdout) == (0, "")
+    assert pgtrail("preset", "litellm", "--schema", "Lite LLM", "--show", dsn=db.dsn()).stdout == shown.stdout
+
+
+def test_who_may_create_nothing_temporary_is_told_what_it_takes(db, su, pgtrail):
+    su.execute(f"revoke temporary on database {db.name} from public")
+    done = pgtrail("suggest", "public", dsn=db.dsn("admin"))
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "grant admin TEMPORARY on this database" in done.stderr
+
+
+def test_an_admin_without_other_rights_gets_a_proposal_and_a_preset(db, su, pgtrail):
+    su.execute('create table public."LiteLLM_TeamTable" (team_id text primary key, team_alias text)')
+    for command in (["suggest"], ["preset", "litellm", "--show"]):
+        done = pgtrail(*command, dsn=db.dsn("admin"))
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "select audit.track('public.\"LiteLLM_TeamTable\"', '" in done.stdout

@@ -118,7 +118,7 @@ def test_a_dump_restored_into_another_database_of_the_cluster_goes_on(server, db
     su = bare_db.connect()
     assert su.execute(EVENTS).fetchone() == db.connect().execute(EVENTS).fetchone()
     check_that_capture_works(su)
-    assert not migrate(bare_db.dsn()).anything, "up to date"
+    assert not migrate(bare_db.dsn()).replaced, "up to date"
     # The cluster is the same and so are its transaction ids: the copy's destinations go on from where they were.
     assert take(su)
     check_that_seals_hold_and_go_on(su)
@@ -238,7 +238,7 @@ def test_a_dump_restored_into_another_cluster_captures_and_sends_nothing_until_a
             assert problems(su) == []
             spend_transaction_ids(su, at_last)
             check_that_seals_hold_and_go_on(su)
-        assert not migrate(other.dsn("moved")).anything
+        assert not migrate(other.dsn("moved")).replaced
 
 
 @pytest.mark.any_server

@@ -29,25 +29,21 @@ def fingerprint(database):
 
 
 def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_db, pgtrail):
-    first = pgtrail("migrate", "--nemo", dsn=bare_db.dsn())
+    first = pgtrail("migrate", dsn=bare_db.dsn())
     assert (first.returncode, first.stdout) == (0, "")
     assert "applied migrations/0001" in first.stderr
     before = fingerprint(bare_db)
-    second = pgtrail("migrate", "--nemo", dsn=bare_db.dsn())
+    second = pgtrail("migrate", dsn=bare_db.dsn())
     assert (second.returncode, second.stderr) == (0, "pgtrail: up to date, nothing changed\n")
     assert fingerprint(bare_db) == before
 
 
-def test_the_reference_application_can_come_later(db, pgtrail):
-    done = pgtrail("migrate", "--nemo", dsn=db.dsn())
-    assert (done.returncode, done.stderr) == (0, "pgtrail: installed the reference application, schema nemo\n")
-    assert pgtrail("migrate", "--nemo", dsn=db.dsn()).stderr == "pgtrail: up to date, nothing changed\n"
 
 
 def test_several_at_once_are_all_content(bare_db):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: migrate(bare_db.dsn()), range(4)))
-    assert sorted(one.anything for one in done) == [False, False, False, True]
+    assert sorted(one.replaced for one in done) == [False, False, False, True]
     assert bare_db.connect().execute("select count(*) from audit.installation").fetchone() == (1,)
 
 
@@ -55,7 +51,7 @@ def test_a_lock_that_a_killed_migration_left_in_its_bookkeeping_is_no_hindrance(
     su = db.connect()
     su.execute("insert into pgtrail_meta.yoyo_lock (locked, ctime, pid) values (1, now(), 1)")
     su.execute("update audit.installation set files_hash = 'another'")
-    assert migrate(db.dsn()).anything
+    assert migrate(db.dsn()).replaced
 
 
 def test_the_options_of_a_connection_string_hold_for_the_whole_migration(bare_db):
@@ -83,7 +79,7 @@ def test_a_failure_in_the_last_step_leaves_a_new_database_as_it_was(bare_db, tmp
     assert "failed in sql/99_broken.sql and changed nothing" in str(raised.value)
     assert "\n" not in raised.value.format_message()
     assert bare_db.connect().execute("select to_regnamespace('audit')").fetchone() == (None,)
-    assert migrate(bare_db.dsn()).anything
+    assert migrate(bare_db.dsn()).replaced
 
 
 def test_a_failing_migration_leaves_the_old_version_at_work(nemo, tmp_path):
@@ -116,7 +112,7 @@ def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(b
     process.wait()
     su.execute("select pg_terminate_backend(%s)", [row[0]])
     assert su.execute("select to_regnamespace('audit')").fetchone() == (None,)
-    assert migrate(bare_db.dsn()).anything
+    assert migrate(bare_db.dsn()).replaced
 
 
 def test_changed_behaviour_is_installed_and_the_tracked_tables_go_on(nemo, tmp_path):

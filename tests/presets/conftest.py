@@ -9,7 +9,8 @@ import psycopg
 import pytest
 from tests.conftest import Connection, Database, clone
 
-from pgtrail_cli.presets import preset_named
+from pgtrail_cli.connection import open_connection
+from pgtrail_cli.presets import preset_named, tracking
 from pgtrail_cli.statements import split
 
 CALLS = json.loads((Path(__file__).parent / "litellm_calls.json").read_text())
@@ -40,7 +41,9 @@ def bring_litellm_to(connection: Connection, until: str, after: str = "") -> Non
 
 def apply_preset(connection: Connection) -> None:
     """What `pgtrail preset litellm` runs."""
-    execute_file(connection, preset_named("litellm").text, "litellm")
+    with open_connection(connection.info.dsn) as command:
+        text = tracking(command, preset_named("litellm"), "public")
+    execute_file(connection, text, "litellm")
 
 
 def play(connection: Connection, call: str) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 pytestmark = pytest.mark.any_server
 
-COMPILED = re.compile(r"^(capture|read|find|label|name|import as) ")
+COMPILED = re.compile(r"^(capture|read|find|label|name) ")
 
 OWN, CATALOGUE, FUNCTIONS = "pgtrail's own tables", "the catalogue", "what it compiles"
 """What a definer reads: also which months of the log there are, and the functions that it makes."""
@@ -14,19 +14,19 @@ OWN, CATALOGUE, FUNCTIONS = "pgtrail's own tables", "the catalogue", "what it co
 DEFINERS = {
     **dict.fromkeys(
         [
-            "add_destination", "begin_import", "captures", "check_event", "check_new_node", "clear_retention", "count_unsealed",
-            "end_import", "erase_actor", "file_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
+            "add_destination", "captures", "check_event", "check_new_node", "clear_retention", "count_unsealed",
+            "erase_actor", "file_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
             "make_partitions", "next_batch", "node_state", "note_broken", "note_failure", "observed_all",
             "pause_destination", "place_hold", "prepare_for_node", "proof", "rebase_destination", "record_export",
             "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "removed_until", "renew_lease",
             "replay_events", "revoke_org", "rotate_secret", "seal", "seal_if_due", "sealed_in", "set_on_failure", "set_retention",
-            "set_token", "settle", "shortened", "store_import", "unregister_node", "worker_is_here", "worker_leaves",
+            "set_token", "settle", "shortened", "unregister_node", "worker_is_here", "worker_leaves",
         ],
         OWN,
     ),
     **dict.fromkeys(
         [
-            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "present_ways", "store_paths", "watch_table", "watch_triggers", "written_path",
+            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "store_paths", "watch_table", "watch_triggers", "written_path",
             # A condition becomes a function that is rolled back before anything plans it.
             "check_rule", "parse_condition",
         ],

@@ -12,7 +12,7 @@ from tests.sql.test_every_type import TYPES
 from tests.sql.test_shadowing import CALLS
 from tests.web.conftest import serving
 
-from pgtrail_cli.migrations import migrate
+from pgtrail_cli.demo.reference import migrate_with_reference
 
 OWN = {"options": "-c search_path=pg_catalog,public,pg_temp"}
 """For statements of the test's own."""
@@ -26,7 +26,7 @@ def hostile_template(server):
             hostile.arm(su)
             hostile.point_at(su, ["postgres"])
         log = hostile.Log(server.log_file)
-        migrate(database.dsn(), nemo=True)
+        migrate_with_reference(database.dsn())
         calls = log.calls()
         with psycopg.connect(database.dsn(**OWN), autocommit=True) as su:
             hostile.arm_relations(su)
@@ -172,7 +172,6 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
         ("auditor", "export", str(tmp_path / "teams.csv"), "--category", "teams"),
         ("auditor", "retention", "show"),
         ("postgres", "suggest", "public", "nemo"),
-        ("postgres", "preset", "nemo"),
         ("admin", "destination", "add", "siem", "--url", "https://siem.example/"),
         ("admin", "destination", "list"),
         ("admin", "destination", "show", "siem"),

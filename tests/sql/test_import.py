@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.adopting import adopting
 from tests.sql.test_seals_document import recompute, seal_all
 from tests.verifying import problems
 
@@ -56,10 +57,16 @@ def imported(connection, columns=EVENT):
     ).fetchall()
 
 
+def batch(connection, tool, most=5000, dry_run=False):
+    """What one batch came to."""
+    found = "select pg_temp.import_batch(%s, pg_temp.import_source(%s), %s, %s)"
+    ((done,),) = adopting(connection, "import", found, [tool, tool, most, dry_run], keep=True)
+    return done
+
+
 def run(connection, tool, most=5000, dry_run=False):
     """All batches; what the run came to."""
-    found = "select audit.import_batch(%s, audit.import_source(%s), %s, %s)"
-    while "total" not in (done := connection.execute(found, [tool, tool, most, dry_run]).fetchone()[0]):
+    while "total" not in (done := batch(connection, tool, most, dry_run)):
         pass
     return done["total"]
 
@@ -182,7 +189,7 @@ def test_it_goes_on_where_it_was_and_a_second_run_imports_what_came_since(supa, 
     for n in range(10):
         record(supa, "INSERT", {"id": n})
     for _ in range(3):
-        supa.execute("select audit.import_batch('supa_audit', 'old_audit.record_version', 3)")
+        batch(supa, "supa_audit", 3)
     assert len(imported(supa)) == 6
     run(db.connect(), "supa_audit", most=3)
     assert run(supa, "supa_audit")["rows"] == 0
@@ -207,10 +214,10 @@ def test_a_row_that_is_committed_late_is_not_passed_over(supa, db):
 def test_two_at_once_import_it_once(supa, db, wait_until):
     for n in range(20):
         record(supa, "INSERT", {"id": n})
-    supa.execute("select audit.import_batch('supa_audit', 'old_audit.record_version')")
+    batch(supa, "supa_audit")
     other = db.connect()
     with supa.transaction():
-        supa.execute("select audit.import_batch('supa_audit', 'old_audit.record_version', 7)")
+        batch(supa, "supa_audit", 7)
         second = threading.Thread(target=run, args=(other, "supa_audit", 7))
         second.start()
         waits = "select from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
@@ -342,23 +349,30 @@ def test_types_that_others_own_run_nothing_of_theirs(supa, db):
 # Who may ------------------------------------------------------------------------------------------------------------
 
 
-def test_an_admin_imports_what_they_may_read_and_nobody_else(supa, db):
+def test_who_may_act_as_the_owner_imports_what_they_may_read_and_nobody_else(supa, db):
     record(supa, "INSERT", {"id": 1})
-    admin = db.connect("admin")
-    batch = "select audit.import_batch('supa_audit', %s::regclass)"
-    source = supa.execute("select 'old_audit.record_version'::regclass::oid").fetchone()[0]
-    with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        admin.execute("select audit.import_batch('supa_audit', %s::oid::regclass)", [source])
-    supa.execute("grant usage on schema old_audit to admin; grant select on old_audit.record_version to admin")
-    for role in ("auditor", "reader", "forwarder", "app"):
+    supa.execute(
+        "grant usage on schema old_audit to public; grant select, update on old_audit.record_version to public"
+    )
+    for role in ("admin", "auditor", "reader", "forwarder", "app"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            db.connect(role).execute("select audit.import_batch('supa_audit', %s::oid::regclass)", [source])
-    supa.execute("alter table old_audit.record_version enable row level security")
-    with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
-        admin.execute(batch, ["old_audit.record_version"])
-    supa.execute("alter table old_audit.record_version disable row level security")
-    assert run(admin, "supa_audit")["events"] == 1
-    assert imported(supa, "db_role") == [("admin",)]
+            run(db.connect(role), "supa_audit")
+    migrator = f"migrator_{db.name}"
+    supa.execute(f"create role {migrator} login in role audit_owner")
+    try:
+        supa.execute("alter table old_audit.record_version enable row level security")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="row-level security"):
+            run(db.connect(migrator), "supa_audit")
+        supa.execute("alter table old_audit.record_version disable row level security")
+        assert run(db.connect(migrator), "supa_audit")["events"] == 1
+        assert imported(supa, "db_role") == [(migrator,)]
+        supa.execute(f"alter default privileges for role {migrator} revoke execute on functions from public")
+        record(supa, "INSERT", {"id": 2})
+        assert run(db.connect(migrator), "supa_audit")["events"] == 1
+    finally:
+        db.close()
+        supa = db.connect()
+        supa.execute(f"drop owned by {migrator} cascade; drop role {migrator}")
 
 
 def test_what_is_no_such_table_is_refused(supa):
@@ -368,7 +382,7 @@ def test_what_is_no_such_table_is_refused(supa):
         ("supa_audit", "public.thing", "is no table of supa_audit"),
     ):
         with pytest.raises(psycopg.Error, match=said) as raised:
-            supa.execute("select audit.import_source(%s, %s)", [tool, table])
+            adopting(supa, "import", "select pg_temp.import_source(%s, %s)", [tool, table])
         assert raised.value.sqlstate == "PT060"
 
 
@@ -456,8 +470,8 @@ def test_months_of_it_are_not_kept_for_destinations_that_never_get_it(supa):
     assert supa.execute("select partition, kept_because from audit.retention_plan()").fetchall() == [
         ("audit.event_2020_05", [])
     ]
-    source = supa.execute("select beyond_retention from audit.import_survey('supa_audit', 'old_audit.record_version')")
-    assert source.fetchone() == (1,)
+    survey = "select beyond_retention from pg_temp.import_survey('supa_audit', 'old_audit.record_version')"
+    assert adopting(supa, "import", survey) == [(1,)]
 
 
 # Without a gap ------------------------------------------------------------------------------------------------------

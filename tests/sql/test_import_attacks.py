@@ -5,7 +5,10 @@ import json
 import psycopg
 import pytest
 from psycopg import sql
-from tests.sql.test_import import run
+from tests.adopting import adopting
+from tests.sql.test_import import batch, run
+
+from pgtrail_cli.adoption import install
 
 pytestmark = pytest.mark.any_server
 
@@ -16,11 +19,18 @@ create table old.record_version (
     table_schema name, table_name name, record jsonb, old_record jsonb
 );
 """
-FORGED = """
-select audit.store_import(%s, array[row(
-    5, %s, now() - interval '2 days', null, 'DELETE', null, 'public.thing', null, null, null,
-    'user', 'ceo', null, null, '{"id": 5}', null
-)::audit.imported_row], '1', false)
+STORED = """
+with became as materialized (
+    select set_config('role', 'audit_owner', true)
+),
+stored as materialized (
+    select pg_temp.store_import(
+        (pg_temp.begin_import('supa_audit', 'old.record_version', null)).id,
+        array[jsonb_populate_record(null::audit.imported_row, %s)], '1', false
+    )
+    from became
+)
+select set_config('role', 'none', true) from stored
 """
 
 
@@ -51,24 +61,10 @@ def test_a_table_that_would_run_its_owners_code_is_not_read(su, old, trap):
     su.execute("grant create on schema old to app")
     if "create type" in trap:
         su.execute("alter type old.t owner to app")
-    for call in ("audit.import_source('supa_audit')", "audit.import_batch('supa_audit', 'old.record_version')"):
+    for call in ("pg_temp.import_source('supa_audit')", "pg_temp.import_batch('supa_audit', 'old.record_version')"):
         with pytest.raises(psycopg.Error, match="is not as supa_audit makes it") as refused:
-            su.execute(f"select {call}")
+            adopting(su, "import", f"select {call}")
         assert refused.value.sqlstate == "PT060"
-
-
-def test_what_is_imported_has_a_mark_that_names_where_it_came_from(db, su, old):
-    admin = db.connect("admin")
-    su.execute("create table old.other (id int); grant select on old.other to admin")
-    with pytest.raises(psycopg.Error, match=r"old\.other is no table of litellm"):
-        admin.execute("select audit.begin_import('litellm', 'old.other', null)")
-    (import_id,) = admin.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()
-    with pytest.raises(psycopg.errors.NotNullViolation):
-        admin.execute(FORGED, [import_id, None])
-    for _ in range(2):
-        admin.execute(FORGED, [import_id, "4711"])
-    marks = su.execute("select distinct imported_from from audit.event where actor_id = 'ceo'").fetchall()
-    assert marks == [("supa_audit old.record_version 4711",)]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +77,7 @@ def test_another_tool_tells_nothing_of_pgtrails_own_tables(su, old, schema, tabl
         [schema, table],
     )
     for _ in range(3):
-        su.execute("select audit.import_batch('supa_audit', 'old.record_version')")
+        batch(su, "supa_audit")
     assert su.execute("select count(*) from audit.event where imported_from is not null").fetchone() == (0,)
     assert su.execute("select problem from audit.import_problem").fetchall() == [
         ("it tells of pgtrail's own tables, which only pgtrail does",)
@@ -168,7 +164,7 @@ def test_no_name_is_executed_or_a_template(su, traced, tool):
         su.execute(
             sql.SQL(inserts).format(source), {"n": number, "schema": schema, "table": name, "row": json.dumps(row)}
         )
-    su.execute("select count(*) from audit.import_survey(%s, audit.import_source(%s))", [tool, tool])
+    adopting(su, "import", "select count(*) from pg_temp.import_survey(%s, pg_temp.import_source(%s))", [tool, tool])
     assert run(su, tool).items() >= {"rows": len(tables), "events": len(tables), "unfit": 0, "skipped": 0}.items()
     assert traced() == []
     for name, number in tables.items():
@@ -189,9 +185,7 @@ def test_no_name_is_executed_or_a_template(su, traced, tool):
 @pytest.mark.parametrize(
     "field", ["operation", "verb", "table_name", "object_id", "record_id", "actor_type", "actor_id", "user_agent"]
 )
-def test_no_field_of_a_row_is_executed(db, su, old, traced, field):
-    admin = db.connect("admin")
-    (import_id,) = admin.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()
+def test_no_field_of_a_row_is_executed(su, old, traced, field):
     su.execute(
         "create table public.thing (id int primary key, name text); select audit.track('public.thing', label => 'name')"
     )
@@ -203,10 +197,7 @@ def test_no_field_of_a_row_is_executed(db, su, old, traced, field):
         if field == "table_name" and text.count('"'):
             continue
         row |= {field: f'"{text}".x' if field == "table_name" else text}
-        admin.execute(
-            "select audit.store_import(%s, array[jsonb_populate_record(null::audit.imported_row, %s)], '1', false)",
-            [import_id, json.dumps(row)],
-        )
+        adopting(su, "import", STORED, [json.dumps(row)], keep=True)
     assert traced() == []
     marks = {
         mark
@@ -228,7 +219,7 @@ begin
         'insert into public.told values (''x'')', 'create temporary table pgtrail (x int)', 'select set_config(''transaction_read_only'', ''off'', true)',
         'set transaction read write', 'select count(*) from audit.event', 'select count(*) from audit.destination_secret', 'set role audit_owner',
         'insert into audit.event (category, action, resource_type, actor_type) values (''x'', ''x'', ''x'', ''x'')',
-        'select audit.set_retention(''1 day'')', 'select audit.store_import(1, null, null, false)'
+        'select audit.set_retention(''1 day'')'
     ]
     loop
         begin
@@ -264,18 +255,23 @@ def test_what_a_type_would_run_is_not_run(su, old):
     )
 
 
-def test_what_maps_rows_to_events_is_called_by_pgtrail_alone(db, su, old):
+def test_what_maps_rows_to_events_runs_as_the_role_that_records_and_does_not_stay(su, old):
     su.execute("create table public.thing (id int primary key, name text); select audit.track('public.thing')")
-    su.execute(
-        FORGED,
-        [su.execute("select (audit.begin_import('supa_audit', 'old.record_version', null)).id").fetchone()[0], "1"],
-    )
-    found = su.execute(
-        "select oid::regprocedure::text, proowner::regrole::text, prosecdef, proconfig from pg_proc where proname like 'import as %'"
-    ).fetchall()
-    assert [row[1:] for row in found] == [("audit_recorder", True, ["search_path=pg_catalog, pg_temp"])]
-    for login in ("app", "reader", "auditor", "forwarder", "admin"):
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            db.connect(login).execute(
-                """select * from audit."import as audit_recorder"('select 1', '{}', '{}', '{}', '{}')"""
+    with su.transaction(force_rollback=True):
+        install(su, "import")
+        su.execute("set local role audit_owner; select pg_temp.make_importer('public.thing')")
+        made = "select proowner::regrole::text, prosecdef, proconfig, proacl::text from pg_proc where proname like 'import as %'"
+        assert su.execute(made).fetchall() == [
+            (
+                "audit_recorder",
+                True,
+                ["search_path=pg_catalog, pg_temp"],
+                "{audit_recorder=X/audit_recorder,audit_owner=X/audit_recorder}",
             )
+        ]
+    su.execute(
+        "insert into old.record_version (id, op, ts, table_schema, table_name, record) "
+        "values (1, 'INSERT', now() - interval '2 days', 'public', 'thing', '{\"id\": 1}')"
+    )
+    assert run(su, "supa_audit")["events"] == 1
+    assert su.execute("select count(*) from pg_proc where proname like 'import as %'").fetchone() == (0,)

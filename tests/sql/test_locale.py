@@ -5,9 +5,10 @@ import re
 import psycopg
 import pytest
 from psycopg.types.json import Jsonb
+from tests.adopting import suggested
 from tests.conftest import Database
 
-from pgtrail_cli.migrations import migrate
+from pgtrail_cli.migrations import migrate, project_files
 
 FOLDS = re.compile(r"(?<![a-z_])(?:lower|upper|initcap)\(|~~?\*|\bilike\b")
 IN_THE_READERS_LOCALE = {"passes"}
@@ -70,7 +71,7 @@ def test_what_is_proposed_does_not_depend_on_the_locale(turkish, su):
             'create table shop."INVITATION" ("ID" int primary key, "TITLE" text, "PIN" int, "API_KEY_ID" text, "IS_ACTIVE" boolean, '
             "\"STATUS\" text check (\"STATUS\" in ('INVITED', 'ACCEPTED')))"
         )
-        text = "\n".join(line for (line,) in connection.execute("select audit.suggest('shop')"))
+        text = suggested(connection, "shop")
         proposed.append(text)
         connection.execute(text)
         connection.execute("select audit.recompile(); select audit.untrack('shop.\"INVITATION\"')")
@@ -110,5 +111,6 @@ def folded_in_the_databases_locale(source):
 def test_no_function_folds_the_case_of_a_name_as_the_locale_has_it(su):
     sources = su.execute("select proname, prosrc from pg_proc where pronamespace = 'audit'::regnamespace").fetchall()
     assert sum(len(FOLDS.findall(source)) for _, source in sources) > 20
+    sources += [(file.name, file.read_text()) for file in (project_files("sql") / "adopt").glob("*/*.sql")]
     found = {(name, text) for name, source in sources for text in folded_in_the_databases_locale(source)}
     assert {(name, text) for name, text in found if name not in IN_THE_READERS_LOCALE} == set()

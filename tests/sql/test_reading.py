@@ -4,7 +4,10 @@ import threading
 
 import psycopg
 import pytest
+from tests.adopting import adopting, suggested
 from tests.sql.test_import_attacks import HISTORY
+
+from pgtrail_cli.adoption import install
 
 EVIL = """
 create schema shop; grant usage, create on schema shop to app; grant usage on schema shop to admin;
@@ -80,7 +83,7 @@ def part(su, ran, request):
 @pytest.mark.parametrize("part", OWNED, indirect=True)
 def test_suggest_runs_nothing_of_a_tables_owner(su, part):
     before = len(part())
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('shop')"))
+    text = suggested(su, "shop")
     assert part()[before:] == []
     assert "-- shop.part" in text
     assert "a sample could not be read: judged by names alone" in text
@@ -105,7 +108,7 @@ def test_what_runs_nothing_is_sampled(su, ran, statements):
     su.execute(statements)
     su.execute("insert into shop.part (id, plain) values (1, 'sk-' || repeat('a', 20))")
     su.execute("alter table shop.part owner to app")
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('shop')"))
+    text = suggested(su, "shop")
     assert ran() == []
     assert "judged by names alone" not in text
     assert "-- secret: plain (its values look like secrets)" in text
@@ -116,15 +119,13 @@ def test_a_policy_that_applies_to_the_reader_is_code_of_its_owner(db, su, ran):
         "create table shop.part (id int primary key, plain text); create policy p on shop.part using (shop.evil('') = '')"
     )
     su.execute("alter table shop.part enable row level security; grant select on shop.part to admin")
-    found = "select audit.code_run_by_reading('shop.part')"
-    assert su.execute(found).fetchone() == (None,)
+    found = "select pg_temp.code_run_by_reading('shop.part')"
+    assert adopting(su, "suggest", found) == [(None,)]
     admin = db.connect("admin")
     su.execute("alter policy p on shop.part using (query_to_xml('select shop.evil()', true, true, '') is not null)")
-    assert admin.execute(found).fetchone() == ("policy p on table shop.part looks beyond the row",)
+    assert adopting(admin, "suggest", found) == [("policy p on table shop.part looks beyond the row",)]
     su.execute("alter policy p on shop.part using (shop.evil('') = '')")
-    assert db.connect("admin").execute(found).fetchone() == (
-        "policy p on table shop.part needs function shop.evil(text)",
-    )
+    assert adopting(admin, "suggest", found) == [("policy p on table shop.part needs function shop.evil(text)",)]
 
 
 @pytest.mark.any_server
@@ -132,8 +133,9 @@ def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su,
     su.execute("create table shop.part (id int primary key, plain text); alter table shop.part owner to app")
     app = db.connect("app")
     app.execute("set lock_timeout = '200ms'")
-    with su.transaction():
-        (place,) = su.execute("select audit.hold_for_reading('shop.part')").fetchone()
+    with su.transaction(force_rollback=True):
+        install(su, "suggest")
+        (place,) = su.execute("select pg_temp.hold_for_reading('shop.part')").fetchone()
         app.execute("insert into shop.part values (1, 'x')")
         for change in (
             "create index on shop.part (id) where shop.evil('') = ''",
@@ -148,9 +150,10 @@ def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su,
         su2.execute("alter schema shop rename to gone; create schema shop; create table shop.part (id int, plain text)")
         su2.execute("insert into shop.part select n, 'other' from generate_series(1, 9) as n")
         assert su.execute(f"select plain from {place} as source").fetchall() == [("x",)]
-        su.execute("select audit.let_go(%s)", [place])
-    with su.transaction():
-        list(su.execute("select audit.suggest('shop')"))
+        su.execute("select pg_temp.let_go(%s)", [place])
+    with su.transaction(force_rollback=True):
+        install(su, "suggest")
+        su.execute("select pg_temp.suggest('shop')").fetchall()
         assert su.execute(
             "select count(*) from pg_locks where mode = 'ShareUpdateExclusiveLock' and pid = pg_backend_pid()"
         ).fetchone() == (0,)
@@ -164,16 +167,20 @@ def test_what_is_being_changed_is_not_read_as_a_superuser(db, su, ran):
     app.execute("create index on shop.part (id) where shop.evil('') = ''")
     finished = threading.Timer(0.3, app.commit)
     finished.start()
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('shop')"))
+    text = suggested(su, "shop")
     finished.join()
     assert ran() == []
     assert "judged by names alone" in text
-    with su.transaction():
+    with su.transaction(force_rollback=True):
         # What was committed after its snapshot such a transaction would not look at, and Postgres would plan with it.
         su.execute("set transaction isolation level repeatable read")
+        install(su, "suggest")
         with pytest.raises(psycopg.Error, match="can't be held") as refused:
-            su.execute("select audit.hold_for_reading('shop.part')")
+            su.execute("select pg_temp.hold_for_reading('shop.part')")
         assert refused.value.sqlstate == "PT074"
+
+
+HOLD = "select pg_temp.hold_for_reading('shop.part')"
 
 
 @pytest.mark.any_server
@@ -181,11 +188,10 @@ def test_a_role_that_a_superuser_has_set_reads_no_more_than_it_can_hold(db, su, 
     su.execute("create table shop.part (id int primary key, plain text); grant select on shop.part to admin")
     su.execute("set role admin")
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        su.execute("select audit.hold_for_reading('shop.part')")
-    assert "can't be read by this role" in "\n".join(row[0] for row in su.execute("select audit.suggest('shop')"))
-    assert (
-        db.connect("admin").execute("select audit.hold_for_reading('shop.part')").fetchone()[0].startswith("(select ")
-    )
+        adopting(su, "suggest", HOLD)
+    assert "can't be read by this role" in suggested(su, "shop")
+    ((place,),) = adopting(db.connect("admin"), "suggest", HOLD)
+    assert place.startswith("(select ")
 
 
 HELD = [
@@ -201,8 +207,8 @@ def test_import_reads_no_history_that_would_run_its_owners_code(su, ran, trap):
     su.execute("create type shop.op as enum ('INSERT'); alter type shop.op owner to app")
     su.execute(trap)
     before = len(ran())
-    for call in ("audit.import_source('supa_audit')", "audit.import_batch('supa_audit', 'old.record_version')", "audit.import_survey('supa_audit', 'old.record_version')"):  # fmt: skip
+    for call in ("import_source('supa_audit')", "import_batch('supa_audit', 'old.record_version')", "import_survey('supa_audit', 'old.record_version')"):  # fmt: skip
         with pytest.raises(psycopg.Error, match="is not as supa_audit makes it") as refused:
-            su.execute(f"select {call}")
+            adopting(su, "import", f"select pg_temp.{call}")
         assert refused.value.sqlstate == "PT060"
     assert ran()[before:] == []

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from tests.adopting import suggested
 from tests.adoption.log import found
 
 pytestmark = pytest.mark.any_server
@@ -32,7 +33,7 @@ def run(database, program, *arguments, input=None):
 
 def track(database, connection, name):
     """As `pgtrail suggest` and `pgtrail apply` do; the file."""
-    file = "\n".join(row[0] for row in connection.execute("select audit.suggest(%s)", [name]))
+    file = suggested(connection, name)
     run(database, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", input=file)
     return file
 

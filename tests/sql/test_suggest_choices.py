@@ -1,21 +1,19 @@
-"""What audit.suggest() proposes for the columns of a table: secrets, labels, actors, and what is not audited."""
+"""What pgtrail suggest proposes for the columns of a table: secrets, labels, actors, and what is not audited."""
 
 import pytest
 from psycopg import sql
+from tests.adopting import adopting, suggested
 
 pytestmark = pytest.mark.any_server
 
 
 @pytest.fixture
 def advice(su):
-    """Gives what is proposed for schema app: of a column of audit.suggestions(), by table."""
+    """Gives what is proposed for schema app: of a column of pgtrail suggest, by table."""
 
     def ask(column):
-        rows = su.execute(
-            sql.SQL("select relation::text, {} from audit.suggestions(audit.suggest_facts('{{app}}')) order by 1").format(
-                sql.Identifier(column)
-            )
-        )  # fmt: skip
+        query = "select relation::text, {} from pg_temp.suggestions(pg_temp.suggest_facts('{{app}}')) order by 1"
+        rows = adopting(su, "suggest", sql.SQL(query).format(sql.Identifier(column)))
         return {table.removeprefix("app."): value for table, value in rows if value not in (None, [])}
 
     su.execute("create schema app")
@@ -84,7 +82,7 @@ def test_values_that_look_random_are_secrets_whatever_their_column_is_called(su,
 def test_no_random_value_is_written_into_the_file(su, advice):
     su.execute("create table app.setting (name text primary key, value text)")
     su.execute("insert into app.setting values ('theme', 'x'), ('4f9aK2mQ81xPz07LwB3c', 'y')")
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('app')"))
+    text = suggested(su, "app")
     assert "theme" in text
     assert "4f9aK2mQ81xPz07LwB3c" not in text
 
@@ -110,7 +108,7 @@ def test_settings_by_name_are_hidden_where_the_name_looks_secret(su, advice):
         "product": "name",
         "secret": "name",
     }
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('app')"))
+    text = suggested(su, "app")
     assert "-- secret by name: value, in the rows whose key looks secret" in text
 
 
@@ -193,7 +191,7 @@ def test_the_column_that_says_who_changed_a_row_is_its_actor(su, advice):
         "asset": "modifiedBy",
         "folder": "changed_by",
     }
-    text = "\n".join(row[0] for row in su.execute("select audit.suggest('app')"))
+    text = suggested(su, "app")
     assert "\n    actor => 'updated_by');" in text
 
 
@@ -204,8 +202,8 @@ def test_a_virtual_generated_column_is_proposed_for_nothing(su, advice, column):
     kind, made = ("int", "1") if column == "hits" else ("text", "'x' || id::text")
     su.execute(f"create table app.member (id int primary key, {column} {kind} generated always as ({made}) virtual)")
     su.execute("create table app.other (id int primary key, member_id int references app.member, org_id text)")
-    found = su.execute("select * from audit.suggested_columns(audit.suggest_facts('{app}')) where name = %s", [column])
-    assert [row for row in found.fetchall() if row[0] == "app.member"] == []
+    query = "select * from pg_temp.suggested_columns(pg_temp.suggest_facts('{app}')) where name = %s"
+    assert [row for row in adopting(su, "suggest", query, [column]) if row[0] == "app.member"] == []
     assert "member" not in {
         **advice("label"),
         **advice("actor"),
@@ -257,7 +255,7 @@ def test_a_counter_is_one_by_what_it_counts_or_by_the_statistics_and_never_among
 )  # fmt: skip
 def test_the_default_of_a_number_is_known(su, default, number):
     su.execute(f"create table public.thing (id numeric {'default ' + default if default else ''})")
-    assert su.execute("select audit.default_number('public.thing', 1::smallint)").fetchone() == (number,)
+    assert adopting(su, "suggest", "select pg_temp.default_number('public.thing', 1::smallint)") == [(number,)]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +288,7 @@ def test_what_is_proposed_can_be_applied(su, tables):
     su.execute("create schema app")
     su.execute(tables)
     for _ in range(2):
-        su.execute("\n".join(row[0] for row in su.execute("select audit.suggest('app')")))
+        su.execute(suggested(su, "app"))
     assert su.execute("select count(*) from audit.tracked_table where starts_with(name, 'app.')").fetchone()[0] >= 6
 
 
@@ -303,7 +301,7 @@ def test_events_of_what_was_applied_are_readable_and_tell_no_token(su):
         create table app.site_setting (name text primary key, value text, updated_by text);
         """
     )
-    su.execute("\n".join(row[0] for row in su.execute("select audit.suggest('app')")))
+    su.execute(suggested(su, "app"))
     su.execute(
         """
         insert into app.organization values (1, 'Acme');

@@ -1,6 +1,7 @@
-"""What audit.suggest() calls a row, and what it leaves out, by a table's name: words, not letters."""
+"""What pgtrail suggest calls a row, and what it leaves out, by a table's name: words, not letters."""
 
 import pytest
+from tests.adopting import adopting, suggested
 
 pytestmark = pytest.mark.any_server
 
@@ -13,8 +14,10 @@ def proposed(su, tables, *columns):
     su.execute("set search_path = public")
     return {
         row[0].removeprefix("app."): row[1] if len(row) == 2 else row[1:]
-        for row in su.execute(
-            f"select relation::text, {', '.join(columns)} from audit.suggestions(audit.suggest_facts('{{app}}'))"
+        for row in adopting(
+            su,
+            "suggest",
+            f"select relation::text, {', '.join(columns)} from pg_temp.suggestions(pg_temp.suggest_facts('{{app}}'))",
         )
     }
 
@@ -127,10 +130,8 @@ def test_a_new_row_in_a_table_of_passwords_is_a_changed_password(db, su):
         create table app.password_policy (id int primary key, min_length int);
         """
     )
-    rules = su.execute(
-        "select relation::text, operation, action, category, condition from audit.suggested_rules(audit.suggest_facts('{app}'))"
-    ).fetchall()
-    assert rules == [
+    query = "select relation::text, operation, action, category, condition from pg_temp.suggested_rules(pg_temp.suggest_facts('{app}'))"
+    assert adopting(su, "suggest", query) == [
         ("app.password", "INSERT", "password.changed", "password", None),
         ("app.password", "UPDATE", "password.changed", "password", "new.value is distinct from old.value"),
     ]
@@ -145,8 +146,8 @@ def test_a_password_is_somebodys_where_people_log_in(su):
         "redis_storage (id int primary key, title text, password text)",
     ]
     proposed(su, tables, "resource")
-    rules = "select relation::text, action, condition from audit.suggested_rules(audit.suggest_facts('{app}')) where action = 'password.changed'"
-    assert su.execute(f"{rules} order by 1").fetchall() == [
+    rules = "select relation::text, action, condition from pg_temp.suggested_rules(pg_temp.suggest_facts('{app}')) where action = 'password.changed'"
+    assert adopting(su, "suggest", f"{rules} order by 1") == [
         ("app.admin", "password.changed", "new.password_hash is distinct from old.password_hash"),
         ("app.users_user", "password.changed", "new.password is distinct from old.password"),
     ]
@@ -154,7 +155,7 @@ def test_a_password_is_somebodys_where_people_log_in(su):
 
 def test_a_column_that_goes_breaks_no_rule_that_is_not_about_it(su):
     proposed(su, ["person (id int primary key, email text, phone text, password text)"], "resource")
-    file = "\n".join(row[0] for row in su.execute("select audit.suggest('app')"))
+    file = suggested(su, "app")
     su.execute(file)
     su.execute("alter table app.person drop column phone")
     assert su.execute("select action, problem from audit.rule where relation = 'app.person'::regclass").fetchall() == [

@@ -1,16 +1,18 @@
 """``pgtrail import``: history that another tool recorded."""
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
 import click
+from psycopg.pq import TransactionStatus
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from pgtrail_cli.adoption import adoption_code
 from pgtrail_cli.connection import Connection, find_table, with_connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.owner import become_owner
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
 TOOLS = ("supa_audit", "audit_trigger", "litellm")
@@ -31,19 +33,19 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
 
     Each event keeps its time and says where it was imported from. Tracked tables' settings and rules name it and
     redact it, so track first. A second run imports what came since; one that was interrupted goes on where it was.
-    Destinations get none of it unless you replay it.
+    Destinations get none of it unless you replay it. It takes the role that ran `pgtrail migrate`, or a superuser.
 
     \b
     Example:
       pgtrail import supa_audit --dry-run
       pgtrail import supa_audit
     """
+    become_owner(connection)
     named = find_table(connection, table) if table is not None else None
-    found = connection.execute(QUERIES["import_source"], {"tool": tool, "table": named}).fetchone()
-    assert found is not None
-    source, name = found
-    waiting = _survey(connection, tool, source, name)
-    with _rehearsal(connection, dry_run):
+    # Nothing that is done in a dry run stays.
+    with adoption_code(connection, "import") if dry_run else nullcontext():
+        source, name = _ask(connection, "import_source", {"tool": tool, "table": named})
+        waiting = _survey(connection, tool, source, name)
         by_table, total = _run(connection, tool, source, waiting, dry_run)
         _print_tables(by_table)
         _tell_problems(connection, source, total)
@@ -56,10 +58,18 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
     )
 
 
+def _ask(connection: Connection, query: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
+    """The row of a query over the functions that import: created for it, unless a transaction has them."""
+    present = connection.info.transaction_status != TransactionStatus.IDLE
+    with nullcontext() if present else adoption_code(connection, "import", rollback=False):
+        row = connection.execute(QUERIES[query], arguments).fetchone()
+    assert row is not None
+    return row
+
+
 def _survey(connection: Connection, tool: str, source: int, name: str) -> int:
     """Say what there is; how many rows have not been read yet."""
-    row = connection.execute(QUERIES["import_survey"], {"tool": tool, "source": source}).fetchone()
-    assert row is not None
+    row = _ask(connection, "import_survey", {"tool": tool, "source": source})
     rows, read_before, first_at, last_at, beyond_retention = row
     click.echo(
         f"pgtrail: {printable(name)}: {rows:,} rows{_span(first_at, last_at)}, {read_before:,} of them read before",
@@ -78,16 +88,6 @@ def _span(first_at: datetime | None, last_at: datetime | None) -> str:
     return f" from {local_time(first_at)} to {local_time(last_at)}" if first_at and last_at else ""
 
 
-@contextmanager
-def _rehearsal(connection: Connection, dry_run: bool) -> Iterator[None]:
-    """Nothing that is done in a dry run stays."""
-    if not dry_run:
-        yield
-        return
-    with connection.transaction(force_rollback=True):
-        yield
-
-
 def _run(
     connection: Connection, tool: str, source: int, waiting: int, dry_run: bool
 ) -> tuple[dict[str, dict[str, Any]], Counter[str]]:
@@ -100,9 +100,7 @@ def _run(
     with Progress(*columns, console=console(stderr=True), transient=True) as progress:
         task = progress.add_task("importing", total=waiting)
         while True:
-            row = connection.execute(QUERIES["import_batch"], arguments).fetchone()
-            assert row is not None
-            done = row[0]
+            (done,) = _ask(connection, "import_batch", arguments)
             if "total" in done:
                 return by_table, total
             total.update({name: done.get(name, 0) for name in COUNTED})

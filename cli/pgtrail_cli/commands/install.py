@@ -19,8 +19,7 @@ WITHOUT_EVENT_TRIGGERS = (
 
 @click.command()
 @dsn_option
-@click.option("--nemo", is_flag=True, help="Install the reference application's tables too (schema nemo), tracked.")
-def migrate(dsn: str, nemo: bool) -> None:
+def migrate(dsn: str) -> None:
     """Install pgtrail in a database, or bring it to this version.
 
     All or nothing; a second run changes nothing; two at once wait for each other. The first needs a superuser or a
@@ -30,15 +29,13 @@ def migrate(dsn: str, nemo: bool) -> None:
     Example:
       pgtrail migrate --dsn postgresql://postgres@localhost/app
     """
-    done = migrations.migrate(dsn, nemo=nemo)
-    if not done.anything:
+    done = migrations.migrate(dsn)
+    if not done.replaced:
         click.echo("pgtrail: up to date, nothing changed", err=True)
     for name in done.applied:
         click.echo(f"pgtrail: applied migrations/{name}.sql", err=True)
     if done.replaced:
         click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
-    if done.nemo:
-        click.echo("pgtrail: installed the reference application, schema nemo", err=True)
     if not done.follows_ddl:
         click.echo(f"pgtrail: {WITHOUT_EVENT_TRIGGERS}", err=True)
 

@@ -1,13 +1,12 @@
 """``pgtrail preset``."""
 
 import click
-from psycopg import sql
 
 from pgtrail_cli.commands.apply import run
 from pgtrail_cli.connection import dsn_option, open_connection
 from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.presets import Preset, all_presets, preset_named
+from pgtrail_cli.presets import Preset, all_presets, preset_named, tracking
 from pgtrail_cli.render import console, plain_table
 from pgtrail_cli.statements import split
 
@@ -16,7 +15,7 @@ from pgtrail_cli.statements import split
 @dsn_option
 @click.argument("name", required=False)
 @click.option("--schema", metavar="SCHEMA", help="Where the application's tables are. Default: where it makes them.")
-@click.option("--show", is_flag=True, help="Print the SQL; change nothing.")
+@click.option("--show", is_flag=True, help="Print the SQL for this database; change nothing.")
 def preset(dsn: str, name: str | None, schema: str | None, show: bool) -> None:
     """Track the tables of a well-known application; without NAME list which there are.
 
@@ -26,7 +25,7 @@ def preset(dsn: str, name: str | None, schema: str | None, show: bool) -> None:
     \b
     Example:
       pgtrail preset
-      pgtrail preset litellm --show | less
+      pgtrail preset litellm --show > tracking.sql
       pgtrail preset litellm --schema public
     """
     if name is None:
@@ -36,18 +35,12 @@ def preset(dsn: str, name: str | None, schema: str | None, show: bool) -> None:
         return
     chosen = preset_named(name)
     schema = schema or chosen.schema
-    if show:
-        click.echo(f"set search_path to {sql.Identifier(schema).as_string()};\n\n{chosen.text}", nl=False)
-        return
-    statements = split(chosen.text, f"preset {name}")
     with open_connection(dsn) as connection:
-
-        def execute(statement: bytes) -> None:
-            with connection.transaction():
-                connection.execute(QUERIES["look_in_schema"], {"schema": schema})
-                connection.execute(statement)
-
-        run(connection, statements, f"preset {name}", execute)
+        text = tracking(connection, chosen, schema)
+        if show:
+            click.echo(text, nl=False)
+            return
+        run(connection, split(text, f"preset {name}"), f"preset {name}", connection.execute)
         row = connection.execute(QUERIES["count_tracked_in"], {"schema": schema}).fetchone()
     assert row is not None
     click.echo(f"pgtrail: applied preset {name}; tracked tables of schema {schema}: {row[0]}", err=True)

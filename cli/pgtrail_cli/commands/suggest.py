@@ -2,6 +2,7 @@
 
 import click
 
+from pgtrail_cli.adoption import adoption_code
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES
 
@@ -20,5 +21,7 @@ def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
       pgtrail suggest > tracking.sql
       pgtrail suggest public billing > tracking.sql
     """
-    for (line,) in connection.execute(QUERIES["suggest"], {"schemas": list(schemas) or ["public"]}):
+    with adoption_code(connection, "suggest"):
+        lines = connection.execute(QUERIES["suggest"], {"schemas": list(schemas) or ["public"]}).fetchall()
+    for (line,) in lines:
         click.echo(line)

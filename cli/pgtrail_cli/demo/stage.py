@@ -15,9 +15,9 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from pgtrail_cli.connection import Connection, added_options, connect, open_connection
+from pgtrail_cli.demo.reference import migrate_with_reference
 from pgtrail_cli.errors import Undelivered
 from pgtrail_cli.guard import Guard
-from pgtrail_cli.migrations import migrate
 
 if TYPE_CHECKING:
     from pgtrail_cli.demo.receiver import Receiver
@@ -55,7 +55,7 @@ def build(server_dsn: str) -> str:
         connection.execute_as_given(sql.SQL("drop database if exists {} with (force)").format(name))
         connection.execute_as_given(sql.SQL("create database {}").format(name))
     dsn = make_conninfo(server_dsn, dbname=DATABASE)
-    migrate(dsn, nemo=True)
+    migrate_with_reference(dsn)
     with open_connection(dsn, options=quiet) as connection:
         for role, group in ROLES.items():
             connection.execute(

@@ -62,7 +62,7 @@ fact as (
             )
         )
     ) as aspect (aspect, value)
-    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|label|name|import as) '
+    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|label|name) '
     union all
     select
         aspect.what || name,

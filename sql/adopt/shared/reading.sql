@@ -1,12 +1,12 @@
--- An application's table, read as whoever calls: audit.suggest() looks at a sample of its rows, audit.import_batch() at another
--- tool's log. Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and
--- held first, then judged by what it depends on, then read.
+-- An application's table, read as whoever calls: suggest looks at a sample of its rows, import at another tool's log.
+-- Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and held first,
+-- then judged by what it depends on, then read.
 
-create or replace function audit.is_harmless_type(type_oid oid)
+-- Whether no value of a type runs code of somebody who is no superuser: a domain's check, a range's functions.
+create function pg_temp.is_harmless_type(type_oid oid)
 returns boolean
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     -- An enum, or an array of one, is read, written and compared by Postgres' own functions, whoever owns it.
     select audit.is_trusted_type(type_oid) or pg_type.typtype = 'e' or coalesce(element.typtype = 'e' and pg_type.typcategory = 'A', false)
@@ -15,14 +15,12 @@ as $$
     where pg_type.oid = type_oid
 $$;
 
-comment on function audit.is_harmless_type(oid) is
-    'Whether no value of a type runs code of somebody who is no superuser: a domain''s check, a range''s functions.';
-
-create or replace function audit.is_foreign_object(class_id oid, object_id oid)
+-- Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres' own, or a
+-- superuser's, it is not; anything else is.
+create function pg_temp.is_foreign_object(class_id oid, object_id oid)
 returns boolean
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     select case
         -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h.
@@ -31,7 +29,7 @@ as $$
             'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_constraint'::regclass, 'pg_collation'::regclass,
             'pg_extension'::regclass, 'pg_am'::regclass, 'pg_ts_config'::regclass, 'pg_ts_dict'::regclass
         ) then false
-        when class_id = 'pg_type'::regclass then not audit.is_harmless_type(object_id)
+        when class_id = 'pg_type'::regclass then not pg_temp.is_harmless_type(object_id)
         else not exists (
             select
             from pg_roles
@@ -49,14 +47,12 @@ as $$
     end
 $$;
 
-comment on function audit.is_foreign_object(oid, oid) is
-    'Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres'' own, or a superuser''s, it is not; anything else is.';
-
-create or replace function audit.code_run_by_reading(relation regclass)
+-- What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key,
+-- statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.
+create function pg_temp.code_run_by_reading(relation regclass)
 returns text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     -- Everything of the table, its partitions and its children that is evaluated when they are read, whatever it needs.
     with recursive tree (oid) as (
@@ -105,7 +101,7 @@ as $$
         union all
         select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object(needed_class, needed_object, 0))
         from needed
-        where audit.is_foreign_object(needed_class, needed_object)
+        where pg_temp.is_foreign_object(needed_class, needed_object)
             or (class_id = 'pg_policy'::regclass and needed_class = 'pg_class'::regclass and needed_object not in (select tree.oid from tree))
         union all
         -- On functions of Postgres' own nothing is noted to depend, and some run what a text says.
@@ -122,19 +118,17 @@ as $$
         select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object('pg_proc'::regclass, oprcode, 0))
         from needed
         join pg_operator on needed_class = 'pg_operator'::regclass and pg_operator.oid = needed_object
-        where audit.is_foreign_object('pg_proc'::regclass, oprcode)
+        where pg_temp.is_foreign_object('pg_proc'::regclass, oprcode)
     )
     select min(what) from found
 $$;
 
-comment on function audit.code_run_by_reading(regclass) is
-    'What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key, statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.';
-
-create or replace function audit.hold_for_reading(relation regclass)
+-- What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked
+-- against changes of its definition; look at audit.code_run_by_reading() only then. PT074.
+create function pg_temp.hold_for_reading(relation regclass)
 returns text
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- Whoever has no more rights than others, and can't go back to a role that has, reads it as by a SELECT of their own.
@@ -168,14 +162,11 @@ begin
 end
 $$;
 
-comment on function audit.hold_for_reading(regclass) is
-    'What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked against changes of its definition; look at audit.code_run_by_reading() only then. PT074.';
-
-create or replace function audit.let_go(place text)
+-- Ends audit.hold_for_reading(); the lock stays until the end of the transaction.
+create function pg_temp.let_go(place text)
 returns void
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 begin
     if place = 'pg_temp."pgtrail reading"' then
@@ -183,5 +174,3 @@ begin
     end if;
 end
 $$;
-
-comment on function audit.let_go(text) is 'Ends audit.hold_for_reading(); the lock stays until the end of the transaction.';

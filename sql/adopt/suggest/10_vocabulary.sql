@@ -1,105 +1,13 @@
--- The words by which audit.suggest() knows tables and columns: data, and general ones. No application's name is in here.
+-- The words by which suggest knows tables and columns: data, and general ones. No application's name is in here.
 -- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit.table_word()).
 
-create or replace function audit.name_words(name text)
-returns text
-language sql
-immutable
-strict
-parallel safe
-as $$
-    select pg_catalog.btrim(
-        audit.words_of(
-            pg_catalog.regexp_replace(
-                pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', E'\\1_\\2', 'g'
-            )
-        ),
-        '_'
-    )
-$$;
-
-comment on function audit.name_words(text) is
-    'The words of a name, also where capitals stand together: `MCPServerTable` is mcp_server_table.';
-
-create or replace function audit.table_word(words text)
-returns text
-language sql
-immutable
-strict
-parallel safe
-as $$
-    select case
-        when word ~ '(settings|news|series|lens|ss|us|is)$' then word
-        when word ~ 'ies$' then pg_catalog.regexp_replace(word, 'ies$', 'y')
-        when word ~ '(ss|sh|ch|x|us)es$' then pg_catalog.regexp_replace(word, 'es$', '')
-        else pg_catalog.regexp_replace(word, 's$', '')
-    end
-    from (select pg_catalog.regexp_replace(words, '_(table|tbl)$', '')) as bare (word)
-$$;
-
-comment on function audit.table_word(text) is
-    'What one row of a table is called: its words in the singular, without a last word `table`.';
-
-create or replace function audit.plural(words text)
-returns text
-language sql
-immutable
-parallel safe
-as $$
-    select case
-        when words ~ '(s|x|z|ch|sh)$' then words || case when words ~ '(settings|news|series)$' then '' else 'es' end
-        when words ~ '[^aeiou]y$' then pg_catalog.regexp_replace(words, 'y$', 'ies')
-        else words || 's'
-    end
-$$;
-
-comment on function audit.plural(text) is 'The plural of an English word: the category of a table of that name.';
-
-create or replace function audit.one_line(value text)
-returns text
-language sql
-immutable
-strict
-parallel safe
-as $$
-    -- Control characters, line breaks of any kind, and those that change the direction of a text.
-    select coalesce(
-        pg_catalog.string_agg(
-            case when letter ~ E'[\\u0001-\\u001f\\u007f-\\u009f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff]'
-                then pg_catalog.format(E'\\u%s', pg_catalog.lpad(pg_catalog.to_hex(pg_catalog.ascii(letter)), 4, '0'))
-                else letter
-            end,
-            '' order by number
-        ),
-        ''
-    )
-    from pg_catalog.string_to_table(value, null) with ordinality as part (letter, number)
-$$;
-
-comment on function audit.one_line(text) is
-    'A text that is safe in a comment of SQL: what would end the line, or turn its direction, is written as \u and its number.';
-
-create or replace function audit.one_line_literal(value text)
-returns text
-language sql
-immutable
-strict
-parallel safe
-as $$
-    select case
-        when audit.one_line(value) = value and pg_catalog.strpos(value, E'\\') = 0 then pg_catalog.quote_literal(value)
-        else 'E''' || audit.one_line(pg_catalog.replace(pg_catalog.replace(value, E'\\', E'\\\\'), '''', '''''')) || ''''
-    end
-$$;
-
-comment on function audit.one_line_literal(text) is
-    'A text as a literal of SQL on one line, whatever is in it.';
-
-create or replace function audit.table_vocabulary()
+-- What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with
+-- the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the
+-- table) and the category.
+create function pg_temp.table_vocabulary()
 returns table (kind text, pattern text, resource text, category text, why text)
 language sql
 immutable
-parallel safe
 as $$
     values
         -- Left out: what is no decision of a person, or is a record already.
@@ -111,7 +19,7 @@ as $$
             'sessions and one-time codes: short-lived, made by the software'),
         ('left out', '(log|audit|audit_log|audit_trail|history|trail|error|trace|span|outbox|inbox|telemetry_report)$|logs?_(?!(level|setting|config|destination|sink|forwarder|drain|policy))', null, null,
             'a log: its rows are records already, written once'),
-        -- If they look so by their columns: audit.is_log().
+        -- If they look so by their columns: pg_temp.is_log().
         ('log', '(event|activity|activities|revision|mail|message|notification|delivery|observation|comparison)$', null, null,
             'a log: its rows are records already, written once'),
         -- (What is to be counted, and when to raise an alarm, somebody decides.)
@@ -144,14 +52,13 @@ as $$
         ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth2?_application|oauth2?_client)$', null, 'credentials', null)
 $$;
 
-comment on function audit.table_vocabulary() is
-    'What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the table) and the category.';
-
-create or replace function audit.column_vocabulary()
+-- What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings
+-- are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret:
+-- audit.looks_secret() and audit.token_columns().)
+create function pg_temp.column_vocabulary()
 returns table (kind text, pattern text, types text[], why text)
 language sql
 immutable
-parallel safe
 as $$
     values
         ('ignore', '^(updated|modified|last_modified|last_updated|date_modified|changed|mtime)(_(at|on|time))?$|(^|_)updated_at$', '{time,number}'::text[], 'moves with every write'),
@@ -167,14 +74,11 @@ as $$
         ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself')
 $$;
 
-comment on function audit.column_vocabulary() is
-    'What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret: audit.looks_secret() and audit.token_columns().)';
-
-create or replace function audit.label_words(resource text, of_a_person boolean)
+-- The words of columns that people know a row by, the best first.
+create function pg_temp.label_words(resource text, of_a_person boolean)
 returns text[]
 language sql
 immutable
-parallel safe
 as $$
     select case
         when of_a_person then array[
@@ -189,14 +93,12 @@ as $$
     end
 $$;
 
-comment on function audit.label_words(text, boolean) is
-    'The words of columns that people know a row by, the best first.';
-
-create or replace function audit.org_words()
+-- What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where
+-- no table is called so; null: a table must be, and three tables have such a column.
+create function pg_temp.org_words()
 returns table (rank integer, word text, column_pattern text, wanted integer)
 language sql
 immutable
-parallel safe
 as $$
     values
         (1, 'organization', '^(org|organi[sz]ation)(_(id|uuid|key|slug))?$', 1),
@@ -213,14 +115,11 @@ as $$
         (11, 'customer account', '^customer_account_(id|uuid)$', null)
 $$;
 
-comment on function audit.org_words() is
-    'What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where no table is called so; null: a table must be, and three tables have such a column.';
-
-create or replace function audit.state_words()
+-- What it is called when a row's status comes to a value.
+create function pg_temp.state_words()
 returns table (state text, verb text)
 language sql
 immutable
-parallel safe
 as $$
     values
         ('active', 'activated'), ('enabled', 'enabled'), ('accepted', 'accepted'), ('approved', 'approved'), ('confirmed', 'confirmed'),
@@ -230,14 +129,12 @@ as $$
         ('cancelled', 'canceled'), ('canceled', 'canceled'), ('published', 'published'), ('closed', 'closed')
 $$;
 
-comment on function audit.state_words() is
-    'What it is called when a row''s status comes to a value.';
-
-create or replace function audit.switch_words()
+-- What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of
+-- its own); optional: proposed as a comment only.
+create function pg_temp.switch_words()
 returns table (pattern text, kind text, verb_on text, verb_off text, optional boolean)
 language sql
 immutable
-parallel safe
 as $$
     values
         -- Who is let in, or a row that is gone though it stands there: always told apart.
@@ -255,14 +152,12 @@ as $$
         ('^(is_)?disabled(_at)?$', 'any', 'disabled', 'enabled', true)
 $$;
 
-comment on function audit.switch_words() is
-    'What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of its own); optional: proposed as a comment only.';
-
-create or replace function audit.actor_words()
+-- What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later
+-- changes.)
+create function pg_temp.actor_words()
 returns table (rank integer, pattern text)
 language sql
 immutable
-parallel safe
 as $$
     values
         (1, '^(last_)?(updated|modified|changed|edited|saved|altered|revised)_by_(email|username|user_name|name|login)$'),
@@ -270,17 +165,24 @@ as $$
         (3, '^(last_)?(modifier|editor|updater)(_(id|name|email|user|user_id))?$|^user_(updated|modified|changed|edited)$|^(updated|modified|changed)_user(_(id|name|email))?$|^modified_user_id$')
 $$;
 
-comment on function audit.actor_words() is
-    'What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later changes.)';
-
-create or replace function audit.momentary_words()
+-- How a column begins that says what somebody looks at just now (`active_organization_id`), and not what the row belongs to.
+create function pg_temp.momentary_words()
 returns text
 language sql
 immutable
-parallel safe
 as $$
     select '^(is_)?(active|current|currently|selected|default|last|latest|recent|preferred|previous|opened|viewed|impersonated|chosen)_'
 $$;
 
-comment on function audit.momentary_words() is
-    'How a column begins that says what somebody looks at just now (`active_organization_id`), and not what the row belongs to.';
+-- The plural of an English word: the category of a table of that name.
+create function pg_temp.plural(words text)
+returns text
+language sql
+immutable
+as $$
+    select case
+        when words ~ '(s|x|z|ch|sh)$' then words || case when words ~ '(settings|news|series)$' then '' else 'es' end
+        when words ~ '[^aeiou]y$' then regexp_replace(words, 'y$', 'ies')
+        else words || 's'
+    end
+$$;

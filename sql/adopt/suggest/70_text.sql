@@ -1,12 +1,10 @@
--- audit.suggest(): what is proposed, and how it is written down.
+-- The proposal, and the file of SQL that it is written down as.
 
--- What is proposed -----------------------------------------------------------------------------------------------------
-
-create or replace function audit.suggest_left_out(relation regclass, known boolean, columns jsonb)
+-- Why a table whose name says nothing is left out by its columns or its statistics; null: it is proposed.
+create function pg_temp.suggest_left_out(relation regclass, known boolean, columns jsonb)
 returns text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     select case
         when not exists (
@@ -25,14 +23,11 @@ as $$
     left join pg_stat_user_tables on relid = it.oid
 $$;
 
-comment on function audit.suggest_left_out(regclass, boolean, jsonb) is
-    'Why a table whose name says nothing is left out by its columns or its statistics; null: it is proposed.';
-
-create or replace function audit.suggest_notes(relation regclass, columns jsonb, seen jsonb)
+-- What a person should know of a table before its proposal is applied.
+create function pg_temp.suggest_notes(relation regclass, columns jsonb, seen jsonb)
 returns text[]
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     select array_remove(
         array(select jsonb_array_elements_text(seen -> '' -> 'note')) || array[
@@ -43,7 +38,7 @@ as $$
             case when cardinality(audit.identity_columns(it.oid)) = 0
                 then 'it has no key: its events are identified by a digest of the whole row. Add a primary key first' end,
             case when not pg_has_role(pg_class.relowner, 'usage')
-                then format('only its owner, %s, or who has TRIGGER on it can apply this', audit.one_line(pg_get_userbyid(pg_class.relowner))) end
+                then format('only its owner, %s, or who has TRIGGER on it can apply this', pg_temp.one_line(pg_get_userbyid(pg_class.relowner))) end
         ],
         null
     )
@@ -55,30 +50,26 @@ as $$
     ) as part
 $$;
 
-comment on function audit.suggest_notes(regclass, jsonb, jsonb) is 'What a person should know of a table before its proposal is applied.';
-
-drop function if exists audit.suggestions(jsonb);
-
-create or replace function audit.suggestions(facts jsonb)
+-- What audit.suggest() proposes, a row for each table and view; left_out: why it is not to be tracked, null: it is.
+create function pg_temp.suggestions(facts jsonb)
 returns table (
     relation regclass, left_out text, resource text, category text, org text, org_why text, label text, label_why text, ignore text[], ignore_why text,
     secret text[], secret_why text, personal boolean, actor text, notes text[]
 )
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     with field as materialized (
-        select * from audit.facts_columns(facts)
+        select * from pg_temp.facts_columns(facts)
     ),
     shown as materialized (
         select
             field.relation,
             array_agg(name order by number) filter (where ignore_why is not null and path is null) as ignore,
-            string_agg(format('%s (%s)', audit.one_line(name), ignore_why), ', ' order by number) filter (where ignore_why is not null and path is null) as ignore_why,
+            string_agg(format('%s (%s)', pg_temp.one_line(name), ignore_why), ', ' order by number) filter (where ignore_why is not null and path is null) as ignore_why,
             array_agg(name order by number) filter (where secret_why is not null and path is null) as secret_columns,
             array_agg(format('%s.**.%s', name, path) order by number, path_number) filter (where path is not null and secret_why is null and ignore_why is null) as paths,
-            string_agg(format('%s (%s)', audit.one_line(name), secret_why), ', ' order by number) filter (where secret_why is not null and path is null) as secret_why,
+            string_agg(format('%s (%s)', pg_temp.one_line(name), secret_why), ', ' order by number) filter (where secret_why is not null and path is null) as secret_why,
             jsonb_agg(jsonb_build_object('kind', kind, 'key', is_key, 'foreign', is_foreign, 'ignored', ignore_why is not null)) filter (where path is null) as columns
         from (
             select field.*, null as path, 0 as path_number from field
@@ -89,23 +80,23 @@ as $$
     )
     select
         tables.relation,
-        coalesce(tables.left_out, audit.suggest_left_out(tables.relation, tables.known, shown.columns)),
+        coalesce(tables.left_out, pg_temp.suggest_left_out(tables.relation, tables.known, shown.columns)),
         tables.resource, tables.category, orgs.org, orgs.why, coalesce(own.name, labels.label), labels.why,
         coalesce(shown.ignore, '{}'), shown.ignore_why,
         coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}') || settings.pairs, shown.secret_why,
         case when tables.category in ('users', 'profile') and not audit.tells_of_a_person(tables.relation) then true end,
         actors.name,
-        audit.suggest_notes(tables.relation, shown.columns, facts -> 'sample' -> tables.relation::oid::text)
-    from audit.facts_tables(facts) as tables
+        pg_temp.suggest_notes(tables.relation, shown.columns, facts -> 'sample' -> tables.relation::oid::text)
+    from pg_temp.facts_tables(facts) as tables
     left join shown on shown.relation = tables.relation
-    left join audit.suggested_orgs(facts) as orgs on orgs.relation = tables.relation
-    left join audit.own_labels(facts) as own on own.relation = tables.relation
-    left join audit.suggested_labels(facts) as labels on labels.relation = tables.relation
-    left join audit.suggested_actors(facts) as actors on actors.relation = tables.relation
+    left join pg_temp.suggested_orgs(facts) as orgs on orgs.relation = tables.relation
+    left join pg_temp.own_labels(facts) as own on own.relation = tables.relation
+    left join pg_temp.suggested_labels(facts) as labels on labels.relation = tables.relation
+    left join pg_temp.suggested_actors(facts) as actors on actors.relation = tables.relation
     cross join lateral (
         select array(
             select format('%s when %s', value_column, name_column)
-            from audit.facts_settings(facts) as setting
+            from pg_temp.facts_settings(facts) as setting
             where setting.relation = tables.relation
                 and value_column <> all (coalesce(shown.secret_columns, '{}') || coalesce(shown.ignore, '{}'))
         ) as pairs
@@ -126,71 +117,20 @@ as $$
         audit.qualified_name(tables.relation) collate "C"
 $$;
 
-comment on function audit.suggestions(jsonb) is
-    'What audit.suggest() proposes, a row for each table and view; left_out: why it is not to be tracked, null: it is.';
-
--- The text -------------------------------------------------------------------------------------------------------------
-
-drop function if exists audit.track_call(regclass, text, text, text, text, text[], text[], text[], boolean);
-
-create or replace function audit.track_call(
-    relation regclass, resource text, category text, org text, label text, ignore text[], secret text[], personal boolean, actor text
-)
-returns text
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format(
-        'select audit.track(%s, %s%s%s);',
-        audit.one_line_literal(audit.qualified_name(relation)), audit.one_line_literal(resource),
-        ', ' || audit.one_line_literal(category),
-        string_agg(format(E',\n    %s => %s', argument, value), '' order by number)
-    )
-    from (values
-        (1, 'org', audit.one_line_literal(org)),
-        (2, 'label', audit.one_line_literal(label)),
-        (3, 'ignore', audit.one_line_literal(nullif(ignore, '{}')::text)),
-        (4, 'secret', audit.one_line_literal(nullif(secret, '{}')::text)),
-        (5, 'personal', personal::text),
-        (6, 'actor', audit.one_line_literal(actor))
-    ) as setting (number, argument, value)
-    where value is not null
-$$;
-
-comment on function audit.track_call(regclass, text, text, text, text, text[], text[], boolean, text) is
-    'The SQL that tracks a table with these settings.';
-
-create or replace function audit.rule_call(relation regclass, action text, category text, operation text, condition text)
-returns text
-language sql
-stable
-set search_path = pg_catalog, pg_temp
-as $$
-    select format(
-        'select audit.rule(%s, %s, %s, %s%s);',
-        audit.one_line_literal(audit.qualified_name(relation)), audit.one_line_literal(action), audit.one_line_literal(category),
-        audit.one_line_literal(operation),
-        case when condition is not null then E',\n    ' || audit.one_line_literal(condition) else '' end
-    )
-$$;
-
-comment on function audit.rule_call(regclass, text, text, text, text) is 'The SQL that adds a rule.';
-
-create or replace function audit.suggest_comment(suggestion jsonb)
+-- The comment above a proposed table: the why of each choice.
+create function pg_temp.suggest_comment(suggestion jsonb)
 returns setof text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     select format('-- %s: %s', subject, said)
     from (values
         (1, 'organization', coalesce(
-            audit.one_line(suggestion ->> 'org') || ' (' || (suggestion ->> 'org_why') || ')',
+            pg_temp.one_line(suggestion ->> 'org') || ' (' || (suggestion ->> 'org_why') || ')',
             case when (suggestion ->> 'org_anywhere')::boolean then 'none was found: its events belong to no organization' end
         )),
         (2, 'label', coalesce(
-            audit.one_line(suggestion ->> 'label') || coalesce(' (' || (suggestion ->> 'label_why') || ')', ''),
+            pg_temp.one_line(suggestion ->> 'label') || coalesce(' (' || (suggestion ->> 'label_why') || ')', ''),
             'none: no column that people know a row by'
         )),
         (3, 'not audited', suggestion ->> 'ignore_why'),
@@ -198,11 +138,11 @@ as $$
         (5, 'secret in JSON', case when suggestion ->> 'secret' ~ E'\\.\\*\\*\\.' then 'members by these names, however deep; add what yours are called' end),
         (6, 'secret by name', (
             select string_agg(format('%s, in the rows whose %s looks secret',
-                audit.one_line(split_part(pair, ' when ', 1)), audit.one_line(split_part(pair, ' when ', 2))), '; ')
+                pg_temp.one_line(split_part(pair, ' when ', 1)), pg_temp.one_line(split_part(pair, ' when ', 2))), '; ')
             from jsonb_array_elements_text(suggestion -> 'secret') as pair
             where pair ~ ' when '
         )),
-        (7, 'actor', audit.one_line(suggestion ->> 'actor') || ' (says who changed the row; what audit.set_actor() claims comes first)'),
+        (7, 'actor', pg_temp.one_line(suggestion ->> 'actor') || ' (says who changed the row; what audit.set_actor() claims comes first)'),
         (8, 'personal', case when (suggestion ->> 'personal')::boolean then 'a row is a person, though no column says so by its name' end)
     ) as line (number, subject, said)
     where said is not null
@@ -210,13 +150,11 @@ as $$
     select '-- note: ' || note from jsonb_array_elements_text(suggestion -> 'notes') as note
 $$;
 
-comment on function audit.suggest_comment(jsonb) is 'The comment above a proposed table: the why of each choice.';
-
-create or replace function audit.suggest_categories(categories text[])
+-- The SQL that adds those of the categories that are not there yet.
+create function pg_temp.suggest_categories(categories text[])
 returns setof text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     select format(
         'insert into audit.category (name, label, position) values (%L, %L, 500) on conflict do nothing;',
@@ -227,13 +165,11 @@ as $$
     order by name collate "C"
 $$;
 
-comment on function audit.suggest_categories(text[]) is 'The SQL that adds those of the categories that are not there yet.';
-
-create or replace function audit.suggest_table(suggestion jsonb, rules jsonb, known_categories text[])
+-- The lines that propose a table: a row of audit.suggestions(), the rules, and the categories that were added further up.
+create function pg_temp.suggest_table(suggestion jsonb, rules jsonb, known_categories text[])
 returns setof text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
     with proposed as (
         select *
@@ -255,21 +191,21 @@ as $$
         ) as categories
     ),
     line (part, rank, text) as (
-        select 1, 0, '-- ' || audit.one_line(audit.qualified_name(relation)) from proposed
+        select 1, 0, '-- ' || pg_temp.one_line(audit.qualified_name(relation)) from proposed
         union all
-        select 2, 0, said from audit.suggest_comment(suggestion) as said
+        select 2, 0, said from pg_temp.suggest_comment(suggestion) as said
         union all
-        select 3, 0, said from wanted cross join lateral audit.suggest_categories(categories) as said
+        select 3, 0, said from wanted cross join lateral pg_temp.suggest_categories(categories) as said
         union all
-        select 4, 0, audit.track_call(relation, resource, category, org, label, ignore, secret, personal, actor) from proposed
+        select 4, 0, pg_temp.track_call(relation, resource, category, org, label, ignore, secret, '{}', personal, actor) from proposed
         union all
         select 5, rank,
-            case when why is distinct from lag(why) over (order by rank) then format(E'-- %s: %s\n', audit.one_line(action), why) else '' end
-                || audit.rule_call(relation, action, category, operation, condition)
+            case when why is distinct from lag(why) over (order by rank) then format(E'-- %s: %s\n', pg_temp.one_line(action), why) else '' end
+                || pg_temp.rule_call(relation, action, category, operation, condition)
         from rule where not optional
         union all
         select 6, rank, format(E'-- %s: %s; without this line it is an update like others\n-- %s',
-            audit.one_line(action), why, replace(audit.rule_call(relation, action, category, operation, condition), E'\n    ', ' '))
+            pg_temp.one_line(action), why, replace(pg_temp.rule_call(relation, action, category, operation, condition), E'\n    ', ' '))
         from rule where optional
     )
     select part_line
@@ -278,38 +214,32 @@ as $$
     order by part, rank, number
 $$;
 
-comment on function audit.suggest_table(jsonb, jsonb, text[]) is
-    'The lines that propose a table: a row of audit.suggestions(), the rules, and the categories that were added further up.';
-
-create or replace function audit.suggest_rest(suggestion jsonb)
+-- The lines, all comments, for a table that is left out: why, and how it would be tracked nevertheless.
+create function pg_temp.suggest_rest(suggestion jsonb)
 returns setof text
 language sql
 stable
-set search_path = pg_catalog, pg_temp
 as $$
-    select format('-- %s: %s', audit.one_line(audit.qualified_name(relation)), audit.one_line(left_out))
+    select format('-- %s: %s', pg_temp.one_line(audit.qualified_name(relation)), pg_temp.one_line(left_out))
     from jsonb_to_record(suggestion) as rest (relation regclass, left_out text)
     union all
-    select '--     ' || replace(audit.track_call(relation, resource, null, org, label, ignore, secret, personal, actor), E'\n    ', ' ')
+    select '--     ' || replace(pg_temp.track_call(relation, resource, null, org, label, ignore, secret, '{}', personal, actor), E'\n    ', ' ')
     from jsonb_to_record(suggestion) as rest (
         relation regclass, left_out text, resource text, org text, label text, ignore text[], secret text[], personal boolean, actor text
     )
     where left_out !~ '^(it |a partition of |tracked already)'
 $$;
 
-comment on function audit.suggest_rest(jsonb) is
-    'The lines, all comments, for a table that is left out: why, and how it would be tracked nevertheless.';
-
-create or replace function audit.suggest_lines(schema_names text[])
+-- The body of audit.suggest(): the proposed tables, then those that are left out.
+create function pg_temp.suggest_lines(schema_names text[])
 returns setof text
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
 as $$
 declare
-    facts jsonb := audit.suggest_facts(schema_names);
-    found jsonb := (select coalesce(jsonb_agg(suggested), '[]') from audit.suggestions(facts) as suggested);
-    rules jsonb := (select coalesce(jsonb_agg(proposed), '[]') from audit.suggested_rules(facts) as proposed);
+    facts jsonb := pg_temp.suggest_facts(schema_names);
+    found jsonb := (select coalesce(jsonb_agg(suggested), '[]') from pg_temp.suggestions(facts) as suggested);
+    rules jsonb := (select coalesce(jsonb_agg(proposed), '[]') from pg_temp.suggested_rules(facts) as proposed);
     anywhere jsonb := jsonb_build_object('org_anywhere', jsonb_path_exists(found, '$[*] ? (@.org != null)'));
     suggestion jsonb;
     added text[] := '{}';
@@ -319,7 +249,7 @@ begin
     for suggestion in select value from jsonb_array_elements(found) where value ->> 'left_out' is null
     loop
         return query select '';
-        return query select audit.suggest_table(suggestion || anywhere, rules, added);
+        return query select pg_temp.suggest_table(suggestion || anywhere, rules, added);
         added := added || (suggestion ->> 'category') || array(
             select value ->> 'category' from jsonb_array_elements(rules)
             where value -> 'relation' = suggestion -> 'relation' and not (value ->> 'optional')::boolean
@@ -330,28 +260,25 @@ begin
     end if;
     for suggestion in select value from jsonb_array_elements(found) where value ->> 'left_out' is not null
     loop
-        return query select audit.suggest_rest(suggestion);
+        return query select pg_temp.suggest_rest(suggestion);
     end loop;
 end
 $$;
 
-comment on function audit.suggest_lines(text[]) is 'The body of audit.suggest(): the proposed tables, then those that are left out.';
-
-create or replace function audit.suggest(variadic schema_names text[] default '{public}')
+-- Proposes what to track in schemas (default: public) as the lines of an SQL file for a person to review: reads the
+-- catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT045.
+create function pg_temp.suggest(variadic schema_names text[] default '{public}')
 returns setof text
 language plpgsql
 volatile
-set search_path = pg_catalog, pg_temp
-set quote_all_identifiers = off
-set standard_conforming_strings = on
 as $$
 declare
     body text;
 begin
-    body := (select string_agg(line, E'\n' order by number) from audit.suggest_lines(schema_names) with ordinality as body (line, number));
+    body := (select string_agg(line, E'\n' order by number) from pg_temp.suggest_lines(schema_names) with ordinality as body (line, number));
     return query values
         (format('-- What to track in %s: a proposal, made out of names, types, keys, statistics and a sample of rows.',
-            (select string_agg(audit.one_line(name), ', ') from unnest(schema_names) as name))),
+            (select string_agg(pg_temp.one_line(name), ', ') from unnest(schema_names) as name))),
         ('-- Read it, change it, then apply it: pgtrail apply FILE, or psql -v ON_ERROR_STOP=1 -f FILE'),
         ('-- It may be applied again. audit.track() also redacts what looks secret by its name, and says so.');
     if body ~ E'[^\\u0001-\\u007f]' then
@@ -363,6 +290,3 @@ begin
     return query select string_to_table(body, E'\n');
 end
 $$;
-
-comment on function audit.suggest(text[]) is
-    'Proposes what to track in schemas (default: public) as the lines of an SQL file for a person to review: reads the catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT045.';

@@ -1,0 +1,187 @@
+-- The rows of other tools' tables, read in one form for all.
+
+-- SQL that reads the rows of supa_audit's record_version.
+create function pg_temp.supa_audit_reading(source regclass, place text, has text[])
+returns text
+language sql
+stable
+as $$
+    select format(
+        $sql$
+                select
+                    log.id::bigint, log.id::text, log.ts::timestamptz, %2$s,
+                    -- (Through its output function: its type is not ours.)
+                    format('%%s', log.op), null::text, format('%%I.%%I', log.table_schema, log.table_name), log.table_oid::oid,
+                    null::text, %3$s, %4$s, null::inet, null::text,
+                    %5$s, %6$s
+                from %1$s as log
+                where log.id > $1 and log.id <= $4 and $2 is not null
+                order by log.id
+                limit $3
+        $sql$,
+        place,
+        case when 'xact_id' = any (has) then 'log.xact_id::text::xid8' else 'pg_temp.full_xid(log."pgtrail xmin")' end,
+        case when '{record_id,old_record_id}' <@ has then 'coalesce(log.record_id, log.old_record_id)::text' else 'null::text' end,
+        case
+            when '{auth_uid,auth_role}' <@ has then
+                'case when log.auth_uid is not null then ''user'' when log.auth_role <> '''' then ''role'' else ''unknown'' end, '
+                'coalesce(log.auth_uid::text, nullif(log.auth_role::text, ''''))'
+            else '''unknown'', null::text'
+        end,
+        pg_temp.import_json(source, 'old_record'),
+        pg_temp.import_json(source, 'record')
+    )
+$$;
+
+-- SQL that reads the rows of audit-trigger's logged_actions. Not client_query: it has values in it, secret ones too.
+create function pg_temp.audit_trigger_reading(source regclass, place text)
+returns text
+language sql
+stable
+as $$
+    select format(
+        $sql$
+                select
+                    log.event_id::bigint, log.event_id::text, log.action_tstamp_clk::timestamptz,
+                    case when log.transaction_id > 2 then log.transaction_id::text::xid8 end,
+                    case log.action when 'I' then 'INSERT' when 'U' then 'UPDATE' when 'D' then 'DELETE' when 'T' then 'TRUNCATE' end,
+                    null::text, format('%%I.%%I', log.schema_name, log.table_name), log.relid::oid, null::text, null::text,
+                    'database', log.session_user_name::text, log.client_addr::inet, log.application_name::text,
+                    case when log.action in ('U', 'D') then %2$s end,
+                    case log.action when 'I' then %2$s when 'U' then %2$s || coalesce(%3$s, '{}') end
+                from %1$s as log
+                where log.event_id > $1 and log.event_id <= $4 and $2 is not null
+                order by log.event_id
+                limit $3
+        $sql$,
+        place,
+        pg_temp.import_json(source, 'row_data'),
+        pg_temp.import_json(source, 'changed_fields')
+    )
+$$;
+
+-- SQL that reads the rows of LiteLLM_AuditLog: what it says to have been updated laid over what was before.
+create function pg_temp.litellm_reading(source regclass, place text)
+returns text
+language sql
+stable
+as $$
+    select format(
+        $sql$
+                select
+                    told.key, log.id::text, told.occurred_at, null::xid8,
+                    case log.action when 'created' then 'INSERT' when 'deleted' then 'DELETE' else 'UPDATE' end,
+                    case
+                        when log.action not in ('created', 'updated', 'deleted') then
+                            case when log.action ~ '^[a-z][a-z0-9_]{0,62}$' then log.action else 'changed' end
+                    end,
+                    format('%%I.%%I', %2$L, log.table_name), null::oid, pg_temp.key_hash(nullif(log.object_id, '')), null::text,
+                    case
+                        when log.changed_by <> '' then 'user'
+                        when log.changed_by_api_key <> '' then 'key'
+                        else 'unknown'
+                    end,
+                    -- The key that did it as its own events have it: by its digest.
+                    case
+                        when log.changed_by ~ '^sk-' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by))
+                        when log.changed_by <> '' then log.changed_by
+                        when log.changed_by_api_key <> '' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by_api_key))
+                    end,
+                    null::inet, null::text,
+                    case when log.action <> 'created' then coalesce(told.before, case when log.action <> 'deleted' then '{}'::jsonb end) end,
+                    case
+                        when log.action = 'created' then told.after
+                        when log.action <> 'deleted' then coalesce(told.before, '{}') || coalesce(told.after, '{}')
+                    end
+                from %1$s as log
+                cross join lateral (
+                    select
+                        %3$s,
+                        case when isfinite(%3$s) then (extract(epoch from %3$s) * 1000000)::bigint else 9223372036854775807 end,
+                        %4$s,
+                        %5$s
+                ) as told (occurred_at, key, before, after)
+                where (told.key, log.id::text) > ($1, $2) and told.key <= $4
+        $sql$,
+        place,
+        (
+            select pg_namespace.nspname
+            from pg_class
+            join pg_namespace on pg_namespace.oid = pg_class.relnamespace
+            where pg_class.oid = source
+        ),
+        (
+            -- Prisma keeps UTC in a type that does not say so.
+            select case atttypid
+                when 'timestamp'::regtype then '(log.updated_at at time zone ''UTC'')' else 'log.updated_at::timestamptz'
+            end
+            from pg_attribute
+            where attrelid = source and attname = 'updated_at'
+        ),
+        pg_temp.import_json(source, 'before_value'),
+        pg_temp.import_json(source, 'updated_values')
+    )
+$$;
+
+-- The FROM item that reads the rows of a tool's table, in one form for all tools: those behind key $1 and row $2 up to key
+-- $4; of tools whose rows have an order, $3 of them. place: what to read the table by.
+create function pg_temp.import_rows(p_tool text, source regclass, place text)
+returns text
+language sql
+stable
+as $$
+    select concat(
+        '(',
+        case p_tool
+            when 'supa_audit' then pg_temp.supa_audit_reading(source, place, audit.column_names(source))
+            when 'audit_trigger' then pg_temp.audit_trigger_reading(source, place)
+            else pg_temp.litellm_reading(source, place)
+        end,
+        ') as seen (key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id, '
+        'actor_type, actor_id, actor_ip, user_agent, before, after)'
+    )
+$$;
+
+-- SQL that reads the next rows of a tool's table: those behind key $1 and row $2 up to key $4, $3 of them.
+create function pg_temp.import_reading(p_tool text, source regclass, place text)
+returns text
+language sql
+stable
+as $$
+    select concat(
+        'select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, source, place),
+        ' order by seen.key, seen.row_id limit $3'
+    )
+$$;
+
+-- What a tool's table holds: how many rows, how many of these were read before, from when to when, and how many are so old
+-- that retention drops them at its next run.
+create function pg_temp.import_survey(p_tool text, p_source regclass)
+returns table (rows bigint, read_before bigint, first_at timestamptz, last_at timestamptz, beyond_retention bigint)
+language plpgsql
+volatile
+set row_security = off
+as $$
+declare
+    place text := pg_temp.hold_for_reading(p_source);
+begin
+    perform pg_temp.check_source(p_tool, p_source);
+    return query execute concat(
+        $sql$
+            select
+                count(*),
+                count(*) filter (where (seen.key, seen.row_id) <= (known.high_key, known.high_row)),
+                min(seen.occurred_at) filter (where seen.occurred_at between '0001-01-01' and '9999-01-01'),
+                max(seen.occurred_at) filter (where seen.occurred_at between '0001-01-01' and '9999-01-01'),
+                count(*) filter (where seen.occurred_at < $5)
+            from (
+                select high_key, case tool when 'litellm' then high_row else 'x' end as high_row from audit.import where relation = $6
+            ) as known
+            right join $sql$, pg_temp.import_rows(p_tool, p_source, place), ' on true'
+    )
+    using
+        -9223372036854775808, '', null::bigint, 9223372036854775807,
+        date_trunc('month', now() - (select keep from audit.retention where category is null)), p_source;
+    perform pg_temp.let_go(place);
+end
+$$;

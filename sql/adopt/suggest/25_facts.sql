@@ -1,0 +1,191 @@
+-- What suggest knows of schemas, gathered once as jsonb: tables, columns, and a sample of rows read as the caller.
+
+-- What audit.suggest() knows of schemas, gathered once: their tables, a sample of at most so many rows of each, their
+-- columns. PT045.
+create function pg_temp.suggest_facts(schema_names text[], row_limit integer default 1000)
+returns jsonb
+language plpgsql
+volatile
+as $$
+declare
+    facts jsonb;
+begin
+    perform pg_temp.check_schemas(schema_names);
+    facts := jsonb_build_object(
+        'tables', (select coalesce(jsonb_agg(fact order by audit.qualified_name(relation) collate "C"), '[]') from pg_temp.suggested_tables(schema_names) as fact)
+    );
+    facts := facts || jsonb_build_object('sample', pg_temp.suggest_sample(facts, row_limit));
+    return facts || jsonb_build_object(
+        'settings', (
+            select coalesce(jsonb_agg(jsonb_build_object('relation', relation, 'value_column', value_column, 'name_column', name_column) order by number), '[]')
+            from pg_temp.facts_tables(facts) as tables
+            cross join lateral audit.settings_by_name(tables.relation) with ordinality as setting (value_column, name_column, number)
+            where left_out is null
+        ),
+        'columns', (select coalesce(jsonb_agg(fact), '[]') from pg_temp.suggested_columns(facts) as fact)
+    );
+end
+$$;
+
+-- The tables of audit.suggest_facts(): rows of audit.suggested_tables().
+create function pg_temp.facts_tables(facts jsonb)
+returns table (relation regclass, words text, resource text, category text, left_out text, known boolean)
+language sql
+stable
+as $$
+    select *
+    from jsonb_to_recordset(facts -> 'tables') as known (
+        relation regclass, words text, resource text, category text, left_out text, known boolean
+    )
+$$;
+
+-- The columns of audit.suggest_facts(): rows of audit.suggested_columns().
+create function pg_temp.facts_columns(facts jsonb)
+returns table (
+    relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
+    ignore_why text, secret_why text, json_paths text[], states text[]
+)
+language sql
+stable
+as $$
+    select *
+    from jsonb_to_recordset(facts -> 'columns') as known (
+        relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
+        ignore_why text, secret_why text, json_paths text[], states text[]
+    )
+$$;
+
+-- The settings by name of audit.suggest_facts(): rows of audit.settings_by_name().
+create function pg_temp.facts_settings(facts jsonb)
+returns table (relation regclass, value_column text, name_column text)
+language sql
+stable
+as $$
+    select *
+    from jsonb_to_recordset(facts -> 'settings') as known (relation regclass, value_column text, name_column text)
+$$;
+
+-- The columns whose sampled values tell something: states, names of settings, and texts that may be secrets.
+create function pg_temp.sampled_columns(relation regclass)
+returns table (name text, kind text)
+language sql
+stable
+as $$
+    -- Of types that Postgres is born with: another's cast to text is somebody else's code.
+    select
+        attname::text,
+        case
+            when audit.name_words(attname) ~ E'^(\\w+_)?(status|state)$' then 'state'
+            when audit.name_words(attname) ~ '^(name|key|param_name|config_type|(setting|option|config)_(name|key))$' then 'name'
+            else 'text'
+        end
+    from pg_attribute
+    where attrelid = relation
+        and attnum > 0
+        and not attisdropped
+        and attgenerated = ''
+        and atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
+$$;
+
+-- The one query that a table's sample takes, read from place; null: it has no column to look at.
+create function pg_temp.sample_query(relation regclass, place text, row_limit integer)
+returns text
+language sql
+stable
+as $$
+    select case when count(*) > 0 then format(
+        'with sampled as materialized (select %s from %s as source limit %s) %s',
+        (select string_agg(quote_ident(name), ', ') from pg_temp.sampled_columns(relation)),
+        place,
+        row_limit,
+        string_agg(
+            format(
+                case question.asked
+                    when 'values' then
+                        'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I collate "C" ~ ''^[[:alnum:]_. -]{1,40}$'' '
+                        'and not audit.value_looks_secret(sampled.%2$I::text) and not audit.value_looks_random(sampled.%2$I::text) '
+                        'group by 1 order by count(*) desc, 1 limit 13)'
+                    when 'secret' then
+                        'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)'
+                    -- Each is another, of one length, and they begin differently (an id that is made of the time doesn't).
+                    when 'random' then
+                        'select %1$L, ''random'', array(select ''yes'' from sampled where sampled.%2$I <> '''' and pg_column_size(sampled.%2$I) < 1000 '
+                        'having count(*) >= %3$s and count(distinct sampled.%2$I) = count(*) and count(distinct length(sampled.%2$I)) = 1 '
+                        'and count(distinct left(pg_temp.random_part(sampled.%2$I::text), 3)) >= 0.6 * count(*) '
+                        'and count(*) filter (where audit.value_looks_random(pg_temp.random_part(sampled.%2$I::text))) >= 0.8 * count(*))'
+                end,
+                name, name, case when audit.name_words(name) ~ '(^|_)(key|code)$' then 1 else 2 end
+            ),
+            ' union all '
+        )
+    ) end
+    from pg_temp.sampled_columns(relation)
+    join (values ('{state,name}'::text[], 'values'), ('{text,name}', 'secret'), ('{text,name}', 'random')) as question (kinds, asked)
+        on kind = any (question.kinds)
+$$;
+
+-- A text without a word in front that says what it is: `tok_…`.
+create function pg_temp.random_part(value text)
+returns text
+language sql
+immutable
+strict
+as $$
+    select regexp_replace(value collate "C", '^[A-Za-z]{1,8}[_-]', '')
+$$;
+
+-- What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody's code: by table and
+-- column the values of states and names of settings, and texts that look like secrets.
+create function pg_temp.suggest_sample(facts jsonb, row_limit integer)
+returns jsonb
+language plpgsql
+volatile
+set lock_timeout = '1s'
+as $$
+declare
+    candidate regclass;
+    query text;
+    found_here jsonb;
+    is_read boolean;
+    sample jsonb := '{}';
+begin
+    for candidate in
+        select relation
+        from pg_temp.facts_tables(facts)
+        where left_out is null and exists (select from pg_temp.sampled_columns(relation))
+    loop
+        found_here := null;
+        is_read := false;
+        begin
+            query := pg_temp.sample_query(candidate, pg_temp.hold_for_reading(candidate), row_limit);
+            if pg_temp.code_run_by_reading(candidate) is not null then
+                raise feature_not_supported;
+            end if;
+            perform set_config('transaction_read_only', 'on', true);
+            execute format(
+                'select jsonb_object_agg(name, jsonb_build_object(kind, to_jsonb(texts))) from (%s) as found (name, kind, texts) '
+                'where cardinality(texts) > 0',
+                query
+            ) into found_here;
+            is_read := true;
+            -- What it took to read goes with this block: a lock, a view. What was read stays.
+            raise sqlstate 'PT062';
+        exception
+            when sqlstate 'PT062' then
+                if not is_read then
+                    raise;
+                end if;
+            when insufficient_privilege then
+                found_here := '{"": {"note": ["its rows can''t be read by this role: judged by names alone"]}}';
+            when lock_not_available then
+                found_here := '{"": {"note": ["it is locked: judged by names alone"]}}';
+            when data_exception or feature_not_supported or duplicate_column or program_limit_exceeded
+                or undefined_table or read_only_sql_transaction or sqlstate 'PT074'
+            then
+                found_here := '{"": {"note": ["a sample could not be read: judged by names alone"]}}';
+        end;
+        sample := sample || jsonb_build_object(candidate::oid::text, coalesce(found_here, '{}'));
+    end loop;
+    return sample;
+end
+$$;

@@ -1,0 +1,33 @@
+"""The functions of sql/adopt/, called as the commands call them: for one transaction, none of them stays."""
+
+from contextlib import nullcontext
+
+from psycopg.abc import Params, Query
+from psycopg.pq import TransactionStatus
+
+from pgtrail_cli.adoption import install
+from pgtrail_cli.filters import QUERIES as COMMANDS
+from pgtrail_worker.queries import load
+
+
+def adopting(
+    connection, command: str, query: Query, parameters: Params | None = None, keep: bool = False
+) -> list[tuple]:
+    """The rows of a query over a command's functions; nothing that it did stays.
+
+    :param keep: all but the functions stays.
+    """
+    is_idle = connection.info.transaction_status == TransactionStatus.IDLE
+    with connection.transaction(force_rollback=not keep) if is_idle or not keep else nullcontext():
+        connection.execute(load("pgtrail_worker")["settings"])
+        install(connection, command)
+        rows = connection.execute(query, parameters).fetchall()
+        if keep:
+            connection.execute(COMMANDS["drop_adoption_code"])
+    return rows
+
+
+def suggested(connection, *schemas: str) -> str:
+    """The file that `pgtrail suggest` writes."""
+    rows = adopting(connection, "suggest", "select pg_temp.suggest(variadic %s)", [list(schemas)])
+    return "\n".join(row[0] for row in rows)
