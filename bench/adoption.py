@@ -94,7 +94,7 @@ def logged(folder: Path) -> list[Span]:
 
 
 def track(connection: Connection) -> None:
-    """What `pgtrail apply` does: each statement by itself."""
+    """What psql does with a file: each statement by itself."""
     for table in COLUMNS:
         connection.execute(
             "select audit.track(%s::regclass, org => 'org_id -> nemo.organization.id', label => 'name')", [table]

@@ -165,7 +165,7 @@ begin
         raise exception using
             errcode = 'PT040',
             message = format('none of the tables of %s is here', preset),
-            hint = format('Say in which schema they are: pgtrail preset %s --schema …, or in psql: set search_path to …', preset);
+            hint = format('Say in which schema they are: pgtrail preset %s --schema …', preset);
     end if;
 end
 $$;

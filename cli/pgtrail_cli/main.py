@@ -16,7 +16,6 @@ from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.streams import write_anything
 
 COMMANDS = {
-    "apply": "apply:apply",
     "archive": "archive:archive",
     "demo": "demo:demo",
     "destination": "destination:destination",

@@ -558,16 +558,6 @@ join audit.seal_leaves using (number)
 where seal.first_id <= %(last)s and seal.last_id >= %(first)s
 order by number
 
--- name: look_in_schema
-select set_config('search_path', 'pg_catalog, ' || quote_ident(%(schema)s) || ', pg_temp', true)
-
--- name: count_tracked_in
-select count(*)
-from audit.tracked_table
-join pg_class on pg_class.oid = tracked_table.relation
-join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-where pg_namespace.nspname = %(schema)s
-
 -- name: page_role
 select
     set_config('role', 'audit_org_reader', true) as confined,

@@ -95,11 +95,11 @@ def _adopt(application: Application, ground: Ground, result: Result) -> None:
 
 
 def _track(ground: Ground, result: Result) -> str:
-    """What the README says: migrate, suggest, apply; the file."""
+    """What the README says: migrate, suggest, psql; the file."""
     ground.pgtrail("migrate")
     file = ground.folder / "tracking.sql"
     file.write_text(ground.pgtrail("suggest", "public"))
-    ground.pgtrail("apply", str(file))
+    ground.postgres("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), ground.dsn)
     with ground.connect() as connection:
         counted = connection.execute(COUNTS).fetchone()
     assert counted is not None

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from tests import command, hostile
 from tests.conftest import LOGINS, clone
+from tests.documents import psql
 from tests.forwarding.conftest import Sink
 from tests.sql.test_every_type import TYPES
 from tests.sql.test_shadowing import CALLS
@@ -172,7 +173,6 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
         ("auditor", "export", str(tmp_path / "teams.csv"), "--category", "teams"),
         ("auditor", "retention", "show"),
         ("postgres", "suggest", "public", "nemo"),
-        ("postgres", "preset", "nemo"),
         ("admin", "destination", "add", "siem", "--url", "https://siem.example/"),
         ("admin", "destination", "list"),
         ("admin", "destination", "show", "siem"),
@@ -188,6 +188,11 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
         assert done.returncode in (0, 1), (arguments, done.stderr)
         assert "Traceback" not in done.stderr, done.stderr
         assert calls() == [], arguments
+
+
+def test_a_preset_that_psql_runs_calls_nothing(armed, calls, pgtrail):
+    psql(armed.server, armed.dsn(), pgtrail("preset", "nemo").stdout)
+    assert calls() == []
 
 
 def test_an_import_calls_nothing(armed, calls, pgtrail):

@@ -31,7 +31,7 @@ def run(database, program, *arguments, input=None):
 
 
 def track(database, connection, name):
-    """As `pgtrail suggest` and `pgtrail apply` do; the file."""
+    """As `pgtrail suggest` and psql do; the file."""
     file = "\n".join(row[0] for row in connection.execute("select audit.suggest(%s)", [name]))
     run(database, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", input=file)
     return file

@@ -3,54 +3,35 @@
 import click
 from psycopg import sql
 
-from pgtrail_cli.commands.apply import run
-from pgtrail_cli.connection import dsn_option, open_connection
 from pgtrail_cli.errors import NotUnderstood
-from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.presets import Preset, all_presets, preset_named
 from pgtrail_cli.render import console, plain_table
-from pgtrail_cli.statements import split
 
 
 @click.command()
-@dsn_option
 @click.argument("name", required=False)
-@click.option("--schema", metavar="SCHEMA", help="Where the application's tables are. Default: where it makes them.")
-@click.option("--show", is_flag=True, help="Print the SQL; change nothing.")
-def preset(dsn: str, name: str | None, schema: str | None, show: bool) -> None:
-    """Track the tables of a well-known application; without NAME list which there are.
+@click.option("--schema", metavar="SCHEMA", help="Where the application's tables are. Default: where it creates them.")
+def preset(name: str | None, schema: str | None) -> None:
+    """Print SQL that tracks a well-known application; without NAME list them.
 
-    What the application's version lacks is left out. Run it again after an upgrade; it overwrites what you set
-    otherwise on the same tables.
+    Run it with psql. Tables and columns that the application's version lacks are left out. Run it again after an
+    upgrade; it overwrites what you set otherwise on the same tables.
 
     \b
     Example:
       pgtrail preset
-      pgtrail preset litellm --show | less
-      pgtrail preset litellm --schema public
+      pgtrail preset litellm | psql -v ON_ERROR_STOP=1
+      pgtrail preset litellm --schema gateway > tracking.sql
     """
     if name is None:
-        if show or schema:
-            raise NotUnderstood("--schema and --show need a preset", "name one: pgtrail preset lists them")
+        if schema:
+            raise NotUnderstood("--schema needs a preset", "name one: pgtrail preset lists them")
         _list(all_presets())
         return
     chosen = preset_named(name)
-    schema = schema or chosen.schema
-    if show:
-        click.echo(f"set search_path to {sql.Identifier(schema).as_string()};\n\n{chosen.text}", nl=False)
-        return
-    statements = split(chosen.text, f"preset {name}")
-    with open_connection(dsn) as connection:
-
-        def execute(statement: bytes) -> None:
-            with connection.transaction():
-                connection.execute(QUERIES["look_in_schema"], {"schema": schema})
-                connection.execute(statement)
-
-        run(connection, statements, f"preset {name}", execute)
-        row = connection.execute(QUERIES["count_tracked_in"], {"schema": schema}).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: applied preset {name}; tracked tables of schema {schema}: {row[0]}", err=True)
+    # (Without pg_catalog at its beginning, a function of that schema could take the place of one of Postgres' own.)
+    path = sql.SQL("set search_path to pg_catalog, {}, pg_temp;").format(sql.Identifier(schema or chosen.schema))
+    click.echo(f"{path.as_string()}\n\n{chosen.text}", nl=False)
 
 
 def _list(presets: list[Preset]) -> None:
