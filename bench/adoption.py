@@ -107,9 +107,9 @@ def track(connection: Connection) -> None:
 
 
 def observe(connection: Connection) -> None:
-    """`pgtrail snapshot`."""
+    """`pgtrail baseline`."""
     for table in COLUMNS:
-        connection.execute("call audit.snapshot(%s::regclass)", [table])
+        connection.execute("call audit.record_baseline(%s::regclass)", [table])
 
 
 def untrack(connection: Connection) -> None:
@@ -129,7 +129,7 @@ def plainly(connection: Connection) -> None:
 STEPS: dict[str, Callable[[Connection], object]] = {
     "nothing": lambda _: time.sleep(CALM_SECONDS),
     "track": track,
-    "snapshot": observe,
+    "baseline": observe,
     "untrack": untrack,
     "plain create and drop trigger": plainly,
 }

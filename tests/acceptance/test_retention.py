@@ -68,8 +68,6 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
     seal(su)
     assert pgtrail("retention", "set", "400d", dsn=dsn).returncode == 0
     assert pgtrail("retention", "run", dsn=dsn).returncode == 2, "with or without an archive must be said"
-    shown = pgtrail("retention", "show", dsn=dsn).stdout
-    assert shown.count("it can be dropped") == 2
     dry = pgtrail("retention", "run", "--dry-run", dsn=dsn)
     assert dry.stdout.split() == ["audit.event_2020_01", "audit.event_2020_02"]
     done = pgtrail("retention", "run", "--archive", str(tmp_path), "--format", format, dsn=dsn)

@@ -110,7 +110,7 @@ def _track(ground: Ground, result: Result) -> str:
 def _secrets(ground: Ground, drive: Drive) -> dict[str, str]:
     """The secrets that are in schema audit as pg_dump writes it, rows that were there before included, and in which form."""
     tracked = drive.connection.execute("select name from audit.tracked_table where not starts_with(name, 'audit.')")
-    ground.pgtrail("snapshot", *(name for (name,) in tracked))
+    ground.pgtrail("baseline", *(name for (name,) in tracked))
     dump = ground.postgres("pg_dump", "--schema=audit", "--data-only", ground.dsn)
     # Texts in JSON are escaped twice over: by JSON, and by COPY.
     return log.find(drive.written, f"{dump}\n{dump.replace(chr(92) * 2, chr(92))}")

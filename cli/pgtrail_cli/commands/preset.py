@@ -12,10 +12,10 @@ from pgtrail_cli.render import console, plain_table
 @click.argument("name", required=False)
 @click.option("--schema", metavar="SCHEMA", help="Where the application's tables are. Default: where it creates them.")
 def preset(name: str | None, schema: str | None) -> None:
-    """Print SQL that tracks a well-known application; without NAME list them.
+    """Print SQL that tracks a well-known application.
 
-    Run it with psql. Tables and columns that the application's version lacks are left out. Run it again after an
-    upgrade; it overwrites what you set otherwise on the same tables.
+    Without NAME it lists the presets. Run the SQL with psql. Tables and columns that the application's version lacks
+    are left out. Run it again after an upgrade; it overwrites what you set otherwise on the same tables.
 
     \b
     Example:

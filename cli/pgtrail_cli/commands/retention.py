@@ -15,12 +15,14 @@ from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import ever, say
-from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.render import printable
 
 
 @click.group()
 def retention() -> None:
-    """For how long events are kept. Nothing is dropped but by `retention run`.
+    """Set how long events are kept, and place legal holds.
+
+    Only `retention run` and `archive` drop events. `status` shows the settings and the holds.
 
     \b
     Example:
@@ -33,28 +35,26 @@ def retention() -> None:
 @click.option("--category", help="Only for this category. Default: for all that have no setting of their own.")
 @with_connection
 def set_(connection: Connection, keep: str, category: str | None) -> None:
-    """Keep events for KEEP: 400d, 13 months, 7 years.
+    """Keep events for KEEP: 400d, 13 months, 7 years, forever.
+
+    KEEP can also be `default` for a category: as long as all others.
 
     \b
     Example:
       pgtrail retention set 400d
       pgtrail retention set '7 years' --category audit
+      pgtrail retention set default --category audit
     """
-    connection.execute(QUERIES["set_retention"], {"keep": keep, "category": category})
-    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept for {printable(keep)}", err=True)
-
-
-@retention.command()
-@click.option("--category", help="Only for this category.")
-@with_connection
-def clear(connection: Connection, category: str | None) -> None:
-    """Keep events for ever, or (--category) for as long as all others.
-
-    \b
-    Example:
-      pgtrail retention clear --category audit
-    """
-    connection.execute(QUERIES["clear_retention"], {"category": category})
+    if keep == "default" and category is None:
+        raise NotUnderstood("`default` is for a category", "give --category, or keep events forever")
+    if keep == "default" or (keep == "forever" and category is None):
+        connection.execute(QUERIES["clear_retention"], {"category": category})
+    else:
+        # (The most that there is: Postgres 15 has no infinite interval.)
+        longest = "1000 years" if keep == "forever" else keep
+        connection.execute(QUERIES["set_retention"], {"keep": longest, "category": category})
+    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {printable(keep)}")
+    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept {meant}", err=True)
 
 
 @retention.command()
@@ -65,7 +65,7 @@ def clear(connection: Connection, category: str | None) -> None:
 @click.option("--until", help="Only events before this time.")
 @with_connection
 def hold(connection: Connection, name: str, **options: str | None) -> None:
-    """Place the legal hold NAME: what it covers is not dropped, however old.
+    """Place the legal hold NAME: what it covers is never dropped.
 
     \b
     Example:
@@ -92,38 +92,6 @@ def release(connection: Connection, name: str) -> None:
 
 
 @retention.command()
-@with_connection
-def show(connection: Connection) -> None:
-    """Show what is kept for how long, the legal holds, and which months are old enough to be dropped.
-
-    \b
-    Example:
-      pgtrail retention show
-    """
-    for query, titles in (
-        ("retention", ("Category", "Keep")),
-        ("legal_holds", ("Hold", "Organization", "Since", "Until", "Reason")),
-    ):
-        rows = connection.execute(QUERIES[query]).fetchall()
-        if rows:
-            table = plain_table(*titles)
-            for row in rows:
-                table.add_row(*(printable(_shown(cell)) for cell in row))
-            console().print(table)
-            console().print()
-    table = plain_table("Month", "Begins", "Events", "Kept because")
-    plan = list(_plan(connection, False))
-    for partition, begins, events, reasons in plan:
-        table.add_row(
-            partition, local_time(begins), f"{events:,}", printable("; ".join(reasons) or "it can be dropped")
-        )
-    if plan:
-        console().print(table)
-    else:
-        click.echo("pgtrail: no month is old enough to be dropped", err=True)
-
-
-@retention.command()
 @click.option(
     "--archive",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -144,7 +112,7 @@ def run(
     even_undelivered: bool,
     dry_run: bool,
 ) -> None:
-    """Drop the months that are old enough, each archived with its seals first.
+    """Drop the months that are old enough, each archived first.
 
     A month goes whole or not at all: not before it is sealed, not past what a destination has not got, and never while
     a legal hold covers it. Exit status 1 if one was kept for such a reason.
@@ -243,9 +211,3 @@ def _plan(connection: Connection, even_undelivered: bool) -> Iterator[tuple[str,
     yield from connection.execute(
         QUERIES["retention_plan"], {"even_undelivered": even_undelivered, "before": None}
     ).fetchall()
-
-
-def _shown(cell: Any) -> str:
-    if cell is None:
-        return ""
-    return local_time(cell) if hasattr(cell, "astimezone") else str(cell)

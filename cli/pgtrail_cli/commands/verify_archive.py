@@ -14,7 +14,7 @@ from pgtrail_cli.render import printable
 @click.argument("file")
 @click.option("--jobs", type=click.IntRange(0, 256), default=0, help="Threads. Default: one for each processor.")
 def verify_archive(file: str, jobs: int) -> None:
-    """Check an archived month, or one file of it, against its seals. It needs no database.
+    """Check an archived month, or a file of it, by its seals.
 
     FILE is one that pgtrail archive wrote, of events or a manifest, in its place beside the others; or one that
     pgtrail retention run wrote, with FILE.seals.jsonl beside it. Exit status 1 if anything does not match.
