@@ -44,7 +44,7 @@ def test_rows_without_an_event_are_recorded_as_they_are(su, team):
     ).fetchall() == [("public.team", {"observed": 2})]
 
 
-def test_a_second_snapshot_records_nothing_twice(su, team):
+def test_a_second_baseline_records_nothing_twice(su, team):
     su.execute("call audit.record_baseline('public.team')")
     assert su.execute("call audit.record_baseline('public.team')").fetchone() == (0,)
 
@@ -70,7 +70,7 @@ def test_batches_commit_and_what_was_interrupted_goes_on(db, su):
 
 
 def test_writers_neither_wait_nor_are_overtaken(db, su, team):
-    """A row that is being changed while the snapshot is taken keeps its order: never a change, then what was before it."""
+    """A row that is being changed while the baseline is recorded keeps its order: never a change, then what was before it."""
     su.execute("insert into public.team select i, 'acme', 'old', null, 0 from generate_series(10, 400) as i")
     stop = threading.Event()
     failures = []
@@ -155,21 +155,21 @@ def test_each_batch_is_read_committed_whatever_the_default_is(su, team):
     assert refused.value.sqlstate == "PT035"
 
 
-def test_only_an_admin_takes_a_snapshot(db, su, team):
+def test_only_an_admin_records_a_baseline(db, su, team):
     for login in ("app", "reader", "auditor", "forwarder"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.connect(login).execute("call audit.record_baseline('public.team')")
 
 
-def test_the_command_takes_snapshots_of_several_tables(db, su, team, pgtrail):
+def test_the_command_records_several_tables(db, su, team, pgtrail):
     su.execute("create table public.other (id int primary key)")
     su.execute("select audit.track('public.other')")
     done = pgtrail("baseline", "public.team", "public.other", dsn=db.dsn())
     assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr == "pgtrail: observed 3 rows of public.team\npgtrail: observed 0 rows of public.other\n"
+    assert done.stderr == "pgtrail: recorded 3 rows of public.team\npgtrail: recorded 0 rows of public.other\n"
 
 
-def test_two_snapshots_at_once_record_each_row_once(db, su):
+def test_two_baselines_at_once_record_each_row_once(db, su):
     su.execute("create table public.team as select i as id, 'n' as name from generate_series(1, 3000) as i")
     su.execute("alter table public.team add primary key (id); select audit.track('public.team', label => 'name')")
     takers = [
