@@ -94,7 +94,7 @@ def logged(folder: Path) -> list[Span]:
 
 
 def track(connection: Connection) -> None:
-    """What `pgtrail apply` does: each statement by itself."""
+    """What psql does with a file: each statement by itself."""
     for table in COLUMNS:
         connection.execute(
             "select audit.track(%s::regclass, org => 'org_id -> nemo.organization.id', label => 'name')", [table]
@@ -107,9 +107,9 @@ def track(connection: Connection) -> None:
 
 
 def observe(connection: Connection) -> None:
-    """`pgtrail snapshot`."""
+    """`pgtrail baseline`."""
     for table in COLUMNS:
-        connection.execute("call audit.snapshot(%s::regclass)", [table])
+        connection.execute("call audit.record_baseline(%s::regclass)", [table])
 
 
 def untrack(connection: Connection) -> None:
@@ -129,7 +129,7 @@ def plainly(connection: Connection) -> None:
 STEPS: dict[str, Callable[[Connection], object]] = {
     "nothing": lambda _: time.sleep(CALM_SECONDS),
     "track": track,
-    "snapshot": observe,
+    "baseline": observe,
     "untrack": untrack,
     "plain create and drop trigger": plainly,
 }

@@ -13,6 +13,7 @@ Example:
 import argparse
 import os
 import statistics
+import subprocess
 import tempfile
 from collections import defaultdict
 from collections.abc import Iterator
@@ -27,7 +28,6 @@ from pgtrail_cli.connection import open_connection
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.migrations import migrate
 from pgtrail_cli.presets import preset_named, tracking
-from pgtrail_cli.statements import split
 from stage import print_beside, transactions
 
 KEYS = 20_000
@@ -51,19 +51,19 @@ UPDATE = """
 Connection = psycopg.Connection[tuple[object, ...]]
 
 
-def run_file(connection: Connection, text: str, name: str) -> None:
-    """Each statement by itself."""
-    for statement in split(text, name):
-        connection.execute(statement.text.encode())
+def run_sql(server: EmbeddedPostgres, name: str, text: str) -> None:
+    """With psql: each statement by itself."""
+    psql = server.binaries.bin_dir / "psql"
+    subprocess.run([psql, "-X", "-q", "-v", "ON_ERROR_STOP=1", server.dsn(name)], input=text, text=True, check=True)
 
 
-def fill(connection: Connection) -> None:
+def fill(server: EmbeddedPostgres, name: str, connection: Connection) -> None:
     """LiteLLM's schema and its keys, each of a team."""
     package = find_spec("litellm_proxy_extras")
     assert package is not None
     assert package.submodule_search_locations is not None
-    for file in sorted(Path(package.submodule_search_locations[0]).glob("migrations/*/migration.sql")):
-        run_file(connection, file.read_text(), file.parent.name)
+    files = sorted(Path(package.submodule_search_locations[0]).glob("migrations/*/migration.sql"))
+    run_sql(server, name, ";\n".join(file.read_text() for file in files))
     connection.execute(
         """
         insert into "LiteLLM_TeamTable" (team_id, team_alias, updated_at)
@@ -115,12 +115,12 @@ def filled_server(commit: str) -> Iterator[EmbeddedPostgres]:
                 before = name
                 with psycopg.connect(server.dsn(name), autocommit=True) as connection:
                     if name == "untracked":
-                        fill(connection)
+                        fill(server, name, connection)
                     elif name == "preset":
                         migrate(server.dsn(name))
                         with open_connection(server.dsn(name)) as command:
                             text = tracking(command, preset_named("litellm"), "public")
-                        run_file(connection, text, name)
+                        run_sql(server, name, text)
                     else:
                         fire_only(connection, *FIRING[name])
                     connection.execute("vacuum analyze")

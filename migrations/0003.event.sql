@@ -69,7 +69,7 @@ create table audit.event (
 )
 partition by range (occurred_at);
 -- No checks: Postgres parses a constraint's text again for each statement, which was a third of the cost of an event.
--- Whatever writes events (the compiled functions, audit.record(), audit.snapshot(), the import) keeps to the rules.
+-- Whatever writes events (the compiled functions, audit.record(), audit.record_baseline(), the import) keeps to the rules.
 
 -- A batch is found by transaction id: see audit.batch().
 create index event_xid on audit.event (xid);

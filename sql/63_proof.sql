@@ -120,7 +120,7 @@ end
 $$;
 
 comment on function audit.prove(bigint) is
-    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail verify-proof; docs/seals.md). PT019.';
+    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/seals.md). PT019.';
 
 create or replace function audit.proof(event audit.event)
 returns jsonb

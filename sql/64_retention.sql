@@ -17,7 +17,7 @@ begin
         raise exception using
             errcode = 'PT021',
             message = 'events are kept for a thousand years at most',
-            hint = 'To keep them for ever: pgtrail retention clear';
+            hint = 'To keep them forever: pgtrail retention set forever';
     end if;
     if p_category is not null then
         perform audit.check_category(p_category);
@@ -93,7 +93,7 @@ begin
         raise exception using
             errcode = 'PT023',
             message = format('there is no legal hold "%s"', p_name),
-            hint = 'They are listed by: pgtrail retention show';
+            hint = 'They are listed by: pgtrail status';
     end if;
 end
 $$;
@@ -319,7 +319,7 @@ begin
         raise exception using
             errcode = 'PT024',
             message = format('%s is kept: %s', p_partition, coalesce(array_to_string(plan.kept_because, '; '), 'it is not old enough, or no month of the log')),
-            hint = 'pgtrail retention show says what can be dropped.';
+            hint = 'pgtrail retention run --dry-run says what can be dropped.';
     elsif p_before is not null and p_archive is null then
         raise exception using
             errcode = 'PT042',

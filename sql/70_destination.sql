@@ -578,7 +578,7 @@ begin
         raise exception using
             errcode = 'PT018',
             message = format('destination "%s" has no such dead letter', destination_name),
-            hint = 'They are listed with: pgtrail destination dead-letters ' || destination_name;
+            hint = 'They are listed by: pgtrail destination show ' || destination_name;
     end if;
     perform audit.replay_events(destination_name, reason, event_ids => chosen, redrive => true);
     return cardinality(chosen);

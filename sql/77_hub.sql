@@ -173,7 +173,7 @@ begin
         raise exception using
             errcode = 'PT048',
             message = format('there is a node "%s" already', p_name),
-            hint = 'pgtrail hub status shows it; pgtrail hub remove takes it out.';
+            hint = 'pgtrail status shows it; pgtrail hub remove removes it.';
     end if;
     p_columns := array(select unnest(p_columns) except select unnest(audit.published_columns()) order by 1);
     if p_columns <> '{}' then
@@ -298,7 +298,7 @@ begin
         raise exception using
             errcode = 'PT048',
             message = format('there is no node "%s"', left(p_name, 100)),
-            hint = 'pgtrail hub status lists them.';
+            hint = 'pgtrail status lists them.';
     end if;
 end
 $$;

@@ -170,7 +170,7 @@ as $$
         destination.name,
         pg_catalog.format('events that it refused: %s, the last one with: %s', refused.events, refused.last_error),
         pg_catalog.format(
-            'pgtrail destination dead-letters %1$s, then: pgtrail destination redrive %1$s --reason …', destination.name
+            'pgtrail destination show %1$s, then: pgtrail destination redrive %1$s --reason …', destination.name
         )
     from audit.destination
     cross join lateral (

@@ -147,7 +147,7 @@ as $$
         end,
         case state
             when 'disabled' then pg_catalog.format('alter subscription %I enable', audit.subscription_name(name))
-            when 'stopped' then 'pgtrail hub status'
+            when 'stopped' then 'pgtrail status'
             else pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s', name)
         end
     from audit.node_state()
@@ -177,7 +177,7 @@ as $$
             when 'lost' then 'its slot was given up for max_slot_wal_keep_size: what is recorded does not reach the hub'
             else pg_catalog.format('nobody reads its slot, which holds %s of the write-ahead log', pg_catalog.pg_size_pretty(pg_catalog.pg_wal_lsn_diff(pg_catalog.pg_current_wal_lsn(), slot.restart_lsn)))
         end,
-        pg_catalog.format('at the hub: pgtrail hub status; if there is none any more: select %s(%L)', case when pg_catalog.starts_with(slot.slot_name, 'pgtrail_') then 'audit.unpublish' else 'pg_drop_replication_slot' end, slot.slot_name)
+        pg_catalog.format('at the hub: pgtrail status; if there is none any more: select %s(%L)', case when pg_catalog.starts_with(slot.slot_name, 'pgtrail_') then 'audit.unpublish' else 'pg_drop_replication_slot' end, slot.slot_name)
     from pg_catalog.pg_replication_slots as slot
     where slot.database = pg_catalog.current_database()
         and slot.plugin = 'pgoutput'

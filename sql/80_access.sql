@@ -161,8 +161,8 @@ grant select on
     to audit_auditor, audit_admin;
 grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer), audit.file_events(integer, integer) to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
-revoke execute on procedure audit.snapshot(regclass, bigint) from public;
-grant execute on procedure audit.snapshot(regclass, bigint) to audit_admin;
+revoke execute on procedure audit.record_baseline(regclass, bigint) from public;
+grant execute on procedure audit.record_baseline(regclass, bigint) to audit_admin;
 
 -- Whoever configures.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
@@ -203,7 +203,7 @@ grant execute on function
     audit.lock_for_policies(regclass, regclass[], boolean),
     audit.observe(regclass, regclass, bigint, bigint),
     audit.observed_all(regclass, bigint),
-    audit.snapshot_batches(regclass),
+    audit.baseline_batches(regclass),
     audit.own_triggers(regclass[]),
     audit.function_digest(oid),
     audit.is_as_created(oid, regclass),

@@ -13,7 +13,7 @@ import psycopg
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import DatabaseError
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.migrations import project_files
+from pgtrail_cli.project_files import project_files
 
 
 @contextmanager

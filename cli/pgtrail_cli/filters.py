@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
+from psycopg.rows import dict_row
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
@@ -57,6 +58,11 @@ archive_option = click.option(
     metavar="LOCATION",
     help="Read the months that were archived there (a folder, or s3://BUCKET/PREFIX), without a database.",
 )
+
+
+def dicts(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
+    """The rows of a query by its name, each with the names of its columns."""
+    return connection.cursor(row_factory=dict_row).execute(QUERIES[query], parameters).fetchall()
 
 
 def event_id(connection: Connection, name: str) -> int:

@@ -15,40 +15,56 @@ from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.streams import write_anything
 
-COMMANDS = {
-    "apply": "apply:apply",
-    "archive": "archive:archive",
-    "demo": "demo:demo",
-    "destination": "destination:destination",
-    "doctor": "doctor:doctor",
-    "erase-actor": "erase:erase_actor",
-    "export": "export:export",
-    "forward": "forward:forward",
-    "hub": "hub:hub",
-    "import": "import_:import_",
-    "log": "log:log",
-    "migrate": "install:migrate",
-    "page": "page:page",
-    "preset": "preset:preset",
-    "prove": "proof:prove",
-    "retention": "retention:retention",
-    "seal": "seal:seal",
-    "shell": "shell:shell",
-    "show": "log:show",
-    "snapshot": "tracking:snapshot",
-    "status": "install:status",
-    "suggest": "suggest:suggest",
-    "tables": "tracking:tables",
-    "track": "tracking:track",
-    "uninstall": "uninstall:uninstall",
-    "untrack": "tracking:untrack",
-    "verify": "verify:verify",
-    "verify-proof": "proof:verify_proof",
+SECTIONS = {
+    "Start": {"demo": "demo:demo", "migrate": "install:migrate"},
+    "Track": {
+        "suggest": "suggest:suggest",
+        "preset": "preset:preset",
+        "track": "tracking:track",
+        "untrack": "tracking:untrack",
+        "baseline": "tracking:baseline",
+        "import": "import_:import_",
+    },
+    "Read": {
+        "log": "log:log",
+        "show": "log:show",
+        "export": "export:export",
+        "page": "page:page",
+        "shell": "shell:shell",
+    },
+    "Forward": {"destination": "destination:destination", "forward": "forward:forward"},
+    "Trust": {
+        "seal": "seal:seal",
+        "verify": "verify:verify",
+        "proof": "proof:proof",
+    },
+    "Keep": {
+        "retention": "retention:retention",
+        "archive": "archive:archive",
+        "erase-actor": "erase:erase_actor",
+    },
+    "Operate": {
+        "status": "status:status",
+        "doctor": "doctor:doctor",
+        "hub": "hub:hub",
+        "uninstall": "uninstall:uninstall",
+    },
 }
+"""The commands by what they are for, as --help lists them."""
+COMMANDS = {name: place for section in SECTIONS.values() for name, place in section.items()}
 
 
-class OneLineGroup(LazyGroup):
-    """Says what it does not understand in one line, where click takes four."""
+class MainGroup(LazyGroup):
+    """Lists its commands in sections; reports an error in one line, where click takes four."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        longest = max(map(len, self.list_commands(ctx)))
+        for title, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl(
+                    [(name.ljust(longest), command.get_short_help_str(80)) for name, command in commands if command]
+                )
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         write_anything()
@@ -85,13 +101,13 @@ def _one_line() -> Iterator[None]:
 
 
 @click.group(
-    cls=OneLineGroup,
+    cls=MainGroup,
     places=COMMANDS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.version_option(package_name="pgtrail", prog_name="pgtrail")
 def main() -> None:
-    """The audit log that Postgres keeps by itself: who did it, what changed, when.
+    """An audit log inside Postgres: who changed what, and when.
 
     \b
     Example:
@@ -99,7 +115,7 @@ def main() -> None:
       pgtrail migrate && pgtrail track public.api_key --org org_id --label name
       pgtrail log --since 7d
     """
-    # Whatever is half done is put away, as at Ctrl-C.
+    # What is half done is cleaned up, as at Ctrl-C.
     signal.signal(signal.SIGTERM, _leave)
 
 

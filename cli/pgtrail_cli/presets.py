@@ -9,7 +9,6 @@ from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.project_files import project_files
-from pgtrail_cli.statements import split
 
 FIELD = re.compile(r"^-- (For|Versions|Schema): (.*(?:\n--   +.*)*)$", re.MULTILINE)
 
@@ -54,12 +53,10 @@ def tracking(connection: Connection, preset: Preset, schema: str) -> str:
     """
     with adoption_code(connection, "preset"):
         connection.execute(QUERIES["set_preset_schema"], {"schema": schema})
-        given = [
-            row[0]
-            for statement in split(preset.text, f"preset {preset.name}")
-            for row in connection.execute(statement.text.encode())
-            if row[0] is not None
-        ]
+        cursor = connection.execute(preset.text.encode())
+        given = [text for (text,) in cursor if text is not None]
+        while cursor.nextset():
+            given += [text for (text,) in cursor if text is not None]
     if not any(text.startswith("select audit.track(") for text in given):
         raise PgtrailError(
             f"none of the tables of {preset.name} is in schema {schema}",

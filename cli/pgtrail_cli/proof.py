@@ -35,7 +35,7 @@ def check_proof(document: Any) -> Proved:
     try:
         return _check(document)
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RecursionError) as error:
-        raise PgtrailError("this is no proof", "make one with: pgtrail prove ID > proof.json") from error
+        raise PgtrailError("this is not a proof", "make one with: pgtrail proof make ID > proof.json") from error
 
 
 def _check(document: Any) -> Proved:

@@ -135,16 +135,17 @@ order by changed desc, field
 
 -- name: tables
 select
-    tracked.relation::text,
+    tracked.relation::text as table,
     tracked.resource,
     tracked.category,
     tracked.org,
     tracked.label,
     tracked.ignore,
     tracked.secret,
-    (select count(*) from audit.rule where rule.relation = tracked.relation)
+    (select count(*) from audit.rule where rule.relation = tracked.relation) as rules
 from audit.tracked_table as tracked
-order by tracked.category = 'audit', tracked.relation::text
+where tracked.category <> 'audit'
+order by tracked.relation::text
 
 -- name: named_table
 -- (Under the settings of the session: a name is looked for where psql would, and nothing else is.)
@@ -165,24 +166,25 @@ select audit.track(
     hot => %(hot)s
 )
 
--- name: snapshot_table
-call audit.snapshot(%(table)s::pg_catalog.oid::pg_catalog.regclass)
+-- name: record_baseline
+call audit.record_baseline(%(table)s::pg_catalog.oid::pg_catalog.regclass)
 
 -- name: untrack
 select audit.untrack(%(table)s::oid::regclass)
 
 -- name: status
 select
-    current_database(),
-    current_setting('server_version'),
-    (select count(*) from audit.tracked_table where category <> 'audit'),
-    (select count(*) from audit.partition_bounds()),
-    (select max(ends) from audit.partition_bounds()),
-    pg_relation_size('audit.event_default') > 0,
-    (select count(*) from audit.destination where not paused),
-    (select count(*) from audit.destination where paused),
-    (select min(occurred_at) from audit.event),
-    (select max(occurred_at) from audit.event)
+    current_database() as database,
+    current_setting('server_version') as server,
+    audit.is_hub() as is_hub,
+    (select count(*) from audit.tracked_table where category <> 'audit') as tracked_tables,
+    (select min(occurred_at) from audit.event) as first_event_at,
+    (select max(occurred_at) from audit.event) as last_event_at,
+    (select count(*) from audit.partition_bounds()) as partitions,
+    (select max(ends) from audit.partition_bounds()) as partitions_until,
+    pg_relation_size('audit.event_default') > 0 as default_partition_used,
+    (select count(*) from audit.destination where not paused) as destinations_active,
+    (select count(*) from audit.destination where paused) as destinations_paused
 
 -- name: add_destination
 select audit.add_destination(
@@ -281,7 +283,7 @@ select
 from audit.attempt
 where destination_id = audit.destination_id(%(name)s)
 order by id desc
-limit %(limit)s
+limit 10
 
 -- name: pause_destination
 select audit.pause_destination(%(name)s, %(paused)s)
@@ -320,7 +322,7 @@ select audit.redrive_dead_letters(%(name)s, %(reason)s, %(event_ids)s)
 select
     dead_letter.event_id,
     event.action,
-    coalesce(event.resource_label, event.resource_id),
+    coalesce(event.resource_label, event.resource_id) as resource,
     dead_letter.status,
     dead_letter.error,
     dead_letter.attempts,
@@ -331,6 +333,7 @@ left join audit.event on event.id = dead_letter.event_id
 where dead_letter.destination_id = audit.destination_id(%(name)s)
     and dead_letter.delivered_at is null
 order by dead_letter.event_id
+limit %(limit)s
 
 -- name: rendered
 select audit.render(sent.event, destination.format), audit.event_uid(sent.event)
@@ -438,12 +441,12 @@ select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit.moment(%(since)s), 
 select audit.release_hold(%(name)s)
 
 -- name: retention
-select coalesce(category, 'all others'), keep::text
+select category, case when keep >= interval '1000 years' then 'forever' else keep::text end as keep
 from audit.retention
 order by category nulls first
 
 -- name: legal_holds
-select name, org_id, since, until, reason
+select name as hold, org_id as org, since, until, reason
 from audit.legal_hold
 order by name
 
@@ -463,12 +466,6 @@ $$
 -- name: set_preset_schema
 select set_config('pgtrail.preset_schema', %(schema)s, true)
 
--- name: count_tracked_in
-select count(*)
-from audit.tracked_table
-join pg_class on pg_class.oid = tracked_table.relation
-join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-where pg_namespace.nspname = %(schema)s
 
 -- name: page_role
 select
@@ -560,9 +557,6 @@ where usename = %(role)s
 
 -- name: remove_node
 select audit.remove_node(%(name)s)
-
--- name: check_is_hub
-select audit.check_is_hub()
 
 -- name: node_state
 select *

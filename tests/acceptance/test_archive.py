@@ -114,7 +114,7 @@ def test_old_months_move_and_read_as_they_did(aged, pgtrail, tmp_path):
     asked = [
         ("log", "--until", "2021-01-01"),
         ("log", "--json", "--limit", "1000", "--until", "2021-01-01", "--org", "a", "--org", "b"),
-        ("log", "--csv", "--limit", "30", "--actor", "*E*", "--until", "400d"),
+        ("log", "--json", "--limit", "30", "--actor", "*E*", "--until", "400d"),
         ("log", "--resource", "x*", "--action", "key.*", "--since", "2020-01-05T12:00+02", "--until", "2020-02-20"),
         ("export", "-", "--until", "2021-01-01"),
         ("export", "-", "--actor-id", "\\N", "--category", "teams"),

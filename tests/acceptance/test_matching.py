@@ -147,9 +147,9 @@ def test_a_time_that_was_stored_all_the_same_is_shown(acme, pgtrail, moment):
     )  # fmt: skip
     (event_id,) = su.execute("select max(id) from audit.event").fetchone()
     for arguments in (
-        ["retention", "show"], ["destination", "list"], ["destination", "show", "x"], ["destination", "list", "--json"],
+        ["destination", "show"], ["destination", "show", "x"], ["destination", "show", "--json"],
         ["destination", "show", "x", "--json"], ["log"], ["log", "--json"], ["show", str(event_id)], ["export", "-"],
-        ["export", "-", "--fields"], ["status"], ["doctor"], ["seal"], ["prove", str(event_id)], ["verify"],
+        ["export", "-", "--fields"], ["status"], ["doctor"], ["seal"], ["proof", "make", str(event_id)], ["verify"],
     ):  # fmt: skip
         for zone in ("UTC", "Pacific/Kiritimati", "America/Los_Angeles"):
             done = pgtrail(*arguments, dsn=acme.dsn(), TZ=zone)

@@ -1,5 +1,6 @@
 """Tracking, destinations, status, help, and the demo."""
 
+import inspect
 import json
 import re
 import signal
@@ -40,14 +41,14 @@ def test_track_tables_untrack(db, pgtrail):
     )
     assert done.returncode == 0
     assert "redacted by their names: api_token" in done.stderr
-    row = next(line for line in pgtrail("tables", dsn=db.dsn()).stdout.splitlines() if "Api Key" in line)
+    row = next(line for line in pgtrail("status", dsn=db.dsn()).stdout.splitlines() if "Api Key" in line)
     assert all(word in row for word in ("key", "api_keys", "Name", "hits", "api_token"))
     su.execute("""insert into public."Api Key" values (1, 'ci', 'S3CRET', 0)""")
     log = pgtrail("log", "--category", "api_keys", dsn=db.dsn()).stdout
     assert "key.created" in log
     assert "S3CRET" not in log
     assert pgtrail("untrack", 'public."Api Key"', dsn=db.dsn()).returncode == 0
-    assert "Api Key" not in pgtrail("tables", dsn=db.dsn()).stdout
+    assert "Api Key" not in pgtrail("status", dsn=db.dsn()).stdout
     assert "key.created" in pgtrail("log", "--category", "api_keys", dsn=db.dsn()).stdout
 
 
@@ -72,16 +73,16 @@ def test_a_destination_from_its_cradle_to_its_grave(nemo, pgtrail):
     secret = added.stdout.strip()
     assert secret.startswith("whsec_")
     assert secret not in added.stderr
-    for command, state in (("list", "active"), ("pause", "paused"), ("resume", "active")):
-        done = pgtrail("destination", command, *([] if command == "list" else ["siem"]), dsn=dsn)
+    for command, state in (("show", "active"), ("pause", "paused"), ("resume", "active")):
+        done = pgtrail("destination", command, "siem", dsn=dsn)
         assert done.returncode == 0
-        listed = pgtrail("destination", "list", dsn=dsn).stdout
+        listed = pgtrail("destination", "show", dsn=dsn).stdout
         assert re.search(rf"siem\s+webhook\s+{state}", listed)
         assert secret not in listed
     assert pgtrail("destination", "remove", "siem", "--yes", dsn=dsn).returncode == 0
-    assert re.search(r"siem\s+webhook\s+leaving", pgtrail("destination", "list", dsn=dsn).stdout)
+    assert re.search(r"siem\s+webhook\s+leaving", pgtrail("destination", "show", dsn=dsn).stdout)
     assert pgtrail("destination", "remove", "siem", "--now", "--yes", dsn=dsn).returncode == 0
-    assert pgtrail("destination", "list", dsn=dsn).stdout == ""
+    assert pgtrail("destination", "show", dsn=dsn).stdout == ""
     su = nemo.connect()
     actions = [
         row[0] for row in su.execute("select action from audit.event where resource_type = 'destination' order by id")
@@ -93,7 +94,7 @@ def test_a_destination_from_its_cradle_to_its_grave(nemo, pgtrail):
 def test_removing_asks_first(nemo, pgtrail):
     pgtrail("destination", "add", "siem", "--url", "https://x.example", dsn=nemo.dsn())
     assert pgtrail("destination", "remove", "siem", dsn=nemo.dsn()).returncode == 1
-    assert "siem" in pgtrail("destination", "list", dsn=nemo.dsn()).stdout
+    assert "siem" in pgtrail("destination", "show", dsn=nemo.dsn()).stdout
 
 
 @pytest.fixture
@@ -192,8 +193,21 @@ def test_show_tells_a_destinations_settings_state_and_attempts(nemo, pgtrail):
     assert re.search(r"7\s+500\s+the receiver answered HTTP 500\s+\S+ \S+\s+worker-1", shown.stdout)
     as_json = json.loads(pgtrail("destination", "show", "siem", "--json", dsn=dsn).stdout)
     assert (as_json["state"], as_json["attempts"][0]["failed_event_id"]) == ("retrying", 7)
-    listed = json.loads(pgtrail("destination", "list", "--json", dsn=dsn).stdout)
+    listed = json.loads(pgtrail("destination", "show", "--json", dsn=dsn).stdout)
     assert (listed["events_behind"], listed["last_error"]) == (2, "the receiver answered HTTP 500")
+
+
+def test_of_many_dead_letters_the_first_are_shown_and_json_has_all(nemo, pgtrail):
+    dsn = nemo.dsn("admin")
+    pgtrail("destination", "add", "siem", "--url", "https://x.example", dsn=dsn)
+    nemo.connect().execute(
+        "insert into audit.dead_letter (destination_id, event_id, error) select 1, n, 'refused' from generate_series(1, 25) as n"
+    )
+    shown = pgtrail("destination", "show", "siem", dsn=dsn)
+    assert len(re.findall(r"^\d+\s+.*refused", shown.stdout, re.MULTILINE)) == 20
+    assert "the first 20 of 25 dead letters" in shown.stderr
+    as_json = json.loads(pgtrail("destination", "show", "siem", "--json", dsn=dsn).stdout)
+    assert (as_json["dead_letters"], len(as_json["dead_letter_events"])) == (25, 25)
 
 
 def test_rotating_a_secret_shows_the_new_one_once(nemo, pgtrail):
@@ -229,7 +243,6 @@ def test_a_replay_needs_a_reason_and_a_choice(nemo, pgtrail):
     assert "--reason" in pgtrail("destination", "replay", "siem", "--since", "1d", dsn=dsn).stderr
     assert "every event" in pgtrail("destination", "replay", "siem", "--reason", "x", dsn=dsn).stderr
     assert "no such dead letter" in pgtrail("destination", "redrive", "siem", "--reason", "x", dsn=dsn).stderr
-    assert "refused nothing" in pgtrail("destination", "dead-letters", "siem", dsn=dsn).stderr
     done = pgtrail("destination", "replay", "siem", "--since", "1d", "--reason", "index lost", dsn=dsn)
     assert done.returncode == 0, done.stderr
     event = nemo.connect().execute("select after ->> 'reason' from audit.event where action = 'audit.replay_requested'")
@@ -240,6 +253,12 @@ def test_status_says_what_is_there_and_fails_where_something_is_pending(nemo, pg
     done = pgtrail("status", dsn=nemo.dsn("auditor"))
     assert (done.returncode, done.stderr) == (0, "")
     assert re.search(r"tracked tables\s+8\b", done.stdout)
+    assert re.search(r"nemo\.api_key\s+key\s+api_keys\s", done.stdout)
+    assert re.search(r"kept\s+forever\b", done.stdout)
+    assert not re.search(r"^Node", done.stdout, re.MULTILINE)
+    as_json = json.loads(pgtrail("status", "--json", dsn=nemo.dsn("auditor")).stdout)
+    assert (as_json["tracked_tables"], len(as_json["tables"]), as_json["current"]) == (8, 8, True)
+    assert as_json["nodes"] == as_json["legal_holds"] == as_json["retention"] == []
     nemo.connect().execute("update audit.installation set files_hash = 'other'")
     done = pgtrail("status", dsn=nemo.dsn())
     assert done.returncode == 1
@@ -255,6 +274,26 @@ def test_every_command_says_what_it_does_with_an_example(path, command):
     assert "Example:\n" in text
     assert re.search(rf"^\s+pgtrail {' '.join(path[1:])}", text.split("Example:\n")[1], re.MULTILINE)
     assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+GROUPS = [(path, command) for path, command in every_command(main) if isinstance(command, click.Group)]
+
+
+@pytest.mark.parametrize(("path", "group"), [pytest.param(*item, id=" ".join(item[0])) for item in GROUPS])
+def test_a_group_lists_each_command_in_one_line_of_80_columns(path, group, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    context = click.Context(group, info_name=path[-1], max_content_width=120)
+    lines = group.get_help(context).splitlines()
+    for name in group.list_commands(context):
+        first_line = inspect.cleandoc(group.get_command(context, name).help).splitlines()[0]
+        (line,) = (line for line in lines if re.fullmatch(rf"  {name} +{re.escape(first_line)}", line))
+        assert len(line) <= 80
+
+
+def test_the_commands_are_listed_by_what_they_are_for():
+    lines = main.get_help(click.Context(main)).splitlines()
+    headings = [line for line in lines if re.fullmatch(r"[A-Z]\w+:", line) and line != "Options:"]
+    assert headings == ["Start:", "Track:", "Read:", "Forward:", "Trust:", "Keep:", "Operate:"]
 
 
 def descendants_of(marker):

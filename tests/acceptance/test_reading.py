@@ -154,12 +154,6 @@ def test_log_filters_by_everything_it_offers(full, pgtrail):
     assert everything[-1] == "audit.table_tracked"
 
 
-def test_log_as_csv_is_the_export_of_the_same_events(full, pgtrail):
-    log = pgtrail("log", "--csv", "--category", "teams", dsn=full.dsn("auditor"))
-    export = pgtrail("export", "-", "--category", "teams", dsn=full.dsn("auditor"))
-    assert log.stdout == export.stdout
-
-
 @pytest.mark.any_server
 def test_nothing_of_the_data_reaches_the_terminal_as_control_or_markup(full, pgtrail):
     for environment in ({}, {"FORCE_COLOR": "1", "TERM": "xterm-256color"}):

@@ -74,7 +74,7 @@ def test_a_table_is_looked_for_where_its_user_would(nemo, pgtrail):
         for name, found in names.items():
             done = pgtrail("track", name, "--category", "teams", dsn=nemo.dsn(), PGOPTIONS=options)
             assert done.returncode == 0, done.stderr
-            assert found in pgtrail("tables", dsn=nemo.dsn()).stdout
+            assert found in pgtrail("status", dsn=nemo.dsn()).stdout
     done = pgtrail("track", "team", dsn=nemo.dsn())
     assert done.returncode == 1
     assert done.stderr.startswith('pgtrail: relation "team" does not exist (write it as schema.table')
@@ -164,13 +164,13 @@ HOSTILE = {
     "lc_monetary": "'C'", "lc_numeric": "'C'", "lc_time": "'C'", "enable_indexscan": "off", "jit": "on",
 }  # fmt: skip
 READING = [
-    ["log"], ["log", "--json"], ["log", "--csv"], ["log", "--since", "1d"], ["show", "{id}"], ["show", "{id}", "--json"],
-    ["export", "-"], ["export", "-", "--fields"], ["tables"], ["status"], ["doctor"], ["destination", "list"],
-    ["destination", "list", "--json"], ["destination", "show", "siem"], ["destination", "show", "siem", "--json"],
-    ["destination", "dead-letters", "siem"], ["retention", "show"], ["verify"], ["prove", "{id}"], ["suggest", "nemo"],
+    ["log"], ["log", "--json"], ["log", "--since", "1d"], ["show", "{id}"], ["show", "{id}", "--json"],
+    ["export", "-"], ["export", "-", "--fields"], ["status"], ["doctor"], ["destination", "show"],
+    ["destination", "show", "--json"], ["destination", "show", "siem"], ["destination", "show", "siem", "--json"],
+    ["verify"], ["proof", "make", "{id}"], ["suggest", "nemo"],
 ]  # fmt: skip
 WRITING = [
-    ["track", "nemo.team", "--category", "teams"], ["snapshot", "nemo.organization"], ["seal"],
+    ["track", "nemo.team", "--category", "teams"], ["baseline", "nemo.organization"], ["seal"],
     ["retention", "set", "400d"], ["retention", "hold", "h", "--reason", "r", "--since", "2026-01-02"],
     ["retention", "release", "h"], ["destination", "rotate-secret", "siem"], ["destination", "replay", "siem", "--since", "1d", "--reason", "r"],
     ["destination", "pause", "siem"], ["destination", "remove", "siem", "--now", "--yes"], ["untrack", "nemo.team"], ["migrate"],
@@ -309,10 +309,10 @@ def test_every_terminal_gets_every_text(busy, pgtrail, environment):
     database, event_id = busy
     for arguments in (["log"], ["show", event_id], ["suggest", "nemo"]):
         assert output(database, *arguments, **environment)
-    for arguments in (["log", "--json"], ["show", event_id, "--json"], ["prove", event_id]):
+    for arguments in (["log", "--json"], ["show", event_id, "--json"], ["proof", "make", event_id]):
         plain, here = output(database, *arguments), output(database, *arguments, **environment)
-        if arguments[0] == "prove":
+        if arguments[0] == "proof":
             assert json.loads(plain) == json.loads(here)
-            assert pgtrail("verify-proof", "-", input=here).returncode == 0
+            assert pgtrail("proof", "check", "-", input=here).returncode == 0
         else:
             assert [json.loads(line) for line in here.splitlines()] == [json.loads(line) for line in plain.splitlines()]

@@ -61,7 +61,7 @@ def test_a_run_has_its_own_environment_folder_and_umask_and_no_files_of_others(t
     monkeypatch.chdir(tmp_path)
     mask = os.umask(0o027)
     try:
-        run = command.start("verify-proof", "-", stdin=command.PIPE, stdout=command.PIPE, env={"PATH": "/nowhere"})
+        run = command.start("proof", "check", "-", stdin=command.PIPE, stdout=command.PIPE, env={"PATH": "/nowhere"})
     finally:
         os.umask(mask)
     process = Path(f"/proc/{run.pid}")

@@ -1,4 +1,4 @@
-"""`seal`, `verify`, `prove`, `verify-proof`, `erase-actor` and exports, as a person runs them."""
+"""`seal`, `verify`, `proof`, `erase-actor` and exports, as a person runs them."""
 
 import json
 import re
@@ -301,8 +301,8 @@ def test_a_proof_holds_without_a_database_and_against_an_anchor(sealed, pgtrail,
     file = tmp_path / "proof.json"
     ids = [row[0] for row in database.connect().execute("select id from audit.event order by id").fetchall()]
     for event in (ids[0], ids[len(ids) // 2], ids[-1]):
-        file.write_text(pgtrail("prove", str(event), dsn=database.dsn("auditor")).stdout)
-        done = pgtrail("verify-proof", str(file), "--anchor", str(anchor))
+        file.write_text(pgtrail("proof", "make", str(event), dsn=database.dsn("auditor")).stdout)
+        done = pgtrail("proof", "check", str(file), "--anchor", str(anchor))
         assert done.returncode == 0, done.stderr
         assert "the proof holds" in done.stderr
         assert f"id                {event}" in done.stdout
@@ -313,7 +313,7 @@ def test_a_proof_holds_without_a_database_and_against_an_anchor(sealed, pgtrail,
 def test_a_proof_of_which_anything_was_changed_does_not_hold(sealed, pgtrail, key):
     database, _ = sealed
     (event,) = database.connect().execute("select max(id) from audit.event").fetchone()
-    proof = json.loads(pgtrail("prove", str(event), dsn=database.dsn("auditor")).stdout)
+    proof = json.loads(pgtrail("proof", "make", str(event), dsn=database.dsn("auditor")).stdout)
     changes = {
         "event": lambda text: text.replace("nemo.team", "nemo.tram"),
         "seal": lambda text: text.replace('"pgtrail seal 1", 3', '"pgtrail seal 1", 2'),
@@ -327,13 +327,13 @@ def test_a_proof_of_which_anything_was_changed_does_not_hold(sealed, pgtrail, ke
     }
     changed = changes[key](proof[key])
     assert changed != proof[key]
-    done = pgtrail("verify-proof", "-", input=json.dumps(proof | {key: changed}))
+    done = pgtrail("proof", "check", "-", input=json.dumps(proof | {key: changed}))
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("pgtrail: the proof does not hold: ")
     for garbage in ("", "[]", "{}", json.dumps({name: proof[name] for name in proof if name != key})):
-        done = pgtrail("verify-proof", "-", input=garbage)
+        done = pgtrail("proof", "check", "-", input=garbage)
         assert done.returncode == 1
-        assert "this is no proof" in done.stderr
+        assert "this is not a proof" in done.stderr
 
 
 def test_an_erased_person_is_gone_and_the_anchor_still_holds(sealed, pgtrail):
@@ -393,8 +393,8 @@ def test_a_proof_of_a_huge_and_deep_event_holds_in_any_encoding(nemo, pgtrail, t
     (event_id,) = su.execute("select max(id) from audit.event where resource_id = '1'").fetchone()
     sealed = pgtrail("seal", "--json", dsn=nemo.dsn())
     proof, anchor = tmp_path / "proof.json", tmp_path / "seals.jsonl"
-    proof.write_text(pgtrail("prove", str(event_id), dsn=nemo.dsn()).stdout, encoding)
+    proof.write_text(pgtrail("proof", "make", str(event_id), dsn=nemo.dsn()).stdout, encoding)
     anchor.write_text(sealed.stdout, encoding)
-    done = pgtrail("verify-proof", str(proof), "--anchor", str(anchor))
+    done = pgtrail("proof", "check", str(proof), "--anchor", str(anchor))
     assert done.returncode == 0, done.stderr
     assert "9" * 100 in done.stdout.replace("\n", "").replace(" ", "")

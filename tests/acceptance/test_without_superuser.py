@@ -112,7 +112,7 @@ def test_the_readme_holds_without_a_superuser(host, pgtrail, tmp_path, sink, sta
         worker = start_worker(dsn)
         wait_until(lambda: "key.updated" in [message["type"] for message in sink.accepted])
         wait_until(lambda: alice.execute("select count(*) > 0 from audit.seal").fetchone()[0])
-        assert "siem" in run("destination", "list").stdout
+        assert "siem" in run("destination", "show").stdout
 
         with serving(OfOne(host, "alice"), user="alice") as page, page.client() as client:
             assert "key.updated" in client.get("/").text

@@ -95,11 +95,11 @@ def _adopt(application: Application, ground: Ground, result: Result) -> None:
 
 
 def _track(ground: Ground, result: Result) -> str:
-    """What the README says: migrate, suggest, apply; the file."""
+    """What the README says: migrate, suggest, psql; the file."""
     ground.pgtrail("migrate")
     file = ground.folder / "tracking.sql"
     file.write_text(ground.pgtrail("suggest", "public"))
-    ground.pgtrail("apply", str(file))
+    ground.postgres("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", str(file), ground.dsn)
     with ground.connect() as connection:
         counted = connection.execute(COUNTS).fetchone()
     assert counted is not None
@@ -110,7 +110,7 @@ def _track(ground: Ground, result: Result) -> str:
 def _secrets(ground: Ground, drive: Drive) -> dict[str, str]:
     """The secrets that are in schema audit as pg_dump writes it, rows that were there before included, and in which form."""
     tracked = drive.connection.execute("select name from audit.tracked_table where not starts_with(name, 'audit.')")
-    ground.pgtrail("snapshot", *(name for (name,) in tracked))
+    ground.pgtrail("baseline", *(name for (name,) in tracked))
     dump = ground.postgres("pg_dump", "--schema=audit", "--data-only", ground.dsn)
     # Texts in JSON are escaped twice over: by JSON, and by COPY.
     return log.find(drive.written, f"{dump}\n{dump.replace(chr(92) * 2, chr(92))}")

@@ -65,7 +65,7 @@ def test_what_a_document_names_is_there(document):
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_command_that_a_document_shows_exists(document, pgtrail):
     shown = {
-        line.split("#")[0]
+        re.split("[#|]", line)[0]
         for block in blocks(document, "console")
         for line in block.splitlines()
         if line.startswith("pgtrail ")

@@ -1,6 +1,8 @@
 """A worker as a process of its own against receivers that misbehave: what the contract says happens, and nothing is lost."""
 
 import contextlib
+import json
+import re
 import socket
 import struct
 import time
@@ -136,9 +138,11 @@ def test_an_event_that_is_refused_becomes_a_dead_letter_and_can_be_redriven(
     wait_until(lambda: len(sink.accepted) == EVENTS - 1)
     second = wanted(su)[1]
     assert sink.ids == [event_id for event_id in wanted(su) if event_id != second]
-    listed = pgtrail("destination", "dead-letters", "siem", dsn=nemo.dsn("admin"))
-    assert f"HTTP {status}" in listed.stdout
-    assert "team 2" in listed.stdout
+    shown = pgtrail("destination", "show", "siem", dsn=nemo.dsn("admin"))
+    assert re.search(rf"{second}\s+team\.created\s+team 2\s+{status}\s.*HTTP {status}", shown.stdout)
+    as_json = json.loads(pgtrail("destination", "show", "siem", "--json", dsn=nemo.dsn("admin")).stdout)
+    (dead_letter,) = as_json["dead_letter_events"]
+    assert (dead_letter["event_id"], dead_letter["resource"]) == (second, "team 2")
     done = pgtrail("destination", "redrive", "siem", "--reason", "mapping mended", dsn=nemo.dsn("admin"))
     assert done.returncode == 0, done.stderr
     wait_until(lambda: len(sink.accepted) == EVENTS)

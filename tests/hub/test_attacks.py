@@ -127,7 +127,7 @@ def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until
     meddle(recorded, "alter publication pgtrail drop table audit.seal, audit.seal_leaves")
     problems = told(recorded, pgtrail, wait_until)
     assert any(subject == "node eu1" and "its publication was changed" in problem for subject, problem in problems)
-    assert "its publication was changed" in pgtrail("hub", "status", dsn=recorded.dsn()).stderr
+    assert "its publication was changed" in pgtrail("status", dsn=recorded.dsn()).stderr
 
 
 @pytest.mark.any_server
@@ -205,7 +205,7 @@ def test_a_hub_that_was_restored_says_so(hub, pgtrail):
     with hub.su.transaction():
         hub.su.execute(AS_SUPERUSER)
         hub.su.execute("update audit.node set hub_timeline = 7 where name = 'us1'")
-    assert "this hub was restored or promoted" in pgtrail("hub", "status", dsn=hub.dsn()).stderr
+    assert "this hub was restored or promoted" in pgtrail("status", dsn=hub.dsn()).stderr
     assert "this hub was restored or promoted" in " ".join(pgtrail("doctor", dsn=hub.dsn()).stdout.split())
 
 

@@ -60,8 +60,8 @@ def test_an_event_is_called_by_its_node_everywhere(written, pgtrail):
         json.loads(pgtrail("show", f"evt_us1_{node_id}", "--json", dsn=written.dsn("auditor")).stdout)["node"] == "us1"
     )
     sealed(written.database)
-    proof = pgtrail("prove", name, dsn=written.dsn("auditor")).stdout
-    checked = pgtrail("verify-proof", "-", input=proof)
+    proof = pgtrail("proof", "make", name, dsn=written.dsn("auditor")).stdout
+    checked = pgtrail("proof", "check", "-", input=proof)
     assert checked.returncode == 0, checked.stderr
     assert "us1" in checked.stdout
 

@@ -85,7 +85,7 @@ def test_a_node_that_makes_its_chain_anew_is_named(written, pgtrail, wait_until)
     told = written.rows("select resource_id, node, after from audit.event where action = 'audit.node_rewritten'")
     assert told == [("eu1", None, {"seal": last})]
     assert "history was rewritten" in pgtrail("doctor", dsn=written.dsn()).stdout
-    assert "history was rewritten" in pgtrail("hub", "status", dsn=written.dsn()).stderr
+    assert "history was rewritten" in pgtrail("status", dsn=written.dsn()).stderr
     assert node_problems(written.su, "us1") == []
 
 

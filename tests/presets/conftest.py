@@ -8,10 +8,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests.conftest import Connection, Database, clone
+from tests.documents import psql
 
 from pgtrail_cli.connection import open_connection
 from pgtrail_cli.presets import preset_named, tracking
-from pgtrail_cli.statements import split
 
 CALLS = json.loads((Path(__file__).parent / "litellm_calls.json").read_text())
 """What each call of the proxy's API does to the database: see capture_litellm.js."""
@@ -26,24 +26,17 @@ def litellm_migrations() -> list[Path]:
     return sorted(folder.glob("*/migration.sql"))
 
 
-def execute_file(connection: Connection, text: str, name: str) -> None:
-    """Run each statement by itself; some can't be run in a transaction."""
-    for statement in split(text, name):
-        connection.execute(statement.text.encode())
-
-
-def bring_litellm_to(connection: Connection, until: str, after: str = "") -> None:
+def bring_litellm_to(database: Database, until: str, after: str = "") -> None:
     """Apply its migrations up to a date (YYYYMMDD…), those after another."""
-    for file in litellm_migrations():
-        if after < file.parent.name[:8] <= until:
-            execute_file(connection, file.read_text(), file.parent.name)
+    files = [file for file in litellm_migrations() if after < file.parent.name[:8] <= until]
+    psql(database.server, database.dsn(), ";\n".join(file.read_text() for file in files))
 
 
-def apply_preset(connection: Connection) -> None:
-    """What `pgtrail preset litellm` runs."""
-    with open_connection(connection.info.dsn) as command:
-        text = tracking(command, preset_named("litellm"), "public")
-    execute_file(connection, text, "litellm")
+def apply_preset(database: Database) -> None:
+    """As `pgtrail preset litellm | psql` does."""
+    with open_connection(database.dsn()) as connection:
+        text = tracking(connection, preset_named("litellm"), "public")
+    psql(database.server, database.dsn(), text)
 
 
 def play(connection: Connection, call: str) -> None:
@@ -57,9 +50,8 @@ def play(connection: Connection, call: str) -> None:
 def litellm_template(server, empty_template) -> Iterator[str]:
     """A database with LiteLLM's newest schema, tracked."""
     for database in clone(server, empty_template):
-        connection = database.connect()
-        bring_litellm_to(connection, "9")
-        apply_preset(connection)
+        bring_litellm_to(database, "9")
+        apply_preset(database)
         database.close()
         yield database.name
 

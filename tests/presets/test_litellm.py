@@ -198,9 +198,9 @@ def test_it_goes_with_the_schema_from_version_to_version(db, litellm):
     connection.add_notice_handler(lambda _: None)
     since, tracked = "", []
     for date in POINTS:
-        bring_litellm_to(connection, date, since)
+        bring_litellm_to(db, date, since)
         since = date
-        apply_preset(connection)
+        apply_preset(db)
         tracked.append(len(connection.execute(SETTINGS).fetchall()))
     # More with each; at the end as if the newest had been there from the start.
     assert tracked == sorted(set(tracked))

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 from tests import command, hostile
 from tests.conftest import LOGINS, clone
+from tests.documents import psql
 from tests.forwarding.conftest import Sink
 from tests.sql.test_every_type import TYPES
 from tests.sql.test_shadowing import CALLS
@@ -91,7 +92,7 @@ def test_capture_of_every_type_by_every_command_calls_nothing(armed, calls):
         "select audit.rule('public.thing', 'thing.renamed', 'thing', 'UPDATE', 'new.c6 is distinct from old.c6 and new.c6 <> ''x''')",
         "select audit.track('public.part', 'part', label => 'name', ignore => '{hits}')",
         "select audit.track('public.many', 'many', org => 'org', bulk => true)",
-        "call audit.snapshot('public.thing')",
+        "call audit.record_baseline('public.thing')",
     ):
         su.execute(statement)
     app = armed.connect()
@@ -157,8 +158,7 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
     own.execute("create table public.users (id int primary key, name text)")
     for user, *arguments in (
         ("postgres", "track", "users", "--label", "name"),
-        ("postgres", "snapshot", "users"),
-        ("postgres", "tables"),
+        ("postgres", "baseline", "users"),
         ("postgres", "untrack", "public.users"),
         ("postgres", "status"),
         ("postgres", "doctor"),
@@ -170,15 +170,14 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
         ("auditor", "show", "1"),
         ("auditor", "export", str(tmp_path / "all.csv")),
         ("auditor", "export", str(tmp_path / "teams.csv"), "--category", "teams"),
-        ("auditor", "retention", "show"),
         ("postgres", "suggest", "public", "nemo"),
         ("admin", "destination", "add", "siem", "--url", "https://siem.example/"),
-        ("admin", "destination", "list"),
+        ("admin", "destination", "show"),
         ("admin", "destination", "show", "siem"),
         ("admin", "destination", "replay", "siem", "--since", "1h", "--reason", "why"),
         ("postgres", "retention", "run", "--dry-run"),
         ("postgres", "hub", "init"),
-        ("postgres", "hub", "status"),
+        ("postgres", "status", "--json"),
         ("postgres", "migrate"),
         ("postgres", "uninstall", "--dry-run"),
         ("postgres", "uninstall", "--yes", "--no-export"),
@@ -187,6 +186,11 @@ def test_the_command_line_calls_nothing(armed, calls, pgtrail, tmp_path):
         assert done.returncode in (0, 1), (arguments, done.stderr)
         assert "Traceback" not in done.stderr, done.stderr
         assert calls() == [], arguments
+
+
+def test_a_preset_that_psql_runs_calls_nothing(armed, calls, pgtrail):
+    psql(armed.server, armed.dsn(), pgtrail("preset", "nemo").stdout)
+    assert calls() == []
 
 
 def test_an_import_calls_nothing(armed, calls, pgtrail):

@@ -152,8 +152,8 @@ def test_reading_a_table_runs_its_owners_code_as_nobody_who_can_do_anything(spie
         for name in ("extend_capture", "follow_ddl", "follow_drop"):
             spied.su.execute(f"drop event trigger pgtrail_{name}")
     spied.run("app", *trap.split("; "))
-    for statement in ("call audit.snapshot('shop.key')", "update shop.key set name = 'b'", "truncate shop.key"):
-        spied.run("app" if "snapshot" not in statement else "postgres", statement)
+    for statement in ("call audit.record_baseline('shop.key')", "update shop.key set name = 'b'", "truncate shop.key"):
+        spied.run("app" if "baseline" not in statement else "postgres", statement)
     spied.check()
 
 
@@ -561,7 +561,7 @@ def test_what_reads_a_table_replaces_no_statement_of_the_command_line(spied, pgt
         owner.execute(f"insert into shop.part_{number} values (1, 'a')")
         owner.execute(f"create statistics shop.known_{number} on (id + shop.prepared(1)), name from shop.part_{number}")
         spied.su.execute(f"select audit.track('shop.part_{number}')")
-    done = pgtrail("snapshot", *(f"shop.part_{number}" for number in range(8)), dsn=spied.db.dsn())
+    done = pgtrail("baseline", *(f"shop.part_{number}" for number in range(8)), dsn=spied.db.dsn())
     assert done.returncode == 0, done.stderr
     (observed,) = spied.su.execute("select count(*) from audit.event where action ~ 'part.*observed'").fetchone()
     assert observed == 8

@@ -106,12 +106,12 @@ def test_a_baseline_has_the_form_that_triggers_give(db, su, thing, of_type):
     su.execute(write)
     track(su, "observed")
     with session_with(db, odd) as session:
-        session.execute("call audit.snapshot('public.thing')")
+        session.execute("call audit.record_baseline('public.thing')")
     track(su, "created")
     su.execute("delete from public.thing")
     su.execute(write)
     with session_with(db, odd) as session:
         # It has an event of this row.
-        session.execute("call audit.snapshot('public.thing')")
+        session.execute("call audit.record_baseline('public.thing')")
     observed, _, created = su.execute(EVENTS, [0]).fetchall()
     assert observed[1:] == created[1:]

@@ -32,7 +32,7 @@ def run(database, program, *arguments, input=None):
 
 
 def track(database, connection, name):
-    """As `pgtrail suggest` and `pgtrail apply` do; the file."""
+    """As `pgtrail suggest` and psql do; the file."""
     file = suggested(connection, name)
     run(database, "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", input=file)
     return file
@@ -113,6 +113,6 @@ def test_of_rows_that_were_there_no_secret_is_in_the_file_nor_in_their_snapshot(
     file = track(db, connection, name)
     assert [secret for secret in marked("5ecret", writes) if found(secret, file)] == []
     for (table,) in connection.execute(TRACKED).fetchall():
-        connection.execute(psycopg.sql.SQL("call audit.snapshot({})").format(table))
+        connection.execute(psycopg.sql.SQL("call audit.record_baseline({})").format(table))
     dump = log(db)
     assert [secret for secret in marked("5ecret", writes) if found(secret, dump)] == []

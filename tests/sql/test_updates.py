@@ -307,7 +307,7 @@ def test_the_hashes_of_every_event_are_those_of_its_ids(su, bulk):
     su.execute("create table public.thing (id int primary key, email text)")
     su.execute("insert into public.thing values (1, 'ann@acme')")
     su.execute("select audit.track('public.thing', 'thing', bulk => %s, personal => true)", [bulk])
-    su.execute("call audit.snapshot('public.thing')")
+    su.execute("call audit.record_baseline('public.thing')")
     with su.transaction():
         su.execute("select audit.set_actor('ann@acme', 'Ann')")
         su.execute("insert into public.thing values (2, 'a'), (3, 'b')")

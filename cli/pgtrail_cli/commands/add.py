@@ -31,9 +31,11 @@ from pgtrail_worker.address import Network, forbidden
 @click.option("--oauth-client-id", help="The client's id there.")
 @click.option("--oauth-scope", help="The scope that is asked for.")
 @click.option(
-    "--strict-order", is_flag=True, help="One request at a time. Without it only each resource's events stay in order."
+    "--in-flight",
+    "max_in_flight",
+    type=click.IntRange(1, 64),
+    help="Max requests at a time. 1 keeps all events in order; else those of one resource are.",
 )
-@click.option("--in-flight", "max_in_flight", type=click.IntRange(1, 64), help="Most requests at a time.")
 @click.option(
     "--gzip/--no-gzip", default=None, help="Compress requests, or not. Default: as the format's receivers take it."
 )
@@ -48,8 +50,10 @@ from pgtrail_worker.address import Network, forbidden
 @click.option("--seals", is_flag=True, help="Send it each seal too, whatever its filters: history is anchored there.")
 @click.option("--allow-http", is_flag=True, help="Allow a URL without TLS: events cross the network in the clear.")
 @with_connection
-def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool, **options: Any) -> None:
-    """Forward events to a URL. What is signed gets a signing secret, on stdout, this once.
+def add(connection: Connection, name: str, token_stdin: bool, **options: Any) -> None:
+    """Forward events to a URL, as the destination NAME.
+
+    If its format signs requests, the signing secret is printed, once.
 
     \b
     Example:
@@ -60,8 +64,6 @@ def add(connection: Connection, name: str, token_stdin: bool, strict_order: bool
     _check_address(options["url"], [_network(text) for text in options["allowed_networks"]])
     parameters = {key: list(value) or None if isinstance(value, tuple) else value for key, value in options.items()}
     parameters["allowed_networks"] = list(options["allowed_networks"])
-    if strict_order:
-        parameters["max_in_flight"] = 1
     lines = recent(connection, name, **{kind: options[kind] for kind in ("categories", "actions", "orgs")})
     with connection.transaction():
         if token_stdin:

@@ -38,8 +38,9 @@ def working_options(command: Command) -> Command:
 @working_options
 @with_connection
 def archive(connection: Connection, where: str, before: str, dry_run: bool, jobs: int, temp: Path) -> None:
-    """Move months of the log to LOCATION, a folder or s3://BUCKET/PREFIX, as Parquet files with their seals.
+    """Move old months of the log to a folder or to S3.
 
+    LOCATION is a folder or s3://BUCKET/PREFIX. It gets Parquet files with their seals.
     A month goes whole or not at all: not before it is sealed, not before every destination has got it, and never while
     a legal hold covers it. It is read back and verified before it is dropped from the database. pgtrail log, export and
     verify read it with --archive. Stopped, run it again. Exit status 1 if a month was kept for such a reason.

@@ -39,9 +39,10 @@ SETTINGS = {
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where its database is kept; made if need be."
 )
 def demo(once: bool, data_dir: Path | None) -> None:
-    """See it at work: an embedded Postgres, an organization's day, a worker, a receiver that checks every signature.
+    """Show everything at work on an embedded Postgres.
 
-    Its database is made anew each time and kept until the next.
+    An organization's day, a worker that forwards it, and a receiver that checks every signature. The database is
+    created anew each time and kept until the next.
 
     \b
     Example:

@@ -1,19 +1,22 @@
-"""``pgtrail destination …``: how it fares, and what is changed. The rest is in ``add``, ``ping`` and ``resend``."""
+"""``pgtrail destination …``: its state, and what is changed. The rest is in ``add``, ``ping`` and ``resend``."""
 
 import json
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import click
+from rich.table import Table
 from rich.text import Text
 
 from pgtrail_cli.commands.add import hand_over, token_from_stdin
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, dicts
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.params import Number
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
+DEAD_LETTERS_SHOWN = 20
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
@@ -21,14 +24,13 @@ STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspend
     cls=LazyGroup,
     places={
         "add": "add:add",
-        "dead-letters": "resend:dead_letters",
         "redrive": "resend:redrive",
         "replay": "resend:replay",
         "test": "ping:test",
     },
 )
 def destination() -> None:
-    """Where events are forwarded: add, list, show, test, pause, replay …
+    """Manage the destinations that events are forwarded to.
 
     \b
     Example:
@@ -36,17 +38,53 @@ def destination() -> None:
     """
 
 
-@destination.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@destination.command()
+@click.argument("name", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a destination; of NAME with all that is shown.")
 @with_connection
-def list_destinations(connection: Connection, as_json: bool) -> None:
-    """List the destinations: state, how far behind, the last error.
+def show(connection: Connection, name: str | None, as_json: bool) -> None:
+    """Show NAME in full, or list all destinations.
+
+    The list has the state, how far behind and the last error. In full: its settings, its last ten attempts, and its
+    dead letters, which are the events that it refused.
 
     \b
     Example:
-      pgtrail destination list
+      pgtrail destination show
+      pgtrail destination show siem
     """
-    rows = _dicts(connection, "destinations")
+    if name is None:
+        _list(dicts(connection, "destinations"), as_json)
+        return
+    (settings,) = dicts(connection, "destination", name=name)
+    attempts = dicts(connection, "attempts", name=name)
+    dead_letters = dicts(connection, "dead_letters", name=name, limit=None if as_json else DEAD_LETTERS_SHOWN)
+    if as_json:
+        found = {**settings, "attempts": attempts, "dead_letter_events": dead_letters}
+        click.echo(json.dumps(found, default=str))
+        return
+    table = plain_table("", "")
+    table.show_header = False
+    for key, value in settings.items():
+        if value not in (None, [], False):
+            table.add_row(key.replace("_", " "), printable(_shown(value)))
+    console().print(table)
+    if dead_letters:
+        console().print()
+        console().print(_dead_letters(dead_letters))
+    if settings["dead_letters"] > len(dead_letters):
+        click.echo(
+            f"pgtrail: the first {len(dead_letters)} of {settings['dead_letters']:,} dead letters; all: --json",
+            err=True,
+        )
+    if attempts:
+        console().print()
+        console().print(_attempts(attempts))
+    else:
+        click.echo("pgtrail: no attempts yet (is a worker running? pgtrail forward)", err=True)
+
+
+def _list(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if as_json:
         for row in rows:
             click.echo(json.dumps(row, default=str))
@@ -70,34 +108,9 @@ def list_destinations(connection: Connection, as_json: bool) -> None:
         click.echo("pgtrail: no destinations yet (pgtrail destination add NAME --url https://…)", err=True)
 
 
-@destination.command()
-@click.argument("name")
-@click.option("--limit", default=10, show_default=True, type=click.IntRange(1, 1000), help="How many attempts.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object: the destination and its attempts.")
-@with_connection
-def show(connection: Connection, name: str, limit: int, as_json: bool) -> None:
-    """Show NAME in full: settings, state, replays, and the last attempts.
-
-    \b
-    Example:
-      pgtrail destination show siem
-    """
-    (settings,) = _dicts(connection, "destination", name=name)
-    attempts = _dicts(connection, "attempts", name=name, limit=limit)
-    if as_json:
-        click.echo(json.dumps({**settings, "attempts": attempts}, default=str))
-        return
-    table = plain_table("", "")
-    table.show_header = False
-    for key, value in settings.items():
-        if value not in (None, [], False):
-            table.add_row(key.replace("_", " "), printable(_shown(value)))
-    console().print(table)
-    if not attempts:
-        click.echo("pgtrail: no attempts yet (is a worker running? pgtrail forward)", err=True)
-        return
+def _attempts(rows: Sequence[dict[str, Any]]) -> Table:
     table = plain_table("Attempted", "Delivered", "Events", "Dead", "Status", "Error", "Next try", "Worker")
-    for row in attempts:
+    for row in rows:
         first, last = row["first_event_id"], row["last_event_id"]
         table.add_row(
             local_time(row["attempted_at"]) + (" (replay)" if row["replay_id"] else ""),
@@ -109,8 +122,22 @@ def show(connection: Connection, name: str, limit: int, as_json: bool) -> None:
             local_time(row["retry_at"]),
             printable(row["worker"]),
         )
-    console().print()
-    console().print(table)
+    return table
+
+
+def _dead_letters(rows: Sequence[dict[str, Any]]) -> Table:
+    table = plain_table("Dead letter", "Action", "Resource", "Status", "Error", "Attempts", "Last")
+    for row in rows:
+        table.add_row(
+            str(row["event_id"]),
+            printable(row["action"] or ""),
+            printable(row["resource"] or ""),
+            str(row["status"] or ""),
+            printable(row["error"]),
+            str(row["attempts"]),
+            local_time(row["last_at"]),
+        )
+    return table
 
 
 def _shown(value: Any) -> str:
@@ -119,38 +146,32 @@ def _shown(value: Any) -> str:
     return local_time(value) if hasattr(value, "astimezone") else str(value)
 
 
-def _dicts(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    cursor = connection.execute(QUERIES[query], parameters)
-    names = [column.name for column in cursor.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in cursor]
-
-
 @destination.command()
 @click.argument("name")
 @with_connection
 def pause(connection: Connection, name: str) -> None:
-    """Stop sending to NAME. Nothing is lost: resume goes on from here.
+    """Stop sending to NAME; events wait until it is resumed.
 
     \b
     Example:
       pgtrail destination pause siem
     """
     connection.execute(QUERIES["pause_destination"], {"name": name, "paused": True})
-    click.echo(f"pgtrail: {name} is paused; events wait for it", err=True)
+    click.echo(f"pgtrail: {name} is paused; its events wait", err=True)
 
 
 @destination.command()
 @click.argument("name")
 @with_connection
 def resume(connection: Connection, name: str) -> None:
-    """Go on sending to NAME from where it was, and try at once.
+    """Continue sending to NAME, from where it stopped.
 
     \b
     Example:
       pgtrail destination resume siem
     """
     connection.execute(QUERIES["pause_destination"], {"name": name, "paused": False})
-    click.echo(f"pgtrail: {name} goes on from where it was", err=True)
+    click.echo(f"pgtrail: {name} continues from where it stopped", err=True)
 
 
 @destination.command("rotate-secret")
@@ -160,11 +181,13 @@ def resume(connection: Connection, name: str) -> None:
     type=Number(0, 720),
     default=24,
     show_default=True,
-    help="Hours for which the old secret signs too.",
+    help="For how many hours the old secret signs too.",
 )
 @with_connection
 def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
-    """Give NAME a new signing secret, on stdout, this once. The old one signs beside it until the overlap is over.
+    """Give NAME a new signing secret, which is printed once.
+
+    Until the overlap is over, the old secret signs too.
 
     \b
     Example:
@@ -180,7 +203,9 @@ def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
 @click.argument("name")
 @with_connection
 def set_token(connection: Connection, name: str) -> None:
-    """Read a token for NAME from stdin and keep it in the database, in place of the one before.
+    """Replace the token of NAME that is stored in the database.
+
+    The new one is read from stdin.
 
     \b
     Example:
@@ -195,11 +220,13 @@ def set_token(connection: Connection, name: str) -> None:
 
 @destination.command()
 @click.argument("name")
-@click.option("--since", help="Send everything from this time on again: 7d, 2026-11-01. Default: from now on.")
-@click.confirmation_option("--yes", prompt="It forgets how far this destination had got. Begin anew?")
+@click.option("--since", help="Send all events since then again: 7d, 2026-11-01. Default: only new ones.")
+@click.confirmation_option("--yes", prompt="The destination's cursor will be forgotten. Start over?")
 @with_connection
 def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> None:
-    """Begin NAME anew in a database that was restored into another cluster.
+    """Start NAME over in a database that was restored.
+
+    Its cursor belongs to another cluster and says nothing here.
 
     \b
     Example:
@@ -207,19 +234,19 @@ def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> No
     """
     connection.execute(QUERIES["rebase_destination"], {"name": name, "since": since})
     click.echo(
-        f"pgtrail: {name} begins {f'with what occurred since {since}' if since else 'with the next event'}", err=True
+        f"pgtrail: {name} starts {f'with the events since {since}' if since else 'with the next event'}", err=True
     )
 
 
 @destination.command()
 @click.argument("name")
-@click.option("--now", is_flag=True, help="At once, with whatever it has not got, its removal included.")
-@click.confirmation_option("--yes", prompt="It forgets how far this destination has got. Remove it?")
+@click.option("--now", is_flag=True, help="Remove it at once, though it has not got everything.")
+@click.confirmation_option("--yes", prompt="The destination and its cursor will be removed. Continue?")
 @with_connection
 def remove(connection: Connection, name: str, now: bool, **_: Any) -> None:
-    """Remove NAME with its secrets and its place in the log. The events stay.
+    """Remove NAME with its secrets; the events stay in the log.
 
-    It still gets everything that was recorded until now, and the event of its removal last.
+    It still gets everything that was recorded until now, and last the event of its removal.
 
     \b
     Example:

@@ -37,10 +37,10 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @dsn_option
 def doctor(dsn: str, as_json: bool) -> None:
-    """Find what is wrong, the most urgent first, each with what to do about it.
+    """Find what is wrong, each with a hint.
 
-    It looks at triggers, partitions, destinations, workers, the installed version, and whether LISTEN works on this
-    connection. Exit status 1 if anything is wrong; lines of `information` alone are not.
+    The most urgent comes first. It checks triggers, partitions, destinations, workers, nodes, the installed version,
+    and whether LISTEN works on this connection. Exit status 1 if anything is wrong; `information` is not.
 
     \b
     Example:

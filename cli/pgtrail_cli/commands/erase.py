@@ -8,18 +8,17 @@ from pgtrail_cli.filters import QUERIES
 
 @click.command("erase-actor")
 @click.argument("actor_id", metavar="ID")
-@click.option(
-    "--reason", required=True, help="Why, such as a ticket's number; it stays in the log. Do not name the person."
-)
+@click.option("--reason", required=True, help="Why, such as a ticket's number; it is recorded. Do not name the person.")
 @click.option("--also", multiple=True, help="Another id, name or e-mail address of the same person; can be repeated.")
-@click.confirmation_option("--yes", prompt="It can't be taken back. Erase this person from the log?")
+@click.confirmation_option("--yes", prompt="It can't be undone. Erase this person from the log?")
 @with_connection
 def erase_actor(connection: Connection, actor_id: str, reason: str, also: tuple[str, ...], **_: object) -> None:
-    """Replace the person with actor id ID by a pseudonym, wherever the log names them. Prints the pseudonym.
+    """Replace the person with actor id ID by a pseudonym.
 
-    Id and label become the pseudonym; address and user agent go. In the rows, every text that is one of the
-    person's ids, labels or e-mail addresses is replaced, and in rows that are the person's own (their profile, their
-    membership) each column that looks personal. Seals stay verifiable. The erasure is an event.
+    It prints the pseudonym, which takes the place of id and label; address and user agent are removed. In recorded
+    rows, every text that is one of the person's ids, labels or e-mail addresses is replaced, and in the person's own
+    rows (their profile, their membership) each column that looks personal. Seals stay verifiable. The erasure is an
+    event.
 
     \b
     Example:

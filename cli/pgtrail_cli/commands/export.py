@@ -3,7 +3,7 @@
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,18 +26,17 @@ Piece = bytes | bytearray | memoryview
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path, allow_dash=True))
 @filter_options
-@click.option("--fields", is_flag=True, help="A row for each field that changed, for who reads in a spreadsheet.")
+@click.option("--fields", is_flag=True, help="One row for each field that changed.")
 @archive_option
 @dsn_option
 def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: Any) -> None:
-    """Write the log to FILE as CSV, oldest first; `-` is stdout.
+    """Write the log to FILE as CSV, oldest first (`-`: stdout).
 
-    FILE appears when it is complete, never before. Cells that a spreadsheet would take for a formula begin with an
+    FILE appears only when it is complete. A cell that a spreadsheet would take for a formula begins with an
     apostrophe. The bytes are those of: \\copy (select * from audit.export) to 'FILE' csv header
     (with --fields: audit.export_fields). Times are in UTC.
 
-    Each export is an event itself, recorded before the first byte leaves: but for one from an archive, which has no
-    log to be recorded in.
+    Each export is an event itself, recorded before the first byte is written, unless it is of an archive.
 
     \b
     Example:
@@ -116,11 +115,6 @@ def _filtered_csv(connection: Connection, filters: Filters, by_field: bool) -> I
     assert row is not None
     with connection.cursor().copy(row[0]) as pieces:
         yield pieces
-
-
-def of_events(event_ids: Sequence[int]) -> sql.Composable:
-    """The condition that chooses these events of audit.export."""
-    return sql.SQL("id = any ({})").format(sql.Literal(list(event_ids)))
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:

@@ -27,7 +27,7 @@ secrets_option = click.option(
     "--secrets-dir",
     type=click.Path(file_okay=False, path_type=Path),
     default=default_secrets_folder,
-    help="Where tokens and certificates in files are read from, and nowhere else. "
+    help="The only folder that tokens and certificates are read from. "
     "Default: $CREDENTIALS_DIRECTORY, else /run/secrets.",
 )
 
@@ -37,14 +37,14 @@ secrets_option = click.option(
 @click.option("-v", "--verbose", is_flag=True, help="Log each delivery, not only what goes wrong.")
 @click.option(
     "--lease", type=Number(1, 600), default=30.0, show_default=True,
-    help="Seconds after which another worker takes over from one that is gone.",
+    help="Seconds after which another worker takes over from one that died.",
 )  # fmt: skip
 @click.option(
     "--timeout",
     type=Number(1, 300),
     default=http.TIMEOUT_SECONDS,
     show_default=True,
-    help="Seconds for a whole request, the reading of its answer included.",
+    help="Seconds for a whole request and its response.",
 )
 @click.option(
     "--seal-every", type=Number(0.1, 3600), default=10.0, show_default=True,
@@ -74,11 +74,11 @@ def forward(
     metrics_port: int | None,
     metrics_address: str,
 ) -> None:
-    """Forward new events to the destinations, and seal them, until SIGTERM or Ctrl-C.
+    """Run the worker, which forwards new events and seals them.
 
-    Run as many as you like: they share the destinations. The role has to be in audit_forwarder; the connection must
-    not go through a transaction pooler, which would keep NOTIFY from it (polling would still find everything).
-    Logs are JSON lines on stderr; metrics are for Prometheus.
+    It runs until SIGTERM or Ctrl-C. Run as many as you like: they share the destinations. The role must be in
+    audit_forwarder. Connect directly, not through a transaction pooler: NOTIFY does not pass one (the worker then
+    polls each second). Logs are JSON lines on stderr; metrics are for Prometheus.
 
     \b
     Example:

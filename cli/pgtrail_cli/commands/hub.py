@@ -1,18 +1,10 @@
 """``pgtrail hub …``: one log over many databases."""
 
-import dataclasses
-import json
-from typing import Any
-
 import click
-from rich.text import Text
 
 from pgtrail_cli import nodes
-from pgtrail_cli.connection import Connection, check_dsn, dsn_option, open_connection, with_connection
+from pgtrail_cli.connection import Connection, check_dsn, open_connection, with_connection
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.render import behind, console, local_time, plain_table, printable
-
-STYLES = {"streaming": "green", "copying": "cyan", "removed": "dim"}
 
 hub_option = click.option(
     "--hub",
@@ -23,13 +15,15 @@ hub_option = click.option(
     help="The hub's connection string; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
 )
 node_option = click.option(
-    "--dsn", "node_dsn", callback=check_dsn, help="The node's connection string, as a superuser of its."
+    "--dsn", "node_dsn", callback=check_dsn, help="The node's connection string, as a superuser."
 )
 
 
 @click.group()
 def hub() -> None:
-    """One log over many databases: a hub gathers what its nodes record, by logical replication.
+    """Gather the events of many databases in one log.
+
+    A hub gets what its nodes record, by logical replication. `status` at the hub shows how far each node is.
 
     \b
     Example:
@@ -40,7 +34,9 @@ def hub() -> None:
 @hub.command()
 @with_connection
 def init(connection: Connection) -> None:
-    """Make this database a hub. It must have pgtrail (pgtrail migrate) and may have tracked tables of its own.
+    """Make this database a hub.
+
+    It must have pgtrail (pgtrail migrate) and may have tracked tables of its own. It can't be undone.
 
     \b
     Example:
@@ -59,14 +55,15 @@ def init(connection: Connection) -> None:
     "--from-hub",
     default="",
     callback=check_dsn,
-    help="What differs where the hub connects from: 'host=10.0.0.7 sslmode=verify-full sslrootcert=system'.",
+    help="What differs when the hub connects: 'host=10.0.0.7 sslmode=verify-full sslrootcert=system'.",
 )
 @hub_option
 def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
-    """Gather the events of a database, which is called NAME from now on: what it holds, then what it records.
+    """Gather the events of a database, which is then called NAME.
 
-    At the node it makes the publication pgtrail, a slot, and a role that may replicate and read what is published,
-    and nothing else. The node needs wal_level = logical, and the hub's role let in in its pg_hba.conf.
+    What it has already is copied first. At the node it creates the publication pgtrail, a slot, and a role that may
+    replicate and read what is published, and nothing else. The node needs wal_level = logical, and a line for that
+    role in its pg_hba.conf.
 
     \b
     Example:
@@ -76,7 +73,7 @@ def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
         raise click.UsageError("say which database: --dsn 'host=… dbname=…'.")
     with open_connection(hub_dsn) as connection:
         nodes.add(connection, node_dsn, name, from_hub)
-    click.echo(f"pgtrail: {name} is being copied, and then followed: pgtrail hub status", err=True)
+    click.echo(f"pgtrail: {name} is being copied, and then followed: pgtrail status", err=True)
 
 
 @hub.command()
@@ -84,9 +81,10 @@ def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
 @node_option
 @hub_option
 def remove(name: str, node_dsn: str | None, hub_dsn: str) -> None:
-    """Gather the events of NAME no more. Those that are here stay, under their names; NAME can be added again.
+    """Stop gathering the events of NAME; those gathered stay.
 
-    Without --dsn nothing is done at the node: its slot keeps the write-ahead log for the hub until it is dropped there.
+    NAME can be added again. Without --dsn nothing is done at the node: its slot keeps the write-ahead log for the hub
+    until it is dropped there.
 
     \b
     Example:
@@ -99,54 +97,3 @@ def remove(name: str, node_dsn: str | None, hub_dsn: str) -> None:
         click.echo(
             f"pgtrail: its slot still keeps the write-ahead log there: select audit.unpublish('{role}')", err=True
         )
-
-
-@hub.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a node.")
-@dsn_option
-def status(dsn: str, as_json: bool) -> None:
-    """Show how far each node has got: what has not arrived, what its slot holds, its last seal, and what is wrong.
-
-    Exit status 1 if anything is.
-
-    \b
-    Example:
-      pgtrail hub status
-    """
-    with open_connection(dsn) as connection:
-        connection.execute(QUERIES["check_is_hub"])
-        found = list(nodes.look(connection))
-    if as_json:
-        for node in found:
-            click.echo(json.dumps(dataclasses.asdict(node), default=str))
-    elif found:
-        console().print(_table(found))
-    else:
-        click.echo("pgtrail: no nodes yet (pgtrail hub add NAME --dsn …)", err=True)
-    for node in found:
-        for problem in node.problems:
-            click.echo(printable(f"pgtrail: {node.name}: {problem}"), err=True)
-    if any(node.problems for node in found):
-        raise SystemExit(1)
-
-
-def _table(found: list[nodes.Node]) -> Any:
-    table = plain_table("Node", "State", "Behind", "Slot holds", "Last seal")
-    for node in found:
-        table.add_row(
-            node.name,
-            Text(node.state, style=STYLES.get(node.state, "red")),
-            "" if node.events is None else behind(node.events, node.seconds),
-            "" if node.slot_bytes is None else _size(node.slot_bytes),
-            f"{node.last_seal}  {local_time(node.last_seal_at)}" if node.last_seal else "",
-        )
-    return table
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("bytes", "kB", "MB"):
-        if size < 1000:
-            return f"{size:.0f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} GB"

@@ -29,11 +29,12 @@ COUNTED = ("rows", "imported", "events", "unfit", "skipped")
 @click.option("--dry-run", is_flag=True, help="Say what would be imported, and change nothing.")
 @with_connection
 def import_(connection: Connection, tool: str, table: str | None, dry_run: bool) -> None:
-    """Read the history that TOOL recorded into the log: supa_audit, audit_trigger (2ndQuadrant's) or litellm.
+    """Import the history that another audit tool recorded.
 
-    Each event keeps its time and says where it was imported from. Tracked tables' settings and rules name it and
-    redact it, so track first. A second run imports what came since; one that was interrupted goes on where it was.
-    Destinations get none of it unless you replay it. It takes the role that ran `pgtrail migrate`, or a superuser.
+    TOOL is supa_audit, audit_trigger (2ndQuadrant's) or litellm. Each event keeps its time and says where it was
+    imported from. The settings and rules of tracked tables name and redact it, so track first. A second run imports
+    what is new; an interrupted one continues where it stopped. Destinations get imported events only by a replay.
+    It takes the role that ran `pgtrail migrate`, or a superuser.
 
     \b
     Example:

@@ -1,7 +1,6 @@
 """``pgtrail log`` and ``pgtrail show``."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
@@ -12,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from pgtrail_cli.commands import archived
-from pgtrail_cli.commands.export import copy_csv, of_events
 from pgtrail_cli.commands.following import Follower, Found
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
 from pgtrail_cli.filters import (
@@ -38,16 +36,15 @@ Printer = Callable[[Connection, Found], None]
 @click.command()
 @filter_options
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 100_000), help="How many, newest first.")
-@click.option("-f", "--follow", is_flag=True, help="Print the last ones, then new ones as they are committed.")
+@click.option("-f", "--follow", is_flag=True, help="Print the last events, then new ones as they are committed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
-@click.option("--csv", "as_csv", is_flag=True, help="The CSV of audit.export, oldest first.")
 @archive_option
 @dsn_option
-def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, as_csv: bool, **options: Any) -> None:
+def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, **options: Any) -> None:
     """Show who did what, when, and what changed.
 
-    Where no index leads to what is asked for (part of a name), it looks at the newest 1,500 events, and says so; with
-    --since, at all since then.
+    A filter that no index serves (part of a name) is looked for in the newest 1,500 events, and it says so; with
+    --since, in all since then.
 
     \b
     Example:
@@ -56,17 +53,13 @@ def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, 
       pgtrail log -f
       pgtrail log --archive /mnt/archive --org acme --since 2025-01-01
     """
-    if as_json and as_csv:
-        raise click.UsageError("--json and --csv exclude each other.")
-    if as_csv and follow:
-        raise click.UsageError("a CSV has an end: use --json to follow.")
     if archive is not None:
         if follow:
             raise click.UsageError("an archive does not grow: --archive and --follow exclude each other.")
-        archived.log(archive, limit, options, "json" if as_json else "csv" if as_csv else "table")
+        archived.log(archive, limit, options, "json" if as_json else "table")
         return
     with open_connection(dsn) as connection:
-        show = _print_json if as_json else _print_csv if as_csv else _print_table
+        show = _print_json if as_json else _print_table
         _log(connection, resolve(connection, **options), limit, follow, show)
 
 
@@ -130,19 +123,14 @@ def _print_json(connection: Connection, found: Found) -> None:
         click.echo(event)
 
 
-def _print_csv(connection: Connection, found: Found) -> None:
-    with copy_csv(connection, of_events([event_id for event_id, _ in found])) as pieces:
-        sys.stdout.buffer.writelines(pieces)
-
-
 @click.command()
 @click.argument("name", metavar="ID")
 @click.option("--json", "as_json", is_flag=True, help="The event as one JSON object.")
 @with_connection
 def show(connection: Connection, name: str, as_json: bool) -> None:
-    """Show one event field by field: unchanged ones dimmed, changed ones marked.
+    """Show event ID field by field.
 
-    On a hub, event 42 of node eu1 is eu1:42.
+    Changed fields are marked. On a hub, event 42 of node eu1 is eu1:42.
 
     \b
     Example:

@@ -66,8 +66,9 @@ def page(
     session_minutes: float,
     secrets_dir: Path,
 ) -> None:
-    """Serve the Audit page, for whoever opens the address that is printed: its token lets in once.
+    """Serve the Audit page, in a browser.
 
+    Open the address that is printed: its token authenticates once.
     It shows what the role of --dsn may see: give it audit_auditor or audit_reader; with audit_admin destinations can
     be paused, resumed and redriven.
 

@@ -55,14 +55,14 @@ SECRET_HEADERS = ("authorization", "dd-api-key", "webhook-signature")
 
 @click.command()
 @click.argument("name")
-@click.option("--event", "event", help="Send this event of the log in place of a ping.")
+@click.option("--event", "event", help="Send this event of the log instead of audit.ping.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent, on stdout, and send nothing.")
 @secrets_option
 @dsn_option
 def test(dsn: str, name: str, event: str | None, dry_run: bool, secrets_dir: Path) -> None:
-    """Send an audit.ping to NAME as the worker would, and explain what comes back.
+    """Send NAME a test event, and explain the response.
 
-    Tokens and certificates are looked for here, on this machine; the role has to be in audit_forwarder.
+    Tokens and certificates are read on this machine. The role must be in audit_forwarder.
 
     \b
     Example:

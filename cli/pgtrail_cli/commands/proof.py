@@ -1,4 +1,4 @@
-"""``pgtrail prove`` and ``pgtrail verify-proof``: that one event is in the chain of seals."""
+"""``pgtrail proof …``: that one event is in the chain of seals."""
 
 import json
 from pathlib import Path
@@ -16,44 +16,55 @@ from pgtrail_cli.render import console, plain_table, printable, value
 from pgtrail_cli.streams import read_file, read_text
 
 
-@click.command()
-@click.argument("name", metavar="ID")
-@with_connection
-def prove(connection: Connection, name: str) -> None:
-    """Print the proof that event ID is in the chain of seals, in JSON.
-
-    Whoever gets it can check it without a database: pgtrail verify-proof. It holds the event in full.
+@click.group()
+def proof() -> None:
+    """Prove that an event is in the log, without a database.
 
     \b
     Example:
-      pgtrail prove 4711 > proof.json
+      pgtrail proof make 4711 > proof.json
+      pgtrail proof check proof.json
+    """
+
+
+@proof.command()
+@click.argument("name", metavar="ID")
+@with_connection
+def make(connection: Connection, name: str) -> None:
+    """Print the proof that event ID is in the chain of seals, as JSON.
+
+    It holds the event in full. Whoever gets it can check it without a database.
+
+    \b
+    Example:
+      pgtrail proof make 4711 > proof.json
     """
     row = connection.execute(QUERIES["prove"], {"event_id": event_id(connection, name)}).fetchone()
     assert row is not None
     click.echo(json.dumps(row[0], indent=2, ensure_ascii=False))
 
 
-@click.command("verify-proof")
+@proof.command()
 @click.argument("file", type=click.File("rb"))
 @click.option(
     "--anchor",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Compare the seal with the one in this file: what a SIEM received, or pgtrail seal --json wrote.",
 )
-def verify_proof(file: BinaryIO, anchor: Path | None) -> None:
-    """Check the proof in FILE (`-`: stdin). It needs no database.
+def check(file: BinaryIO, anchor: Path | None) -> None:
+    """Check the proof in FILE (`-`: stdin), without a database.
 
-    It says that the event is in the seal; that the seal is the one that was made then, an anchor says.
-    Exit status 1 if it does not hold.
+    The proof shows that the event is in the seal. Only an anchor shows that the seal is the one that was made then.
+    Exit status 1 if the proof does not hold.
 
     \b
     Example:
-      pgtrail verify-proof proof.json --anchor seals.jsonl
+      pgtrail proof check proof.json --anchor seals.jsonl
     """
     try:
         document = json.loads(read_text(file.read()))
     except (ValueError, RecursionError) as error:
-        raise PgtrailError("this is no proof", "make one with: pgtrail prove ID > proof.json") from error
+        raise PgtrailError("this is not a proof", "make one with: pgtrail proof make ID > proof.json") from error
     proved = check_proof(document)
     table = plain_table("", "")
     table.show_header = False

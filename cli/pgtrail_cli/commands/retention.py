@@ -10,12 +10,14 @@ from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import ever, say
-from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.render import printable
 
 
 @click.group()
 def retention() -> None:
-    """For how long events are kept. Nothing is dropped but by `retention run`.
+    """Set how long events are kept, and place legal holds.
+
+    Only `retention run` and `archive` drop events. `status` shows the settings and the holds.
 
     \b
     Example:
@@ -28,28 +30,26 @@ def retention() -> None:
 @click.option("--category", help="Only for this category. Default: for all that have no setting of their own.")
 @with_connection
 def set_(connection: Connection, keep: str, category: str | None) -> None:
-    """Keep events for KEEP: 400d, 13 months, 7 years.
+    """Keep events for KEEP: 400d, 13 months, 7 years, forever.
+
+    KEEP can also be `default` for a category: as long as all others.
 
     \b
     Example:
       pgtrail retention set 400d
       pgtrail retention set '7 years' --category audit
+      pgtrail retention set default --category audit
     """
-    connection.execute(QUERIES["set_retention"], {"keep": keep, "category": category})
-    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept for {printable(keep)}", err=True)
-
-
-@retention.command()
-@click.option("--category", help="Only for this category.")
-@with_connection
-def clear(connection: Connection, category: str | None) -> None:
-    """Keep events for ever, or (--category) for as long as all others.
-
-    \b
-    Example:
-      pgtrail retention clear --category audit
-    """
-    connection.execute(QUERIES["clear_retention"], {"category": category})
+    if keep == "default" and category is None:
+        raise NotUnderstood("`default` is for a category", "give --category, or keep events forever")
+    if keep == "default" or (keep == "forever" and category is None):
+        connection.execute(QUERIES["clear_retention"], {"category": category})
+    else:
+        # (The most that there is: Postgres 15 has no infinite interval.)
+        longest = "1000 years" if keep == "forever" else keep
+        connection.execute(QUERIES["set_retention"], {"keep": longest, "category": category})
+    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {printable(keep)}")
+    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept {meant}", err=True)
 
 
 @retention.command()
@@ -60,7 +60,7 @@ def clear(connection: Connection, category: str | None) -> None:
 @click.option("--until", help="Only events before this time.")
 @with_connection
 def hold(connection: Connection, name: str, **options: str | None) -> None:
-    """Place the legal hold NAME: what it covers is not dropped, however old.
+    """Place the legal hold NAME: what it covers is never dropped.
 
     \b
     Example:
@@ -87,38 +87,6 @@ def release(connection: Connection, name: str) -> None:
 
 
 @retention.command()
-@with_connection
-def show(connection: Connection) -> None:
-    """Show what is kept for how long, the legal holds, and which months are old enough to be dropped.
-
-    \b
-    Example:
-      pgtrail retention show
-    """
-    for query, titles in (
-        ("retention", ("Category", "Keep")),
-        ("legal_holds", ("Hold", "Organization", "Since", "Until", "Reason")),
-    ):
-        rows = connection.execute(QUERIES[query]).fetchall()
-        if rows:
-            table = plain_table(*titles)
-            for row in rows:
-                table.add_row(*(printable(_shown(cell)) for cell in row))
-            console().print(table)
-            console().print()
-    table = plain_table("Month", "Begins", "Events", "Kept because")
-    months = old_months(connection, None)
-    for partition, begins, events, reasons in months:
-        table.add_row(
-            partition, local_time(begins), f"{events:,}", printable("; ".join(reasons) or "it can be dropped")
-        )
-    if months:
-        console().print(table)
-    else:
-        click.echo("pgtrail: no month is old enough to be dropped", err=True)
-
-
-@retention.command()
 @click.option("--archive", metavar="LOCATION", help="Archive each month here before it goes, as pgtrail archive does.")
 @click.option("--without-archive", is_flag=True, help="Drop without a copy.")
 @click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got; the event of it says so.")
@@ -126,7 +94,7 @@ def show(connection: Connection) -> None:
 @working_options
 @with_connection
 def run(connection: Connection, archive: str | None, without_archive: bool, **options: Any) -> None:
-    """Drop the months that are old enough, each archived with its seals first.
+    """Drop the months that are old enough, each archived first.
 
     A month goes whole or not at all: not before it is sealed, not past what a destination has not got, and never while
     a legal hold covers it. Exit status 1 if one was kept for such a reason.
@@ -138,9 +106,3 @@ def run(connection: Connection, archive: str | None, without_archive: bool, **op
     if (archive is None) == (not without_archive) and not options["dry_run"]:
         raise NotUnderstood("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
     drop_months(connection, archive, before=None, **options)
-
-
-def _shown(cell: Any) -> str:
-    if cell is None:
-        return ""
-    return local_time(cell) if hasattr(cell, "astimezone") else str(cell)

@@ -9,10 +9,12 @@ from pgtrail_cli.filters import QUERIES
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Each seal as a JSON object: keep it as an anchor.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a seal: keep it as an anchor.")
 @with_connection
 def seal(connection: Connection, as_json: bool) -> None:
-    """Seal the events that are not sealed yet. The worker does it every ten seconds by itself.
+    """Seal the events that are not sealed yet.
+
+    The worker does it by itself every ten seconds.
 
     \b
     Example:

@@ -18,7 +18,9 @@ from pgtrail_cli.filters import QUERIES
 @dsn_option
 @click.option("-c", "--command", "statement", help="Run one statement and leave, as psql -c does.")
 def shell(dsn: str, statement: str | None) -> None:
-    """Open pgcli as a reader, read-only, with the named queries loaded (`\\n` lists them).
+    """Open pgcli as a reader, with named queries.
+
+    It is read-only. `\\n` lists the queries.
 
     \b
     Example:

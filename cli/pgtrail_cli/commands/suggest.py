@@ -11,7 +11,7 @@ from pgtrail_cli.filters import QUERIES
 @click.argument("schemas", metavar="[SCHEMA]...", nargs=-1)
 @with_connection
 def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
-    """Propose what to track in each SCHEMA (public, if none is named), as SQL on stdout. Changes nothing.
+    """Print SQL that tracks the tables of each SCHEMA (or public).
 
     It goes by names, types, keys, statistics and a sample of rows, and says why. Read the file before you apply it:
     what it can't know is what your application means. docs/suggest.md says what it finds and what it misses.

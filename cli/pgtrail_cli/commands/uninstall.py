@@ -44,11 +44,11 @@ def uninstall(
     dry_run: bool,
     **allowed: bool,
 ) -> None:
-    """Remove pgtrail from a database: triggers, policies, grants, event triggers, roles, and the log with its schema.
+    """Remove pgtrail from a database, with the log.
 
-    Your own tables and rows stay as they were before. It says what goes, offers to export the log, and asks for the
-    database's name. Each table is locked for a moment only, and writers go on. If it is interrupted, run it again:
-    the log stays whole until the very end.
+    Triggers, policies, grants, event triggers, roles and schema audit are dropped; your own tables and rows stay as
+    they are. It says what would be dropped, offers to export the log, and asks for the database's name. Each table is
+    locked only for a moment. If it is interrupted, run it again: the log stays complete until the very end.
 
     \b
     Example:

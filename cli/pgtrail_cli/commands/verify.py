@@ -34,7 +34,7 @@ from pgtrail_cli.verify.source import Source
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Compare the chain with the seals in this file: what a SIEM received, or pgtrail seal --json wrote.",
 )
-@click.option("--from", "first", type=click.IntRange(min=1), default=1, help="Go on with this seal.")
+@click.option("--from", "first", type=click.IntRange(min=1), default=1, help="Continue with this seal.")
 @click.option(
     "--jobs",
     type=click.IntRange(1, 64),
@@ -55,18 +55,17 @@ def verify(
     as_json: bool,
     only: tuple[str, ...],
 ) -> None:
-    """Recompute every seal from the events as they are now, and say what does not match.
+    """Recompute every seal from the events, and say what differs.
 
-    It runs its own statements on the tables, calls nothing that lives in the database, and names what of schema audit
-    is not as this version makes it. Erasures, removals and clocks that were set back are listed: by themselves they
-    are no problem.
+    It reads the tables with its own statements and calls no function of the database's. It also lists what in schema
+    audit differs from what this version creates. Erasures, removals and clocks that were set back are listed too;
+    these alone are not a problem.
 
-    A superuser could rewrite events and the whole chain with them: that shows against an anchor, the seals as a SIEM
-    received them (pgtrail destination add --seals). Stopped, it says where to go on. Exit status 1 if anything does
-    not match, 2 if there is no such seal to go on with.
+    A superuser could rewrite the events and the whole chain. Only an anchor shows that: seals that were kept elsewhere,
+    as by a SIEM (pgtrail destination add --seals). If it is interrupted, it says with which seal to continue. Exit
+    status 1 if anything differs, 2 if there is no seal with that number.
 
-    On a hub the seals of each node are recomputed too, from its events as they are here; a node that has rewritten
-    its history since is named.
+    On a hub it recomputes the seals of each node too, and names a node that has rewritten its history.
 
     With --archive it checks the months of an archive, or the one whose folder is named, without a database.
 

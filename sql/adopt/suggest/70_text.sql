@@ -279,8 +279,8 @@ begin
     return query values
         (format('-- What to track in %s: a proposal, made out of names, types, keys, statistics and a sample of rows.',
             (select string_agg(pg_temp.one_line(name), ', ') from unnest(schema_names) as name))),
-        ('-- Read it, change it, then apply it: pgtrail apply FILE, or psql -v ON_ERROR_STOP=1 -f FILE'),
-        ('-- It may be applied again. audit.track() also redacts what looks secret by its name, and says so.');
+        ('-- Read it, change it, then run it: psql -v ON_ERROR_STOP=1 -f FILE'),
+        ('-- It may be run again. audit.track() also redacts what looks secret by its name, and says so.');
     if body ~ E'[^\\u0001-\\u007f]' then
         return query values ('set client_encoding = ''UTF8'';');
     end if;

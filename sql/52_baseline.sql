@@ -73,7 +73,7 @@ begin
             raise exception using
                 errcode = 'PT034',
                 message = format('%s is in use: a transaction that has written to it stays open', written_relation),
-                hint = 'End it (pg_stat_activity says whose it is) and start the snapshot again: what it has recorded stays.';
+                hint = 'End it (pg_stat_activity says whose it is) and run it again: what it has recorded stays.';
         end if;
         perform pg_sleep(0.005);
     end loop;
@@ -128,7 +128,7 @@ begin
     if current_setting('transaction_isolation') <> 'read committed' then
         raise exception using
             errcode = 'PT035',
-            message = format('a snapshot can''t be taken in a transaction that is %s', current_setting('transaction_isolation')),
+            message = format('a baseline can''t be recorded in a transaction that is %s', current_setting('transaction_isolation')),
             hint = 'First: set default_transaction_isolation to ''read committed''';
     end if;
     perform audit.check_is_tracked(tracked_relation);
@@ -139,7 +139,7 @@ begin
     if not has_table_privilege(audit.database_actor_id()::name, leaf, 'select') then
         raise insufficient_privilege using
             message = format('permission denied for table %s', leaf),
-            hint = 'Whoever takes a snapshot must be allowed to read the table.';
+            hint = 'Whoever records a baseline must be allowed to read the table.';
     end if;
     select * into tracked from audit.tracked_table where relation = tracked_relation;
 
@@ -159,7 +159,7 @@ end
 $$;
 
 comment on function audit.observe(regclass, regclass, bigint, bigint) is
-    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.snapshot(). How many. PT002, PT034.';
+    'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.record_baseline(). How many. PT002, PT034.';
 
 create or replace function audit.observed_all(tracked_relation regclass, observed bigint)
 returns bigint
@@ -171,14 +171,14 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
     select audit.record(
-        'audit.snapshot_taken', 'tracked_table', audit.qualified_name(tracked_relation),
+        'audit.baseline_recorded', 'tracked_table', audit.qualified_name(tracked_relation),
         audit.qualified_name(tracked_relation), null, pg_catalog.jsonb_build_object('observed', observed)
     )
 $$;
 
-comment on function audit.observed_all(regclass, bigint) is 'Records that a snapshot of a table is complete. The event''s id.';
+comment on function audit.observed_all(regclass, bigint) is 'Records that the baseline of a table is complete. The event''s id.';
 
-create or replace function audit.snapshot_batches(tracked_relation regclass)
+create or replace function audit.baseline_batches(tracked_relation regclass)
 returns table (leaf regclass, first_block bigint, end_block bigint)
 language sql
 stable
@@ -207,11 +207,11 @@ as $$
     order by place.relation, block
 $$;
 
-comment on function audit.snapshot_batches(regclass) is
+comment on function audit.baseline_batches(regclass) is
     'The blocks of a table and its partitions in batches of about 1,000 rows, by the planner''s statistics.';
 
 -- Without SET clauses, so that it may commit between batches.
-create or replace procedure audit.snapshot(relation regclass, inout observed bigint default 0)
+create or replace procedure audit.record_baseline(relation regclass, inout observed bigint default 0)
 language plpgsql
 as $$
 declare
@@ -221,7 +221,7 @@ begin
     commit;
     set transaction isolation level read committed;
     perform audit.check_is_tracked(relation);
-    for batch in select * from audit.snapshot_batches(relation) loop
+    for batch in select * from audit.baseline_batches(relation) loop
         observed := observed operator(pg_catalog.+) audit.observe(relation, batch.leaf, batch.first_block, batch.end_block);
         commit;
         set transaction isolation level read committed;
@@ -230,5 +230,5 @@ begin
 end
 $$;
 
-comment on procedure audit.snapshot(regclass, bigint) is
-    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.snapshot(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT002, PT034, PT035.';
+comment on procedure audit.record_baseline(regclass, bigint) is
+    'Records the rows of a tracked table of which the log has no event, as they are, as <resource>.observed, in batches each of which commits: call audit.record_baseline(''public.team''). Called again it goes on where it ended. No writer waits for it. observed: how many. PT002, PT034, PT035.';
