@@ -15,7 +15,7 @@ from pgtrail_cli.render import console, plain_table
 def preset(dsn: str, name: str | None, schema: str | None) -> None:
     """Print SQL that tracks a well-known application.
 
-    Without NAME it lists the presets. The SQL is for the version of the application that is in the database: run it with
+    Without NAME it lists the presets. The SQL fits the version of the application that is in the database. Run it with
     psql, and again after an upgrade. It overwrites what you set otherwise on the same tables.
 
     \b

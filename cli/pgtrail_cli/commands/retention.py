@@ -4,7 +4,6 @@ from typing import Any
 
 import click
 
-from pgtrail_cli.archive.moving import old_months
 from pgtrail_cli.commands.archive import drop_months, working_options
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood
