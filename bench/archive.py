@@ -22,6 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 import history
 import results
 from pgtrail_cli.cold.checking import check_month
@@ -33,7 +35,8 @@ from pgtrail_cli.cold.reading import resolve as resolve_cold
 from pgtrail_cli.cold.spool import spool
 from pgtrail_cli.cold.writing import store, workshop
 from pgtrail_cli.commands import log as command
-from pgtrail_cli.filters import QUERIES, resolve
+from pgtrail_cli.commands.export import begin_export
+from pgtrail_cli.filters import QUERIES, as_filter
 from results import Figure
 
 LIVE, COLD = "table", "archive"
@@ -149,8 +152,7 @@ def filters(connection: history.Connection, cold: Archive, until: datetime, roun
 
 def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int]]:
     def read(options: dict[str, Any]) -> list[int]:
-        wanted = resolve(connection, **options)
-        return [row[0] for row in command._rows(connection, "log_rows", command.newest(connection, wanted, 50)[0])]
+        return [row[0] for row in command.search(connection, as_filter(**options), 50)[0]]
 
     return read
 
@@ -165,7 +167,9 @@ def counts(connection: history.Connection, cold: Archive, month: Manifest, round
     taken: dict[str, list[float]] = {LIVE: [], COLD: []}
     for number in range(rounds + 1):
         started = time.perf_counter()
-        live = connection.execute(QUERIES["count"], {"wanted": resolve(connection, **options).wanted}).fetchone()
+        live = connection.execute(
+            "select sum(events)::bigint from audit.counted(%s, 'month', 2000000000)", [Jsonb(as_filter(**options))]
+        ).fetchone()
         between = time.perf_counter()
         counted = cold.count(resolve_cold(cold, **options))
         ended = time.perf_counter()
@@ -185,11 +189,7 @@ def exports(connection: history.Connection, cold: Archive, months: list[Manifest
         digest = sha256()
         started = time.perf_counter()
         if variant == LIVE:
-            row = connection.execute(
-                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted}
-            ).fetchone()
-            assert row is not None
-            with connection.cursor().copy(row[0]) as pieces:
+            with connection.cursor().copy(begin_export(connection, as_filter(**options)).csv) as pieces:
                 for piece in pieces:
                     digest.update(piece)
         else:

@@ -40,11 +40,15 @@ create type audit.filter as (
     actor_id text,
     resource_type text,
     resource_id text,
-    words text
+    words text,
+    before_time timestamptz,
+    before_id bigint,
+    from_time timestamptz,
+    from_id bigint
 );
 
 comment on type audit.filter is
-    'What is looked for; a null field lets all pass: categories and organizations by name; actions, actors and resources (id or label) by patterns; since ≤ occurred_at < until; one actor or one resource by type and id; a text that stands anywhere in the event. audit.passes() judges.';
+    'What is looked for; a null field lets all pass: categories and organizations by name; actions, actors and resources (id or label) by patterns; since ≤ occurred_at < until; one actor or one resource by type and id; a text that stands anywhere in the event; before one event, and from another one on, in the order of (occurred_at, id). audit.filter() makes one of JSON, audit.passes() applies it.';
 
 -- With the category in it, events are counted without a look at their rows.
 drop index audit.event_time;

@@ -702,7 +702,8 @@ as $$
         -- Whoever loses the events must hear of it.
         when event.action operator(pg_catalog.=) 'audit.destination_removed'
             and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
-        else audit.matches(event, destination.categories, destination.actions, destination.orgs, destination.since, null)
+        else (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
+            and audit.matches(event, destination.categories, destination.actions, destination.orgs)
     end
 $$;
 

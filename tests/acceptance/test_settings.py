@@ -238,13 +238,6 @@ def test_every_command_says_the_same_whatever_a_client_sets(busy, pgtrail, way):
         assert "Traceback" not in done.stderr
 
 
-def test_the_page_and_the_worker_have_the_settings_of_the_command_line():
-    from pgtrail_web.database import query
-    from pgtrail_worker.queries import load
-
-    assert query("settings").strip() == load("pgtrail_worker")["settings"]
-
-
 @pytest.mark.parametrize(
     ("setting", "arguments", "says"),
     [
