@@ -281,10 +281,7 @@ grant execute on function
     audit.maintain(),
     audit.grant_org(name, text),
     audit.revoke_org(name, text),
-    audit.add_destination(
-        text, text, text, text[], text[], text[], timestamptz, boolean, cidr[], integer, boolean, text, text, text, text,
-        text, text, text, text, boolean
-    ),
+    audit.add_destination(text, text, text, jsonb),
     audit.rotate_secret(text, interval),
     audit.set_token(text, text),
     audit.pause_destination(text, boolean),

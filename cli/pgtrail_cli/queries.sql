@@ -155,27 +155,12 @@ select
     (select max(occurred_at) from audit.event)
 
 -- name: add_destination
+-- (A token is in neither the statement nor its parameters, which the server may log.)
 select audit.add_destination(
     %(name)s,
     %(url)s,
-    format => %(format)s,
-    categories => %(categories)s,
-    actions => %(actions)s,
-    orgs => %(orgs)s,
-    since => audit.moment(%(since)s),
-    allow_http => %(allow_http)s,
-    allowed_networks => %(allowed_networks)s::cidr[],
-    max_in_flight => %(max_in_flight)s,
-    gzip => %(gzip)s,
-    token => nullif(current_setting('pgtrail.token', true), ''),
-    token_env => %(token_env)s,
-    token_file => %(token_file)s,
-    ca_file => %(ca_file)s,
-    client_cert_file => %(client_cert_file)s,
-    oauth_url => %(oauth_url)s,
-    oauth_client_id => %(oauth_client_id)s,
-    oauth_scope => %(oauth_scope)s,
-    seals => %(seals)s
+    %(format)s,
+    %(options)s::jsonb || jsonb_build_object('token', nullif(current_setting('pgtrail.token', true), ''))
 )
 
 -- name: destinations

@@ -259,7 +259,7 @@ def test_what_is_missing_or_cut_off_is_named_in_a_line(aged, pgtrail, tmp_path):
     ("prepare", "reason"),
     [
         ("select audit.place_hold('case', 'why', p_org => 'a')", "legal hold case"),
-        ("select audit.add_destination('siem', 'https://x.example', since => '2019-01-01')", "destination siem has not got"),
+        ("select audit.add_destination('siem', 'https://x.example', options => '{\"since\": \"2019-01-01\"}')", "destination siem has not got"),
         (
             "insert into audit.event (occurred_at, category, action, resource_type, actor_type) values ('2020-01-09Z', 'teams', 'a.b', 'x', 'user')",
             "1 events are not sealed yet",

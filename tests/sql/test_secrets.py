@@ -4,10 +4,12 @@ import re
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from tests import command
 
 SIGNED = "https://siem.example/hook"
 TOKEN = "T0ken-that-nobody-must-see"
+GIVEN = f'{{"token": "{TOKEN}"}}'
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]|" + TOKEN)
 FIELDS = ("message_primary", "message_detail", "message_hint", "context", "internal_query")
 
@@ -45,7 +47,7 @@ ARGUMENTS = """
 @pytest.fixture
 def siem(db):
     su = db.connect()
-    su.execute(f"select audit.add_destination('siem', '{SIGNED}', token => %s)", [TOKEN])
+    su.execute(f"select audit.add_destination('siem', '{SIGNED}', options => '{GIVEN}')")
     return db
 
 
@@ -88,8 +90,8 @@ def test_a_row_that_a_constraint_refuses_is_not_quoted(siem):
     for call in (
         "audit.rotate_secret('siem')",
         f"audit.set_token('siem', '{TOKEN}')",
-        f"audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')",
-        f"audit.add_destination('other', '{SIGNED}', token => '{TOKEN}')",
+        f"audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')",
+        f"audit.add_destination('other', '{SIGNED}', options => '{GIVEN}')",
     ):
         with pytest.raises(psycopg.Error) as raised:
             admin.execute(f"select {call}")
@@ -99,10 +101,10 @@ def test_a_row_that_a_constraint_refuses_is_not_quoted(siem):
 
 def test_of_two_who_add_one_name_at_once_the_second_is_told_so(siem):
     first, second = siem.connect("admin", autocommit=False), siem.connect("admin")
-    first.execute(f"select audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')")
+    first.execute(f"select audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')")
     second.execute("set lock_timeout = '10s'")
     with second.pipeline():
-        waiting = second.execute(f"select audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')")
+        waiting = second.execute(f"select audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')")
         first.commit()
         with pytest.raises(psycopg.Error) as raised:
             waiting.fetchone()
@@ -122,7 +124,9 @@ def test_a_url_that_is_refused_is_quoted_without_what_may_be_secret_in_it(db):
 
 def test_who_mistakes_the_token_for_the_name_of_its_variable_does_not_publish_it(db):
     with pytest.raises(psycopg.Error) as raised:
-        db.connect("admin").execute("select audit.add_destination('x', %s, token_env => %s)", [SIGNED, TOKEN])
+        db.connect("admin").execute(
+            "select audit.add_destination('x', %s, options => %s)", [SIGNED, Jsonb({"token_env": TOKEN})]
+        )
     assert raised.value.sqlstate == "PT016"
     assert TOKEN not in told(raised.value)
 
@@ -158,7 +162,7 @@ def test_a_server_that_logs_every_statement_logs_no_token(db, server, tmp_path):
 def test_stars_in_a_row_are_one(db):
     admin = db.connect("admin")
     admin.execute("set statement_timeout = '5s'")
-    admin.execute("select audit.add_destination('x', %s, actions => array[repeat('*', 1990)])", [SIGNED])
+    admin.execute("select audit.add_destination('x', %s, options => %s)", [SIGNED, Jsonb({"actions": ["*" * 1990]})])
     assert admin.execute("select events_behind from audit.destination_status").fetchone() == (2,)
     matched = "select 'key.created' ~ audit.glob(array['k**d']), 'key.created' ~ audit.glob(array['k**x'])"
     assert admin.execute(matched).fetchone() == (True, False)

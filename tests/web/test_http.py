@@ -292,7 +292,7 @@ def test_a_test_is_sent_by_who_may_sign_as_the_worker_and_says_what_came_back(da
     )
     with Receiver() as receiver:
         (receiver.secret,) = su.execute(
-            "select audit.add_destination('near', %s, allow_http => true, allowed_networks => '{127.0.0.0/8}')",
+            'select audit.add_destination(\'near\', %s, options => \'{"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
             [receiver.url],
         ).fetchone()
         with serving(day, user="operator") as running, running.client() as client:
