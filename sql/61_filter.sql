@@ -132,14 +132,18 @@ begin
                 message = format('%s has no option "%s"', subject, left(option.name, 100)),
                 hint = format('The options are %s.', (select string_agg(name, ', ' order by name) from jsonb_object_keys(known) as name));
         elsif jsonb_typeof(option.value) <> option.kind
-            or option.kind = 'array' and jsonb_path_exists(option.value, '$[*] ? (@.type() != "string")')
+            or option.kind = 'array' and jsonb_path_exists(option.value, 'strict $[*] ? (@.type() != "string")')
         then
             raise exception using
                 errcode = 'PT069',
                 message = format(
                     '"%s" is not a %s', option.name, case option.kind when 'array' then 'list of strings' else option.kind end
                 ),
-                hint = case option.kind when 'array' then format('Write {"%s": ["a", "b"]}.', option.name) end;
+                hint = format(
+                    'Write {"%s": %s}.',
+                    option.name,
+                    case option.kind when 'array' then '["a", "b"]' when 'string' then '"a"' when 'number' then '1' else 'true' end
+                );
         end if;
     end loop;
 end

@@ -44,6 +44,9 @@ order by event.id
 -- name: snapshot
 select pg_current_snapshot()::text, pg_is_in_recovery()
 
+-- name: in_recovery
+select pg_is_in_recovery()
+
 -- name: matching
 -- How many events pass, and what the filter names that no event has.
 select

@@ -182,3 +182,43 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
     su.execute("set session_replication_role = replica")
     su.execute("update audit.event set actor_id = 'somebody else' where id = %s", [event_id])
     assert len(auditor.execute(problems, [event_id]).fetchall()) == 1
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize(
+    ("fields", "state", "says"),
+    [
+        ({"colour": "red"}, "PT069", 'no option "colour"'),
+        ({"orgs": "acme"}, "PT069", '"orgs" is not a list of strings'),
+        ({"orgs": [["acme"]]}, "PT069", '"orgs" is not a list of strings'),
+        ({"days": "7"}, "PT069", '"days" is not a number'),
+        ({"first_day": "someday"}, "PT069", "can't be read"),
+        ([], "PT069", "one JSON object"),
+        ({"categories": ["nope"]}, "PT005", "nope"),
+        ({"since": "someday"}, "PT015", 'invalid time "someday"'),
+        ({"actors": ["x" * 2001]}, "PT032", "longer than 2000"),
+    ],
+    ids=str,
+)
+def test_a_filter_that_can_t_be_meant_is_refused(db, fields, state, says):
+    with pytest.raises(psycopg.Error, match=says) as raised:
+        db.connect().execute("select audit.filter(%s)", [psycopg.types.json.Jsonb(fields)])
+    assert raised.value.sqlstate == state
+
+
+@pytest.mark.any_server
+def test_an_organization_that_is_named_twice_gives_each_event_once(full):
+    su = full.connect()
+    acme = org_of(su)
+    assert newest(su, orgs=[acme, acme]) == newest(su, orgs=[acme])
+
+
+@pytest.mark.any_server
+def test_days_are_those_of_the_session_and_both_included(db):
+    su = db.connect()
+    su.execute("set time zone 'Asia/Kathmandu'")
+    times = "select since = %s::timestamptz, until = %s::timestamptz from audit.filter(%s)"
+    days = psycopg.types.json.Jsonb({"first_day": "2026-03-01", "last_day": "2026-03-02"})
+    assert su.execute(times, ["2026-03-01 00:00+05:45", "2026-03-03 00:00+05:45", days]).fetchone() == (True, True)
+    (since,) = su.execute("select since = current_date - 6 from audit.filter('{\"days\": 7}')").fetchone()
+    assert since

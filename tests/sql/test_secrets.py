@@ -14,7 +14,7 @@ SECRET = re.compile(r"whsec_[A-Za-z0-9+/]|" + TOKEN)
 FIELDS = ("message_primary", "message_detail", "message_hint", "context", "internal_query")
 
 GOOD = {
-    "add_destination": {"name": "'new'", "url": f"'{SIGNED}'", "token": f"'{TOKEN}'"},
+    "add_destination": {"name": "'new'", "url": f"'{SIGNED}'", "options": f"'{GIVEN}'"},
     "rotate_secret": {"destination_name": "'siem'"},
     "set_token": {"destination_name": "'siem'", "token": f"'{TOKEN}'"},
     "pause_destination": {"destination_name": "'siem'"},
@@ -30,6 +30,11 @@ HOSTILE = {
     "bigint[]": ["null", "'{}'", "array[null]::bigint[]", "'{{1,2},{3,4}}'"],
     "cidr[]": ["null", "'{}'", "array[null]::cidr[]", "'{{10.0.0.0/8,::/0}}'"],
     "boolean": ["null", "true", "false"],
+    "jsonb": [
+        "null", "'[]'", "'7'", f"'[\"{TOKEN}\"]'", f"'{{\"token\": [\"{TOKEN}\"]}}'", f"'{{\"token\": \"{TOKEN} \"}}'",
+        f"'{{\"gzip\": \"{TOKEN}\"}}'", f"'{{\"max_in_flight\": 1.5, \"token\": \"{TOKEN}\"}}'",
+        f"'{{\"allowed_networks\": [\"{TOKEN}\"]}}'", f"'{{\"token_env\": \"{TOKEN}\"}}'", f"'{{\"tokem\": \"{TOKEN}\"}}'",
+    ],
     "integer": ["null", "0", "-1", "65", "2147483647"],
     "interval": [
         "null", "'-1 second'", "'178000000 years'", "'-178000000 years'", "'1 month 1 second'", "'infinity'", "'2147483647 days'",
