@@ -22,6 +22,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from psycopg.types.json import Jsonb
+
 import history
 import results
 from pgtrail_cli.archive import QUERIES as ARCHIVE_QUERIES
@@ -35,7 +37,8 @@ from pgtrail_cli.archive.reading import resolve as resolve_archived
 from pgtrail_cli.archive.spool import spool
 from pgtrail_cli.archive.writing import write_month
 from pgtrail_cli.commands import log as command
-from pgtrail_cli.filters import QUERIES, resolve
+from pgtrail_cli.commands.export import begin_export
+from pgtrail_cli.filters import as_filter
 from results import Figure
 
 LIVE, ARCHIVED = "table", "archive"
@@ -151,8 +154,7 @@ def filters(connection: history.Connection, archived: Archive, until: datetime, 
 
 def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int]]:
     def read(options: dict[str, Any]) -> list[int]:
-        wanted = resolve(connection, **options)
-        return [row[0] for row in command._rows(connection, "log_rows", command.newest(connection, wanted, 50)[0])]
+        return [row[0] for row in command.search(connection, as_filter(**options), 50)[0]]
 
     return read
 
@@ -167,7 +169,9 @@ def counts(connection: history.Connection, archived: Archive, month: Manifest, r
     taken: dict[str, list[float]] = {LIVE: [], ARCHIVED: []}
     for number in range(rounds + 1):
         started = time.perf_counter()
-        live = connection.execute(QUERIES["count"], {"wanted": resolve(connection, **options).wanted}).fetchone()
+        live = connection.execute(
+            "select sum(events)::bigint from audit.counted(%s, 'month', 2000000000)", [Jsonb(as_filter(**options))]
+        ).fetchone()
         between = time.perf_counter()
         counted = archived.count(resolve_archived(archived, **options))
         ended = time.perf_counter()
@@ -187,11 +191,7 @@ def exports(connection: history.Connection, archived: Archive, months: list[Mani
         digest = sha256()
         started = time.perf_counter()
         if variant == LIVE:
-            row = connection.execute(
-                QUERIES["export_statement"], {"wanted": resolve(connection, **options).wanted, "by_field": False}
-            ).fetchone()
-            assert row is not None
-            with connection.cursor().copy(row[0]) as pieces:
+            with connection.cursor().copy(begin_export(connection, as_filter(**options)).csv) as pieces:
                 for piece in pieces:
                     digest.update(piece)
         else:

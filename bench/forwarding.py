@@ -47,7 +47,7 @@ def naive(dsn: str, url: str, events: int) -> float:
 
 def forwarded(dsn: str, connection: stage.Connection, url: str, events: int, **options: object) -> float:
     """Through a worker: from the moment at which it takes the destination to the last settlement."""
-    stage.add_destination(connection, "bench", url, since="-infinity", **options)
+    stage.add_destination(connection, "bench", url, since="1970-01-01", **options)
     try:
         with stage.worker(dsn):
             leased = "select from audit.cursor where lease_holder is not null"

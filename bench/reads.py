@@ -21,13 +21,14 @@ from typing import Any
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 import history
 import reads_filters as asked
 import results
 from pgtrail_cli.commands import log as command
 from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.filters import QUERIES, resolve
+from pgtrail_cli.filters import QUERIES, as_filter
 from pgtrail_web import log as page
 from pgtrail_web.database import Database, query, read_frame, rows
 from pgtrail_web.filters import Cursor, Filters, parse
@@ -50,8 +51,7 @@ async def _page(connection: Any, viewer: Viewer, filters: Filters) -> dict[str, 
         await connection.execute(query("read_only"))
         await Database._become(connection, viewer, 0)
         Clock.read()
-        wanted = await page.as_wanted(connection, filters)
-        await page._found(connection, filters, wanted)
+        await page._found(connection, filters)
         frame = await read_frame(connection)
         table = Clock.read()
         await page._drawn(connection, filters, frame)
@@ -65,11 +65,10 @@ async def _page(connection: Any, viewer: Viewer, filters: Filters) -> dict[str, 
 async def _deep(connection: Any, filters: Filters, depth: int) -> Filters | None:
     """The page that begins after so many events; None: there are not so many."""
     async with connection.transaction():
-        wanted = await page.as_wanted(connection, filters)
         found = await connection.execute(
             "select (extract(epoch from occurred_at) * 1000000)::bigint as microseconds, id "
-            "from audit.newest(%s::audit.filter, null, null, null, null, %s) offset %s",
-            [wanted, depth + 1, depth],
+            "from audit.newest(audit.filter(%s), %s) offset %s",
+            [Jsonb(filters.as_json()), depth + 1, depth],
         )
         row = await found.fetchone()
     return filters.but(before=Cursor(row["microseconds"], row["id"])) if row else None
@@ -138,8 +137,7 @@ def _command(connection: Any, options: dict[str, Any]) -> None:
         connection.execute(QUERIES["event"], {"id": options["event_id"]}).fetchone()
         connection.execute(QUERIES["diff"], {"id": options["event_id"]}).fetchall()
         return
-    filters = resolve(connection, **options)
-    command._rows(connection, "log_rows", command.newest(connection, filters, 50)[0])
+    command.search(connection, as_filter(**options), 50)
 
 
 def p95(values: list[float]) -> float:

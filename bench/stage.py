@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from pgtrail_cli.binaries import best_binaries
 from pgtrail_cli.demo.reference import migrate_with_reference
@@ -92,12 +93,9 @@ def database(**settings: str) -> Iterator[tuple[EmbeddedPostgres, Connection]]:
 
 def add_destination(connection: Connection, name: str, url: str, **options: Any) -> None:
     """Forward the events of teams to a URL on loopback, from now on unless the options say otherwise."""
-    named = "".join(f", {key} => %({key})s" for key in options)
-    connection.execute(
-        "select audit.add_destination(%(name)s, %(url)s, categories => '{teams}', allow_http => true, "
-        f"allowed_networks => '{{127.0.0.0/8}}'{named})",
-        {"name": name, "url": url, **options},
-    )
+    kind = options.pop("format", "webhook")
+    given = {"categories": ["teams"], "allow_http": True, "allowed_networks": ["127.0.0.0/8"], **options}
+    connection.execute("select audit.add_destination(%s, %s, %s, %s)", [name, url, kind, Jsonb(given)])
 
 
 def create_teams(connection: Connection, count: int) -> None:

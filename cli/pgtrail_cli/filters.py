@@ -1,7 +1,6 @@
 """The options by which events are chosen, shared by the commands that list them."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import click
@@ -9,7 +8,6 @@ from psycopg.rows import dict_row
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.render import local_time
 from pgtrail_worker.queries import load
 
 QUERIES = load("pgtrail_cli")
@@ -41,17 +39,8 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Filters:
-    """The options, made out.
-
-    :param given: what was given, by the options' names: what an export says of itself.
-    :param wanted: an audit.filter as text, which the queries take.
-    """
-
-    given: dict[str, Any]
-    wanted: str
-
+Filter = dict[str, Any]
+"""What audit.filter() takes: only what was given."""
 
 archive_option = click.option(
     "--archive",
@@ -87,35 +76,17 @@ def no_event(name: str) -> PgtrailError:
     return PgtrailError(f"there is no event {name} that you may see", "pgtrail log lists them")
 
 
-def say_where_it_begins(connection: Connection, filters: Filters) -> None:
-    """On stderr, where what is asked for reaches further back than what this role can see."""
-    for moment, reason in connection.execute(QUERIES["visible_from"], {"wanted": filters.wanted}):
-        if moment is None:
-            click.echo(f"pgtrail: {reason}", err=True)
-        else:
-            click.echo(f"pgtrail: visible from {local_time(moment)} on: {reason}", err=True)
-
-
 def filter_options(command: Command) -> Command:
-    """Give a command the options; they reach it as keyword arguments for `resolve`."""
+    """Give a command the options; they reach it as keyword arguments for `as_filter`."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
 
 
-def resolve(connection: Connection, **options: Any) -> Filters:
-    """Make the options out: times told, categories known. One that is not named was not given."""
-    for category in options.get("categories", ()):
-        connection.execute(QUERIES["check_category"], {"category": category})
-    for kind in ("actions", "actors", "resources"):
-        connection.execute(QUERIES["check_patterns"], {"patterns": list(options.get(kind, ()))})
-    row = connection.execute(QUERIES["moments"], {key: options.get(key) for key in ("since", "until")}).fetchone()
-    since, until = row or (None, None)
-    kinds = ("categories", "actions", "orgs", "actors", "resources", "nodes")
-    # (An organization that is named twice would give each of its events twice.)
-    lists = {key: list(dict.fromkeys(options.get(key, ()))) or None for key in kinds}
-    ids = {key: options.get(key) for key in ("actor_id", "resource_id")}
-    fields = {**lists, **ids, "since": since, "until": until}
-    found = connection.execute(QUERIES["wanted"], fields).fetchone()
-    assert found is not None
-    return Filters({name: value for name, value in fields.items() if value is not None}, found[0])
+def as_filter(**options: Any) -> Filter:
+    """The options as audit.filter() takes them, which checks them. One that is not named was not given."""
+    return {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in options.items()
+        if value is not None and value != ()
+    }

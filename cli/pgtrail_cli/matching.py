@@ -1,17 +1,23 @@
 """Whether filters let anything through: how many events they match, and what was meant where a name is unknown."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
+from typing import Any
 
 import click
+from psycopg.types.json import Jsonb
 
 from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES, Filters, resolve
-from pgtrail_cli.render import printable
+from pgtrail_cli.filters import QUERIES, as_filter
+from pgtrail_cli.moments import from_json
+from pgtrail_cli.render import local_time, printable
 
-MOST_COUNTED = 100_000
-MOST_NAMED = 5
+MAX_COUNTED = 100_000
+MAX_NAMED = 5
 RECENT = "30d"
+
+Notes = Iterable[Mapping[str, Any]] | None
+"""What the database says of a filter: a list of objects; None: nothing."""
 
 
 def recent(connection: Connection, name: str, **options: object) -> list[str]:
@@ -19,43 +25,46 @@ def recent(connection: Connection, name: str, **options: object) -> list[str]:
 
     Ask before the filters are stored: that is an event, too.
     """
-    filters = resolve(connection, **{**options, "since": RECENT, "until": None})
-    return _report(connection, filters, name, "of the last 30 days")
+    return _report(connection, name, "of the last 30 days", {**options, "since": RECENT, "until": None})
 
 
 def ever(connection: Connection, name: str, **options: object) -> list[str]:
     """The same of the whole log."""
-    return _report(connection, resolve(connection, **options), name, "of the log")
+    return _report(connection, name, "of the log", options)
 
 
-def _report(connection: Connection, filters: Filters, name: str, period: str) -> list[str]:
-    events = count(connection, filters)
-    shown = f"{events:,}{' or more' if events == MOST_COUNTED else ''} {'event' if events == 1 else 'events'} {period}"
+def _report(connection: Connection, name: str, period: str, options: dict[str, object]) -> list[str]:
+    asked = {"filter": Jsonb(as_filter(**options)), "limit": MAX_COUNTED}
+    row = connection.execute(QUERIES["matching"], asked).fetchone()
+    events, unmatched = row or (0, None)
+    shown = f"{events:,}{' or more' if events == MAX_COUNTED else ''} {'event' if events == 1 else 'events'} {period}"
     warning = "" if events else "warning: "
-    return [f"{warning}{name} matches {shown}", *(f"warning: {line}" for line in _unmatched(connection, filters))]
+    return [f"{warning}{name} matches {shown}", *_warnings(unmatched)]
 
 
-def say(lines: list[str]) -> None:
+def say(lines: Iterable[str]) -> None:
     """Write lines to stderr."""
     for line in lines:
         click.echo(printable(f"pgtrail: {line}"), err=True)
 
 
-def count(connection: Connection, filters: Filters) -> int:
-    """How many events pass, counted to 100,000."""
-    row = connection.execute(QUERIES["count_newest"], {"wanted": filters.wanted, "most": MOST_COUNTED}).fetchone()
-    return int(row[0]) if row else 0
+def say_visible_from(limits: Notes) -> None:
+    """On stderr, where what is asked for reaches further back than what this role can see."""
+    for limit in limits or ():
+        moment = limit["moment"] and local_time(from_json(limit["moment"]))
+        say([f"visible from {moment} on: {limit['reason']}" if moment else limit["reason"]])
 
 
-def warn_unmatched(connection: Connection, filters: Filters) -> None:
+def warn_unmatched(unmatched: Notes) -> None:
     """Name what no event has, with what it may have been meant to be."""
-    say([f"warning: {line}" for line in _unmatched(connection, filters)])
+    say(_warnings(unmatched))
 
 
-def _unmatched(connection: Connection, filters: Filters) -> Iterator[str]:
-    for setting, value, known in connection.execute(QUERIES["unmatched"], {"wanted": filters.wanted}):
-        near = get_close_matches(value, known, MOST_NAMED, 0.5)
-        more = f", … {len(known) - MOST_NAMED} more" if not near and len(known) > MOST_NAMED else ""
-        names = ", ".join(near or known[:MOST_NAMED]) + more
+def _warnings(unmatched: Notes) -> Iterator[str]:
+    for missing in unmatched or ():
+        setting, value, known = missing["setting"], missing["value"], missing["known"]
+        near = get_close_matches(value, known, MAX_NAMED, 0.5)
+        more = f", … {len(known) - MAX_NAMED} more" if not near and len(known) > MAX_NAMED else ""
+        names = ", ".join(near or known[:MAX_NAMED]) + more
         hint = f"did you mean {names}?" if near else f"there are: {names}" if names else "there is none yet"
-        yield f'no event has the {setting} "{value}" ({hint})'
+        yield f'warning: no event has the {setting} "{value}" ({hint})'

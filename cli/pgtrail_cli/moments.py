@@ -20,6 +20,14 @@ class Timestamps(TimestamptzLoader):
             return BEFORE if text.startswith("-") or text.endswith("BC") else AFTER
 
 
+def from_json(text: str) -> datetime:
+    """A time as it stands in JSON of Postgres; the last or the first one that there is for one that is beyond."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return BEFORE if text.startswith("-") or text.endswith("BC") else AFTER
+
+
 def shown(moment: datetime, form: str) -> str:
     """A time in the zone of whoever reads it."""
     if moment in (AFTER, BEFORE):

@@ -1,76 +1,30 @@
 -- What the command line asks the database.
 
--- name: moments
-select audit.moment(%(since)s), audit.moment(%(until)s)
+-- name: search
+-- The newest events that pass; the last row has none, but the summary of the search.
+select
+    (found.event).id,
+    (found.event).occurred_at,
+    (found.event).action,
+    coalesce((found.event).actor_label, (found.event).actor_id) as actor,
+    coalesce((found.event).resource_label, (found.event).resource_id) as resource,
+    shown.details::text as details,
+    (found.event).operation,
+    audit.event_name(found.event) as name,
+    case when %(as_json)s and found.summary is null then audit.event_json(found.event)::text end as json,
+    -- (Nothing was found.)
+    case when found.number = 1 and found.summary is not null then
+        (select jsonb_agg(missing) from audit.unmatched(audit.narrowed(audit.filter(%(filter)s::jsonb))) as missing)
+    end as unmatched,
+    found.summary
+from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
+left join lateral audit.short_details(
+    (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
+) as shown (details) on true
+order by found.number
 
--- name: check_category
-select audit.check_category(%(category)s)
-
--- name: check_patterns
-select audit.check_patterns(%(patterns)s::text[])
-
--- name: wanted
--- As text, in which it goes into whatever asks for events.
-select audit.narrowed(
-        row(
-            %(categories)s::text[], %(actions)s::text[], %(orgs)s::text[], %(actors)s::text[], %(since)s::timestamptz,
-            %(until)s::timestamptz, %(resources)s::text[], null, %(actor_id)s::text, null, %(resource_id)s::text, null,
-            %(nodes)s::text[]
-        )::audit.filter
-    )::text
-
--- name: newest
--- By the index that suits the filter, as the page finds them.
-select newest.id, newest.occurred_at
-from audit.newest(%(wanted)s::audit.filter, null, null, %(horizon_time)s, %(horizon_id)s, %(limit)s) as newest
-
--- name: horizon
--- How far that looks where no index leads to the events and nobody has said since when.
-select reached.occurred_at, reached.id
-from audit.horizon(
-    %(wanted)s::audit.filter,
-    null,
-    null,
-    case
-        when not audit.has_index_of_its_own(%(wanted)s::audit.filter) and (%(wanted)s::audit.filter).since is null
-            then %(look_at)s::integer
-    end
-) as reached
-
--- name: count
-select count(*)
-from audit.event
-where audit.passes(event, %(wanted)s::audit.filter)
-
--- name: unmatched
-select setting, value, known
-from audit.unmatched(%(wanted)s::audit.filter)
-
--- name: count_newest
-select count(*)
-from audit.newest(%(wanted)s::audit.filter, null, null, null, null, %(most)s)
-
--- name: export_statement
-select audit.export_statement(%(wanted)s::audit.filter, %(by_field)s)
-
--- name: since_snapshot
-select event.id, event.occurred_at
-from audit.batch(%(from_snapshot)s::pg_snapshot, %(to_snapshot)s::pg_snapshot) as event
-where event.imported_from is null
-    and audit.passes(event, %(wanted)s::audit.filter)
-order by event.id
-
--- name: snapshot
-select pg_current_snapshot()::text
-
--- name: in_recovery
-select pg_is_in_recovery()
-
--- name: visible_from
-select moment, reason
-from audit.visible_from(%(wanted)s::audit.filter)
-
--- name: log_rows
+-- name: arrived
+-- What has become visible since a snapshot, and the present one; the same columns of an event, or nulls where there is none.
 select
     event.id,
     event.occurred_at,
@@ -79,15 +33,34 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     shown.details::text as details,
     event.operation,
-    audit.event_name(event)
-from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
-join audit.event on event.id = found.id and event.occurred_at = found.occurred_at and event.occurred_at between %(first)s and %(last)s
-cross join lateral audit.short_details(event.before, event.after, event.changed, %(longest)s) as shown (details)
+    audit.event_name(event) as name,
+    case when %(as_json)s and event.id is not null then audit.event_json(event)::text end as json,
+    present.snapshot::text
+from pg_current_snapshot() as present (snapshot)
+left join audit.arrived(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
+left join lateral audit.short_details(event.before, event.after, event.changed, %(max_chars)s) as shown (details) on true
+order by event.id
 
--- name: json_rows
-select event.id, audit.event_json(event)::text
-from unnest(%(ids)s::bigint[], %(times)s::timestamptz[]) as found (id, occurred_at)
-join audit.event on event.id = found.id and event.occurred_at = found.occurred_at and event.occurred_at between %(first)s and %(last)s
+-- name: snapshot
+select pg_current_snapshot()::text, pg_is_in_recovery()
+
+-- name: in_recovery
+select pg_is_in_recovery()
+
+-- name: matching
+-- How many events pass, and what the filter names that no event has.
+select
+    (select count(*) from audit.newest(wanted, %(limit)s)),
+    (select jsonb_agg(missing) from audit.unmatched(wanted) as missing)
+from audit.narrowed(audit.filter(%(filter)s::jsonb)) as wanted
+
+-- name: begin_export
+select
+    begun.events,
+    begun.csv,
+    begun.visible_from,
+    case when begun.events = 0 then (select jsonb_agg(missing) from audit.unmatched(begun.passing) as missing) end as unmatched
+from audit.begin_export(%(filter)s::jsonb, %(by_field)s) as begun
 
 -- name: event_id
 select audit.event_id(%(name)s)
@@ -187,27 +160,12 @@ select
     (select count(*) from audit.destination where paused) as destinations_paused
 
 -- name: add_destination
+-- (A token is in neither the statement nor its parameters, which the server may log.)
 select audit.add_destination(
     %(name)s,
     %(url)s,
-    format => %(format)s,
-    categories => %(categories)s,
-    actions => %(actions)s,
-    orgs => %(orgs)s,
-    since => audit.moment(%(since)s),
-    allow_http => %(allow_http)s,
-    allowed_networks => %(allowed_networks)s::cidr[],
-    max_in_flight => %(max_in_flight)s,
-    gzip => %(gzip)s,
-    token => nullif(current_setting('pgtrail.token', true), ''),
-    token_env => %(token_env)s,
-    token_file => %(token_file)s,
-    ca_file => %(ca_file)s,
-    client_cert_file => %(client_cert_file)s,
-    oauth_url => %(oauth_url)s,
-    oauth_client_id => %(oauth_client_id)s,
-    oauth_scope => %(oauth_scope)s,
-    seals => %(seals)s
+    %(format)s,
+    %(options)s::jsonb || jsonb_build_object('token', nullif(current_setting('pgtrail.token', true), ''))
 )
 
 -- name: destinations
@@ -413,9 +371,6 @@ unlisten pgtrail_doctor
 
 -- name: server_process
 select pg_backend_pid()
-
--- name: record_export
-select audit.record_export(%(filters)s::jsonb, %(events)s)
 
 -- name: seal
 select seal.number, seal.events, audit.seal_object(seal)

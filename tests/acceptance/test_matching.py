@@ -106,7 +106,7 @@ def test_no_time_beyond_a_calendar_is_stored_or_looked_for(acme, pgtrail, moment
     for call in (
         "audit.place_hold('h', 'r', p_since => %s)",
         "audit.place_hold('h', 'r', p_until => %s)",
-        "audit.add_destination('x', 'https://x.example', since => %s)",
+        "audit.add_destination('x', 'https://x.example', options => jsonb_build_object('since', %s::text))",
         "audit.rebase_destination('y', %s)",
         "audit.replay_events('y', 'r', %s)",
     ):

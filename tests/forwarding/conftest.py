@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from psycopg.types.json import Jsonb
 from standardwebhooks.webhooks import Webhook
 from tests import command
 
@@ -117,10 +118,10 @@ def add_destination() -> Callable[..., int]:
     """Let a database forward to a sink; its id."""
 
     def add(connection: Any, sink: Sink, name: str = "siem", **filters: Any) -> int:
-        named = "".join(f", {key} => %({key})s" for key in filters)
+        kind = filters.pop("format", "webhook")
+        options = {"allow_http": True, "allowed_networks": ["127.0.0.0/8"], **filters}
         row = connection.execute(
-            f"select audit.add_destination(%(name)s, %(url)s, allow_http => true, allowed_networks => '{{127.0.0.0/8}}'{named})",
-            {"name": name, "url": sink.url, **filters},
+            "select audit.add_destination(%s, %s, %s, %s)", [name, sink.url, kind, Jsonb(options)]
         ).fetchone()
         sink.secret = row[0]
         return int(connection.execute("select id from audit.destination where name = %s", [name]).fetchone()[0])

@@ -14,7 +14,9 @@ def table(db):
     connection.execute("create table public.thing (id int primary key, name text)")
     connection.execute("grant all on public.thing to app")
     connection.execute("select audit.track('public.thing', label => 'name')")
-    connection.execute("select audit.add_destination('siem', 'https://siem.example', categories => '{thing}')")
+    connection.execute(
+        "select audit.add_destination('siem', 'https://siem.example', options => '{\"categories\": [\"thing\"]}')"
+    )
     connection.execute("select audit.next_batch(1, 'worker-1')")
     return connection
 
@@ -261,7 +263,7 @@ def test_since_begins_in_the_past_and_filters_let_pass_what_they_name(db, table)
     table.execute("delete from public.thing")
     table.execute(
         "select audit.add_destination('past', 'https://x.example', "
-        "actions => '{*.updated,thing.d*}', since => now() - interval '1 day')"
+        'options => \'{"actions": ["*.updated", "thing.d*"], "since": "1d"}\')'
     )
     row = table.execute("select event_ids from audit.next_batch(2, 'worker-1')").fetchone()
     assert row[0] == ids_of(table, 1)[1:]
@@ -347,7 +349,7 @@ def test_with_a_beginning_in_the_past_a_transaction_that_is_still_open_is_not_pa
     insert(late, 1)
     insert(db.connect("app"), 2)
     table.execute(
-        "select audit.add_destination('past', 'https://x.example', categories => '{thing}', since => '1970-01-01')"
+        'select audit.add_destination(\'past\', \'https://x.example\', options => \'{"categories": ["thing"], "since": "1970-01-01"}\')'
     )
     seen = []
     take_past = "select lease_token, event_ids from audit.next_batch(2, 'worker-1')"

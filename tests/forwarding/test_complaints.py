@@ -81,8 +81,8 @@ def test_a_replay_of_more_than_ten_thousand_events_is_whole_and_new_events_do_no
         "insert into nemo.team (org_id, name) select %s, 'team ' || i from generate_series(1, 12000) as i", [org]
     )
     su.execute(
-        "select audit.add_destination('siem', %s, format => 'ndjson', gzip => false, categories => '{teams}', "
-        "allow_http => true, allowed_networks => '{127.0.0.0/8}')",
+        'select audit.add_destination(\'siem\', %s, \'ndjson\', \'{"gzip": false, "categories": ["teams"], '
+        '"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
         [sink.url],
     )
     sink.answer = lambda _: time.sleep(0.2) or 200

@@ -219,7 +219,9 @@ def test_an_answer_of_a_gigabyte_costs_neither_time_nor_memory(forwarding, sink,
 
 def test_a_name_that_does_not_resolve_is_tried_again_by_schedule(nemo, org, start_worker, wait_until):
     su = nemo.connect()
-    su.execute("select audit.add_destination('siem', 'https://nowhere.invalid/', categories => '{teams}')")
+    su.execute(
+        "select audit.add_destination('siem', 'https://nowhere.invalid/', options => '{\"categories\": [\"teams\"]}')"
+    )
     su.execute("insert into nemo.team (org_id, name) values (%s, 'Search')", [org])
     start_worker(nemo.dsn("forwarder"))
     # The first failure is quick, and is tried again at once.
@@ -232,7 +234,10 @@ def test_a_name_that_does_not_resolve_is_tried_again_by_schedule(nemo, org, star
 
 def test_a_private_address_that_nobody_allowed_needs_attention(nemo, org, sink, start_worker, wait_until):
     su = nemo.connect()
-    su.execute("select audit.add_destination('siem', %s, categories => '{teams}', allow_http => true)", [sink.url])
+    su.execute(
+        'select audit.add_destination(\'siem\', %s, options => \'{"categories": ["teams"], "allow_http": true}\')',
+        [sink.url],
+    )
     su.execute("insert into nemo.team (org_id, name) values (%s, 'Search')", [org])
     start_worker(nemo.dsn("forwarder"))
     wait_until(lambda: su.execute("select state from audit.destination_status").fetchone() == ("needs_attention",))

@@ -7,6 +7,7 @@ import hmac
 import json
 
 import pytest
+from psycopg.types.json import Jsonb
 from tests.forwarding.conftest import Response, Sink
 
 pytestmark = pytest.mark.any_server
@@ -75,10 +76,8 @@ def add(su):
     def make(receiver, answer, name="siem", **settings):
         receiver.answer = lambda _: answer
         settings = {"token": "a-token", **ALLOWED, **settings}
-        named = "".join(f", {key} => %({key})s" for key in settings)
-        row = su.execute(
-            f"select audit.add_destination(%(name)s, %(url)s{named})", {"name": name, "url": receiver.url, **settings}
-        )
+        kind = settings.pop("format")
+        row = su.execute("select audit.add_destination(%s, %s, %s, %s)", [name, receiver.url, kind, Jsonb(settings)])
         receiver.secret = row.fetchone()[0]
 
     return make

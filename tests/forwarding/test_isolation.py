@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
 from pgtrail_cli.project_files import project_files
 
@@ -110,13 +111,24 @@ def test_one_whose_row_can_t_even_be_read_costs_the_others_nothing(
 
 def test_an_administrator_is_told_at_once_what_no_worker_could_use(nemo):
     admin = nemo.connect("admin")
-    for setting in ("allowed_networks => array[null]::cidr[]", "allowed_networks => null", "allowed_networks => '{{::/0}}'",
-                    "actions => array['key.*', null]", "categories => array[null]::text[]", "orgs => array[null]::text[]",
-                    "orgs => '{{a},{b}}'", "max_in_flight => 0", "max_in_flight => 65", "seals => null",
-                    "ca_file => '../x'", "ca_file => ''", "client_cert_file => E'a\\nb'"):  # fmt: skip
+    for options in ({"allowed_networks": [None]}, {"allowed_networks": "10.0.0.0/8"}, {"allowed_networks": ["nowhere"]},
+                    {"actions": ["key.*", None]}, {"categories": [None]}, {"orgs": [7]}, {"orgs": [["a"], ["b"]]},
+                    {"max_in_flight": 0}, {"max_in_flight": 65}, {"max_in_flight": 1.5}, {"max_in_flight": "1"},
+                    {"seals": "yes"}, {"ca_file": "../x"}, {"ca_file": ""}, {"client_cert_file": "a\nb"}, [], "x"):  # fmt: skip
         with pytest.raises(psycopg.Error) as raised:
-            admin.execute(f"select audit.add_destination('x', 'https://x.example', {setting})")
-        assert raised.value.sqlstate == "PT069", setting
+            admin.execute("select audit.add_destination('x', 'https://x.example', options => %s)", [Jsonb(options)])
+        assert raised.value.sqlstate == "PT069", options
+
+
+@pytest.mark.parametrize("unknown", ["colour", "name", "paused", "id", "leaving"])
+def test_an_option_that_there_is_not_is_refused_with_those_that_there_are(nemo, unknown):
+    with pytest.raises(psycopg.Error, match=f'no option "{unknown}"') as raised:
+        nemo.connect("admin").execute(
+            "select audit.add_destination('x', 'https://x.example', options => %s)", [Jsonb({unknown: "s3cret"})]
+        )
+    assert raised.value.sqlstate == "PT069"
+    assert "actions, allow_http, allowed_networks" in raised.value.diag.message_hint
+    assert "s3cret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("column", ["allowed_networks", "categories", "actions", "orgs"])

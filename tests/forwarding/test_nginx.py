@@ -7,6 +7,7 @@ import time
 
 import pytest
 import trustme
+from psycopg.types.json import Jsonb
 from tests.nginx import Nginx
 
 pytestmark = pytest.mark.any_server
@@ -47,11 +48,10 @@ def forward(nemo, org, sink, folder, start_worker):
 
     def begin(nginx, teams, **settings):
         su = nemo.connect()
-        settings = {"categories": ["teams"], "ca_file": "ca.pem", **settings}
-        named = "".join(f", {key} => %({key})s" for key in settings)
+        kind = settings.pop("format", "webhook")
+        options = {"categories": ["teams"], "ca_file": "ca.pem", "allowed_networks": ["127.0.0.0/8"], **settings}
         row = su.execute(
-            f"select audit.add_destination('siem', %(url)s, allowed_networks => '{{127.0.0.0/8}}'{named})",
-            {"url": f"{nginx.url}/hook", **settings},
+            "select audit.add_destination('siem', %s, %s, %s)", [f"{nginx.url}/hook", kind, Jsonb(options)]
         )
         sink.secret = row.fetchone()[0]
         create_teams(su, org, teams)

@@ -120,8 +120,8 @@ def forward(nemo, org, hec, start_worker):
     def begin(teams, token=TOKEN):
         su = nemo.connect()
         su.execute(
-            "select audit.add_destination('splunk', %s, format => 'splunk_hec', categories => '{teams}', token => %s, "
-            "allow_http => true, allowed_networks => '{127.0.0.0/8}')",
+            'select audit.add_destination(\'splunk\', %s, \'splunk_hec\', \'{"categories": ["teams"], "allow_http": true, '
+            '"allowed_networks": ["127.0.0.0/8"]}\'::jsonb || jsonb_build_object(\'token\', %s::text))',
             [hec.url, token],
         )
         create_teams(su, org, teams)

@@ -63,7 +63,9 @@ def test_a_page_that_was_granted_audit_org_reader_speaks_for_its_viewers(nemo, s
 
 
 def test_who_forwards_and_seals_does_so_in_its_own_name(nemo):
-    nemo.connect().execute("select audit.add_destination('siem', 'https://siem.example', seals => true)")
+    nemo.connect().execute(
+        "select audit.add_destination('siem', 'https://siem.example', options => '{\"seals\": true}')"
+    )
     forwarder = nemo.connect("forwarder")
     with forwarder.transaction():
         forwarder.execute("select audit.set_actor('ann')")

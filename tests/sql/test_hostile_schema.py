@@ -215,7 +215,8 @@ def test_the_worker_calls_nothing(armed, calls, wait_until):
     sink = Sink()
     try:
         (sink.secret,) = su.execute(
-            "select audit.add_destination('s', %s, allow_http => true, allowed_networks => '{127.0.0.0/8}')", [sink.url]
+            'select audit.add_destination(\'s\', %s, options => \'{"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
+            [sink.url],
         ).fetchone()
         worker = command.start("forward", "--dsn", armed.dsn("forwarder"), stderr=subprocess.DEVNULL)
         try:

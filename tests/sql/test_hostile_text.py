@@ -196,12 +196,12 @@ def test_in_a_destination_and_in_filters(su, canary):
     for number, text in enumerate(texts("destination")):
         calls = [
             (
-                "select audit.add_destination(%s, 'https://siem.example', actions => %s, orgs => %s)",
+                "select audit.add_destination(%s, 'https://siem.example', options => jsonb_build_object('actions', %s::text[], 'orgs', %s::text[]))",
                 [f"d{number}", [text], [text]],
             ),
             ("select audit.add_destination(%s, %s)", [text, f"https://siem.example/{text}"]),
             (
-                "select audit.add_destination(%s, 'https://siem.example', token => %s, format => 'splunk_hec')",
+                "select audit.add_destination(%s, 'https://siem.example', 'splunk_hec', jsonb_build_object('token', %s::text))",
                 [f"t{number}", text],
             ),
             ("select audit.place_hold(%s, %s, %s)", [text, text, text]),

@@ -426,7 +426,7 @@ def test_an_erasure_reaches_it_and_can_not_touch_its_mark(supa):
 
 def test_destinations_get_it_by_a_replay_alone(supa, db):
     supa.execute(
-        "select audit.add_destination('siem', 'https://siem.example/', categories => '{thing}', since => '2000-01-01')"
+        'select audit.add_destination(\'siem\', \'https://siem.example/\', options => \'{"categories": ["thing"], "since": "2000-01-01"}\')'
     )
     record(supa, "INSERT", {"id": 1})
     run(supa, "supa_audit")
@@ -448,7 +448,9 @@ def test_destinations_get_it_by_a_replay_alone(supa, db):
 
 
 def test_an_import_that_is_for_nobody_does_not_stay_in_the_way(supa, db):
-    supa.execute("select audit.add_destination('siem', 'https://siem.example/', categories => '{thing}')")
+    supa.execute(
+        "select audit.add_destination('siem', 'https://siem.example/', options => '{\"categories\": [\"thing\"]}')"
+    )
     supa.execute(
         "insert into old_audit.record_version (op, ts, table_oid, table_schema, table_name, record) "
         "select 'INSERT', '2025-03-05Z', 0, 'public', 'thing', jsonb_build_object('id', n) from generate_series(1, 1500) as n"
@@ -462,7 +464,9 @@ def test_an_import_that_is_for_nobody_does_not_stay_in_the_way(supa, db):
 
 
 def test_months_of_it_are_not_kept_for_destinations_that_never_get_it(supa):
-    supa.execute("select audit.add_destination('siem', 'https://siem.example/', since => '2000-01-01')")
+    supa.execute(
+        "select audit.add_destination('siem', 'https://siem.example/', options => '{\"since\": \"2000-01-01\"}')"
+    )
     record(supa, "INSERT", {"id": 1}, at="2020-05-05Z")
     run(supa, "supa_audit")
     seal_all(supa)

@@ -43,14 +43,14 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "goes_by_actor", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "blanks", "spreadsheet_time", "spreadsheet_value", "glob", "matches", "moment", "check_moments", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
+            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "goes_by_actor", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "blanks", "spreadsheet_time", "spreadsheet_value", "glob", "matches", "is_in_range", "filter", "check_options", "moment", "check_moments", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
             "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
             "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
             "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
             "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_kinds", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
+            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_kinds", "may_hold", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
             "known_orgs", "unmatched",
-            "export_statement", "newest_events", "is_of_time_alone", "sealed_in", "check_event",
+            "export_statement", "search", "arrived", "begin_export", "is_of_time_alone", "sealed_in", "check_event",
             "event_uid", "event_name", "event_id",
         ],
         READERS,

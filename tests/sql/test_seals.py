@@ -165,7 +165,7 @@ def test_a_seal_is_due_after_a_time_or_a_number_of_events(things):
 def test_seals_are_announced_to_who_asks_and_do_not_go_on_for_ever(things):
     seal(things)
     things.execute(
-        "select audit.add_destination('siem', 'https://siem.example', actions => '{no.thing}', seals => true)"
+        "select audit.add_destination('siem', 'https://siem.example', options => '{\"actions\": [\"no.thing\"], \"seals\": true}')"
     )
     things.execute("select audit.add_destination('other', 'https://other.example')")
     add(things)

@@ -5,8 +5,8 @@ import pytest
 
 from pgtrail_cli.demo import scenario
 
-NEWEST = "select id from audit.newest({filter}, null, null, null, null, 1000)"
-HORIZON = "select occurred_at, id from audit.horizon({filter}, null, null, %s)"
+NEWEST = "select id from audit.newest({filter}, 1000)"
+HORIZON = "select occurred_at, id from audit.horizon({filter}, %s)"
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def full(nemo):
 
 def wanted(**fields):
     """A filter as SQL, and its parameters."""
-    return "jsonb_populate_record(null::audit.filter, %s)", psycopg.types.json.Jsonb(fields)
+    return "audit.filter(%s)", psycopg.types.json.Jsonb(fields)
 
 
 def newest(connection, **fields):
@@ -65,13 +65,14 @@ def test_whatever_index_serves_a_filter_it_finds_what_passes_newest_first(full, 
 
 def test_pages_go_on_where_the_last_one_ended(full):
     su = full.connect()
-    text, parameter = wanted(categories=["api_keys", "teams"])
-    pages, before = [], (None, None)
-    while page := su.execute(
-        f"select id, occurred_at from audit.newest({text}, %s, %s, null, null, 4)", [parameter, *before]
-    ).fetchall():
+    pages, before = [], {}
+    while True:
+        text, parameter = wanted(categories=["api_keys", "teams"], **before)
+        page = su.execute(f"select id, occurred_at::text from audit.newest({text}, 4)", [parameter]).fetchall()
+        if not page:
+            break
         pages.append([row[0] for row in page])
-        before = (page[-1][1], page[-1][0])
+        before = {"before_time": page[-1][1], "before_id": page[-1][0]}
     assert [event for page in pages for event in page] == newest(su, categories=["api_keys", "teams"])
     assert len(pages) > 2
 
@@ -87,23 +88,22 @@ def test_the_horizon_is_where_so_many_events_have_been_looked_at(full):
     text, parameter = wanted(orgs=[acme, "nope"])
     theirs = newest(su, orgs=[acme])
     assert su.execute(HORIZON.format(filter=text), [parameter, 10]).fetchone()[1] == theirs[5]
-    beyond = su.execute(
-        f"select id from audit.newest({text}, null, null, %s, %s, 1000)",
-        [parameter, *su.execute(HORIZON.format(filter=text), [parameter, 10]).fetchone()],
-    ).fetchall()
-    assert [row[0] for row in beyond] == theirs[:6]
+    looked_at = su.execute(
+        "select (event).id from audit.search(%s, 1000, 10)",
+        [psycopg.types.json.Jsonb({"orgs": [acme, "nope"], "words": ""})],
+    )
+    assert [row[0] for row in looked_at] == [*theirs[:6], None]
 
 
 @pytest.mark.any_server
 def test_counts_are_of_all_that_passes_or_say_how_far_back_they_reach(full):
     su = full.connect()
-    text, parameter = wanted()
-    counted = f"select category, events, counted_from from audit.counted({text}, 'day', %s)"
-    rows = su.execute(counted, [parameter, 10_000]).fetchall()
+    counted = "select category, events, counted_from from audit.counted('{}', 'day', %s)"
+    rows = su.execute(counted, [10_000]).fetchall()
     by_category = su.execute("select category, count(*) from audit.event group by 1 order by 1").fetchall()
     assert sorted(row[:2] for row in rows) == by_category
     assert {row[2] for row in rows} == {None}
-    rows = su.execute(counted, [parameter, 10]).fetchall()
+    rows = su.execute(counted, [10]).fetchall()
     assert sum(row[1] for row in rows) == 10
     assert all(row[2] is not None for row in rows)
 
@@ -129,7 +129,7 @@ def test_who_names_an_organization_sees_that_one_alone_however_they_ask(full):
         assert auditor.execute("select audit.visible_orgs()").fetchone() == ([acme],)
         assert newest(auditor, orgs=[trial]) == []
         assert auditor.execute(
-            "select (audit.narrowed(jsonb_populate_record(null::audit.filter, %s))).orgs",
+            "select (audit.narrowed(audit.filter(%s))).orgs",
             [psycopg.types.json.Jsonb({"orgs": [trial]})],
         ).fetchone() == ([],)
         auditor.execute("select audit.record_export('{}', 0)")
@@ -182,3 +182,43 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
     su.execute("set session_replication_role = replica")
     su.execute("update audit.event set actor_id = 'somebody else' where id = %s", [event_id])
     assert len(auditor.execute(problems, [event_id]).fetchall()) == 1
+
+
+@pytest.mark.any_server
+@pytest.mark.parametrize(
+    ("fields", "state", "says"),
+    [
+        ({"colour": "red"}, "PT069", 'no option "colour"'),
+        ({"orgs": "acme"}, "PT069", '"orgs" is not a list of strings'),
+        ({"orgs": [["acme"]]}, "PT069", '"orgs" is not a list of strings'),
+        ({"days": "7"}, "PT069", '"days" is not a number'),
+        ({"first_day": "someday"}, "PT069", "can't be read"),
+        ([], "PT069", "one JSON object"),
+        ({"categories": ["nope"]}, "PT005", "nope"),
+        ({"since": "someday"}, "PT015", 'invalid time "someday"'),
+        ({"actors": ["x" * 2001]}, "PT032", "longer than 2000"),
+    ],
+    ids=str,
+)
+def test_a_filter_that_can_t_be_meant_is_refused(db, fields, state, says):
+    with pytest.raises(psycopg.Error, match=says) as raised:
+        db.connect().execute("select audit.filter(%s)", [psycopg.types.json.Jsonb(fields)])
+    assert raised.value.sqlstate == state
+
+
+@pytest.mark.any_server
+def test_an_organization_that_is_named_twice_gives_each_event_once(full):
+    su = full.connect()
+    acme = org_of(su)
+    assert newest(su, orgs=[acme, acme]) == newest(su, orgs=[acme])
+
+
+@pytest.mark.any_server
+def test_days_are_those_of_the_session_and_both_included(db):
+    su = db.connect()
+    su.execute("set time zone 'Asia/Kathmandu'")
+    times = "select since = %s::timestamptz, until = %s::timestamptz from audit.filter(%s)"
+    days = psycopg.types.json.Jsonb({"first_day": "2026-03-01", "last_day": "2026-03-02"})
+    assert su.execute(times, ["2026-03-01 00:00+05:45", "2026-03-03 00:00+05:45", days]).fetchone() == (True, True)
+    (since,) = su.execute("select since = current_date - 6 from audit.filter('{\"days\": 7}')").fetchone()
+    assert since

@@ -4,15 +4,17 @@ import re
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from tests import command
 
 SIGNED = "https://siem.example/hook"
 TOKEN = "T0ken-that-nobody-must-see"
+GIVEN = f'{{"token": "{TOKEN}"}}'
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]|" + TOKEN)
 FIELDS = ("message_primary", "message_detail", "message_hint", "context", "internal_query")
 
 GOOD = {
-    "add_destination": {"name": "'new'", "url": f"'{SIGNED}'", "token": f"'{TOKEN}'"},
+    "add_destination": {"name": "'new'", "url": f"'{SIGNED}'", "options": f"'{GIVEN}'"},
     "rotate_secret": {"destination_name": "'siem'"},
     "set_token": {"destination_name": "'siem'", "token": f"'{TOKEN}'"},
     "pause_destination": {"destination_name": "'siem'"},
@@ -28,6 +30,11 @@ HOSTILE = {
     "bigint[]": ["null", "'{}'", "array[null]::bigint[]", "'{{1,2},{3,4}}'"],
     "cidr[]": ["null", "'{}'", "array[null]::cidr[]", "'{{10.0.0.0/8,::/0}}'"],
     "boolean": ["null", "true", "false"],
+    "jsonb": [
+        "null", "'[]'", "'7'", f"'[\"{TOKEN}\"]'", f"'{{\"token\": [\"{TOKEN}\"]}}'", f"'{{\"token\": \"{TOKEN} \"}}'",
+        f"'{{\"gzip\": \"{TOKEN}\"}}'", f"'{{\"max_in_flight\": 1.5, \"token\": \"{TOKEN}\"}}'",
+        f"'{{\"allowed_networks\": [\"{TOKEN}\"]}}'", f"'{{\"token_env\": \"{TOKEN}\"}}'", f"'{{\"tokem\": \"{TOKEN}\"}}'",
+    ],
     "integer": ["null", "0", "-1", "65", "2147483647"],
     "interval": [
         "null", "'-1 second'", "'178000000 years'", "'-178000000 years'", "'1 month 1 second'", "'infinity'", "'2147483647 days'",
@@ -45,7 +52,7 @@ ARGUMENTS = """
 @pytest.fixture
 def siem(db):
     su = db.connect()
-    su.execute(f"select audit.add_destination('siem', '{SIGNED}', token => %s)", [TOKEN])
+    su.execute(f"select audit.add_destination('siem', '{SIGNED}', options => '{GIVEN}')")
     return db
 
 
@@ -88,8 +95,8 @@ def test_a_row_that_a_constraint_refuses_is_not_quoted(siem):
     for call in (
         "audit.rotate_secret('siem')",
         f"audit.set_token('siem', '{TOKEN}')",
-        f"audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')",
-        f"audit.add_destination('other', '{SIGNED}', token => '{TOKEN}')",
+        f"audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')",
+        f"audit.add_destination('other', '{SIGNED}', options => '{GIVEN}')",
     ):
         with pytest.raises(psycopg.Error) as raised:
             admin.execute(f"select {call}")
@@ -99,10 +106,10 @@ def test_a_row_that_a_constraint_refuses_is_not_quoted(siem):
 
 def test_of_two_who_add_one_name_at_once_the_second_is_told_so(siem):
     first, second = siem.connect("admin", autocommit=False), siem.connect("admin")
-    first.execute(f"select audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')")
+    first.execute(f"select audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')")
     second.execute("set lock_timeout = '10s'")
     with second.pipeline():
-        waiting = second.execute(f"select audit.add_destination('new', '{SIGNED}', token => '{TOKEN}')")
+        waiting = second.execute(f"select audit.add_destination('new', '{SIGNED}', options => '{GIVEN}')")
         first.commit()
         with pytest.raises(psycopg.Error) as raised:
             waiting.fetchone()
@@ -122,7 +129,9 @@ def test_a_url_that_is_refused_is_quoted_without_what_may_be_secret_in_it(db):
 
 def test_who_mistakes_the_token_for_the_name_of_its_variable_does_not_publish_it(db):
     with pytest.raises(psycopg.Error) as raised:
-        db.connect("admin").execute("select audit.add_destination('x', %s, token_env => %s)", [SIGNED, TOKEN])
+        db.connect("admin").execute(
+            "select audit.add_destination('x', %s, options => %s)", [SIGNED, Jsonb({"token_env": TOKEN})]
+        )
     assert raised.value.sqlstate == "PT016"
     assert TOKEN not in told(raised.value)
 
@@ -158,7 +167,7 @@ def test_a_server_that_logs_every_statement_logs_no_token(db, server, tmp_path):
 def test_stars_in_a_row_are_one(db):
     admin = db.connect("admin")
     admin.execute("set statement_timeout = '5s'")
-    admin.execute("select audit.add_destination('x', %s, actions => array[repeat('*', 1990)])", [SIGNED])
+    admin.execute("select audit.add_destination('x', %s, options => %s)", [SIGNED, Jsonb({"actions": ["*" * 1990]})])
     assert admin.execute("select events_behind from audit.destination_status").fetchone() == (2,)
     matched = "select 'key.created' ~ audit.glob(array['k**d']), 'key.created' ~ audit.glob(array['k**x'])"
     assert admin.execute(matched).fetchone() == (True, False)

@@ -82,7 +82,7 @@ CALLS = {
         "truncate nemo.setting",
     ],
     "reader": [
-        "select * from audit.newest(pg_catalog.jsonb_populate_record(null::audit.filter, '{{\"actor_id\": \"app\"}}'::pg_catalog.jsonb), null, null, null, null, 9)",
+        "select * from audit.newest(audit.filter('{{\"actor_id\": \"app\"}}'), 9)",
         "select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit.record_export('{{}}', 1)",
     ],
     "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],

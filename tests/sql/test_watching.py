@@ -395,7 +395,9 @@ def test_the_default_partition_becoming_one_is_no_tampering_but_a_detached_one_i
 
 
 def test_such_an_event_is_forwarded_like_any_other(su, thing):
-    su.execute("select audit.add_destination('siem', 'https://siem.example', categories => '{audit}')")
+    su.execute(
+        "select audit.add_destination('siem', 'https://siem.example', options => '{\"categories\": [\"audit\"]}')"
+    )
     su.execute("alter table public.thing disable trigger all")
     assert su.execute(
         "select audit.is_for(event, destination) from audit.event, audit.destination where action = 'audit.capture_disabled'"

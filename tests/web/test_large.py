@@ -7,8 +7,8 @@ import socket
 from datetime import UTC, datetime, timedelta
 
 import httpx
-import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 from tests.conftest import clone
 from tests.web.conftest import memory, serving, terminate_pages
 
@@ -129,13 +129,6 @@ def rows_of(node):
     return (node["Actual Rows"] + thrown_away) * node["Actual Loops"]
 
 
-def as_text(connection, fields):
-    (text,) = connection.execute(
-        "select audit.narrowed(jsonb_populate_record(null::audit.filter, %s))::text", [psycopg.types.json.Jsonb(fields)]
-    ).fetchone()
-    return text
-
-
 ROLES = pytest.mark.parametrize("role", ["audit_auditor", "audit_org_reader", "reader"])
 """Of every organization, of the one that the session names, and of the half of them that are granted."""
 
@@ -148,12 +141,13 @@ def test_the_first_page_of_a_filter_and_the_ones_after_it_touch_few_events(large
         # Organization by organization; and of the many events of a resource or actor, those of other ones are in between.
         most = MANY
     explained = Explained(large, role)
-    look = {"wanted": as_text(explained.connection, fields), "look_at": LOOK_AT, "most": PAGE, "longest": 61}
-    touched, rows = explained.touched("search", **look, before_time=None, before_id=None)
+    look = {"look_at": LOOK_AT, "limit": PAGE, "max_chars": 61}
+    touched, rows = explained.touched("search", **look, filter=Jsonb(fields))
     assert touched <= most
     if role == "audit_auditor":
-        assert (len(rows) > 0) == ("nowhere" not in name)
-    touched, _ = explained.touched("search", **look, before_time=MIDDLE, before_id=1)
+        assert (len(rows) > 1) == ("nowhere" not in name)
+    before = {"before_time": MIDDLE.isoformat(), "before_id": 1}
+    touched, _ = explained.touched("search", **look, filter=Jsonb(fields | before))
     assert touched <= most
 
 
@@ -161,8 +155,7 @@ def test_the_first_page_of_a_filter_and_the_ones_after_it_touch_few_events(large
 @pytest.mark.parametrize("name", FILTERS)
 def test_what_is_counted_is_bounded(large, name, role):
     explained = Explained(large, role)
-    wanted = as_text(explained.connection, FILTERS[name][0])
-    touched, _ = explained.touched("counted", wanted=wanted, unit="day", most=LOOK_AT)
+    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name][0]), unit="day", max_events=LOOK_AT)
     # (A resource leads to its events, also where every third event is of it, in each organization: twice, for how far back, too.)
     assert touched <= (2 * MANY if role == "audit_auditor" or name != "a resource of many events" else 2 * EVENTS / 3)
 
@@ -190,7 +183,7 @@ def test_what_has_arrived_is_found_by_transaction(large):
     (snapshot,) = su.execute("select pg_current_snapshot()::text").fetchone()
     su.execute("insert into nemo.organization (name, slug) values ('new', 'new')")
     explained = Explained(large)
-    touched, ((_, _, events),) = explained.touched("arrived", snapshot=snapshot, wanted=as_text(su, {}))
+    touched, ((_, _, events),) = explained.touched("arrived", snapshot=snapshot, filter=Jsonb({}))
     assert 0 < events <= touched <= 10
 
 

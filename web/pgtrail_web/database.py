@@ -2,9 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
-from importlib.resources import files
-from typing import Any, LiteralString, cast
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -14,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from pgtrail_web.errors import Busy, from_database
 from pgtrail_web.shares import Shares
 from pgtrail_web.viewer import UTC, Viewer
+from pgtrail_worker.queries import load
 
 Connection = psycopg.AsyncConnection[DictRow]
 
@@ -26,12 +25,9 @@ STATEMENT_MILLISECONDS = 15_000
 APPLICATION = "pgtrail page"
 
 
-@cache
 def query(name: str) -> LiteralString:
-    """A statement out of ``sql/``."""
-    # Ours as much as a literal in the code is.
-    text: Any = files("pgtrail_web").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    return cast(LiteralString, text)
+    """A statement out of ``queries.sql``."""
+    return load("pgtrail_web")[name]
 
 
 class Database:
@@ -86,8 +82,8 @@ class Database:
         try:
             pool = await self._opened()
             async with self._shares.share(viewer), pool.connection() as connection, connection.transaction():
-                await connection.execute(query("read_only" if not writing else "read_committed"))
-                await connection.execute(query("settings"))
+                isolation = query("read_committed" if writing else "read_only")
+                await connection.execute(f"{isolation};\n{load('pgtrail_worker')['settings']}")
                 await self._become(connection, viewer, milliseconds)
                 yield connection
         except PoolTimeout as error:

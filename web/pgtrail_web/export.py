@@ -6,9 +6,11 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, LiteralString, cast
+from typing import TYPE_CHECKING, Any, LiteralString
 
 import anyio
+from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 from sse_starlette.sse import AppStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
@@ -18,7 +20,6 @@ from pgtrail_web.database import MOST_CONNECTIONS, Connection, query, row
 from pgtrail_web.errors import Busy, NotUnderstood, PageError
 from pgtrail_web.filters import Filters, parse
 from pgtrail_web.http import while_somebody_waits
-from pgtrail_web.log import as_wanted
 from pgtrail_web.shares import Key, key_of
 from pgtrail_web.viewer import Viewer
 
@@ -108,7 +109,7 @@ async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
     kind = given.get("format", "csv")
     if kind not in TYPES:
         raise NotUnderstood(f'There is no format "{kind}".', "It is csv, fields or ndjson.")
-    pieces = _pieces(page, viewer, parse(pairs).but(before=None), kind, given.get("export_id", "")[:40])
+    pieces = _pieces(page, viewer, parse(pairs), kind, given.get("export_id", "")[:40])
     # What goes wrong before the first byte is a page, not half a file.
     first = await while_somebody_waits(request, _next(pieces))
     return Download(
@@ -172,12 +173,13 @@ async def _chained(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncIterator
 async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, export_id: str) -> AsyncGenerator[bytes]:
     """The file in pieces of some size: the server sends one row at a time."""
     with page.exports.place(viewer):
-        wanted, events = await _recorded(page, viewer, filters)
+        begun = await _begin(page, viewer, filters, kind)
+        events = begun["events"]
         with page.exports.watched(export_id, events) as progress:
             async with page.database.session(viewer, milliseconds=0) as connection:
                 piece = bytearray()
                 # (Closed before the transaction is: that would wait for the end of what is still sent.)
-                async with aclosing(_lines(connection, wanted, kind)) as lines:
+                async with aclosing(_lines(connection, begun, kind)) as lines:
                     async for line in lines:
                         piece += line
                         # (Of fields there are more.)
@@ -189,30 +191,26 @@ async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, exp
                 progress.done = True
 
 
-async def _recorded(page: "Page", viewer: Viewer, filters: Filters) -> tuple[str, int]:
-    """The filter as the statements take it, and how many events pass; the log says so from now on."""
+async def _begin(page: "Page", viewer: Viewer, filters: Filters, kind: str) -> DictRow:
+    """How many events pass, and how they are read; the log says so from now on."""
     async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
-        wanted = await as_wanted(connection, filters)
-        counted = await row(connection, "count", wanted=wanted)
-        assert counted is not None
-        await connection.execute(query("record_export"), {"wanted": wanted, "events": counted["events"]})
-    return wanted, counted["events"]
+        begun = await row(connection, "begin_export", filter=Jsonb(filters.as_json()), by_field=kind == "fields")
+    assert begun is not None
+    return begun
 
 
-def _lines(connection: Connection, wanted: str, kind: str) -> AsyncGenerator[bytes]:
-    return _ndjson(connection, wanted) if kind == "ndjson" else _csv(connection, wanted, kind == "fields")
+def _lines(connection: Connection, begun: DictRow, kind: str) -> AsyncGenerator[bytes]:
+    return _ndjson(connection, begun["passing"]) if kind == "ndjson" else _csv(connection, begun["csv"])
 
 
-async def _csv(connection: Connection, wanted: str, by_field: bool) -> AsyncGenerator[bytes]:
-    found = await row(connection, "export_statement", wanted=wanted, by_field=by_field)
-    assert found is not None
+async def _csv(connection: Connection, statement: LiteralString) -> AsyncGenerator[bytes]:
     # SQL has written it, and quoted what is in it.
-    async with connection.cursor().copy(cast(LiteralString, found["statement"])) as copy:
+    async with connection.cursor().copy(statement) as copy:
         async for line in copy:
             yield bytes(line)
 
 
-async def _ndjson(connection: Connection, wanted: str) -> AsyncGenerator[bytes]:
+async def _ndjson(connection: Connection, passing: str) -> AsyncGenerator[bytes]:
     cursor: Any = connection.cursor()
-    async for found in cursor.stream(query("ndjson"), {"wanted": wanted}):
+    async for found in cursor.stream(query("ndjson"), {"passing": passing}):
         yield found["json"].encode() + b"\n"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,6 +17,8 @@ LOOK_AT = 1_500
 """Events that a search without an index of its own looks at for one page."""
 LONGEST_TEXT = 500
 LONGEST_ID = 20_000
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _EXACT = {"actor_type", "actor_id", "resource_type", "resource_id"}
 _WORDS = {
@@ -40,6 +42,13 @@ class Cursor:
 
     def __str__(self) -> str:
         return f"{self.microseconds}-{self.event_id}"
+
+    def as_json(self) -> dict[str, Any]:
+        """What audit.filter() takes."""
+        return {
+            "before_time": (EPOCH + timedelta(microseconds=self.microseconds)).isoformat(),
+            "before_id": self.event_id,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,20 +123,18 @@ class Filters:
         """Whether anything that is typed or chosen from a list narrows it."""
         return any(getattr(self, field) for field in _WORDS.values())
 
-    @property
-    def patterns(self) -> list[str]:
-        """Everything that is matched as a pattern."""
-        return [text for text in (self.action, self.actor, self.resource) if text]
-
-    def fields(self) -> dict[str, Any]:
-        """What is not a time, as the fields of audit.filter."""
+    def as_json(self) -> dict[str, Any]:
+        """What audit.filter() takes; without the place where the page begins."""
         fields: dict[str, Any] = {
             "categories": list(self.categories),
-            "actions": [self.action] if self.action else [],
-            "actors": [_anywhere(self.actor)] if self.actor else [],
-            "resources": [_anywhere(self.resource)] if self.resource else [],
-            "orgs": [self.org] if self.org else [],
-            "nodes": [self.node] if self.node else [],
+            "actions": _listed(self.action),
+            "actors": _listed(_anywhere(self.actor)),
+            "resources": _listed(_anywhere(self.resource)),
+            "orgs": _listed(self.org),
+            "nodes": _listed(self.node),
+            "first_day": self.first and self.first.isoformat(),
+            "last_day": self.last and self.last.isoformat(),
+            "days": self.days,
             "words": self.words,
             "actor_id": self.actor_id,
             "actor_type": self.actor_type,
@@ -236,6 +243,10 @@ def node_label(node: str | None) -> str:
     return "this hub" if node in (None, HUB) else str(node)
 
 
+def _listed(text: str) -> list[str]:
+    return [text] if text else []
+
+
 def _anywhere(text: str) -> str:
     """A name as people type it stands for all that has it in it, unless they say where the rest may be."""
-    return text if "*" in text else f"*{text}*"
+    return text if not text or "*" in text else f"*{text}*"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import psycopg
+from psycopg.types.json import Jsonb
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.requests import Request
 from starlette.responses import Response
@@ -15,7 +16,6 @@ from starlette.responses import Response
 from pgtrail_web.database import APPLICATION, row
 from pgtrail_web.errors import DatabaseAway, NotUnderstood, PageError
 from pgtrail_web.filters import Filters, parse
-from pgtrail_web.log import as_wanted
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -91,8 +91,8 @@ class Arrivals:
     async def look(self) -> ServerSentEvent | None:
         """How many have come, if there are more than at the last look."""
         async with self.page.database.session(self.viewer) as connection:
-            wanted = await as_wanted(connection, self.filters)
-            found = await row(connection, "arrived", snapshot=self.snapshot, wanted=wanted)
+            asked = Jsonb(self.filters.as_json())
+            found = await row(connection, "arrived", snapshot=self.snapshot, filter=asked)
         assert found is not None
         self.snapshot, self.in_flight = found["snapshot"], found["in_flight"]
         self.total += found["events"]

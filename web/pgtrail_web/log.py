@@ -1,20 +1,20 @@
 """The table: filters, chart, counts, one page of events."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from psycopg.rows import DictRow
+from psycopg.types.json import Jsonb
 from starlette.requests import Request
 from starlette.responses import Response
 
 from pgtrail_web import chart
-from pgtrail_web.database import Connection, read_frame, row, rows
+from pgtrail_web.database import Connection, read_frame, rows
 from pgtrail_web.details import LONGEST_VALUE, parse_json, short_changes
-from pgtrail_web.filters import LOOK_AT, RANGES, SIZES, Cursor, Filters, parse
+from pgtrail_web.filters import EPOCH, LOOK_AT, RANGES, SIZES, Cursor, Filters, parse
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -30,15 +30,13 @@ COUNT = 10_000
 """Events that are counted for the chart, at most."""
 REMEMBER_SECONDS = 60.0
 """So long the actions are remembered that can be asked for."""
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
     """The table, or one resource's history, or one actor's activity."""
     filters = parse(request.query_params.multi_items())
     async with page.database.session(viewer) as connection:
-        wanted = await as_wanted(connection, filters)
-        found = await _found(connection, filters, wanted)
+        found = await _found(connection, filters)
         frame = await read_frame(connection)
         return page.render(
             request,
@@ -52,7 +50,6 @@ async def show(page: "Page", request: Request, viewer: Viewer) -> Response:
             nodes=await _nodes(connection, filters) if frame["is_hub"] else [],
             drawn=await _drawn(connection, filters, frame),
             heading=_heading(filters, found["events"]),
-            visible_from=await rows(connection, "visible_from", wanted=wanted),
             **found,
         )
 
@@ -75,8 +72,8 @@ async def _nodes(connection: Connection, filters: Filters) -> list[str]:
     return nodes if filters.node in ("", *nodes) else [*nodes, filters.node]
 
 
-def _most_counted(filters: Filters) -> int:
-    narrow = filters.actor_id or filters.resource_id or filters.words or filters.patterns or filters.node
+def _max_counted(filters: Filters) -> int:
+    narrow = filters.is_searching or filters.actor_id or filters.resource_id
     return _looked_at(filters) if narrow else COUNT
 
 
@@ -94,45 +91,46 @@ def _heading(filters: Filters, events: Sequence[DictRow]) -> str:
     return event.get("actor") or filters.actor_id
 
 
-async def as_wanted(connection: Connection, filters: Filters) -> str:
-    """The filters as the statements take them: an audit.filter's text."""
-    found = await row(
+async def _found(connection: Connection, filters: Filters) -> dict[str, Any]:
+    """One page of events, where the next one begins, and from when on there is anything to see."""
+    asked = filters.as_json() | (filters.before.as_json() if filters.before else {})
+    # (Whoever goes on is ready to wait.)
+    look_at = _looked_at(filters) * (FURTHER if filters.before else 1)
+    *events, last = await rows(
         connection,
-        "wanted",
-        fields=json.dumps(filters.fields()),
-        patterns=filters.patterns,
-        first=filters.first,
-        last=filters.last,
-        days=filters.days,
+        "search",
+        filter=Jsonb(asked),
+        limit=filters.size + 1,
+        look_at=look_at,
+        max_chars=LONGEST_VALUE + 1,
     )
-    assert found is not None
-    return str(found["wanted"])
-
-
-async def _found(connection: Connection, filters: Filters, wanted: str) -> dict[str, Any]:
-    """One page of events, and where the next one begins."""
-    look = {
-        "wanted": wanted,
-        "before_time": EPOCH + timedelta(microseconds=filters.before.microseconds) if filters.before else None,
-        "before_id": filters.before.event_id if filters.before else None,
-        # (Whoever goes on is ready to wait.)
-        "look_at": _looked_at(filters) * (FURTHER if filters.before else 1),
-    }
-    events = await rows(connection, "search", **look, most=filters.size + 1, longest=LONGEST_VALUE + 1)
+    summary = last["summary"]
     more = len(events) > filters.size
     events = events[: filters.size]
     for event in events:
         event["changes"], event["more_changes"] = short_changes(parse_json(event["details"]), event["operation"])
-    last = events[-1] if more else None
-    older = Cursor(last["microseconds"], last["id"]) if last else None
-    horizon = None if more else await row(connection, "horizon", **look)
+    horizon = summary["horizon"]
     return {
         "events": events,
-        "older": older,
+        "older": Cursor(events[-1]["microseconds"], events[-1]["id"]) if more else None,
         # Nothing more in what was looked at, and more to look at.
-        "horizon": horizon,
-        "further": Cursor(horizon["microseconds"], horizon["id"]) if horizon else None,
+        "horizon": horizon and _minute(horizon["occurred_at"]),
+        "further": horizon and Cursor(_microseconds(horizon["occurred_at"]), horizon["id"]),
+        "visible_from": [
+            {"moment": _minute(limit["moment"]), "reason": limit["reason"]}
+            for limit in summary["visible_from"]
+            if limit["moment"]
+        ],
     }
+
+
+def _minute(moment: str) -> str:
+    """A time as it stands in JSON, in the session's zone, as people read it."""
+    return moment[:16].replace("T", " ")
+
+
+def _microseconds(moment: str) -> int:
+    return (datetime.fromisoformat(moment) - EPOCH) // timedelta(microseconds=1)
 
 
 async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> dict[str, Any]:
@@ -141,9 +139,8 @@ async def _drawn(connection: Connection, filters: Filters, frame: DictRow) -> di
     days = (last - filters.first).days + 1 if filters.first else filters.days
     first = filters.first or (frame["today"] - timedelta(days=days - 1) if days else None)
     unit = chart.unit_for(days)
-    most = _most_counted(filters)
-    wanted = await as_wanted(connection, filters.but(categories=()))
-    counted = await rows(connection, "counted", wanted=wanted, unit=unit, most=most)
+    asked = Jsonb(filters.but(categories=()).as_json())
+    counted = await rows(connection, "counted", filter=asked, unit=unit, max_events=_max_counted(filters))
     totals = Counter[str]()
     kept = [each for each in counted if each["category"] is not None]
     for each in kept:

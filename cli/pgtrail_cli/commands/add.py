@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
+from psycopg.types.json import Jsonb
 
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
@@ -50,7 +51,7 @@ from pgtrail_worker.address import Network, forbidden
 @click.option("--seals", is_flag=True, help="Send it each seal too, whatever its filters: history is anchored there.")
 @click.option("--allow-http", is_flag=True, help="Allow a URL without TLS: events cross the network in the clear.")
 @with_connection
-def add(connection: Connection, name: str, token_stdin: bool, **options: Any) -> None:
+def add(connection: Connection, name: str, url: str, format: str, token_stdin: bool, **options: Any) -> None:
     """Forward events to a URL, as the destination NAME.
 
     If its format signs requests, the signing secret is printed, once.
@@ -61,14 +62,14 @@ def add(connection: Connection, name: str, token_stdin: bool, **options: Any) ->
       pgtrail destination add splunk --format splunk_hec --token-env SPLUNK_TOKEN \\
         --url https://splunk.example.com:8088/services/collector/event
     """
-    _check_address(options["url"], [_network(text) for text in options["allowed_networks"]])
-    parameters = {key: list(value) or None if isinstance(value, tuple) else value for key, value in options.items()}
-    parameters["allowed_networks"] = list(options["allowed_networks"])
+    _check_address(url, [_network(text) for text in options["allowed_networks"]])
+    given = Jsonb({key: value for key, value in options.items() if value not in (None, ())})
     lines = recent(connection, name, **{kind: options[kind] for kind in ("categories", "actions", "orgs")})
     with connection.transaction():
         if token_stdin:
             hand_over(connection, token_from_stdin())
-        row = connection.execute(QUERIES["add_destination"], {"name": name, **parameters}).fetchone()
+        asked = {"name": name, "url": url, "format": format, "options": given}
+        row = connection.execute(QUERIES["add_destination"], asked).fetchone()
     assert row is not None
     say(lines)
     if row[0] is None:

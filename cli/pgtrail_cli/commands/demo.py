@@ -14,14 +14,13 @@ from rich.console import Console
 from rich.rule import Rule
 
 from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.commands.log import print_event, print_log
+from pgtrail_cli.commands.log import print_event, print_newest
 from pgtrail_cli.connection import open_connection
 from pgtrail_cli.data_folder import default_data_dir
 from pgtrail_cli.demo import scenario, stage
 from pgtrail_cli.demo.stage import Arrival
 from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.errors import PgtrailError, Undelivered
-from pgtrail_cli.filters import resolve
 from pgtrail_cli.render import console
 
 if TYPE_CHECKING:
@@ -101,7 +100,7 @@ def _wait_for_the_end(screen: Console) -> None:
 def _show_log(screen: Console, dsn: str, events: int) -> None:
     with open_connection(dsn) as connection:
         _section(screen, f"pgtrail log --limit {events}")
-        print_log(connection, resolve(connection), limit=events)
+        print_newest(connection, events)
         rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
         assert rotated is not None
         _section(screen, f"pgtrail show {rotated[0]}")

@@ -1,23 +1,24 @@
 """``pgtrail export``: COPY straight to a file."""
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, LiteralString
 
 import click
 import psycopg
 from psycopg import sql
+from psycopg.types.json import Jsonb
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail_cli.atomic_file import atomic_file
 from pgtrail_cli.commands import archived
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filters, archive_option, filter_options, resolve, say_where_it_begins
-from pgtrail_cli.matching import warn_unmatched
+from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, filter_options
+from pgtrail_cli.matching import Notes, say_visible_from, warn_unmatched
 from pgtrail_cli.render import console
 
 Piece = bytes | bytearray | memoryview
@@ -49,21 +50,18 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
         with archived.csv_lines(archive, options, fields) as lines:
             _write(file, lambda: lines, fields)
         return
-    with open_connection(dsn) as connection:
-        filters = resolve(connection, **options)
-        say_where_it_begins(connection, filters)
-        total = 0
-        with contextlib.ExitStack() as stack:
+    with open_connection(dsn) as connection, contextlib.ExitStack() as stack:
+        begun: list[Begun] = []
 
-            def recorded() -> tuple[int, Iterable[Piece]]:
-                # (Where the file can't be made, nothing is taken out.)
-                nonlocal total
-                total = record(connection, filters)
-                return total, stack.enter_context(_filtered_csv(connection, filters, fields))
+        def begin() -> tuple[int, Iterable[Piece]]:
+            # (Where the file can't be made, nothing is taken out.)
+            export = begin_export(connection, as_filter(**options), fields)
+            begun.append(export)
+            say_visible_from(export.visible_from)
+            return export.events, stack.enter_context(connection.cursor().copy(export.csv))
 
-            _write(file, recorded, fields)
-        if not total:
-            warn_unmatched(connection, filters)
+        _write(file, begin, fields)
+        warn_unmatched(begun[0].unmatched)
 
 
 def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields: bool) -> None:
@@ -79,21 +77,30 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
     click.echo(f"pgtrail: {rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)", err=True)
 
 
-def record(connection: Connection, filters: Filters) -> int:
-    """Say in the log who takes out what; in a transaction of its own, so that it stands however the export ends.
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """An export that the log has by now, however it ends.
 
-    :returns: how many events that are.
+    :param csv: the statement that writes it.
     """
-    row = connection.execute(QUERIES["count"], {"wanted": filters.wanted}).fetchone()
-    events: int = row[0] if row else 0
-    given = json.dumps(filters.given, default=str)
+
+    events: int
+    csv: LiteralString
+    visible_from: Notes
+    unmatched: Notes
+
+
+def begin_export(connection: Connection, wanted: Filter, by_field: bool = False) -> Begun:
+    """Say in the log who takes out what."""
+    asked = {"filter": Jsonb(wanted), "by_field": by_field}
     try:
-        connection.execute(QUERIES["record_export"], {"filters": given, "events": events})
+        row = connection.execute(QUERIES["begin_export"], asked).fetchone()
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise PgtrailError(
             "an export is recorded, and this server is read-only", "export from the primary, or read with pgtrail log"
         ) from error
-    return events
+    assert row is not None
+    return Begun(*row)
 
 
 @contextlib.contextmanager
@@ -105,15 +112,6 @@ def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[I
     condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp_utc, id")
     statement = sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition)
     with connection.cursor().copy(statement) as pieces:
-        yield pieces
-
-
-@contextlib.contextmanager
-def _filtered_csv(connection: Connection, filters: Filters, by_field: bool) -> Iterator[Iterable[Piece]]:
-    """The same of the events that pass: by the index of time, unsorted."""
-    row = connection.execute(QUERIES["export_statement"], {"wanted": filters.wanted, "by_field": by_field}).fetchone()
-    assert row is not None
-    with connection.cursor().copy(row[0]) as pieces:
         yield pieces
 
 

@@ -2,35 +2,27 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from typing import Any
 
 import click
 import psycopg
+from psycopg.types.json import Jsonb
 from rich.table import Table
 from rich.text import Text
 
 from pgtrail_cli.commands import archived
-from pgtrail_cli.commands.following import Follower, Found
+from pgtrail_cli.commands.following import Follower
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
-from pgtrail_cli.filters import (
-    QUERIES,
-    Filters,
-    archive_option,
-    event_id,
-    filter_options,
-    no_event,
-    resolve,
-    say_where_it_begins,
-)
+from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, event_id, filter_options, no_event
 from pgtrail_cli.log_table import print_rows
-from pgtrail_cli.matching import warn_unmatched
-from pgtrail_cli.moments import shown
+from pgtrail_cli.matching import say_visible_from, warn_unmatched
+from pgtrail_cli.moments import from_json, shown
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
 from pgtrail_web.details import LONGEST_VALUE, parse_json
 from pgtrail_web.filters import LOOK_AT
 
-Printer = Callable[[Connection, Found], None]
+Rows = Sequence[tuple[Any, ...]]
+Printer = Callable[[Connection, Rows], None]
 
 
 @click.command()
@@ -60,67 +52,68 @@ def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, 
         return
     with open_connection(dsn) as connection:
         show = _print_json if as_json else _print_table
-        _log(connection, resolve(connection, **options), limit, follow, show)
+        print_log = _follow_log if follow else _print_log
+        print_log(connection, as_filter(**options), limit, show, as_json)
 
 
-def _log(connection: Connection, filters: Filters, limit: int, follow: bool, show: Printer) -> None:
+def _print_log(connection: Connection, wanted: Filter, limit: int, show: Printer, as_json: bool) -> None:
+    found, summary = search(connection, wanted, limit, as_json)
+    show(connection, found)
+    horizon = summary["horizon"]
+    if horizon is not None:
+        click.echo(
+            f"pgtrail: looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
+            "to look further back, say how far: --since",
+            err=True,
+        )
+    elif len(found) < limit:
+        say_visible_from(summary["visible_from"])
+    if not found:
+        click.echo(f"pgtrail: no events match{'' if horizon is None else ' among these'}", err=True)
+        warn_unmatched(summary["unmatched"])
+
+
+def _follow_log(connection: Connection, wanted: Filter, limit: int, show: Printer, as_json: bool) -> None:
     # What is committed between the two would be printed twice.
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
-        follower = Follower(connection, filters) if follow else None
-        found, horizon = newest(connection, filters, limit)
-    if follower is None:
-        show(connection, found)
-        if len(found) < limit and horizon is not None:
-            click.echo(
-                f"pgtrail: looked at {LOOK_AT:,} events, back to {local_time(horizon)}; to look further back, "
-                "say how far: --since",
-                err=True,
-            )
-        elif len(found) < limit:
-            say_where_it_begins(connection, filters)
-        if not found:
-            click.echo(f"pgtrail: no events match{'' if horizon is None else ' among these'}", err=True)
-            warn_unmatched(connection, filters)
-        return
+        follower = Follower(connection, wanted, as_json)
+        found, _ = search(connection, wanted, limit, as_json)
     show(connection, found[::-1])
     with contextlib.suppress(KeyboardInterrupt):
         for arrived in follower.events():
             show(connection, arrived)
 
 
-def print_log(connection: Connection, filters: Filters, limit: int) -> None:
+def print_newest(connection: Connection, limit: int) -> None:
     """The newest events as a table."""
-    _print_table(connection, newest(connection, filters, limit)[0])
+    _print_table(connection, search(connection, {}, limit)[0])
 
 
-def newest(connection: Connection, filters: Filters, limit: int) -> tuple[Found, datetime | None]:
-    """The newest events that pass, newest first; and how far back was looked, where that was not to the log's end."""
-    row = connection.execute(QUERIES["horizon"], {"wanted": filters.wanted, "look_at": LOOK_AT}).fetchone()
-    time, event_id = row or (None, None)
-    parameters = {"wanted": filters.wanted, "horizon_time": time, "horizon_id": event_id, "limit": limit}
-    return connection.execute(QUERIES["newest"], parameters).fetchall(), time
+def search(connection: Connection, wanted: Filter, limit: int, as_json: bool = False) -> tuple[Rows, dict[str, Any]]:
+    """The newest events that pass, newest first, and the summary of the search."""
+    *found, last = connection.execute(
+        QUERIES["search"],
+        {
+            "filter": Jsonb(wanted),
+            "limit": limit,
+            # (Who says since when is ready to wait.)
+            "look_at": None if "since" in wanted else LOOK_AT,
+            "as_json": as_json,
+            "max_chars": LONGEST_VALUE + 1,
+        },
+    ).fetchall()
+    *_, unmatched, summary = last
+    return found, {**summary, "unmatched": unmatched}
 
 
-def _rows(connection: Connection, query: str, found: Found) -> list[tuple[Any, ...]]:
-    """The rows of the events that were found, in the order in which they were."""
-    if not found:
-        return []
-    ids, times = (list(part) for part in zip(*found, strict=True))
-    # (With the first and the last at hand, only the partitions of those months are planned for.)
-    parameters = {"ids": ids, "times": times, "first": min(times), "last": max(times), "longest": LONGEST_VALUE + 1}
-    rows = connection.execute(QUERIES[query], parameters)
-    by_id = {row[0]: row for row in rows}
-    return [by_id[event_id] for event_id in ids if event_id in by_id]
+def _print_table(_: Connection, found: Rows) -> None:
+    print_rows(row[:8] for row in found)
 
 
-def _print_table(connection: Connection, found: Found) -> None:
-    print_rows(_rows(connection, "log_rows", found))
-
-
-def _print_json(connection: Connection, found: Found) -> None:
-    for _, event in _rows(connection, "json_rows", found):
-        click.echo(event)
+def _print_json(_: Connection, found: Rows) -> None:
+    for row in found:
+        click.echo(row[8])
 
 
 @click.command()

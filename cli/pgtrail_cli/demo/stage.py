@@ -74,7 +74,8 @@ def add_destination(dsn: str, receiver: "Receiver") -> None:
     """Forward to the receiver from now on."""
     with open_connection(dsn) as connection:
         row = connection.execute(
-            "select audit.add_destination('demo-siem', %s, allow_http => true, allowed_networks => '{127.0.0.0/8}')",
+            "select audit.add_destination("
+            '\'demo-siem\', %s, options => \'{"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
             [receiver.url],
         ).fetchone()
         assert row is not None

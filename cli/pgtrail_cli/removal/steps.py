@@ -15,10 +15,9 @@ import psycopg
 from psycopg import sql
 
 from pgtrail_cli.atomic_file import atomic_file
-from pgtrail_cli.commands.export import copy_csv, record, write_csv
+from pgtrail_cli.commands.export import begin_export, copy_csv, write_csv
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import resolve
 from pgtrail_cli.removal import QUERIES
 from pgtrail_cli.removal.plan import MarkedTable, Role, marked_tables, names, roles
 
@@ -60,7 +59,7 @@ class Export:
 
     def write(self) -> None:
         """The header, and all that can be seen now."""
-        total = record(self._connection, resolve(self._connection))
+        total = begin_export(self._connection, {}).events
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
             row = self._connection.execute(QUERIES["seen"]).fetchone()

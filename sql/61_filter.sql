@@ -1,0 +1,304 @@
+-- Filters: made of JSON, and applied to an event.
+
+create or replace function audit.glob(patterns text[])
+returns text
+language sql
+immutable
+strict
+parallel safe
+as $$
+    -- Whatever is not a letter, a digit, an underscore or a star stands for itself.
+    select '^('
+        operator(pg_catalog.||) pg_catalog.translate(
+            -- (Stars in a row are one: a thousand of them took Postgres 15 seconds, and were too complex then.)
+            pg_catalog.regexp_replace(
+                pg_catalog.regexp_replace(
+                    pg_catalog.array_to_string(patterns, pg_catalog.chr(1)),
+                    '([^[:alnum:]_*' operator(pg_catalog.||) pg_catalog.chr(1) operator(pg_catalog.||) '])',
+                    E'\\\\\\1',
+                    'g'
+                ),
+                E'\\*+', '.*', 'g'
+            ),
+            pg_catalog.chr(1), '|'
+        )
+        operator(pg_catalog.||) ')$'
+$$;
+
+comment on function audit.glob(text[]) is
+    'The regular expression that matches what any of the patterns does; in a pattern only `*` is special: `key.*`.';
+
+create or replace function audit.check_patterns(patterns text[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+begin
+    -- A regular expression of thousands of characters takes a gigabyte.
+    if length(array_to_string(patterns, ' ')) > 2000 then
+        raise exception using
+            errcode = 'PT032',
+            message = 'the patterns for actions, actors or resources are longer than 2000 characters',
+            hint = 'Use * for what they have in common: key.*';
+    end if;
+    perform 'key.created' ~ audit.glob(patterns);
+exception
+    when data_exception or program_limit_exceeded or insufficient_resources then
+        raise exception using
+            errcode = 'PT032',
+            message = 'the patterns for actions, actors or resources are too complex',
+            hint = 'Use fewer stars: key.*';
+end
+$$;
+
+comment on function audit.check_patterns(text[]) is 'Raises PT032 if patterns are too long, all together, or too complex to be searched with.';
+
+create or replace function audit.check_moments(variadic moments timestamptz[])
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    moment timestamptz;
+begin
+    foreach moment in array moments
+    loop
+        -- (In any time zone its year has one to four digits: what clients can show.)
+        if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
+            raise exception using
+                errcode = 'PT085',
+                message = format('invalid time %s', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
+                hint = 'Write a time between the years 1 and 9999, such as 2026-07-01.';
+        end if;
+    end loop;
+end
+$$;
+
+comment on function audit.check_moments(variadic timestamptz[]) is
+    'Raises PT085 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
+
+create or replace function audit.moment(description text)
+returns timestamptz
+language plpgsql
+stable
+strict
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    moment timestamptz;
+begin
+    if description ~ E'^\\s*\\d+\\s*[a-z]+\\s*$' then
+        moment := now() - description::interval;
+    else
+        moment := description::timestamptz;
+    end if;
+    perform audit.check_moments(moment);
+    return moment;
+exception
+    when data_exception then
+        raise exception using
+            errcode = 'PT015',
+            message = format('invalid time "%s"', left(description, 100)),
+            hint = 'Write 30m, 24h, 7d, 2w, today, yesterday, 2026-11-23 or 2026-11-23T09:30+01.';
+end
+$$;
+
+comment on function audit.moment(text) is
+    'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT015, PT085.';
+
+create or replace function audit.check_options(subject text, options jsonb, known jsonb)
+returns void
+language plpgsql
+immutable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    option record;
+begin
+    if jsonb_typeof(options) <> 'object' then
+        raise exception using
+            errcode = 'PT069',
+            message = format('the options of %s are one JSON object', subject),
+            hint = 'Write {"actions": ["key.*"]}, or {} for none.';
+    end if;
+    for option in select key as name, value, known ->> key as kind from jsonb_each(options)
+    loop
+        -- (The value is not quoted: it may be a secret.)
+        if option.kind is null then
+            raise exception using
+                errcode = 'PT069',
+                message = format('%s has no option "%s"', subject, left(option.name, 100)),
+                hint = format('The options are %s.', (select string_agg(name, ', ' order by name) from jsonb_object_keys(known) as name));
+        elsif jsonb_typeof(option.value) <> option.kind
+            or option.kind = 'array' and jsonb_path_exists(option.value, 'strict $[*] ? (@.type() != "string")')
+        then
+            raise exception using
+                errcode = 'PT069',
+                message = format(
+                    '"%s" is not a %s', option.name, case option.kind when 'array' then 'list of strings' else option.kind end
+                ),
+                hint = format(
+                    'Write {"%s": %s}.',
+                    option.name,
+                    case option.kind when 'array' then '["a", "b"]' when 'string' then '"a"' when 'number' then '1' else 'true' end
+                );
+        end if;
+    end loop;
+end
+$$;
+
+comment on function audit.check_options(text, jsonb, jsonb) is
+    'Raises PT069 unless the options are an object of known keys, each with a value of its kind (as jsonb_typeof() has it; an array is of strings).';
+
+create or replace function audit.filter(p_filter jsonb)
+returns audit.filter
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    given constant jsonb := coalesce(jsonb_strip_nulls(p_filter), '{}');
+    parsed audit.filter;
+    category_name text;
+begin
+    perform audit.check_options(
+        'a filter',
+        given,
+        '{
+            "categories": "array", "actions": "array", "orgs": "array", "actors": "array", "resources": "array", "nodes": "array",
+            "actor_type": "string", "actor_id": "string", "resource_type": "string", "resource_id": "string", "words": "string",
+            "since": "string", "until": "string", "first_day": "string", "last_day": "string", "days": "number",
+            "before_time": "string", "before_id": "number"
+        }'
+    );
+    begin
+        parsed := jsonb_populate_record(null::audit.filter, given - '{since, until}'::text[]);
+        parsed.since := coalesce((given ->> 'first_day')::date, current_date - (given ->> 'days')::integer + 1);
+        parsed.until := (given ->> 'last_day')::date + 1;
+    exception
+        when data_exception then
+            raise exception using
+                errcode = 'PT069',
+                message = 'a day, a number or a time of the filter can''t be read',
+                hint = 'Write {"first_day": "2026-11-23", "last_day": "2026-11-30"} or {"days": 7}.';
+    end;
+    parsed.since := coalesce(audit.moment(given ->> 'since'), parsed.since);
+    parsed.until := coalesce(audit.moment(given ->> 'until'), parsed.until);
+    foreach category_name in array coalesce(parsed.categories, '{}')
+    loop
+        perform audit.check_category(category_name);
+    end loop;
+    perform audit.check_patterns(parsed.actions), audit.check_patterns(parsed.actors), audit.check_patterns(parsed.resources);
+    -- (Twice the same organization would give each of its events twice.)
+    if parsed.orgs is not null then
+        parsed.orgs := array(select distinct org from unnest(parsed.orgs) as org order by org);
+    end if;
+    return parsed;
+end
+$$;
+
+comment on function audit.filter(jsonb) is
+    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT005, PT015, PT032, PT069, PT085.';
+
+create or replace function audit.is_in_range(occurred_at timestamptz, id bigint, wanted audit.filter)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- Without a subquery, so that the planner sees through it. What follows for occurred_at alone stands beside each comparison
+    -- of both: by that it leaves out whole months, which it does not by a comparison of rows.
+    select (wanted.since is null or occurred_at operator(pg_catalog.>=) wanted.since)
+        and (wanted.until is null or occurred_at operator(pg_catalog.<) wanted.until)
+        and (wanted.before_time is null or occurred_at operator(pg_catalog.<=) wanted.before_time)
+        and (
+            wanted.before_time is null
+            or (occurred_at, id) operator(pg_catalog.<) (wanted.before_time, wanted.before_id)
+        )
+        and (wanted.from_time is null or occurred_at operator(pg_catalog.>=) wanted.from_time)
+        and (
+            wanted.from_time is null
+            or (occurred_at, id) operator(pg_catalog.>=) (wanted.from_time, wanted.from_id)
+        )
+$$;
+
+comment on function audit.is_in_range(timestamptz, bigint, audit.filter) is
+    'Whether an event''s place in the order of (occurred_at, id) is one that the filter asks for.';
+
+create or replace function audit.matches(event audit.event, categories text[], actions text[], orgs text[])
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- Without a subquery, so that the planner sees through it.
+    select (orgs is null or event.org_id operator(pg_catalog.=) any (orgs))
+        and (categories is null or event.category operator(pg_catalog.=) any (categories))
+        and (actions is null or event.action operator(pg_catalog.~) audit.glob(actions))
+$$;
+
+comment on function audit.matches(audit.event, text[], text[], text[]) is
+    'Whether an event passes the filters that a destination has too, of which a null one lets all pass: categories and organizations by name, actions by pattern.';
+
+create or replace function audit.passes(event audit.event, wanted audit.filter)
+returns boolean
+language sql
+immutable
+parallel safe
+as $$
+    -- Without a subquery, so that the planner sees through it.
+    -- (A hash is compared twice: without statistics (see audit.keep_out_of_statistics()) the planner would otherwise take an
+    -- organization to be as rare as one resource.)
+    select audit.is_in_range(event.occurred_at, event.id, wanted)
+        and audit.matches(event, wanted.categories, wanted.actions, wanted.orgs)
+        -- (What this database did itself is of no node.)
+        and (wanted.nodes is null or coalesce(event.node, '-') = any (wanted.nodes))
+        and (
+            wanted.actors is null
+            or event.actor_id ~* audit.glob(wanted.actors)
+            or event.actor_label ~* audit.glob(wanted.actors)
+        )
+        and (
+            wanted.resources is null
+            or event.resource_id ~* audit.glob(wanted.resources)
+            or event.resource_label ~* audit.glob(wanted.resources)
+        )
+        and (
+            wanted.actor_id is null
+            or (
+                event.actor_id = wanted.actor_id
+                and (wanted.actor_type is null or event.actor_type = wanted.actor_type)
+            )
+        )
+        and (
+            wanted.resource_id is null
+            or (
+                event.resource_hash = pg_catalog.hashtextextended(wanted.resource_id, 0)
+                and event.resource_hash between pg_catalog.hashtextextended(wanted.resource_id, 0) and pg_catalog.hashtextextended(wanted.resource_id, 0)
+                and event.resource_id = wanted.resource_id
+                and (wanted.resource_type is null or event.resource_type = wanted.resource_type)
+            )
+        )
+        and (
+            wanted.words is null
+            or pg_catalog.strpos(
+                pg_catalog.lower(
+                    event.action
+                    || pg_catalog.chr(10) || coalesce(event.actor_label, '')
+                    || pg_catalog.chr(10) || coalesce(event.actor_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.resource_label, '')
+                    || pg_catalog.chr(10) || coalesce(event.resource_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.reason, '')
+                    || pg_catalog.chr(10) || coalesce(event.request_id, '')
+                    || pg_catalog.chr(10) || coalesce(event.before::text, '')
+                    || pg_catalog.chr(10) || coalesce(event.after::text, '')
+                ),
+                pg_catalog.lower(wanted.words)
+            ) > 0
+        )
+$$;
+
+comment on function audit.passes(audit.event, audit.filter) is
+    'Whether an event passes a filter. The text is looked for whatever its case in action, actor, resource, reason, request id and the rows before and after.';

@@ -1,0 +1,213 @@
+-- Destinations: which events each gets, and how far it has got.
+
+create or replace function audit.ping_event()
+returns audit.event
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select pg_catalog.jsonb_populate_record(
+        null::audit.event,
+        pg_catalog.jsonb_build_object(
+            'id', 0,
+            'occurred_at', pg_catalog.now(),
+            'category', 'audit',
+            'action', 'audit.ping',
+            'resource_type', 'destination',
+            'actor_type', 'database',
+            'actor_id', session_user,
+            'db_role', session_user
+        )
+    )
+$$;
+
+comment on function audit.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
+
+create or replace function audit.destination_id(destination_name text)
+returns bigint
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+declare
+    found_id bigint := (select id from audit.destination where name = destination_name);
+begin
+    if found_id is null then
+        raise exception using
+            errcode = 'PT012',
+            message = format('there is no destination "%s"', left(destination_name, 63)),
+            hint = coalesce(
+                'The destinations are ' || (select string_agg(name, ', ' order by name) from audit.destination) || '.',
+                'There are none yet: pgtrail destination add NAME --url https://…'
+            );
+    end if;
+    return found_id;
+end
+$$;
+
+comment on function audit.destination_id(text) is 'The id of a destination. PT012.';
+
+create or replace function audit.foreign_id()
+returns bigint
+language sql
+stable
+as $$
+    -- Its transaction is still to come, and yet its row is there.
+    select coalesce(max(event.id), 0)
+    from audit.event
+    where event.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
+        and event.xid is distinct from pg_catalog.pg_current_xact_id_if_assigned()
+$$;
+
+comment on function audit.foreign_id() is
+    'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not reached; 0: there is none.';
+
+create or replace function audit.first_snapshot(since timestamptz)
+returns pg_snapshot
+language sql
+stable
+as $$
+    select case
+        when since is null then pg_catalog.pg_current_snapshot()
+        -- In which no event of this cluster is visible yet, and no transaction that is open either.
+        else (
+            select pg_catalog.format(
+                '%1$s:%1$s:', least(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), min(event.xid))
+            )::pg_snapshot
+            from audit.event
+            where event.id > (select audit.foreign_id())
+        )
+    end
+$$;
+
+comment on function audit.first_snapshot(timestamptz) is
+    'Where a cursor begins: at present, or (since a time) before everything.';
+
+create or replace function audit.is_for(event audit.event, destination audit.destination)
+returns boolean
+language sql
+immutable
+as $$
+    select case
+        when event.action operator(pg_catalog.=) 'audit.sealed' then
+            destination.seals and (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
+        -- Whoever loses the events must hear of it.
+        when event.action operator(pg_catalog.=) 'audit.destination_removed'
+            and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
+        else (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
+            and audit.matches(event, destination.categories, destination.actions, destination.orgs)
+    end
+$$;
+
+comment on function audit.is_for(audit.event, audit.destination) is
+    'Whether a destination gets an event: its filters let it through; or it is a seal, and it asks for seals; or it is its own removal.';
+
+create or replace function audit.is_news_for(event audit.event, destination audit.destination)
+returns boolean
+language sql
+immutable
+as $$
+    select event.imported_from is null and audit.is_for(event, destination)
+$$;
+
+comment on function audit.is_news_for(audit.event, audit.destination) is
+    'Whether a destination gets an event as it is recorded: audit.is_for(), and it happened now. What was imported is old news, which only a replay sends.';
+
+create or replace function audit.cursor_state(reached audit.cursor)
+returns text
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when reached.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'
+        when reached.needs_attention or reached.broken is not null then 'needs_attention'
+        when reached.failures > 0 then 'retrying'
+        else 'active'
+    end
+$$;
+
+comment on function audit.cursor_state(audit.cursor) is
+    '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes, or no worker can serve it (audit.cursor.broken); `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
+
+create or replace function audit.backlog(
+    destination audit.destination, reached audit.cursor, out events bigint, out oldest timestamptz, out error text
+)
+language plpgsql
+stable
+set search_path = pg_catalog, pg_temp
+-- (As in audit.begin_batch().)
+set plan_cache_mode = force_custom_plan
+as $$
+begin
+    select count(*), min(pending.occurred_at)
+    into events, oldest
+    from (
+        select event.occurred_at
+        from audit.batch(reached.batch_from, pg_current_snapshot()) as event
+        where audit.is_news_for(event, destination)
+            and event.id > reached.foreign_id
+            and event.id <> all (reached.sent_ahead)
+            and (
+                reached.batch_to is null
+                or event.id > reached.last_sent_id
+                or not pg_visible_in_snapshot(event.xid, reached.batch_to)
+            )
+        limit 100000
+    ) as pending;
+exception
+    -- One destination's filters must not hide the others. (A statement's time limit still ends it.)
+    when others then
+        events := null;
+        error := format('its filters can''t be evaluated (SQLSTATE %s)', sqlstate);
+end
+$$;
+
+comment on function audit.backlog(audit.destination, audit.cursor) is
+    'How many events a destination has still to get (it counts to 100,000), and since when the oldest of them waits. Null events: its filters raise an error.';
+
+create or replace view audit.destination_status
+with (security_invoker = true) as
+select
+    destination.id,
+    destination.name,
+    destination.format,
+    destination.url,
+    destination.categories,
+    destination.actions,
+    destination.orgs,
+    case
+        when destination.paused then 'paused'
+        when behind.error is not null then 'needs_attention'
+        when destination.leaving is not null and cursor.failures = 0 and cursor.broken is null then 'leaving'
+        else audit.cursor_state(cursor)
+    end as state,
+    behind.events as events_behind,
+    case
+        when behind.events > 0 then extract(epoch from clock_timestamp() - least(greatest(behind.oldest, timestamptz '1970-01-01 00:00:00+00'), clock_timestamp()))
+        when behind.events = 0 then 0
+    end as seconds_behind,
+    (
+        select count(*)
+        from audit.dead_letter
+        where dead_letter.destination_id = destination.id and dead_letter.delivered_at is null
+    ) as dead_letters,
+    (
+        select count(*)
+        from audit.replay
+        where replay.destination_id = destination.id and replay.finished_at is null
+    ) as replays,
+    cursor.last_attempt_at,
+    cursor.last_success_at,
+    coalesce(behind.error, cursor.broken, cursor.last_error) as last_error,
+    cursor.failures,
+    cursor.failing_since,
+    cursor.retry_at,
+    cursor.lease_holder,
+    cursor.lease_until
+from audit.destination
+join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
+cross join lateral audit.backlog(destination, cursor) as behind;
+
+comment on view audit.destination_status is
+    'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds; null: its filters can''t be evaluated, as last_error says.';

@@ -1,3 +1,0 @@
-select count(*) as events
-from audit.event
-where audit.passes(event, %(wanted)s::audit.filter)

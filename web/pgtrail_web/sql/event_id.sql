@@ -1,1 +1,0 @@
-select audit.event_id(%(called)s) as id

@@ -1,1 +1,0 @@
-select audit.pause_destination(%(name)s, %(paused)s)

@@ -1,1 +1,0 @@
-set transaction isolation level read committed, read write

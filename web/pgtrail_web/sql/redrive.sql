@@ -1,1 +1,0 @@
-select audit.redrive_dead_letters(%(name)s, %(reason)s)

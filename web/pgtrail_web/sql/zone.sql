@@ -1,1 +1,0 @@
-select set_config('TimeZone', %(zone)s, true)
