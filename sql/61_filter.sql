@@ -38,7 +38,7 @@ begin
     -- A regular expression of thousands of characters takes a gigabyte.
     if length(array_to_string(patterns, ' ')) > 2000 then
         raise exception using
-            errcode = 'PT032',
+            errcode = 'PT009',
             message = 'the patterns for actions, actors or resources are longer than 2000 characters',
             hint = 'Use * for what they have in common: key.*';
     end if;
@@ -46,13 +46,13 @@ begin
 exception
     when data_exception or program_limit_exceeded or insufficient_resources then
         raise exception using
-            errcode = 'PT032',
+            errcode = 'PT009',
             message = 'the patterns for actions, actors or resources are too complex',
             hint = 'Use fewer stars: key.*';
 end
 $$;
 
-comment on function audit.check_patterns(text[]) is 'Raises PT032 if patterns are too long, all together, or too complex to be searched with.';
+comment on function audit.check_patterns(text[]) is 'Raises PT009 if patterns are too long, all together, or too complex to be searched with.';
 
 create or replace function audit.check_moments(variadic moments timestamptz[])
 returns void
@@ -68,7 +68,7 @@ begin
         -- (In any time zone its year has one to four digits: what clients can show.)
         if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
             raise exception using
-                errcode = 'PT085',
+                errcode = 'PT009',
                 message = format('invalid time %s', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
                 hint = 'Write a time between the years 1 and 9999, such as 2026-07-01.';
         end if;
@@ -77,7 +77,7 @@ end
 $$;
 
 comment on function audit.check_moments(variadic timestamptz[]) is
-    'Raises PT085 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
+    'Raises PT009 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
 
 create or replace function audit.moment(description text)
 returns timestamptz
@@ -99,14 +99,14 @@ begin
 exception
     when data_exception then
         raise exception using
-            errcode = 'PT015',
+            errcode = 'PT009',
             message = format('invalid time "%s"', left(description, 100)),
             hint = 'Write 30m, 24h, 7d, 2w, today, yesterday, 2026-11-23 or 2026-11-23T09:30+01.';
 end
 $$;
 
 comment on function audit.moment(text) is
-    'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT015, PT085.';
+    'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT009.';
 
 create or replace function audit.check_options(subject text, options jsonb, known jsonb)
 returns void
@@ -119,7 +119,7 @@ declare
 begin
     if jsonb_typeof(options) <> 'object' then
         raise exception using
-            errcode = 'PT069',
+            errcode = 'PT009',
             message = format('the options of %s are one JSON object', subject),
             hint = 'Write {"actions": ["key.*"]}, or {} for none.';
     end if;
@@ -128,14 +128,14 @@ begin
         -- (The value is not quoted: it may be a secret.)
         if option.kind is null then
             raise exception using
-                errcode = 'PT069',
+                errcode = 'PT009',
                 message = format('%s has no option "%s"', subject, left(option.name, 100)),
                 hint = format('The options are %s.', (select string_agg(name, ', ' order by name) from jsonb_object_keys(known) as name));
         elsif jsonb_typeof(option.value) <> option.kind
             or option.kind = 'array' and jsonb_path_exists(option.value, 'strict $[*] ? (@.type() != "string")')
         then
             raise exception using
-                errcode = 'PT069',
+                errcode = 'PT009',
                 message = format(
                     '"%s" is not a %s', option.name, case option.kind when 'array' then 'list of strings' else option.kind end
                 ),
@@ -150,7 +150,7 @@ end
 $$;
 
 comment on function audit.check_options(text, jsonb, jsonb) is
-    'Raises PT069 unless the options are an object of known keys, each with a value of its kind (as jsonb_typeof() has it; an array is of strings).';
+    'Raises PT009 unless the options are an object of known keys, each with a value of its kind (as jsonb_typeof() has it; an array is of strings).';
 
 create or replace function audit.filter(p_filter jsonb)
 returns audit.filter
@@ -180,7 +180,7 @@ begin
     exception
         when data_exception then
             raise exception using
-                errcode = 'PT069',
+                errcode = 'PT009',
                 message = 'a day, a number or a time of the filter can''t be read',
                 hint = 'Write {"first_day": "2026-11-23", "last_day": "2026-11-30"} or {"days": 7}.';
     end;
@@ -200,7 +200,7 @@ end
 $$;
 
 comment on function audit.filter(jsonb) is
-    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT005, PT015, PT032, PT069, PT085.';
+    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT002, PT009.';
 
 create or replace function audit.is_in_range(occurred_at timestamptz, id bigint, wanted audit.filter)
 returns boolean

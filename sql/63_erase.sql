@@ -183,24 +183,24 @@ as $$
 begin
     if coalesce(reason, '') !~ E'\\S' then
         raise exception using
-            errcode = 'PT027',
+            errcode = 'PT009',
             message = 'a person is not erased without a reason',
             hint = 'Say why with --reason: it is recorded. Do not name the person in it.';
     elsif length(coalesce(actor_id, '')) < 2 then
         raise exception using
-            errcode = 'PT027',
+            errcode = 'PT009',
             message = 'an actor''s id has two characters at least',
             hint = 'Give the id as pgtrail log --json shows it in actor_id.';
     elsif strpos(reason, actor_id) > 0 then
         raise exception using
-            errcode = 'PT027',
+            errcode = 'PT009',
             message = 'the reason names the person who is to be erased',
             hint = 'It stays in the log: give a ticket''s number instead.';
     end if;
 end
 $$;
 
-comment on function audit.check_erasure(text, text) is 'Raises PT027 unless somebody can be erased so.';
+comment on function audit.check_erasure(text, text) is 'Raises PT009 unless somebody can be erased so.';
 
 create or replace function audit.erase_actor(p_actor_id text, p_reason text, p_also text[] default '{}')
 returns jsonb
@@ -237,7 +237,7 @@ begin
     end loop;
     if told = 0 then
         raise exception using
-            errcode = 'PT026',
+            errcode = 'PT002',
             message = 'nothing in the log tells of this actor',
             hint = 'Give the id as pgtrail log --json shows it in actor_id; other names of the person: --also.';
     end if;
@@ -268,4 +268,4 @@ end
 $$;
 
 comment on function audit.erase_actor(text, text, text[]) is
-    'Replaces a person by a pseudonym wherever the log names them: the actor''s id and label (address and user agent go), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; of rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT026, PT027.';
+    'Replaces a person by a pseudonym wherever the log names them: the actor''s id and label (address and user agent go), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; of rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT002, PT009.';

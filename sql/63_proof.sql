@@ -92,12 +92,12 @@ as $$
 begin
     -- Definers tell of an event to those alone who know the whole of it, and so may read it.
     if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
-        raise exception using errcode = 'PT019', message = 'this is not the event as it is recorded';
+        raise exception using errcode = 'PT002', message = 'this is not the event as it is recorded';
     end if;
 end
 $$;
 
-comment on function audit.check_is_stored(audit.event) is 'Raises PT019 unless this is the event as it is recorded.';
+comment on function audit.check_is_stored(audit.event) is 'Raises PT002 unless this is the event as it is recorded.';
 
 create or replace function audit.prove(p_event_id bigint)
 returns jsonb
@@ -111,7 +111,7 @@ declare
 begin
     if event.id is null then
         raise exception using
-            errcode = 'PT019',
+            errcode = 'PT002',
             message = format('there is no event %s that you may read', p_event_id),
             hint = 'pgtrail log shows the ids.';
     end if;
@@ -120,7 +120,7 @@ end
 $$;
 
 comment on function audit.prove(bigint) is
-    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/seals.md). PT019.';
+    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/seals.md). PT002.';
 
 create or replace function audit.proof(event audit.event)
 returns jsonb
@@ -187,7 +187,7 @@ begin
 end
 $$;
 
-comment on function audit.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT019.';
+comment on function audit.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT002.';
 
 create or replace function audit.check_event(event audit.event)
 returns setof text
@@ -218,4 +218,4 @@ end
 $$;
 
 comment on function audit.check_event(audit.event) is
-    'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT019.';
+    'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT002.';

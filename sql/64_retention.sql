@@ -10,12 +10,12 @@ as $$
 begin
     if p_keep is null or p_keep < interval '1 day' then
         raise exception using
-            errcode = 'PT021',
+            errcode = 'PT009',
             message = 'events are kept for a day at least',
             hint = 'Write 400d, 13 months, 7 years.';
     elsif p_keep > interval '1000 years' then
         raise exception using
-            errcode = 'PT021',
+            errcode = 'PT009',
             message = 'events are kept for a thousand years at most',
             hint = 'To keep them forever: pgtrail retention set forever';
     end if;
@@ -31,7 +31,7 @@ end
 $$;
 
 comment on function audit.set_retention(interval, text) is
-    'Events of a category (null: of all that have no setting of their own) may be dropped so long after they occurred. Nothing is dropped by itself: pgtrail retention run. PT005, PT021.';
+    'Events of a category (null: of all that have no setting of their own) may be dropped so long after they occurred. Nothing is dropped by itself: pgtrail retention run. PT002, PT009.';
 
 create or replace function audit.clear_retention(p_category text default null)
 returns void
@@ -57,17 +57,17 @@ as $$
 begin
     if coalesce(p_reason, '') !~ E'\\S' or coalesce(p_name, '') !~ E'\\S' or length(p_name) > 200 then
         raise exception using
-            errcode = 'PT022',
+            errcode = 'PT009',
             message = 'a legal hold has a name, of 200 characters at most, and a reason',
             hint = 'Give both: pgtrail retention hold NAME --reason …';
     elsif exists (select from audit.legal_hold where name = p_name) then
         raise exception using
-            errcode = 'PT022',
+            errcode = 'PT009',
             message = format('there is a legal hold "%s" already', p_name),
             hint = 'Choose another name, or release that one first.';
     elsif p_since >= p_until or p_org = '' then
         raise exception using
-            errcode = 'PT022',
+            errcode = 'PT009',
             message = 'this legal hold would hold nothing',
             hint = 'Give a time to begin with that is before the one to end with, and an organization that has a name.';
     end if;
@@ -78,7 +78,7 @@ end
 $$;
 
 comment on function audit.place_hold(text, text, text, timestamptz, timestamptz) is
-    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT022, PT085.';
+    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT009.';
 
 create or replace function audit.release_hold(p_name text)
 returns void
@@ -91,14 +91,14 @@ begin
     delete from audit.legal_hold where name = p_name;
     if not found then
         raise exception using
-            errcode = 'PT023',
+            errcode = 'PT002',
             message = format('there is no legal hold "%s"', p_name),
             hint = 'They are listed by: pgtrail status';
     end if;
 end
 $$;
 
-comment on function audit.release_hold(text) is 'Ends a legal hold. PT023.';
+comment on function audit.release_hold(text) is 'Ends a legal hold. PT002.';
 
 create or replace function audit.is_pending(event audit.event, reached audit.cursor)
 returns boolean
@@ -322,12 +322,12 @@ begin
             hint = 'pgtrail retention run --dry-run says what can be dropped.';
     elsif p_before is not null and p_archive is null then
         raise exception using
-            errcode = 'PT042',
+            errcode = 'PT009',
             message = format('%s is not old enough to be dropped without an archive', p_partition),
             hint = 'What the retention settings do not let go can be moved, not deleted: name the archive and its SHA-256.';
     elsif plan.events <> p_events then
         raise exception using
-            errcode = 'PT041',
+            errcode = 'PT024',
             message = format('%s has %s events, and its archive %s', p_partition, plan.events, p_events),
             hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
@@ -372,7 +372,7 @@ end
 $$;
 
 comment on function audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint) is
-    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it; p_events: how many that archive has, which must be all. PT024, PT041, PT042; 55P03 where somebody uses the log for longer than 5 s.';
+    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it; p_events: how many that archive has, which must be all. PT009, PT024; 55P03 where somebody uses the log for longer than 5 s.';
 
 -- What an archive holds beside the events, so that it can be verified alone ----------------------------------------
 

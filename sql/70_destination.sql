@@ -33,7 +33,7 @@ begin
     exception
         when data_exception then
             raise exception using
-                errcode = 'PT069',
+                errcode = 'PT009',
                 message = 'allowed_networks is not a list of networks, or max_in_flight not a whole number',
                 hint = 'Write {"allowed_networks": ["10.1.0.0/16"], "max_in_flight": 4}.';
     end;
@@ -86,7 +86,7 @@ end
 $$;
 
 comment on function audit.add_destination(text, text, text, jsonb) is
-    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. The options are columns of audit.destination ({"categories": ["api_keys"], "max_in_flight": 1}), since as audit.moment() takes it, and token, which is kept in audit.destination_secret. PT005, PT009–PT012, PT015, PT016, PT032, PT069, PT070, PT085.';
+    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. The options are columns of audit.destination ({"categories": ["api_keys"], "max_in_flight": 1}), since as audit.moment() takes it, and token, which is kept in audit.destination_secret. PT002, PT009.';
 
 create or replace function audit.new_signing_secret()
 returns text
@@ -116,7 +116,7 @@ begin
         perform audit.refuse_known_name(destination_name);
     elsif not exists (select from audit.format where name = destination_format) then
         raise exception using
-            errcode = 'PT011',
+            errcode = 'PT002',
             message = format('there is no format "%s"', left(destination_format, 63)),
             hint = 'The formats are ' || (select string_agg(name, ', ' order by name) from audit.format) || '.';
     end if;
@@ -125,7 +125,7 @@ end
 $$;
 
 comment on function audit.check_destination(text, text, text, boolean) is
-    'Raises PT009 (name), PT010 (URL) or PT011 (format) unless a destination can be added so.';
+    'Raises PT009 (name), PT009 (URL) or PT002 (format) unless a destination can be added so.';
 
 create or replace function audit.refuse_known_name(destination_name text)
 returns void
@@ -152,13 +152,13 @@ as $$
 begin
     -- In place of Postgres' own error, whose detail quotes the row, secrets and all.
     raise exception using
-        errcode = 'PT070',
+        errcode = 'PT009',
         message = format('the settings or the secret of destination "%s" can''t be stored', destination_name),
         hint = E'Compare them with the comments on the columns of audit.destination: \\d+ audit.destination';
 end
 $$;
 
-comment on function audit.refuse_unstorable(text) is 'Raises PT070: a constraint refuses what a destination was given.';
+comment on function audit.refuse_unstorable(text) is 'Raises PT009: a constraint refuses what a destination was given.';
 
 create or replace function audit.store_secret(found_id bigint, secret_kind text, new_secret text)
 returns void
@@ -176,7 +176,7 @@ exception
 end
 $$;
 
-comment on function audit.store_secret(bigint, text, text) is 'Keeps a secret of a destination, in place of the one before. PT070.';
+comment on function audit.store_secret(bigint, text, text) is 'Keeps a secret of a destination, in place of the one before. PT009.';
 
 create or replace function audit.check_files_and_limits(made audit.destination)
 returns void
@@ -187,7 +187,7 @@ as $$
 begin
     if made.max_in_flight not between 1 and 64 then
         raise exception using
-            errcode = 'PT069',
+            errcode = 'PT009',
             message = 'max_in_flight is out of range',
             hint = 'It is between 1 and 64; leave it out for what suits the format.';
     elsif exists (
@@ -197,7 +197,7 @@ begin
     )
     then
         raise exception using
-            errcode = 'PT069',
+            errcode = 'PT009',
             message = 'a file of the worker is named by its name in the secrets folder',
             hint = 'Name it as it is listed there, without control characters and without "..".';
     end if;
@@ -205,7 +205,7 @@ end
 $$;
 
 comment on function audit.check_files_and_limits(audit.destination) is
-    'Raises PT069 unless max_in_flight is in its range, and its files can be in the worker''s secrets folder.';
+    'Raises PT009 unless max_in_flight is in its range, and its files can be in the worker''s secrets folder.';
 
 create or replace function audit.check_url(url text, allow_http boolean)
 returns void
@@ -219,21 +219,21 @@ begin
         or length(url) > 8192
     then
         raise exception using
-            errcode = 'PT010',
+            errcode = 'PT009',
             -- Not the whole of it: there may be a password or a token in it.
             message = format('"%s" is not a URL that events can be posted to',
                 left(regexp_replace(substring(url from '^[^?#]*'), '^([a-z]*:?//)?([^/]*@)?([^/]*).*$', E'\\1\\3'), 100)),
             hint = 'Write https://host/path, without a user name or password in it, in at most 8192 characters.';
     elsif url like 'http:%' and not allow_http then
         raise exception using
-            errcode = 'PT010',
+            errcode = 'PT009',
             message = format('%s is not https: anyone on the way could read the events', substring(url from '^http://[^/?#]*')),
             hint = 'Use https, or allow http for this destination (--allow-http).';
     end if;
 end
 $$;
 
-comment on function audit.check_url(text, boolean) is 'Raises PT010 unless it can be posted to.';
+comment on function audit.check_url(text, boolean) is 'Raises PT009 unless it can be posted to.';
 
 create or replace function audit.check_token(destination_format text, token text, token_env text, token_file text)
 returns void
@@ -247,22 +247,22 @@ declare
 begin
     if sources > 1 then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = 'a destination has one token, and it comes from one place',
             hint = 'Give one of --token-env, --token-file and --token-stdin.';
     elsif needed and sources = 0 then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = format('format "%s" needs a token', destination_format),
             hint = 'Say where the worker finds it: --token-env NAME, --token-file FILE, or --token-stdin.';
     elsif token !~ E'^[\\x21-\\x7e]+$' or length(token) > 8192 then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = 'this token can''t be sent in a header',
             hint = 'A token is at most 8192 printable ASCII characters, without spaces.';
     elsif token_env !~ '^[A-Za-z_][A-Za-z0-9_]{0,254}$' or token_env collate "C" ~* '^(PG|LD_|PYTHON)' then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             -- Without it: who mistakes the option gives the token itself.
             message = 'this is no environment variable that holds a token',
             hint = 'Name one of letters, digits and underscores that does not begin with PG, LD_ or PYTHON.';
@@ -271,7 +271,7 @@ end
 $$;
 
 comment on function audit.check_token(text, text, text, text) is
-    'Raises PT016 unless the token comes from one place, is there where the format needs it, and is fit to be sent. The worker''s own PG variables are nobody''s token.';
+    'Raises PT009 unless the token comes from one place, is there where the format needs it, and is fit to be sent. The worker''s own PG variables are nobody''s token.';
 
 create or replace function audit.check_oauth(
     allow_http boolean, has_token boolean, oauth_url text, oauth_client_id text, oauth_scope text
@@ -286,7 +286,7 @@ begin
         return;
     elsif num_nonnulls(oauth_url, oauth_client_id, oauth_scope) < 3 or not has_token then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = 'client credentials are four: URL, client id, scope and the client''s secret',
             hint = 'Give --oauth-url, --oauth-client-id, --oauth-scope, and the secret as the token.';
     end if;
@@ -295,4 +295,4 @@ end
 $$;
 
 comment on function audit.check_oauth(boolean, boolean, text, text, text) is
-    'Raises PT016 unless client credentials are whole or not given at all, PT010 for their URL.';
+    'Raises PT009 unless client credentials are whole or not given at all, PT009 for their URL.';

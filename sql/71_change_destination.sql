@@ -13,7 +13,7 @@ declare
 begin
     if (overlap between interval '0' and interval '30 days') is not true then
         raise exception using
-            errcode = 'PT069',
+            errcode = 'PT009',
             message = 'two secrets can''t overlap for so long',
             hint = 'Let both sign for at most 30 days: 24 hours, or 0 to end the old one now.';
     end if;
@@ -30,7 +30,7 @@ begin
     end;
     if not exists (select from audit.destination_secret where destination_id = found_id and kind = 'signing') then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = format('requests to "%s" are not signed', destination_name),
             hint = 'Its token is replaced with: pgtrail destination set-token';
     end if;
@@ -40,7 +40,7 @@ end
 $$;
 
 comment on function audit.rotate_secret(text, interval) is
-    'A new signing secret, shown only here; the old one signs beside it until the overlap, of at most 30 days, is over. PT012, PT016, PT069, PT070.';
+    'A new signing secret, shown only here; the old one signs beside it until the overlap, of at most 30 days, is over. PT002, PT009.';
 
 create or replace function audit.set_token(destination_name text, token text)
 returns void
@@ -55,7 +55,7 @@ declare
 begin
     if token is null then
         raise exception using
-            errcode = 'PT016',
+            errcode = 'PT009',
             message = 'there is no token to keep',
             hint = 'Pipe it in: pgtrail destination set-token NAME < token.txt';
     end if;
@@ -67,7 +67,7 @@ end
 $$;
 
 comment on function audit.set_token(text, text) is
-    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. A token in a statement is in the server''s log, if statements are logged: `pgtrail destination set-token` sends it by COPY. PT012, PT016, PT070.';
+    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. A token in a statement is in the server''s log, if statements are logged: `pgtrail destination set-token` sends it by COPY. PT002, PT009.';
 
 create or replace function audit.pause_destination(destination_name text, paused boolean default true)
 returns void
@@ -82,7 +82,7 @@ declare
 begin
     if paused is null then
         raise exception using
-            errcode = 'PT069',
+            errcode = 'PT009',
             message = 'a destination is paused or it is not',
             hint = 'paused is true or false.';
     end if;
@@ -100,7 +100,7 @@ end
 $$;
 
 comment on function audit.pause_destination(text, boolean) is
-    'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT012, PT069.';
+    'Pauses a destination, or (paused => false) resumes it from where it was: nothing is lost. PT002, PT009.';
 
 create or replace function audit.remove_destination(destination_name text, at_once boolean default false)
 returns void
@@ -127,7 +127,7 @@ end
 $$;
 
 comment on function audit.remove_destination(text, boolean) is
-    'Removes a destination once it has got everything that was recorded until now, its removal last; or at once, with whatever it has not got. PT012, PT028.';
+    'Removes a destination once it has got everything that was recorded until now, its removal last; or at once, with whatever it has not got. PT002, PT028.';
 
 create or replace function audit.forget_destination(found_id bigint)
 returns void
@@ -166,17 +166,17 @@ declare
 begin
     if coalesce(reason, '') !~ E'\\S' then
         raise exception using
-            errcode = 'PT017',
+            errcode = 'PT009',
             message = 'events are not sent again without a reason',
             hint = 'Say why with --reason: it is recorded.';
     elsif num_nonnulls(since, until, event_ids) = 0 then
         raise exception using
-            errcode = 'PT017',
+            errcode = 'PT009',
             message = 'this would send every event again',
             hint = 'Choose some: --since, --until or --event. (All of them are: --since 1970-01-01.)';
     elsif redrive and event_ids is null then
         raise exception using
-            errcode = 'PT017',
+            errcode = 'PT009',
             message = 'dead letters are sent again by their ids',
             hint = 'Use audit.redrive_dead_letters().';
     end if;
@@ -192,7 +192,7 @@ end
 $$;
 
 comment on function audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean) is
-    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT012, PT017, PT085.';
+    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT002, PT009.';
 
 create or replace function audit.redrive_dead_letters(destination_name text, reason text, event_ids bigint[] default null)
 returns bigint
@@ -212,7 +212,7 @@ begin
         and (event_ids is null or event_id = any (event_ids));
     if chosen is null then
         raise exception using
-            errcode = 'PT018',
+            errcode = 'PT002',
             message = format('destination "%s" has no such dead letter', destination_name),
             hint = 'They are listed by: pgtrail destination show ' || destination_name;
     end if;
@@ -222,7 +222,7 @@ end
 $$;
 
 comment on function audit.redrive_dead_letters(text, text, bigint[]) is
-    'Tries dead letters again, all that are not delivered or those named. How many. PT012, PT017, PT018.';
+    'Tries dead letters again, all that are not delivered or those named. How many. PT002, PT009.';
 
 create or replace function audit.rebase_destination(destination_name text, since timestamptz default null)
 returns void
@@ -265,4 +265,4 @@ end
 $$;
 
 comment on function audit.rebase_destination(text, timestamptz) is
-    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT012, PT085.';
+    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT002, PT009.';

@@ -34,7 +34,7 @@ declare
 begin
     if found_id is null then
         raise exception using
-            errcode = 'PT012',
+            errcode = 'PT002',
             message = format('there is no destination "%s"', left(destination_name, 63)),
             hint = coalesce(
                 'The destinations are ' || (select string_agg(name, ', ' order by name) from audit.destination) || '.',
@@ -45,7 +45,7 @@ begin
 end
 $$;
 
-comment on function audit.destination_id(text) is 'The id of a destination. PT012.';
+comment on function audit.destination_id(text) is 'The id of a destination. PT002.';
 
 create or replace function audit.foreign_id()
 returns bigint

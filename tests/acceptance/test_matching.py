@@ -112,7 +112,7 @@ def test_no_time_beyond_a_calendar_is_stored_or_looked_for(acme, pgtrail, moment
     ):
         with pytest.raises(psycopg.errors.DatabaseError, match="invalid time") as raised:
             su.execute(f"select {call}", [moment])
-        assert raised.value.sqlstate == "PT085"
+        assert raised.value.sqlstate == "PT009"
     for statement in (
         "insert into audit.legal_hold (name, reason, since) values ('h', 'r', %s)",
         "insert into audit.legal_hold (name, reason, until) values ('h', 'r', %s)",

@@ -44,7 +44,9 @@ def test_every_statement_of_the_guide_runs(db):
 
 
 def test_the_list_of_errors_is_complete():
-    raised = {code for file in (PROJECT / "sql").rglob("*.sql") for code in re.findall(r"'(PT\d{3})'", file.read_text())}
+    raised = {
+        code for file in (PROJECT / "sql").rglob("*.sql") for code in re.findall(r"'(PT\d{3})'", file.read_text())
+    }
     listed = re.findall(r"^\| (PT\d{3}) \|", (PROJECT / "docs" / "errors.md").read_text(), re.MULTILINE)
     assert listed == sorted(raised)
 

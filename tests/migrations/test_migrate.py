@@ -38,8 +38,6 @@ def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_d
     assert fingerprint(bare_db) == before
 
 
-
-
 def test_several_at_once_are_all_content(bare_db):
     with ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: migrate(bare_db.dsn()), range(4)))

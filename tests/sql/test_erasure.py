@@ -181,11 +181,11 @@ def test_inside_an_erasure_too_nothing_but_personal_fields_can_be_changed(acme, 
 @pytest.mark.parametrize(
     ("actor", "reason", "code"),
     [
-        ("nobody-at-all", "ticket", "PT026"),
-        ("bob@x.example", " ", "PT027"),
-        ("bob@x.example", "bob@x.example wants it", "PT027"),
-        ("b", "ticket", "PT027"),
-        (None, "ticket", "PT027"),
+        ("nobody-at-all", "ticket", "PT002"),
+        ("bob@x.example", " ", "PT009"),
+        ("bob@x.example", "bob@x.example wants it", "PT009"),
+        ("b", "ticket", "PT009"),
+        (None, "ticket", "PT009"),
     ],
 )
 def test_nobody_is_erased_by_mistake(acme, actor, reason, code):

@@ -383,7 +383,7 @@ def test_what_is_no_such_table_is_refused(supa):
     ):
         with pytest.raises(psycopg.Error, match=said) as raised:
             adopting(supa, "import", "select pg_temp.import_source(%s, %s)", [tool, table])
-        assert raised.value.sqlstate == "PT060"
+        assert raised.value.sqlstate == "PT002"
 
 
 # Held to it ---------------------------------------------------------------------------------------------------------

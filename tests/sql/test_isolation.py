@@ -248,7 +248,7 @@ def test_proofs_of_another_organization_do_not_exist(reader, nemo):
     for event in (*ids[:3], 10**9):
         with pytest.raises(psycopg.Error) as raised:
             reader.execute("select audit.prove(%s)", [event])
-        assert (raised.value.sqlstate, OF_B in str(raised.value)) == ("PT019", False), "as if it were not there"
+        assert (raised.value.sqlstate, OF_B in str(raised.value)) == ("PT002", False), "as if it were not there"
 
 
 def test_what_is_kept_beside_the_events_is_not_theirs(reader):

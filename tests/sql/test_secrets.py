@@ -100,7 +100,7 @@ def test_a_row_that_a_constraint_refuses_is_not_quoted(siem):
     ):
         with pytest.raises(psycopg.Error) as raised:
             admin.execute(f"select {call}")
-        assert raised.value.sqlstate == "PT070", call
+        assert raised.value.sqlstate == "PT009", call
         assert not SECRET.search(told(raised.value)), call
 
 
@@ -123,7 +123,7 @@ def test_a_url_that_is_refused_is_quoted_without_what_may_be_secret_in_it(db):
                 f"https://me:a/{TOKEN}@x.example /", f"{TOKEN}@"):  # fmt: skip
         with pytest.raises(psycopg.Error) as raised:
             admin.execute("select audit.add_destination('x', %s)", [url])
-        assert raised.value.sqlstate == "PT010"
+        assert raised.value.sqlstate == "PT009"
         assert TOKEN not in told(raised.value), url
 
 
@@ -132,7 +132,7 @@ def test_who_mistakes_the_token_for_the_name_of_its_variable_does_not_publish_it
         db.connect("admin").execute(
             "select audit.add_destination('x', %s, options => %s)", [SIGNED, Jsonb({"token_env": TOKEN})]
         )
-    assert raised.value.sqlstate == "PT016"
+    assert raised.value.sqlstate == "PT009"
     assert TOKEN not in told(raised.value)
 
 

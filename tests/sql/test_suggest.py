@@ -415,7 +415,7 @@ def test_a_schema_that_is_not_there_or_is_not_an_applications_is_refused(quiet):
     for name in ("nope", "audit", "pg_catalog", "pgtrail_meta", 'x"; drop table y'):
         with pytest.raises(psycopg.Error, match="there is no schema") as raised:
             suggested(quiet, name)
-        assert raised.value.sqlstate == "PT045"
+        assert raised.value.sqlstate == "PT002"
         assert "public" in raised.value.diag.message_hint
     quiet.execute("create schema empty")
     assert suggested(quiet, "empty").splitlines()[3:] == [

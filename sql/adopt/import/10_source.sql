@@ -71,7 +71,7 @@ as $$
     end::text[]
 $$;
 
--- Raises PT060 where reading the table would run somebody's code: a cast of its types, or what audit.code_run_by_reading()
+-- Raises PT002 where reading the table would run somebody's code: a cast of its types, or what audit.code_run_by_reading()
 -- finds.
 create function pg_temp.check_source(p_tool text, source regclass)
 returns void
@@ -103,14 +103,14 @@ declare
 begin
     if strange is not null then
         raise exception using
-            errcode = 'PT060',
+            errcode = 'PT002',
             message = format('%s is not as %s makes it: %s', source, p_tool, strange),
             hint = 'What it calls would run with your rights. Copy its rows into a table of plain types, and name that in --table.';
     end if;
 end
 $$;
 
--- The table that holds a tool's log: the one that is named, else the only one that looks like it. PT060.
+-- The table that holds a tool's log: the one that is named, else the only one that looks like it. PT002.
 create function pg_temp.import_source(p_tool text, p_table text default null)
 returns regclass
 language plpgsql
@@ -125,7 +125,7 @@ declare
 begin
     if wanted is null then
         raise exception using
-            errcode = 'PT060',
+            errcode = 'PT002',
             message = format('pgtrail reads no history of "%s"', p_tool),
             hint = 'It reads that of supa_audit, audit_trigger and litellm.';
     end if;
@@ -140,7 +140,7 @@ begin
         return found_tables[1];
     end if;
     raise exception using
-        errcode = 'PT060',
+        errcode = 'PT002',
         message = case
             when p_table is not null then format('%s is no table of %s: it has not all of the columns %s', p_table, p_tool, array_to_string(wanted, ', '))
             when found_tables = '{}' then format('there is no table of %s here: none is called "%s" and has its columns', p_tool, usual_name)
@@ -184,7 +184,7 @@ as $$
     )
 $$;
 
--- SQL for a row that a tool recorded, as jsonb. PT060.
+-- SQL for a row that a tool recorded, as jsonb. PT002.
 create function pg_temp.import_json(source regclass, column_name text)
 returns text
 language plpgsql
@@ -205,7 +205,7 @@ begin
         return format('%I.hstore_to_jsonb(log.%I)', hstore_schema, column_name);
     end if;
     raise exception using
-        errcode = 'PT060',
+        errcode = 'PT002',
         message = format('column %s of %s is neither jsonb nor hstore', column_name, source),
         hint = 'It is not as the tool makes it; pgtrail can''t read it.';
 end

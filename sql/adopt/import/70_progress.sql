@@ -1,7 +1,7 @@
 -- How far a tool's table has been read: audit.import.
 
 -- How far a tool's table has been read; of no run is in progress, of a new one up to the key p_bound. Nobody else stores of
--- it until the end of the transaction. PT060.
+-- it until the end of the transaction. PT002.
 create function pg_temp.begin_import(p_tool text, p_source regclass, p_bound bigint)
 returns audit.import
 language plpgsql
@@ -17,7 +17,7 @@ begin
     select * into strict state from audit.import where relation = p_source for update;
     if state.tool <> p_tool then
         raise exception using
-            errcode = 'PT060',
+            errcode = 'PT002',
             message = format('%s was imported as a table of %s', p_source, state.tool),
             hint = format('Import it as that: pgtrail import %s.', state.tool);
     end if;

@@ -107,7 +107,7 @@ $$;
 
 -- Reads the next rows of another tool's table (supa_audit, audit_trigger, litellm) and records what they tell of, as
 -- audit.import says how far it is: call it until it returns `total`, each time in its own transaction; or, for a rehearsal
--- (p_dry_run), all in one that is rolled back. `partitions`: it made months and read nothing. PT060.
+-- (p_dry_run), all in one that is rolled back. `partitions`: it made months and read nothing. PT002.
 create function pg_temp.import_batch(
     p_tool text, p_source regclass, p_max_rows integer default 5000, p_dry_run boolean default false
 )

@@ -124,7 +124,7 @@ as $$
 $$;
 
 -- What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked
--- against changes of its definition; look at audit.code_run_by_reading() only then. PT074.
+-- against changes of its definition; look at audit.code_run_by_reading() only then. PT034.
 create function pg_temp.hold_for_reading(relation regclass)
 returns text
 language plpgsql
@@ -154,7 +154,7 @@ begin
         )
     then
         raise exception using
-            errcode = 'PT074',
+            errcode = 'PT034',
             message = format('%s can''t be held while it is read', relation),
             hint = 'It was renamed at this moment, or the transaction is not read committed. Try again.';
     end if;

@@ -1,6 +1,6 @@
 -- The tables of schemas: what a row of each is called, and which are left out.
 
--- Raises PT045 unless each is a schema of an application.
+-- Raises PT002 unless each is a schema of an application.
 create function pg_temp.check_schemas(schema_names text[])
 returns void
 language plpgsql
@@ -17,7 +17,7 @@ declare
 begin
     if unknown is not null or cardinality(schema_names) = 0 then
         raise exception using
-            errcode = 'PT045',
+            errcode = 'PT002',
             message = case when unknown is null then 'no schema is named' else format('there is no schema %s of an application', unknown) end,
             hint = coalesce(
                 'Its schemas are ' || (

@@ -1,7 +1,7 @@
 -- What suggest knows of schemas, gathered once as jsonb: tables, columns, and a sample of rows read as the caller.
 
 -- What audit.suggest() knows of schemas, gathered once: their tables, a sample of at most so many rows of each, their
--- columns. PT045.
+-- columns. PT002.
 create function pg_temp.suggest_facts(schema_names text[], row_limit integer default 1000)
 returns jsonb
 language plpgsql
@@ -180,7 +180,7 @@ begin
             when lock_not_available then
                 found_here := '{"": {"note": ["it is locked: judged by names alone"]}}';
             when data_exception or feature_not_supported or duplicate_column or program_limit_exceeded
-                or undefined_table or read_only_sql_transaction or sqlstate 'PT074'
+                or undefined_table or read_only_sql_transaction or sqlstate 'PT034'
             then
                 found_here := '{"": {"note": ["a sample could not be read: judged by names alone"]}}';
         end;

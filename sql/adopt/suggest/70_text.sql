@@ -266,7 +266,7 @@ end
 $$;
 
 -- Proposes what to track in schemas (default: public) as the lines of an SQL file for a person to review: reads the
--- catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT045.
+-- catalogue, the statistics and a sample of rows as its caller, and changes nothing. PT002.
 create function pg_temp.suggest(variadic schema_names text[] default '{public}')
 returns setof text
 language plpgsql
