@@ -170,7 +170,8 @@ def counts(connection: history.Connection, archived: Archive, month: Manifest, r
     for number in range(rounds + 1):
         started = time.perf_counter()
         live = connection.execute(
-            "select sum(events)::bigint from audit.counted(%s, 'month', 2000000000)", [Jsonb(as_filter(**options))]
+            "select sum(events)::bigint from audit_internal.counted(%s, 'month', 2000000000)",
+            [Jsonb(as_filter(**options))],
         ).fetchone()
         between = time.perf_counter()
         counted = archived.count(resolve_archived(archived, **options))

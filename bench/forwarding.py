@@ -36,7 +36,7 @@ def naive(dsn: str, url: str, events: int) -> float:
     with psycopg.connect(dsn, autocommit=True) as connection, httpx.Client(trust_env=False) as client:
         for _ in range(events):
             row = connection.execute(
-                "select event.id, audit.render_webhook(event) from audit.event "
+                "select event.id, audit_internal.render_webhook(event) from audit.event "
                 "join naive on naive.id = event.id where not naive.sent order by naive.id limit 1"
             ).fetchone()
             assert row is not None
@@ -65,7 +65,7 @@ def copied(connection: stage.Connection) -> float:
     """The rendered rows by COPY to nowhere."""
     started = time.monotonic()
     rows = 0
-    query = "copy (select audit.render_ndjson(event) from audit.event where category = 'teams' order by id) to stdout"
+    query = "copy (select audit_internal.render_ndjson(event) from audit.event where category = 'teams' order by id) to stdout"
     with connection.cursor().copy(query) as copy:
         for _ in copy.rows():
             rows += 1
@@ -83,7 +83,7 @@ def main() -> None:
         with stage.database() as (server, connection):
             stage.create_teams(connection, options.webhooks)
             rows = connection.execute(
-                "select audit.render_webhook(event) from audit.event where category = 'teams' order by id"
+                "select audit_internal.render_webhook(event) from audit.event where category = 'teams' order by id"
             )
             bodies = [row[0].encode() for row in rows]
             connection.execute("create table naive (id bigint primary key, sent boolean not null)")

@@ -91,7 +91,7 @@ def storage(connection: history.Connection) -> dict[str, float]:
                 from audit.filed
                 where action is not null
             )
-        from audit.partition_bounds()
+        from audit_internal.partition_bounds()
         join pg_class on pg_class.oid = partition
         where ends <= date_trunc('month', now())
         """
@@ -110,8 +110,8 @@ def storage(connection: history.Connection) -> dict[str, float]:
 def looks(dsn: str) -> tuple[list[float], float]:
     """Milliseconds of each of the forwarder's looks that find nothing, and microseconds of processor for each."""
     look = (
-        "select lease_token, event_ids, body from audit.next_batch("
-        "(select id from audit.cursor where replay_id is null and destination_id = audit.destination_id('growth')), 'growth')"
+        "select lease_token, event_ids, body from audit_internal.next_batch("
+        "(select id from audit.cursor where replay_id is null and destination_id = audit_internal.destination_id('growth')), 'growth')"
     )
     taken = []
     with psycopg.connect(dsn, autocommit=True) as connection:
@@ -131,7 +131,7 @@ def _catch_up(connection: history.Connection, look: str) -> None:
     """Begin with the destination's cursor at the present."""
     connection.execute(
         "update audit.cursor set batch_from = pg_current_snapshot(), batch_to = null, last_sent_id = 0 "
-        "where replay_id is null and destination_id = audit.destination_id('growth')"
+        "where replay_id is null and destination_id = audit_internal.destination_id('growth')"
     )
     for _ in range(5):
         connection.execute(look)

@@ -105,10 +105,12 @@ def fill(connection: Connection, dsn: str, events: int, prefix: str = "") -> Non
     with ThreadPoolExecutor(max_workers=2) as pool:
         # The last one first: it has a partition, with its indexes, and takes longer.
         list(pool.map(lambda month: _fill_month(dsn, history, *month), reversed(months)))
-        names = [name for (name,) in connection.execute("select partition::text from audit.partition_bounds()")]
+        names = [
+            name for (name,) in connection.execute("select partition::text from audit_internal.partition_bounds()")
+        ]
         list(pool.map(lambda name: _vacuum(dsn, name), names))
     connection.execute("vacuum (analyze) audit.event")
-    while connection.execute("select audit.file_events(1)").fetchone() == (True,):
+    while connection.execute("select audit_internal.file_events(1)").fetchone() == (True,):
         # (As autovacuum would, which is off.)
         connection.execute("vacuum audit.filed")
     connection.execute("select setval('audit.event_id_seq', %s)", [FIRST_ID + events])
@@ -150,7 +152,7 @@ def _fill_month(dsn: str, history: History, begins: datetime, ends: datetime, fi
             _index(connection, name)
             # (Attaching locks the default partition, and not in the order in which the month was made.)
             connection.commit()
-            connection.execute("select audit.attach_partition(%s, %s, %s)", [name, begins, ends])
+            connection.execute("select audit_internal.attach_partition(%s, %s, %s)", [name, begins, ends])
 
 
 def _index(connection: Connection, name: str) -> None:
@@ -195,7 +197,7 @@ def _make(folder: Path, events: int) -> None:
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             fill(connection, server.dsn(), events)
             row = connection.execute(
-                "select sum(pg_total_relation_size(partition))::float8 from audit.partition_bounds()"
+                "select sum(pg_total_relation_size(partition))::float8 from audit_internal.partition_bounds()"
             ).fetchone()
     assert row is not None
     facts = {"events": events, "migrations": _migrations_hash(), "bytes": row[0], "seconds": time.monotonic() - started}

@@ -40,14 +40,14 @@ def prepare(dsn: str) -> None:
         audited = [
             row[0]
             for row in connection.execute(
-                "select audited.name from audit.tracked_table as tracked, audit.audited_columns(tracked) as audited "
+                "select audited.name from audit.tracked_table as tracked, audit_internal.audited_columns(tracked) as audited "
                 "where tracked.relation = 'nemo.api_key'::regclass order by audited.number"
             )
         ]
         moved = " or ".join(f"old.{column} is distinct from new.{column}" for column in audited)
         connection.execute(
             f"create trigger guarded after update on nemo.guarded for each row when ({moved}) "
-            'execute function audit."capture nemo.api_key update"()'
+            'execute function audit_internal."capture nemo.api_key update"()'
         )
         connection.execute("alter table nemo.api_key disable trigger pgtrail_insert")
         for name in TABLES.values():

@@ -89,7 +89,7 @@ def fire_only(connection: Connection, clause: str, separator: str, occasion: str
     row = connection.execute(
         """
         select string_agg(format(%s, audited.name), %s order by audited.number)
-        from audit.tracked_table as tracked, audit.audited_columns(tracked) as audited
+        from audit.tracked_table as tracked, audit_internal.audited_columns(tracked) as audited
         where tracked.relation = %s::regclass
         """,
         [clause, separator, '"LiteLLM_VerificationToken"'],
@@ -97,7 +97,7 @@ def fire_only(connection: Connection, clause: str, separator: str, occasion: str
     assert row is not None
     connection.execute(
         f"create or replace trigger pgtrail_update {occasion.format(row[0])} "
-        'execute function audit."capture public.""LiteLLM_VerificationToken"" update"()'
+        'execute function audit_internal."capture public.""LiteLLM_VerificationToken"" update"()'
     )
 
 

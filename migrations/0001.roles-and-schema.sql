@@ -1,4 +1,4 @@
--- The roles that everything is granted to, and the schema of the log.
+-- The roles that everything is granted to, and the two schemas: audit has what people use, audit_internal what those functions are made of.
 -- Roles belong to the whole cluster: another database may have created them already, or be creating them right now.
 do $$
 declare
@@ -40,3 +40,8 @@ create schema if not exists audit authorization audit_owner;
 
 comment on schema audit is
     'pgtrail: the audit log of this database. Read audit.log; configure with audit.track() and audit.rule().';
+
+create schema if not exists audit_internal authorization audit_owner;
+
+comment on schema audit_internal is
+    'pgtrail: the functions that those of schema audit are made of, and the compiled capture functions. Nobody calls them by hand.';

@@ -142,7 +142,7 @@ create table audit.recorder (
 );
 
 comment on table audit.recorder is
-    'Which role records the tables of which owner: application code that runs as one of these can read the tables of that owner alone. Written by audit.assign_recorder().';
+    'Which role records the tables of which owner: application code that runs as one of these can read the tables of that owner alone. Written by audit_internal.assign_recorder().';
 comment on column audit.recorder.role_name is 'audit_recorder, audit_recorder_2 …';
 comment on column audit.recorder.table_owner is 'Whose tables it records; null: those of superusers.';
 
@@ -179,7 +179,7 @@ create table audit.own_trigger (
 );
 
 comment on table audit.own_trigger is
-    'pgtrail''s own triggers as they were last seen, so that one that is switched off, dropped or put back is an event, once. Written by audit.watch_triggers().';
+    'pgtrail''s own triggers as they were last seen, so that one that is switched off, dropped or put back is an event, once. Written by audit_internal.watch_triggers().';
 comment on column audit.own_trigger.relation is 'The table or partition that has the trigger.';
 comment on column audit.own_trigger.trigger_name is 'The trigger.';
 comment on column audit.own_trigger.root is 'The tracked table that it captures for, or the table of the log that it protects; a partition''s is its topmost parent.';
@@ -202,11 +202,11 @@ create table audit.table_shape (
 create index table_shape_root on audit.table_shape (root);
 
 comment on table audit.table_shape is
-    'The tracked tables and their partitions as they were last seen, so that a change of their schema is an event, once. Written by audit.note_altered().';
+    'The tracked tables and their partitions as they were last seen, so that a change of their schema is an event, once. Written by audit_internal.note_altered().';
 comment on column audit.table_shape.relation is 'The table or partition.';
 comment on column audit.table_shape.root is 'The tracked table that it is, or is a partition of.';
-comment on column audit.table_shape.shape is 'As audit.present_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
-comment on column audit.table_shape.relatives is 'As audit.relatives() gives it: of a tracked table the oids of its parents and children; `{}` of a partition.';
+comment on column audit.table_shape.shape is 'As audit_internal.present_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
+comment on column audit.table_shape.relatives is 'As audit_internal.relatives() gives it: of a tracked table the oids of its parents and children; `{}` of a partition.';
 comment on column audit.table_shape.rewritten is 'Whether the statement that is being executed rewrites the values of its rows.';
 
 create type audit.finding as (

@@ -75,7 +75,7 @@ partition by range (occurred_at);
 -- No checks: Postgres parses a constraint's text again for each statement, which was a third of the cost of an event.
 -- Whatever writes events (the compiled functions, audit.record(), audit.record_baseline(), the import) keeps to the rules.
 
--- A batch is found by transaction id: see audit.batch().
+-- A batch is found by transaction id: see audit_internal.batch().
 create index event_xid on audit.event (xid);
 -- With the category in it, events are counted without a look at their rows.
 create index event_time on audit.event (occurred_at, id) include (category);
@@ -174,7 +174,7 @@ create table audit.filing (
 insert into audit.filing default values;
 
 comment on table audit.filing is
-    'How far audit.file_events() has got: one row.';
+    'How far audit_internal.file_events() has got: one row.';
 comment on column audit.filing.only_row is 'There is one row.';
 comment on column audit.filing.system_identifier is 'The cluster that to_snapshot is of; null: none yet.';
 comment on column audit.filing.to_snapshot is 'Events above foreign_id that this snapshot sees are filed.';
@@ -202,7 +202,7 @@ create index filed_actor_org on audit.filed (actor_hash, org_id, last_time) wher
 create index filed_action on audit.filed (category, action, last_time) where action is not null;
 
 comment on table audit.filed is
-    'Where the events of an actor in an organization are, and those of an action in all: a row for up to 1,024 events. Filed by audit.file_events().';
+    'Where the events of an actor in an organization are, and those of an action in all: a row for up to 1,024 events. Filed by audit_internal.file_events().';
 comment on column audit.filed.number is 'Its number.';
 comment on column audit.filed.category is 'The category of the action; null: of an actor.';
 comment on column audit.filed.action is 'The action; null: of an actor.';

@@ -49,7 +49,7 @@ comment on function audit.set_actor(text, text, text, inet, text, text, text) is
     'Says who does what follows in this transaction (and in this transaction alone, so it holds behind a transaction pooler). A null id takes it back. Outside a transaction block it has no effect.';
 
 -- Runs inside the compiled definers, under their search_path.
-create or replace function audit.claimed_actor()
+create or replace function audit_internal.claimed_actor()
 returns audit.actor
 language plpgsql
 stable
@@ -84,11 +84,11 @@ begin
 end
 $$;
 
-comment on function audit.claimed_actor() is
+comment on function audit_internal.claimed_actor() is
     'The actor that the application claims in this transaction: by audit.set_actor(), else by `request.jwt.claims` (`sub`, `email`). Never of type `database`: that becomes a `user`. Null: nobody is claimed, or the setting can''t be read.';
 
 -- These two stand in compiled functions, where the planner sees through them.
-create or replace function audit.database_actor_id()
+create or replace function audit_internal.database_actor_id()
 returns text
 language sql
 stable
@@ -97,9 +97,9 @@ as $$
     select coalesce(nullif(pg_catalog.current_setting('role', true), 'none'), session_user::text)
 $$;
 
-comment on function audit.database_actor_id() is 'The role that was set, else the one that logged in.';
+comment on function audit_internal.database_actor_id() is 'The role that was set, else the one that logged in.';
 
-create or replace function audit.actor_is_claimed()
+create or replace function audit_internal.actor_is_claimed()
 returns boolean
 language sql
 stable
@@ -108,18 +108,18 @@ as $$
         or pg_catalog.current_setting('request.jwt.claims', true) <> ''
 $$;
 
-comment on function audit.actor_is_claimed() is
-    'Whether the application or PostgREST may have said who it is: audit.claimed_actor() knows. False or null: the database role.';
+comment on function audit_internal.actor_is_claimed() is
+    'Whether the application or PostgREST may have said who it is: audit_internal.claimed_actor() knows. False or null: the database role.';
 
-create or replace function audit.database_actor()
+create or replace function audit_internal.database_actor()
 returns audit.actor
 language sql
 stable
 as $$
-    select row('database', audit.database_actor_id(), null, null, null, null, null)::audit.actor
+    select row('database', audit_internal.database_actor_id(), null, null, null, null, null)::audit.actor
 $$;
 
-comment on function audit.database_actor() is
+comment on function audit_internal.database_actor() is
     'The actor where nobody claims to be one: the role that was set, else the one that logged in.';
 
 create or replace function audit.current_actor()
@@ -127,13 +127,13 @@ returns audit.actor
 language sql
 stable
 as $$
-    select coalesce(audit.claimed_actor(), audit.database_actor())
+    select coalesce(audit_internal.claimed_actor(), audit_internal.database_actor())
 $$;
 
 comment on function audit.current_actor() is
-    'The actor of this transaction: audit.claimed_actor(), else the database role.';
+    'The actor of this transaction: audit_internal.claimed_actor(), else the database role.';
 
-create or replace function audit.speaks_for_others()
+create or replace function audit_internal.speaks_for_others()
 returns boolean
 language sql
 stable
@@ -154,5 +154,5 @@ as $$
         )
 $$;
 
-comment on function audit.speaks_for_others() is
+comment on function audit_internal.speaks_for_others() is
     'Whether the login may name somebody else as the actor of pgtrail''s own events: an application, an administrator (audit_admin), or a page that was itself granted audit_org_reader. Whoever else reads or forwards is recorded as the role that it is.';

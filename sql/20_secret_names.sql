@@ -1,7 +1,7 @@
 -- What must not be in the log: which names are those of secrets.
 -- Names are compared as the C locale has it, whatever the database's: in Turkish lower('PIN') is `pın`.
 
-create or replace function audit.words_of(column_name text)
+create or replace function audit_internal.words_of(column_name text)
 returns text
 language sql
 immutable
@@ -21,10 +21,10 @@ as $$
     )
 $$;
 
-comment on function audit.words_of(text) is
+comment on function audit_internal.words_of(text) is
     'A column''s name with its words in lower case and an underscore between them: `passwordHash`, "Password Hash" and `password_hash` are one; `DBPass` is `db_pass`. What is no Latin letter is between words.';
 
-create or replace function audit.counts_tokens(words text)
+create or replace function audit_internal.counts_tokens(words text)
 returns boolean
 language sql
 immutable
@@ -42,10 +42,10 @@ as $$
         or words collate "C" ~ E'(^|_)per_(\\w+_)?tokens?(_|$)|(^|_)(eos|bos|pad|unk|sep|cls|stop|special)_tokens?(_ids?)?$'
 $$;
 
-comment on function audit.counts_tokens(text) is
+comment on function audit_internal.counts_tokens(text) is
     'Whether the words of a name tell how many tokens of a language model there are, or what they cost: `max_tokens`, `tokens_used`, `cost_per_token`.';
 
-create or replace function audit.is_address_with_secret(words text)
+create or replace function audit_internal.is_address_with_secret(words text)
 returns boolean
 language sql
 immutable
@@ -59,10 +59,10 @@ as $$
         or words collate "C" like '%hook%' and words collate "C" ~ '(^|_)(?!(has|is|use|enable|send|on)_)[a-z0-9]+_web_?hooks?$'
 $$;
 
-comment on function audit.is_address_with_secret(text) is
+comment on function audit_internal.is_address_with_secret(text) is
     'Whether the words of a name are those of an address that has a password in it, or is one: `database_url`, `redis_uri`, `slack_webhook`.';
 
-create or replace function audit.secret_stems()
+create or replace function audit_internal.secret_stems()
 returns text[]
 language sql
 immutable
@@ -75,10 +75,10 @@ as $$
     ]
 $$;
 
-comment on function audit.secret_stems() is
+comment on function audit_internal.secret_stems() is
     'What the words of every secret have in them, as patterns for LIKE: a name without any of these is no secret''s.';
 
-create or replace function audit.is_secret_words(words text, is_member boolean default false)
+create or replace function audit_internal.is_secret_words(words text, is_member boolean default false)
 returns boolean
 language plpgsql
 immutable
@@ -90,9 +90,9 @@ declare
     variant constant text collate "C" := E'([0-9]+|_(\\d+|old|new|previous|prev|current|next|primary|secondary|value|values|data|encrypted|enc|ciphertext|plain|plaintext|raw|text|string|prod|production|test|live|staging|sandbox|dev|backup|b64|base64|pem|hash|digest|hashed|expected))*$';
     said text collate "C";
 begin
-    if words collate "C" not like all (audit.secret_stems()) then
+    if words collate "C" not like all (audit_internal.secret_stems()) then
         return false;
-    elsif audit.is_address_with_secret(words) or words collate "C" ~ '(^|_)(access_key_id|secret_id)$' then
+    elsif audit_internal.is_address_with_secret(words) or words collate "C" ~ '(^|_)(access_key_id|secret_id)$' then
         return true;
     -- What only says which secret, of what kind, where or since when. (Any other word behind leaves it one.)
     elsif words collate "C" ~ ('_(at|on|by|time|date|timestamp|expires?|expiry|expires_(in|at)|expiration|ttl|lifetime|duration|timeout|interval|period|days?|hours?|minutes?|min|max|seconds?|secs|ms'
@@ -119,7 +119,7 @@ begin
         or said like '%token%'
             and said ~ ('(^|_)(auth|oauth|access|refresh|api|bearer|session|csrf|xsrf|csrfmiddleware|id|reset|device|push|bot|user|service|secret|jwt|sas|app|admin|client|deploy|login|remember'
                 || '|invite|verification|verify|confirmation|activation|webhook|personal)?tokens?[0-9]*(_|$)')
-            and not audit.counts_tokens(words)
+            and not audit_internal.counts_tokens(words)
         or said ~ ('(^|_)('
                 || '(api|access|account|signing|signature|enc|encrypt|encrypting|encryption|hashed|decrypt|decryption|crypt|licen[cs]e|master|root|secret|shared|pre_?shared|symmetric|ssh|ssl|tls|cert|certificate|gpg|pgp|rsa|hmac|aes|cipher|kms|otp|totp|mfa'
                 || '|jwt|jwe|vapid|wireguard|wg|smtp|deploy|deployment|admin|server|client|consumer|webhook|app|application|auth|session|subscription|ingest|ingestion|integration|instrumentation|write|recovery'
@@ -138,10 +138,10 @@ begin
 end
 $$;
 
-comment on function audit.is_secret_words(text, boolean) is
-    'Whether words (audit.words_of()) name a secret: the one list for columns, for members of JSON, and for rows of settings. For members it goes further: any `…_key`, `key`, `signature`, `certificate`, `callback_vars`.';
+comment on function audit_internal.is_secret_words(text, boolean) is
+    'Whether words (audit_internal.words_of()) name a secret: the one list for columns, for members of JSON, and for rows of settings. For members it goes further: any `…_key`, `key`, `signature`, `certificate`, `callback_vars`.';
 
-create or replace function audit.looks_secret(column_name text, type_oid oid default 'pg_catalog.text'::pg_catalog.regtype)
+create or replace function audit_internal.looks_secret(column_name text, type_oid oid default 'pg_catalog.text'::pg_catalog.regtype)
 returns boolean
 language plpgsql
 stable
@@ -149,10 +149,10 @@ strict
 parallel safe
 as $$
 declare
-    words constant text collate "C" := audit.words_of(column_name);
+    words constant text collate "C" := audit_internal.words_of(column_name);
     type record;
 begin
-    if words not like all (audit.secret_stems()) then
+    if words not like all (audit_internal.secret_stems()) then
         return false;
     end if;
     loop
@@ -164,18 +164,18 @@ begin
         when type.typcategory in ('B', 'D', 'T', 'E', 'R', 'I', 'G') then false
         -- Numbers count, or tell which row of another table.
         when type.typcategory = 'N' then words ~ '(^|_)((pin|otp|cvv|cvc)[0-9]?|totp|ssn|passcode|password|passwd|pwd|secret|token|[a-z0-9]+_token|(card|cc)_(number|num|no)|(pin|otp)_code)$'
-                or words ~ '_codes?$' and audit.is_secret_words(words)
+                or words ~ '_codes?$' and audit_internal.is_secret_words(words)
         when type_oid = 'pg_catalog.uuid'::pg_catalog.regtype and words ~ '_ids?$' then false
-        else audit.is_secret_words(words)
-            or type_oid = 'pg_catalog.bytea'::pg_catalog.regtype and words ~ '(^|_)keys?$' and audit.is_secret_words(words, is_member => true)
+        else audit_internal.is_secret_words(words)
+            or type_oid = 'pg_catalog.bytea'::pg_catalog.regtype and words ~ '(^|_)keys?$' and audit_internal.is_secret_words(words, is_member => true)
     end;
 end
 $$;
 
-comment on function audit.looks_secret(text, oid) is
+comment on function audit_internal.looks_secret(text, oid) is
     'Whether a column of this name and type is redacted unless audit.track(reveal => …) says otherwise. A boolean, a time or an enum is no secret; a number only if it is a PIN, a one-time code or the like.';
 
-create or replace function audit.looks_secret_within(member_name text)
+create or replace function audit_internal.looks_secret_within(member_name text)
 returns boolean
 language plpgsql
 immutable
@@ -183,30 +183,30 @@ strict
 parallel safe
 as $$
 begin
-    return audit.is_secret_words(audit.words_of(member_name), is_member => true);
+    return audit_internal.is_secret_words(audit_internal.words_of(member_name), is_member => true);
 end
 $$;
 
-comment on function audit.looks_secret_within(text) is
+comment on function audit_internal.looks_secret_within(text) is
     'Whether the member of a JSON value with this name is redacted by a path that has `?`, or where no settings say so.';
 
-create or replace function audit.names_secret(name text)
+create or replace function audit_internal.names_secret(name text)
 returns boolean
 language plpgsql
 immutable
 parallel safe
 as $$
 declare
-    words constant text := audit.words_of(pg_catalog.left(name, 200));
+    words constant text := audit_internal.words_of(pg_catalog.left(name, 200));
 begin
     return coalesce(
-        audit.is_secret_words(words, is_member => true)
+        audit_internal.is_secret_words(words, is_member => true)
             -- A word may be a path's: `auth:client-secret`, `limits.max/password`.
-            or audit.is_secret_words(audit.words_of(pg_catalog.substring(pg_catalog.left(name, 200) collate "C", '[^./:]+$')), is_member => true),
+            or audit_internal.is_secret_words(audit_internal.words_of(pg_catalog.substring(pg_catalog.left(name, 200) collate "C", '[^./:]+$')), is_member => true),
         false
     );
 end
 $$;
 
-comment on function audit.names_secret(text) is
+comment on function audit_internal.names_secret(text) is
     'Whether the name in a row of settings says that its value is a secret: `smtp.password`, `payment_stripe_secret_key`, `SENTRY_DSN`. Of a long text, the first 200 characters.';

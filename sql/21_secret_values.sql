@@ -1,28 +1,28 @@
 -- Which values are secrets by their form, quick looks that say whether a text may hold one, and paths into JSON.
 
-create or replace function audit.credential_form()
+create or replace function audit_internal.credential_form()
 returns text
 language sql
 immutable
 parallel safe
 as $$
-    -- (What each begins with stands in audit.may_hold_credential(), too. An application shows its users the first eight letters of a key.)
+    -- (What each begins with stands in audit_internal.may_hold_credential(), too. An application shows its users the first eight letters of a key.)
     select E'-----BEGIN [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----(?:[^-]|-[^-])*(?:-----END [A-Z0-9 ]*PRIVATE KEY[A-Z ]*-----)?'
         || '|(?<![A-Za-z0-9])(?:sk-[A-Za-z0-9_-]{12,}|[spr]k_live_[A-Za-z0-9]{8,}|ghp_[A-Za-z0-9]{12,}|github_pat_[A-Za-z0-9_]{12,}|glpat-[A-Za-z0-9_-]{12,}'
         || '|xox[abeoprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_.-]*)'
 $$;
 
-comment on function audit.credential_form() is
+comment on function audit_internal.credential_form() is
     'A regular expression for credentials that can''t be anything else: a private key (PEM), an API key (`sk-…`, `sk_live_…`, `ghp_…`, `AKIA…`), a JSON Web Token.';
 
-create or replace function audit.may_hold_credential(content text, or_what_is_like text[] default '{}')
+create or replace function audit_internal.may_hold_credential(content text, or_what_is_like text[] default '{}')
 returns boolean
 language sql
 stable
 parallel safe
 as $$
     -- (Inlined where content is a variable or a column. LIKE, of bytes: each of these takes some 1,000 instructions for 200 bytes of
-    -- text, audit.credential_form() over 100,000 for all. Rows of keys show the beginning of one, `sk-0c3f9a21`: so its length is
+    -- text, audit_internal.credential_form() over 100,000 for all. Rows of keys show the beginning of one, `sk-0c3f9a21`: so its length is
     -- looked at, which is a third of what a regular expression takes.)
     select pg_catalog.convert_to(content, pg_catalog.getdatabaseencoding()) like any (
             (
@@ -34,57 +34,57 @@ as $$
         or pg_catalog.length(pg_catalog.split_part(pg_catalog.split_part(content collate "C", 'sk-', 2), ' ', 1)) >= 12
 $$;
 
-comment on function audit.may_hold_credential(text, text[]) is
-    'A quick look at a text: false where audit.credential_form() finds nothing in it, and it is like none of the patterns.';
+comment on function audit_internal.may_hold_credential(text, text[]) is
+    'A quick look at a text: false where audit_internal.credential_form() finds nothing in it, and it is like none of the patterns.';
 
-create or replace function audit.may_hold_secret_string(content text)
+create or replace function audit_internal.may_hold_secret_string(content text)
 returns boolean
 language sql
 stable
 parallel safe
 as $$
-    select audit.may_hold_credential(content, array['%://%', '%=%'])
+    select audit_internal.may_hold_credential(content, array['%://%', '%=%'])
 $$;
 
-comment on function audit.may_hold_secret_string(text) is
-    'A quick look at a text that is not JSON, or at strings in JSON that are not: false where audit.text_without_secrets() would change nothing.';
+comment on function audit_internal.may_hold_secret_string(text) is
+    'A quick look at a text that is not JSON, or at strings in JSON that are not: false where audit_internal.text_without_secrets() would change nothing.';
 
-create or replace function audit.may_hold_secret_value(content text)
+create or replace function audit_internal.may_hold_secret_value(content text)
 returns boolean
 language sql
 stable
 parallel safe
 as $$
     -- (A backslash: JSON in a string of JSON. Two for what bytea reads, two for LIKE.)
-    select audit.may_hold_credential(content, array['%://%', '%=%', '%"%', E'%\\\\\\\\%'])
+    select audit_internal.may_hold_credential(content, array['%://%', '%=%', '%"%', E'%\\\\\\\\%'])
 $$;
 
-comment on function audit.may_hold_secret_value(text) is
-    'A quick look at a row''s texts, one behind the other, JSON without its quotation marks: false where audit.without_secrets() would change none of them.';
+comment on function audit_internal.may_hold_secret_value(text) is
+    'A quick look at a row''s texts, one behind the other, JSON without its quotation marks: false where audit_internal.without_secrets() would change none of them.';
 
-create or replace function audit.value_looks_secret(value text)
+create or replace function audit_internal.value_looks_secret(value text)
 returns boolean
 language sql
 immutable
 strict
 parallel safe
 as $$
-    select value collate "C" ~ audit.credential_form()
+    select value collate "C" ~ audit_internal.credential_form()
         or value collate "C" ~ '^(Bearer|Basic) |://[^/[:space:]:]*:[^/[:space:]]+@'
         or value collate "C" ~ E'^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^\\$(2[aby]|argon2\\w*|pbkdf2\\w*|scrypt)\\$|^(pbkdf2_|bcrypt|scrypt)\\w*\\$|^[0-9a-f]{40,128}$'
 $$;
 
-comment on function audit.value_looks_secret(text) is
+comment on function audit_internal.value_looks_secret(text) is
     'Whether a value is a secret by its form, or most likely one: an API key (`sk-…`, `ghp_…`), a JSON Web Token, a private key, the hash of a password or a token, a password in a URL.';
 
-create or replace function audit.value_looks_random(value text)
+create or replace function audit_internal.value_looks_random(value text)
 returns boolean
 language sql
 immutable
 strict
 parallel safe
 as $$
-    select audit.value_looks_secret(value)
+    select audit_internal.value_looks_secret(value)
         or pg_catalog.length(value) between 16 and 300
             and value collate "C" ~ '^[A-Za-z0-9_.~+/=-]+$'
             -- An id, a time, an address or a version is no secret.
@@ -102,21 +102,21 @@ as $$
             and (select pg_catalog.count(distinct letter) from pg_catalog.string_to_table(value, null) as letter) >= 8
 $$;
 
-comment on function audit.value_looks_random(text) is
+comment on function audit_internal.value_looks_random(text) is
     'Whether a value that ought to be a name or a code is a secret by its form, or drawn by lot: 16 letters and more, digits among them everywhere; not a UUID, a time or a version.';
 
-create or replace function audit.may_name_secret(content text)
+create or replace function audit_internal.may_name_secret(content text)
 returns boolean
 language sql
 stable
 parallel safe
 as $$
-    -- The stems of all that audit.looks_secret_within() looks for; and JSON within a string: a quotation mark before a
+    -- The stems of all that audit_internal.looks_secret_within() looks for; and JSON within a string: a quotation mark before a
     -- bracket or white space, or anything that is escaped. (LIKE, since for a short text a regular expression costs twice as
     -- much; and of bytes, which it goes through faster than through characters.)
     select pg_catalog.convert_to(pg_catalog.lower(content collate "C"), pg_catalog.getdatabaseencoding()) like any (
         (
-            audit.secret_stems()
+            audit_internal.secret_stems()
             -- (Four backslashes: two for what bytea reads, two for LIKE.)
             || array['%"{%', '%"[%', '%" %', E'%\\\\\\\\%']
             -- White space beyond ASCII, in UTF-8: U+0085, U+00A0, U+1680, U+2000 to U+202F, U+205F, U+3000, U+FEFF.
@@ -128,10 +128,10 @@ as $$
     )
 $$;
 
-comment on function audit.may_name_secret(text) is
-    'A quick look at the text of a JSON value: false where no member''s name looks secret to audit.looks_secret_within(), and no string may be JSON itself: where audit.redact() would change nothing by the path `**.?`.';
+comment on function audit_internal.may_name_secret(text) is
+    'A quick look at the text of a JSON value: false where no member''s name looks secret to audit_internal.looks_secret_within(), and no string may be JSON itself: where audit_internal.redact() would change nothing by the path `**.?`.';
 
-create or replace function audit.marked(content text)
+create or replace function audit_internal.marked(content text)
 returns text
 language sql
 immutable
@@ -141,10 +141,10 @@ as $$
     select pg_catalog.replace(pg_catalog.replace(content, E'\\\\', E'\x01'), E'\\"', E'\x02')
 $$;
 
-comment on function audit.marked(text) is
+comment on function audit_internal.marked(text) is
     'The text of a jsonb value with control characters, of which it has none, for the escapes `\\` and `\"`: each `"` that is left begins or ends a string.';
 
-create or replace function audit.unmarked(string text)
+create or replace function audit_internal.unmarked(string text)
 returns text
 language sql
 immutable
@@ -157,9 +157,9 @@ as $$
     end
 $$;
 
-comment on function audit.unmarked(text) is 'The value of a string in a marked text.';
+comment on function audit_internal.unmarked(text) is 'The value of a string in a marked text.';
 
-create or replace function audit.secret_names(marked text)
+create or replace function audit_internal.secret_names(marked text)
 returns jsonb
 language sql
 immutable
@@ -175,16 +175,16 @@ as $$
             from pg_catalog.unnest(pg_catalog.string_to_array(marked, '": ')) as piece
             offset 0
         ) as given
-        where audit.may_name_secret(name)
+        where audit_internal.may_name_secret(name)
     ) as suspected
     -- Of thousands that are no setting's names but data, none is judged.
-    where names > 1000 or audit.looks_secret_within(audit.unmarked(name))
+    where names > 1000 or audit_internal.looks_secret_within(audit_internal.unmarked(name))
 $$;
 
-comment on function audit.secret_names(text) is
+comment on function audit_internal.secret_names(text) is
     'The names of members in a marked text that look secret, as an object. Each is judged once.';
 
-create or replace function audit.path_steps(path text[])
+create or replace function audit_internal.path_steps(path text[])
 returns text[]
 language plpgsql
 immutable
@@ -199,16 +199,16 @@ begin
         continue when path[number] = '**' and coalesce(path[number + 1], '**') = '**';
         steps := steps || case
             when path[number] in ('*', '**', '?') then path[number]
-            else audit.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(path[number])::text, '^"|"$', '', 'g'))
+            else audit_internal.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(path[number])::text, '^"|"$', '', 'g'))
         end;
     end loop;
     return steps;
 end
 $$;
 
-comment on function audit.path_steps(text[]) is 'The steps of a path, names as they stand in a marked text.';
+comment on function audit_internal.path_steps(text[]) is 'The steps of a path, names as they stand in a marked text.';
 
-create or replace function audit.places_of_members(steps text[], place integer, in_array boolean, out any_name integer, out by_name integer)
+create or replace function audit_internal.places_of_members(steps text[], place integer, in_array boolean, out any_name integer, out by_name integer)
 language plpgsql
 immutable
 strict
@@ -237,5 +237,5 @@ begin
 end
 $$;
 
-comment on function audit.places_of_members(text[], integer, boolean) is
+comment on function audit_internal.places_of_members(text[], integer, boolean) is
     'Where in the path the members of an object, or the elements of an array, are that is itself at `place`: whatever they are called; and the places whose step names one. Places are bits, since `**` may stand for more or less; the bit behind the last step: to be redacted.';

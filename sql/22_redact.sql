@@ -1,6 +1,6 @@
 -- Redacting what stands at a path in a JSON value.
 
-create or replace function audit.redact_text(content text, path text[], by_form boolean default false)
+create or replace function audit_internal.redact_text(content text, path text[], by_form boolean default false)
 returns text
 language plpgsql
 immutable
@@ -14,7 +14,7 @@ declare
     literal constant text := '0123456789+-.eEtrufalsn';
     -- (White space of any kind, as it is in every locale.)
     json_in_string constant text := E'([[:space:]\\u0085\\u00a0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000\\ufeff]|\\\\[nrtf])*[[{\x02]';
-    steps constant text[] := audit.path_steps(path);
+    steps constant text[] := audit_internal.path_steps(path);
     last_step constant integer := pg_catalog.cardinality(steps);
     reached constant integer := 1 << last_step;
     undemanding integer := 0;
@@ -35,7 +35,7 @@ declare
     outer_in_array boolean[] := '{}';
     outer_any_name integer[] := '{}';
     outer_by_name integer[] := '{}';
-    -- What audit.places_of_members() has said.
+    -- What audit_internal.places_of_members() has said.
     known_any_name integer[] := '{}';
     known_by_name integer[] := '{}';
     known integer;
@@ -51,12 +51,12 @@ begin
     elsif last_step > max_steps then
         return '"[redacted]"';
     end if;
-    content := audit.marked(content);
+    content := audit_internal.marked(content);
     for number in 1..last_step loop
         if steps[number] = '**' then
             undemanding := undemanding | (1 << number - 1);
         elsif steps[number] = '?' and secret_names = '{}' then
-            secret_names := audit.secret_names(content);
+            secret_names := audit_internal.secret_names(content);
             names := names || secret_names;
         elsif steps[number] <> '*' then
             names := names || pg_catalog.jsonb_build_object(steps[number], true);
@@ -164,7 +164,7 @@ begin
                     if known_any_name[known] is null then
                         select members.any_name, members.by_name
                         into any_name, by_name
-                        from audit.places_of_members(steps, place, in_array) as members;
+                        from audit_internal.places_of_members(steps, place, in_array) as members;
                         known_any_name[known] := any_name;
                         known_by_name[known] := by_name;
                     end if;
@@ -193,7 +193,7 @@ begin
         if place & ~undemanding <> 0 or may_hold_json and not by_form and parts[part + 1] collate "C" ~ ('^' || json_in_string) then
             parts[part + 1] := '[redacted]';
             is_changed := true;
-        elsif by_form and (pg_catalog.strpos(parts[part + 1], E'\x02') > 0 or audit.may_hold_secret_string(parts[part + 1])) then
+        elsif by_form and (pg_catalog.strpos(parts[part + 1], E'\x02') > 0 or audit_internal.may_hold_secret_string(parts[part + 1])) then
             is_changed := true;
             if parts[part + 1] collate "C" ~ ('^' || json_in_string) then
                 json_strings := json_strings + 1;
@@ -202,7 +202,7 @@ begin
                     continue;
                 end if;
             end if;
-            parts[part + 1] := audit.string_without_secrets(parts[part + 1]);
+            parts[part + 1] := audit_internal.string_without_secrets(parts[part + 1]);
         end if;
     end loop;
     if is_changed then
@@ -212,23 +212,23 @@ begin
 end
 $$;
 
-comment on function audit.redact_text(text, text[], boolean) is
-    'audit.redact() from the text of a jsonb value to another; null: there is nothing to redact. In one pass, so that it takes time in proportion to the text, whatever is in it. With by_form strings are judged by audit.string_without_secrets(), too, also up to 1,000 that are JSON.';
+comment on function audit_internal.redact_text(text, text[], boolean) is
+    'audit_internal.redact() from the text of a jsonb value to another; null: there is nothing to redact. In one pass, so that it takes time in proportion to the text, whatever is in it. With by_form strings are judged by audit_internal.string_without_secrets(), too, also up to 1,000 that are JSON.';
 
-create or replace function audit.redact(value jsonb, path text[])
+create or replace function audit_internal.redact(value jsonb, path text[])
 returns jsonb
 language sql
 immutable
 strict
 parallel safe
 as $$
-    select coalesce(audit.redact_text(value::text, path)::jsonb, value)
+    select coalesce(audit_internal.redact_text(value::text, path)::jsonb, value)
 $$;
 
-comment on function audit.redact(jsonb, text[]) is
+comment on function audit_internal.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `?` any key that looks secret by its name, `**` any number of elements: `**.api_key` is every member of that name, however deep, `**.?` every one that looks secret. A value nested deeper than 1,000 levels, or a path of more than 12 steps, redacts the whole.';
 
-create or replace function audit.redacted(value jsonb, path text[])
+create or replace function audit_internal.redacted(value jsonb, path text[])
 returns jsonb
 language plpgsql
 immutable
@@ -236,11 +236,11 @@ strict
 as $$
 begin
     -- Most values have nothing of the kind, and that is soon said.
-    if path = '{**,?}' and not audit.may_name_secret(value::text) then
+    if path = '{**,?}' and not audit_internal.may_name_secret(value::text) then
         return value;
     end if;
     begin
-        return audit.redact(value, path);
+        return audit_internal.redact(value, path);
     exception
         -- A write that is deep in the stack already: it goes on, and the value is hidden.
         when statement_too_complex then
@@ -249,5 +249,5 @@ begin
 end
 $$;
 
-comment on function audit.redacted(jsonb, text[]) is
-    'audit.redact() for a whole column, which fails no write.';
+comment on function audit_internal.redacted(jsonb, text[]) is
+    'audit_internal.redact() for a whole column, which fails no write.';

@@ -1,6 +1,6 @@
 -- A table, its partitions and its columns: which are audited, and which identify a row.
 
-create or replace function audit.qualified_name(relation regclass)
+create or replace function audit_internal.qualified_name(relation regclass)
 returns text
 language plpgsql
 stable
@@ -15,10 +15,10 @@ begin
 end
 $$;
 
-comment on function audit.qualified_name(regclass) is
+comment on function audit_internal.qualified_name(regclass) is
     'The table''s name with its schema, quoted where need be, whatever the search_path.';
 
-create or replace function audit.partition_tree(relation regclass)
+create or replace function audit_internal.partition_tree(relation regclass)
 returns table (relid regclass)
 language sql
 stable
@@ -29,9 +29,9 @@ as $$
     select relation
 $$;
 
-comment on function audit.partition_tree(regclass) is 'A table and, where it is partitioned, its partitions at all levels.';
+comment on function audit_internal.partition_tree(regclass) is 'A table and, where it is partitioned, its partitions at all levels.';
 
-create or replace function audit.column_names(relation regclass)
+create or replace function audit_internal.column_names(relation regclass)
 returns text[]
 language sql
 stable
@@ -44,9 +44,9 @@ as $$
     )
 $$;
 
-comment on function audit.column_names(regclass) is 'A table''s columns, in their order.';
+comment on function audit_internal.column_names(regclass) is 'A table''s columns, in their order.';
 
-create or replace function audit.audited_columns(tracked audit.tracked_table)
+create or replace function audit_internal.audited_columns(tracked audit.tracked_table)
 returns table (name text, number smallint, type_oid oid, redacted boolean, secret_paths text[], secret_when text[])
 language sql
 stable
@@ -76,10 +76,10 @@ as $$
     order by attribute.attnum
 $$;
 
-comment on function audit.audited_columns(audit.tracked_table) is
+comment on function audit_internal.audited_columns(audit.tracked_table) is
     'The columns that are compared and recorded, in their order; secret_paths are the paths to redact inside the column, secret_when the columns whose values say whether it is redacted.';
 
-create or replace function audit.identity_index(relation regclass)
+create or replace function audit_internal.identity_index(relation regclass)
 returns pg_catalog.pg_index
 language plpgsql
 stable
@@ -108,16 +108,16 @@ begin
 end
 $$;
 
-comment on function audit.identity_index(regclass) is
+comment on function audit_internal.identity_index(regclass) is
     'The index of the key that identifies a row: the primary key, else a unique index over columns that are not null. Null: there is none.';
 
-create or replace function audit.identity_columns(relation regclass)
+create or replace function audit_internal.identity_columns(relation regclass)
 returns text[]
 language plpgsql
 stable
 as $$
 declare
-    key_index constant pg_catalog.pg_index := audit.identity_index(relation);
+    key_index constant pg_catalog.pg_index := audit_internal.identity_index(relation);
 begin
     return array(
         select attribute.attname::text
@@ -129,5 +129,5 @@ begin
 end
 $$;
 
-comment on function audit.identity_columns(regclass) is
+comment on function audit_internal.identity_columns(regclass) is
     'The columns that identify a row: those of the primary key, else of a unique index over columns that are not null, else none.';

@@ -1,6 +1,6 @@
 -- What columns' types are made of, and how values of these are recorded: as JSON, or as text.
 
-create or replace function audit.parts_of_type(type_oid oid)
+create or replace function audit_internal.parts_of_type(type_oid oid)
 returns table (oid oid, in_text boolean)
 language sql
 stable
@@ -23,37 +23,37 @@ as $$
     select part.oid, part.in_text from part
 $$;
 
-comment on function audit.parts_of_type(oid) is
+comment on function audit_internal.parts_of_type(oid) is
     'A type and all that it is made of: its domain''s base type, its elements, its fields. in_text: of this part JSON has the text, since it is in a range.';
 
-create or replace function audit.is_made_by_superusers(type_oid oid)
+create or replace function audit_internal.is_made_by_superusers(type_oid oid)
 returns boolean
 language sql
 stable
 strict
 as $$
     select pg_catalog.bool_and(pg_roles.rolsuper)
-    from audit.parts_of_type(type_oid) as part
+    from audit_internal.parts_of_type(type_oid) as part
     join pg_catalog.pg_type on pg_type.oid = part.oid
     join pg_catalog.pg_roles on pg_roles.oid = pg_type.typowner
     where part.oid >= 16384
 $$;
 
-comment on function audit.is_made_by_superusers(oid) is 'Whether a type, and all that it is made of, belongs to superusers.';
+comment on function audit_internal.is_made_by_superusers(oid) is 'Whether a type, and all that it is made of, belongs to superusers.';
 
-create or replace function audit.is_trusted_type(type_oid oid)
+create or replace function audit_internal.is_trusted_type(type_oid oid)
 returns boolean
 language sql
 stable
 as $$
     -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h. (So short that it costs no call.)
-    select type_oid < 16384 or audit.is_made_by_superusers(type_oid)
+    select type_oid < 16384 or audit_internal.is_made_by_superusers(type_oid)
 $$;
 
-comment on function audit.is_trusted_type(oid) is
+comment on function audit_internal.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as whoever records.';
 
-create or replace function audit.has_a_json_of_its_own(type_oid oid)
+create or replace function audit_internal.has_a_json_of_its_own(type_oid oid)
 returns boolean
 language plpgsql
 stable
@@ -62,7 +62,7 @@ begin
     -- (hstore's gives all of a value.)
     return exists (
         select
-        from audit.parts_of_type(type_oid) as part
+        from audit_internal.parts_of_type(type_oid) as part
         join pg_catalog.pg_cast on castsource = part.oid and casttarget = 'pg_catalog.json'::pg_catalog.regtype
         join pg_catalog.pg_type on pg_type.oid = part.oid
         where part.oid >= 16384 and pg_type.typname <> 'hstore'
@@ -70,35 +70,35 @@ begin
 end
 $$;
 
-comment on function audit.has_a_json_of_its_own(oid) is
+comment on function audit_internal.has_a_json_of_its_own(oid) is
     'Whether a type, or what it is made of, has a cast to json. What that makes of a value may be less than the value, or an error: PostGIS'' knows no arcs, and cuts digits.';
 
-create or replace function audit.is_recorded_as_text(type_oid oid)
+create or replace function audit_internal.is_recorded_as_text(type_oid oid)
 returns boolean
 language sql
 stable
 as $$
     -- (Without a subquery: the planner sees through it, and columns of Postgres' own types cost no call.)
     select type_oid is null
-        or type_oid >= 16384 and (audit.is_made_by_superusers(type_oid) is not true or audit.has_a_json_of_its_own(type_oid))
+        or type_oid >= 16384 and (audit_internal.is_made_by_superusers(type_oid) is not true or audit_internal.has_a_json_of_its_own(type_oid))
 $$;
 
-comment on function audit.is_recorded_as_text(oid) is
+comment on function audit_internal.is_recorded_as_text(oid) is
     'Whether values of a type are recorded as the text that Postgres writes them as, not as JSON: of one that is not a superuser''s, and of one that has a cast to json of its own. Of an unknown type (null) too.';
 
-create or replace function audit.has_json_in_it(type_oid oid)
+create or replace function audit_internal.has_json_in_it(type_oid oid)
 returns boolean
 language plpgsql
 stable
 as $$
 begin
-    return exists (select from audit.parts_of_type(type_oid) as part where part.oid = 'pg_catalog.json'::pg_catalog.regtype);
+    return exists (select from audit_internal.parts_of_type(type_oid) as part where part.oid = 'pg_catalog.json'::pg_catalog.regtype);
 end
 $$;
 
-comment on function audit.has_json_in_it(oid) is 'Whether json is among what a type is made of.';
+comment on function audit_internal.has_json_in_it(oid) is 'Whether json is among what a type is made of.';
 
-create or replace function audit.holds_json(type_oid oid)
+create or replace function audit_internal.holds_json(type_oid oid)
 returns boolean
 language sql
 stable
@@ -106,13 +106,13 @@ as $$
     -- (Of Postgres' own types json and json[] alone.)
     select case
         when type_oid < 16384 then type_oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.json[]'::pg_catalog.regtype)
-        else audit.has_json_in_it(type_oid)
+        else audit_internal.has_json_in_it(type_oid)
     end
 $$;
 
-comment on function audit.holds_json(oid) is 'Whether a value of a type may have in it what json takes and jsonb does not.';
+comment on function audit_internal.holds_json(oid) is 'Whether a value of a type may have in it what json takes and jsonb does not.';
 
-create or replace function audit.json_or_text(content json)
+create or replace function audit_internal.json_or_text(content json)
 returns jsonb
 language plpgsql
 immutable
@@ -134,10 +134,10 @@ begin
 end
 $$;
 
-comment on function audit.json_or_text(json) is
+comment on function audit_internal.json_or_text(json) is
     'A value of type json as jsonb; as a string, its text, where jsonb can''t hold it: an escaped null character or half of a pair, a number out of range, hundreds of levels.';
 
-create or replace function audit.live_columns(relation regclass)
+create or replace function audit_internal.live_columns(relation regclass)
 returns table (name text, number smallint, type_oid oid, has_value boolean)
 language sql
 stable
@@ -147,10 +147,10 @@ as $$
     where attrelid = relation and attnum > 0 and not attisdropped
 $$;
 
-comment on function audit.live_columns(regclass) is
+comment on function audit_internal.live_columns(regclass) is
     'A table''s columns with their types; has_value: a trigger has a value of it, which it has not of a virtual generated column.';
 
-create or replace function audit.base_of_domain(domain_oid oid)
+create or replace function audit_internal.base_of_domain(domain_oid oid)
 returns oid
 language sql
 stable
@@ -169,15 +169,15 @@ as $$
     where pg_type.typtype <> 'd'
 $$;
 
-comment on function audit.base_of_domain(oid) is 'The type that a domain is over, in the end.';
+comment on function audit_internal.base_of_domain(oid) is 'The type that a domain is over, in the end.';
 
-create or replace function audit.base_type(type_oid oid)
+create or replace function audit_internal.base_type(type_oid oid)
 returns oid
 language sql
 stable
 as $$
     -- (Below this number no type is a domain: FirstGenbkiObjectId in access/transam.h.)
-    select case when type_oid < 10000 then type_oid else audit.base_of_domain(type_oid) end
+    select case when type_oid < 10000 then type_oid else audit_internal.base_of_domain(type_oid) end
 $$;
 
-comment on function audit.base_type(oid) is 'Of a domain the type that it is over, else the type itself.';
+comment on function audit_internal.base_type(oid) is 'Of a domain the type that it is over, else the type itself.';

@@ -4,7 +4,7 @@
 -- a table that has become a view. So each owner's tables are read by a role that can read nobody else's, and only inside
 -- of functions that compiled_sandbox() makes.
 
-create or replace function audit.table_owner(relation regclass)
+create or replace function audit_internal.table_owner(relation regclass)
 returns regrole
 language sql
 stable
@@ -15,28 +15,28 @@ as $$
     where pg_class.oid = relation
 $$;
 
-comment on function audit.table_owner(regclass) is
+comment on function audit_internal.table_owner(regclass) is
     'Whose code reading a table may run: the owner of the table; null: a superuser''s.';
 
-create or replace function audit.recorder_of(relation regclass)
+create or replace function audit_internal.recorder_of(relation regclass)
 returns name
 language sql
 stable
 as $$
     select case
-        when audit.table_owner(relation) = 'audit_owner'::pg_catalog.regrole then 'audit_owner'
+        when audit_internal.table_owner(relation) = 'audit_owner'::pg_catalog.regrole then 'audit_owner'
         else (
             select recorder.role_name
             from audit.recorder
-            where recorder.table_owner is not distinct from audit.table_owner(relation)
+            where recorder.table_owner is not distinct from audit_internal.table_owner(relation)
         )
     end
 $$;
 
-comment on function audit.recorder_of(regclass) is
-    'The role that records and reads a table: audit_owner for its own; null: audit.assign_recorder() has named none yet.';
+comment on function audit_internal.recorder_of(regclass) is
+    'The role that records and reads a table: audit_owner for its own; null: audit_internal.assign_recorder() has named none yet.';
 
-create or replace function audit.equip_recorder(role_name name)
+create or replace function audit_internal.equip_recorder(role_name name)
 returns void
 language plpgsql
 volatile
@@ -44,29 +44,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format('grant insert on audit.recording to %I', role_name);
+    -- (What runs as its caller is everybody's to call.)
     execute format(
-        'grant execute on function '
-        'audit.database_actor_id(), audit.actor_is_claimed(), audit.claimed_actor(), '
-        'audit.takes_the_wake(), audit.wake_key(), audit.short_org(text), audit.last_org(text, text), audit.joined_label(text[], boolean), '
-        'audit.captures(regclass, text), audit.has_rows_of_statement(regclass, name, name), audit.has_safe_types(regclass, text[]), audit.is_trusted_type(oid), audit.is_made_by_superusers(oid), audit.parts_of_type(oid), '
-        'audit.note_failure(text, text, text), audit.shows_every_row(regclass, name), '
-        'audit.json_or_text(json), '
-        -- What audit.redacted() calls.
-        'audit.redacted(jsonb, text[]), audit.redact(jsonb, text[]), audit.redact_text(text, text[], boolean), '
-        'audit.path_steps(text[]), audit.places_of_members(text[], integer, boolean), audit.secret_names(text), '
-        'audit.marked(text), audit.unmarked(text), audit.may_name_secret(text), audit.may_hold_credential(text, text[]), audit.may_hold_secret_string(text), audit.may_hold_secret_value(text), '
-        'audit.credential_form(), audit.names_one_secret(text), audit.json_without_secrets(text), audit.addresses_without_secrets(text), audit.text_without_secrets(text), audit.string_without_secrets(text), '
-        'audit.strings_without_secrets(jsonb), audit.without_secrets(jsonb, text[]), audit.id_without_secret(text), audit.looks_secret_within(text), '
-        'audit.is_secret_words(text, boolean), audit.secret_stems(), audit.names_secret(text), audit.counts_tokens(text), audit.is_address_with_secret(text), audit.words_of(text) '
-        'to %I',
+        'grant execute on function audit_internal.last_org(text, text), audit_internal.captures(regclass, text), '
+        'audit_internal.note_failure(text, text, text) to %I',
         role_name
     );
 end
 $$;
 
-comment on function audit.equip_recorder(name) is 'Grants a role that records what its compiled functions need.';
+comment on function audit_internal.equip_recorder(name) is 'Grants a role that records what its compiled functions need.';
 
-create or replace function audit.assign_recorder(relation regclass)
+create or replace function audit_internal.assign_recorder(relation regclass)
 returns name
 language plpgsql
 volatile
@@ -76,15 +65,15 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    wanted_owner regrole := audit.table_owner(relation);
-    found_role name := audit.recorder_of(relation);
+    wanted_owner regrole := audit_internal.table_owner(relation);
+    found_role name := audit_internal.recorder_of(relation);
 begin
     if found_role is not null then
         return found_role;
     end if;
-    -- As audit.hand_over() will: two that had each named a role would wait for one another there.
+    -- As audit_internal.hand_over() will: two that had each named a role would wait for one another there.
     lock table audit.recorder in share row exclusive mode;
-    found_role := audit.recorder_of(relation);
+    found_role := audit_internal.recorder_of(relation);
     if found_role is not null then
         return found_role;
     end if;
@@ -107,15 +96,15 @@ begin
             );
     end if;
     insert into audit.recorder (role_name, table_owner) values (found_role, wanted_owner);
-    perform audit.equip_recorder(found_role);
+    perform audit_internal.equip_recorder(found_role);
     return found_role;
 end
 $$;
 
-comment on function audit.assign_recorder(regclass) is
+comment on function audit_internal.assign_recorder(regclass) is
     'The role that records a table, and all other tables of its owner: the first that is free, where the owner has none yet. PT061.';
 
-create or replace function audit.hand_over(function_name text, arguments text, new_owner name)
+create or replace function audit_internal.hand_over(function_name text, arguments text, new_owner name)
 returns void
 language plpgsql
 volatile
@@ -125,7 +114,7 @@ begin
     if exists (
         select
         from pg_proc
-        where proname = function_name and pronamespace = 'audit'::regnamespace and proowner = new_owner::regrole
+        where proname = function_name and pronamespace = 'audit_internal'::regnamespace and proowner = new_owner::regrole
     )
     then
         return;
@@ -133,15 +122,15 @@ begin
     -- Who is to own a function must be allowed to create in its schema: for this moment. One at a time; and by a lock that
     -- nobody else can take, as anybody can an advisory one.
     lock table audit.recorder in share row exclusive mode;
-    execute format('grant create on schema audit to %I', new_owner);
-    execute format('alter function audit.%I(%s) owner to %I', function_name, arguments, new_owner);
-    execute format('revoke create on schema audit from %I', new_owner);
+    execute format('grant create on schema audit_internal to %I', new_owner);
+    execute format('alter function audit_internal.%I(%s) owner to %I', function_name, arguments, new_owner);
+    execute format('revoke create on schema audit_internal from %I', new_owner);
 end
 $$;
 
-comment on function audit.hand_over(text, text, name) is 'Makes a compiled function run as a role that records.';
+comment on function audit_internal.hand_over(text, text, name) is 'Makes a compiled function run as a role that records.';
 
-create or replace function audit.captures(fired_on regclass, tracked_name text)
+create or replace function audit_internal.captures(fired_on regclass, tracked_name text)
 returns boolean
 language sql
 stable
@@ -159,24 +148,24 @@ as $$
     )
 $$;
 
-comment on function audit.captures(regclass, text) is
+comment on function audit_internal.captures(regclass, text) is
     'Whether a capture function is that of the table whose trigger called it, or of one that it is a partition of. A function compares the oid that it was compiled with first: this is for partitions, and for a database that was restored, where tables have other oids.';
 
-create or replace function audit.has_safe_types(fired_on regclass, as_text text[])
+create or replace function audit_internal.has_safe_types(fired_on regclass, as_text text[])
 returns boolean
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select bool_and(audit.is_trusted_type(atttypid))
+    select bool_and(audit_internal.is_trusted_type(atttypid))
     from pg_attribute
     where attrelid = fired_on and attnum > 0 and not attisdropped and attname <> all (as_text)
 $$;
 
-comment on function audit.has_safe_types(regclass, text[]) is
+comment on function audit_internal.has_safe_types(regclass, text[]) is
     'Whether a table whose columns are of other types than those that its capture functions were compiled for may be recorded by these all the same: none but those that are taken as text is of a type that somebody else than a superuser owns.';
 
-create or replace function audit.shows_every_row(relation regclass, reader name)
+create or replace function audit_internal.shows_every_row(relation regclass, reader name)
 returns boolean
 language sql
 stable
@@ -196,12 +185,12 @@ as $$
         and not exists (select from pg_policy where polrelid = relation and not polpermissive)
 $$;
 
-comment on function audit.shows_every_row(regclass, name) is
-    'Whether a role reads every row of a table with row-level security, by the policy that audit.allow_reading() made.';
+comment on function audit_internal.shows_every_row(regclass, name) is
+    'Whether a role reads every row of a table with row-level security, by the policy that audit_internal.allow_reading() made.';
 
 -- Reading -------------------------------------------------------------------------------------------------------------
 
-create or replace function audit.compiled_sandbox(reading text, on_error text)
+create or replace function audit_internal.compiled_sandbox(reading text, on_error text)
 returns text
 language sql
 immutable
@@ -222,28 +211,28 @@ as $$
         '    end;\n'
 $$;
 
-comment on function audit.compiled_sandbox(text, text) is
+comment on function audit_internal.compiled_sandbox(text, text) is
     'PL/pgSQL that reads an application''s table, whatever code of its owner''s that runs, in a subtransaction that is read-only and rolled back. on_error: what becomes of an error.';
 
-create or replace function audit.compiled_reader(tracked audit.tracked_table)
+create or replace function audit_internal.compiled_reader(tracked audit.tracked_table)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.format(E'-- The rows of %s and its partitions, between two row addresses.\n', pg_catalog.translate(tracked.name, E'\n\r', '  '))
         || E'declare\n    is_read boolean;\nbegin\n'
-        || E'    if row_security_active(leaf) and not audit.shows_every_row(leaf, current_user) then\n'
+        || E'    if row_security_active(leaf) and not audit_internal.shows_every_row(leaf, current_user) then\n'
         || E'        raise insufficient_privilege using message = format(''row-level security hides rows of %s from %s'', leaf, current_user);\n'
         || E'    end if;\n'
-        || audit.compiled_sandbox(
+        || audit_internal.compiled_sandbox(
             pg_catalog.concat(
                 'return query execute ''select '' || ',
                 pg_catalog.quote_literal(
                     (
                         select coalesce(
-                            pg_catalog.string_agg(audit.plain_column('stored', name, type_oid), ', ' order by number), 'null::text'
+                            pg_catalog.string_agg(audit_internal.plain_column('stored', name, type_oid), ', ' order by number), 'null::text'
                         )
-                        from audit.live_columns(tracked.relation)
+                        from audit_internal.live_columns(tracked.relation)
                     )
                 ),
                 ' || '' from only '' || leaf || '' as stored where stored.ctid >= $1 and stored.ctid < $2'' using first_row, end_row;'
@@ -253,5 +242,5 @@ as $$
         || E'end\n'
 $$;
 
-comment on function audit.compiled_reader(audit.tracked_table) is
+comment on function audit_internal.compiled_reader(audit.tracked_table) is
     'The body of the function that reads the rows of a tracked table, with the types of audit.read_columns().';

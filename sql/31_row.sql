@@ -1,6 +1,6 @@
 -- SQL for a row of a tracked table as it is recorded: its columns as JSON without secrets, and its key.
 
-create or replace function audit.compiled_object(names text[], fields text[], sparse boolean default false)
+create or replace function audit_internal.compiled_object(names text[], fields text[], sparse boolean default false)
 returns text
 language plpgsql
 stable
@@ -34,10 +34,10 @@ begin
 end
 $$;
 
-comment on function audit.compiled_object(text[], text[], boolean) is
+comment on function audit_internal.compiled_object(text[], text[], boolean) is
     'SQL for a jsonb object out of SQL for its members; sparse: without those that are null.';
 
-create or replace function audit.compiled_redaction(content text, secret_paths text[])
+create or replace function audit_internal.compiled_redaction(content text, secret_paths text[])
 returns text
 language plpgsql
 immutable
@@ -48,20 +48,20 @@ declare
 begin
     foreach secret_path in array secret_paths
     loop
-        redaction := pg_catalog.format('audit.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.'));
+        redaction := pg_catalog.format('audit_internal.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.'));
     end loop;
     -- Most values have nothing that looks secret, and it costs less to see that than to call.
     if secret_paths = '{**.?}' then
-        redaction := pg_catalog.format('case when audit.may_name_secret(%1$s::text) then %2$s else %1$s end', content, redaction);
+        redaction := pg_catalog.format('case when audit_internal.may_name_secret(%1$s::text) then %2$s else %1$s end', content, redaction);
     end if;
     return redaction;
 end
 $$;
 
-comment on function audit.compiled_redaction(text, text[]) is
+comment on function audit_internal.compiled_redaction(text, text[]) is
     'SQL for a JSON value with each of the paths redacted.';
 
-create or replace function audit.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[], as_given boolean)
+create or replace function audit_internal.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[], as_given boolean)
 returns table (name text, number smallint, field text)
 language sql
 stable
@@ -77,9 +77,9 @@ as $$
                 (
                     select pg_catalog.string_agg(
                         pg_catalog.format(
-                            'audit.names_secret(%s)',
+                            'audit_internal.names_secret(%s)',
                             case
-                                when as_given then audit.column_as_text(given_row, name_column)
+                                when as_given then audit_internal.column_as_text(given_row, name_column)
                                 else pg_catalog.format('%s.%I::text', given_row, name_column)
                             end
                         ),
@@ -89,32 +89,32 @@ as $$
                     cross join pg_catalog.unnest(secret_when) as name_column
                 ),
                 plain,
-                audit.compiled_redaction(as_json, secret_paths)
+                audit_internal.compiled_redaction(as_json, secret_paths)
             )
-            when pg_catalog.cardinality(secret_paths) > 0 then audit.compiled_redaction(as_json, secret_paths)
+            when pg_catalog.cardinality(secret_paths) > 0 then audit_internal.compiled_redaction(as_json, secret_paths)
             when holds_json then as_json
             else plain
         end
-    from audit.audited_columns(tracked) as audited
+    from audit_internal.audited_columns(tracked) as audited
     cross join lateral (
         select
             case
-                when as_given and audit.is_recorded_as_text(type_oid) then audit.column_as_text(row_name, audited.name)
+                when as_given and audit_internal.is_recorded_as_text(type_oid) then audit_internal.column_as_text(row_name, audited.name)
                 else pg_catalog.format('%s.%I', row_name, audited.name)
             end,
-            audit.holds_json(type_oid) and not audit.is_recorded_as_text(type_oid),
-            audit.base_type(type_oid) = 'pg_catalog.jsonb'::pg_catalog.regtype
+            audit_internal.holds_json(type_oid) and not audit_internal.is_recorded_as_text(type_oid),
+            audit_internal.base_type(type_oid) = 'pg_catalog.jsonb'::pg_catalog.regtype
         offset 0
     ) as content (plain, holds_json, is_jsonb)
     cross join lateral (
-        select case when holds_json then pg_catalog.format('audit.json_or_text(to_json(%s))', plain) when is_jsonb then plain else pg_catalog.format('to_jsonb(%s)', plain) end
+        select case when holds_json then pg_catalog.format('audit_internal.json_or_text(to_json(%s))', plain) when is_jsonb then plain else pg_catalog.format('to_jsonb(%s)', plain) end
     ) as compiled (as_json)
 $$;
 
-comment on function audit.compiled_fields(audit.tracked_table, text, text[], boolean) is
-    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are; as_given: they are the trigger''s own variables, not rows as audit.compiled_item() has them.';
+comment on function audit_internal.compiled_fields(audit.tracked_table, text, text[], boolean) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are; as_given: they are the trigger''s own variables, not rows as audit_internal.compiled_item() has them.';
 
-create or replace function audit.rows_of(row_operation text)
+create or replace function audit_internal.rows_of(row_operation text)
 returns text[]
 language sql
 immutable
@@ -122,44 +122,44 @@ as $$
     select case row_operation when 'INSERT' then '{new}' when 'UPDATE' then '{old,new}' else '{old}' end::text[]
 $$;
 
-comment on function audit.rows_of(text) is 'Which rows there are, of `old` and `new`, where rows are inserted, updated or deleted.';
+comment on function audit_internal.rows_of(text) is 'Which rows there are, of `old` and `new`, where rows are inserted, updated or deleted.';
 
-create or replace function audit.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text, as_given boolean)
+create or replace function audit_internal.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text, as_given boolean)
 returns text
 language sql
 stable
 as $$
-    select audit.compiled_object(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
-    from audit.compiled_fields(tracked, row_name, audit.rows_of(row_operation), as_given)
+    select audit_internal.compiled_object(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
+    from audit_internal.compiled_fields(tracked, row_name, audit_internal.rows_of(row_operation), as_given)
 $$;
 
-comment on function audit.compiled_whole(audit.tracked_table, text, text, boolean) is
-    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`; as_given as in audit.compiled_fields().';
+comment on function audit_internal.compiled_whole(audit.tracked_table, text, text, boolean) is
+    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`; as_given as in audit_internal.compiled_fields().';
 
-create or replace function audit.compiled_cleaning(tracked audit.tracked_table, recorded text)
+create or replace function audit_internal.compiled_cleaning(tracked audit.tracked_table, recorded text)
 returns text
 language sql
 stable
 as $$
-    select case when texts = '{}' then recorded else pg_catalog.concat('audit.without_secrets(', recorded, ', ', pg_catalog.quote_literal(texts), ')') end
-    from (select audit.texts_to_look_through(tracked) offset 0) as known (texts)
+    select case when texts = '{}' then recorded else pg_catalog.concat('audit_internal.without_secrets(', recorded, ', ', pg_catalog.quote_literal(texts), ')') end
+    from (select audit_internal.texts_to_look_through(tracked) offset 0) as known (texts)
 $$;
 
-comment on function audit.compiled_cleaning(audit.tracked_table, text) is
+comment on function audit_internal.compiled_cleaning(audit.tracked_table, text) is
     'SQL for a recorded row whose texts are looked through for what is secret by its form.';
 
-create or replace function audit.compiled_row(tracked audit.tracked_table, row_name text)
+create or replace function audit_internal.compiled_row(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
 as $$
-    select audit.compiled_cleaning(tracked, audit.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end, as_given => false))
+    select audit_internal.compiled_cleaning(tracked, audit_internal.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end, as_given => false))
 $$;
 
-comment on function audit.compiled_row(audit.tracked_table, text) is
+comment on function audit_internal.compiled_row(audit.tracked_table, text) is
     'SQL for the jsonb of a row''s audited columns, all secrets redacted, where there is no other row; row_name is `old` or `new`.';
 
-create or replace function audit.compiled_resource_id(tracked audit.tracked_table, row_name text)
+create or replace function audit_internal.compiled_resource_id(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
@@ -167,10 +167,10 @@ as $$
     with identity as (
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
-            audit.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
-            audit.type_may_hold_secret(atttypid, atttypmod) as may_hold_secret,
+            audit_internal.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
+            audit_internal.type_may_hold_secret(atttypid, atttypmod) as may_hold_secret,
             part.position
-        from pg_catalog.unnest(audit.identity_columns(tracked.relation)) with ordinality as part (name, position)
+        from pg_catalog.unnest(audit_internal.identity_columns(tracked.relation)) with ordinality as part (name, position)
         join pg_catalog.pg_attribute on attrelid = tracked.relation and attname = part.name
     ),
     shown as (
@@ -180,14 +180,14 @@ as $$
                 when redacted then pg_catalog.format(
                     'encode(sha256(convert_to(%s::text, ''UTF8'')), ''hex'')', field
                 )
-                when may_hold_secret then pg_catalog.format('audit.id_without_secret(%s::text)', field)
+                when may_hold_secret then pg_catalog.format('audit_internal.id_without_secret(%s::text)', field)
                 else field
             end as field,
             position
         from identity
     )
     select case count(*)
-        when 0 then pg_catalog.format('md5(%s::text)', audit.compiled_row(tracked, row_name))
+        when 0 then pg_catalog.format('md5(%s::text)', audit_internal.compiled_row(tracked, row_name))
         when 1 then pg_catalog.min(field) || '::text'
         else pg_catalog.format(
             'btrim(row(%s)::text, ''()'')', pg_catalog.string_agg(field, ', ' order by position)
@@ -196,5 +196,5 @@ as $$
     from shown
 $$;
 
-comment on function audit.compiled_resource_id(audit.tracked_table, text) is
+comment on function audit_internal.compiled_resource_id(audit.tracked_table, text) is
     'SQL for the resource id: the key as text; several columns as in a row literal; without a key a digest of the redacted row.';

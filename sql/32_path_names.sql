@@ -1,7 +1,7 @@
 -- Which organization a row belongs to and what it is called: a column of its own, or a path through other tables.
 -- Here the names of tables and columns on such a path, and whether it may go there.
 
-create or replace function audit.short_org(org_id text)
+create or replace function audit_internal.short_org(org_id text)
 returns text
 language sql
 immutable
@@ -15,22 +15,22 @@ as $$
     end
 $$;
 
-comment on function audit.short_org(text) is
+comment on function audit_internal.short_org(text) is
     'An organization''s id as events have it: one longer than 1,000 bytes is cut and told apart by its digest.';
 
-create or replace function audit.is_path(relation regclass, written text)
+create or replace function audit_internal.is_path(relation regclass, written text)
 returns boolean
 language sql
 stable
 as $$
     -- A column may be called anything, so its name comes first.
-    select written <> all (audit.column_names(relation)) and written ~ '->|[,+]'
+    select written <> all (audit_internal.column_names(relation)) and written ~ '->|[,+]'
 $$;
 
-comment on function audit.is_path(regclass, text) is
+comment on function audit_internal.is_path(regclass, text) is
     'Whether the organization or the label of a table is written as a path through other tables, or as several; not as the name of a column.';
 
-create or replace function audit.split_unquoted(value text, separator text)
+create or replace function audit_internal.split_unquoted(value text, separator text)
 returns table (part text, number bigint)
 language sql
 immutable
@@ -40,10 +40,10 @@ as $$
         with ordinality as split (part, number)
 $$;
 
-comment on function audit.split_unquoted(text, text) is
+comment on function audit_internal.split_unquoted(text, text) is
     'The parts of a text between separators (a regular expression) that stand outside double quotes.';
 
-create or replace function audit.column_number(relation regclass, written text)
+create or replace function audit_internal.column_number(relation regclass, written text)
 returns smallint
 language sql
 stable
@@ -58,10 +58,10 @@ as $$
     limit 1
 $$;
 
-comment on function audit.column_number(regclass, text) is
+comment on function audit_internal.column_number(regclass, text) is
     'The number of the column that is written so: as it is, quoted or, as in SQL, in any case. Null: there is none.';
 
-create or replace function audit.refuse_path(argument text, reason text, hint text)
+create or replace function audit_internal.refuse_path(argument text, reason text, hint text)
 returns void
 language plpgsql
 immutable
@@ -72,10 +72,10 @@ begin
 end
 $$;
 
-comment on function audit.refuse_path(text, text, text) is
+comment on function audit_internal.refuse_path(text, text, text) is
     'Raises PT033. argument: as it was given, such as: org => ''team_id -> public.team.org_id''';
 
-create or replace function audit.named_table(names text[], relation regclass)
+create or replace function audit_internal.named_table(names text[], relation regclass)
 returns regclass
 language sql
 stable
@@ -91,10 +91,10 @@ as $$
         end
 $$;
 
-comment on function audit.named_table(text[], regclass) is
+comment on function audit_internal.named_table(text[], regclass) is
     'The table of a step, by the parts of its name (schema, table, column; without a schema it is that of relation). Null: there is none.';
 
-create or replace function audit.step_table(argument text, step text, relation regclass)
+create or replace function audit_internal.step_table(argument text, step text, relation regclass)
 returns regclass
 language plpgsql
 stable
@@ -111,28 +111,28 @@ begin
             null;
     end;
     if coalesce(cardinality(names), 0) not in (2, 3) then
-        perform audit.refuse_path(
+        perform audit_internal.refuse_path(
             argument, format('"%s" is no column of a table', step),
             'Write column -> table.column, such as: team_id -> public.team.org_id'
         );
     end if;
-    found_table := audit.named_table(names, relation);
+    found_table := audit_internal.named_table(names, relation);
     if found_table is null then
-        perform audit.refuse_path(
+        perform audit_internal.refuse_path(
             argument, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
         );
     end if;
     if (select relkind not in ('r', 'p') or relpersistence = 't' from pg_class where oid = found_table) then
-        perform audit.refuse_path(argument, format('%s is not a table', found_table), 'Name the table that it reads.');
+        perform audit_internal.refuse_path(argument, format('%s is not a table', found_table), 'Name the table that it reads.');
     end if;
     return found_table;
 end
 $$;
 
-comment on function audit.step_table(text, text, regclass) is
+comment on function audit_internal.step_table(text, text, regclass) is
     'The table that a step of a way (schema.table.column, or table.column in the schema of the tracked table) names. PT033.';
 
-create or replace function audit.joined_column(from_table regclass, from_column smallint, to_table regclass)
+create or replace function audit_internal.joined_column(from_table regclass, from_column smallint, to_table regclass)
 returns smallint
 language sql
 stable
@@ -158,10 +158,10 @@ as $$
     )
 $$;
 
-comment on function audit.joined_column(regclass, smallint, regclass) is
+comment on function audit_internal.joined_column(regclass, smallint, regclass) is
     'The column of to_table that a column of from_table refers to: by its foreign key, else the primary key, if that is one column.';
 
-create or replace function audit.can_join(from_table regclass, from_column smallint, to_table regclass, to_column smallint)
+create or replace function audit_internal.can_join(from_table regclass, from_column smallint, to_table regclass, to_column smallint)
 returns boolean
 language plpgsql
 stable
@@ -172,7 +172,7 @@ declare
     referred oid := (select atttypid from pg_attribute where attrelid = to_table and attnum = to_column);
 begin
     -- What compares them runs as audit_owner.
-    if referring is null or referred is null or not (audit.is_trusted_type(referring) and audit.is_trusted_type(referred)) then
+    if referring is null or referred is null or not (audit_internal.is_trusted_type(referring) and audit_internal.is_trusted_type(referred)) then
         return false;
     end if;
     execute format('select null::%s = null::%s', format_type(referring, null), format_type(referred, null));
@@ -183,20 +183,20 @@ exception
 end
 $$;
 
-comment on function audit.can_join(regclass, smallint, regclass, smallint) is
+comment on function audit_internal.can_join(regclass, smallint, regclass, smallint) is
     'Whether two columns can be compared by Postgres'' own operators.';
 
-create or replace function audit.check_join(argument text, from_table regclass, from_column smallint, to_table regclass, to_column smallint)
+create or replace function audit_internal.check_join(argument text, from_table regclass, from_column smallint, to_table regclass, to_column smallint)
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if audit.can_join(from_table, from_column, to_table, to_column) then
+    if audit_internal.can_join(from_table, from_column, to_table, to_column) then
         return;
     end if;
-    perform audit.refuse_path(
+    perform audit_internal.refuse_path(
         argument,
         (
             select format(
@@ -213,59 +213,59 @@ begin
 end
 $$;
 
-comment on function audit.check_join(text, regclass, smallint, regclass, smallint) is
+comment on function audit_internal.check_join(text, regclass, smallint, regclass, smallint) is
     'Raises PT033 unless the columns can be compared by Postgres'' own operators.';
 
-create or replace function audit.may_read(relation regclass, column_number smallint)
+create or replace function audit_internal.may_read(relation regclass, column_number smallint)
 returns boolean
 language sql
 stable
 as $$
-    select pg_catalog.has_column_privilege(audit.database_actor_id()::name, relation, column_number, 'select')
+    select pg_catalog.has_column_privilege(audit_internal.database_actor_id()::name, relation, column_number, 'select')
         -- Nor a row that row-level security would hide.
         and (
             not pg_class.relrowsecurity
-            or pg_catalog.pg_has_role(audit.database_actor_id()::name, pg_class.relowner, 'usage')
-            or exists (select from pg_catalog.pg_roles where rolname = audit.database_actor_id() and (rolsuper or rolbypassrls))
+            or pg_catalog.pg_has_role(audit_internal.database_actor_id()::name, pg_class.relowner, 'usage')
+            or exists (select from pg_catalog.pg_roles where rolname = audit_internal.database_actor_id() and (rolsuper or rolbypassrls))
         )
     from pg_catalog.pg_class
     where pg_class.oid = relation
 $$;
 
-comment on function audit.may_read(regclass, smallint) is 'Whether the caller, behind all definers, may read a column of every row.';
+comment on function audit_internal.may_read(regclass, smallint) is 'Whether the caller, behind all definers, may read a column of every row.';
 
-create or replace function audit.is_redacted(relation regclass, column_number smallint)
+create or replace function audit_internal.is_redacted(relation regclass, column_number smallint)
 returns boolean
 language sql
 stable
 as $$
-    select audit.looks_secret(attname, atttypid) or exists (
+    select audit_internal.looks_secret(attname, atttypid) or exists (
         select from audit.tracked_table as tracked where tracked.relation = attrelid and attname = any (tracked.secret)
     )
     from pg_catalog.pg_attribute
     where attrelid = relation and attnum = column_number
 $$;
 
-comment on function audit.is_redacted(regclass, smallint) is
+comment on function audit_internal.is_redacted(regclass, smallint) is
     'Whether a column is one that the log redacts, or would: no organization''s id.';
 
-create or replace function audit.check_column_number(argument text, tracked_relation regclass, relation regclass, written text)
+create or replace function audit_internal.check_column_number(argument text, tracked_relation regclass, relation regclass, written text)
 returns smallint
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    number smallint := audit.column_number(relation, written);
+    number smallint := audit_internal.column_number(relation, written);
 begin
     if number is null then
-        perform audit.refuse_path(
+        perform audit_internal.refuse_path(
             argument, format('%s has no column "%s"', relation, written),
-            format('Its columns are %s.', array_to_string(audit.column_names(relation), ', '))
+            format('Its columns are %s.', array_to_string(audit_internal.column_names(relation), ', '))
         );
     end if;
-    if relation <> tracked_relation and not audit.may_read(relation, number) then
-        perform audit.refuse_path(
+    if relation <> tracked_relation and not audit_internal.may_read(relation, number) then
+        perform audit_internal.refuse_path(
             argument, format('you may not read %s of %s', written, relation), 'Let the owner of that table, or a superuser, do it.'
         );
     end if;
@@ -273,5 +273,5 @@ begin
 end
 $$;
 
-comment on function audit.check_column_number(text, regclass, regclass, text) is
+comment on function audit_internal.check_column_number(text, regclass, regclass, text) is
     'The number of a column that whoever asks may read, or PT033.';

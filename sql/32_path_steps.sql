@@ -1,6 +1,6 @@
 -- The paths to organizations and labels as steps: parsed, stored, followed when tables change.
 
-create or replace function audit.parsed_path(tracked_relation regclass, purpose text, written text)
+create or replace function audit_internal.parsed_path(tracked_relation regclass, purpose text, written text)
 returns setof audit.path_step
 language plpgsql
 stable
@@ -17,44 +17,44 @@ declare
 begin
     taken.relation := tracked_relation;
     taken.purpose := purpose;
-    for branch in select part, number from audit.split_unquoted(written, case purpose when 'label' then '[+]' else ',' end) loop
+    for branch in select part, number from audit_internal.split_unquoted(written, case purpose when 'label' then '[+]' else ',' end) loop
         taken.branch := branch.number;
         for step in
             select part, number - 1 as number, number = max(number) over () as is_last
-            from audit.split_unquoted(branch.part, '->')
+            from audit_internal.split_unquoted(branch.part, '->')
         loop
             previous := taken;
             taken.position := step.number;
             if step.number = 0 then
                 taken.place := tracked_relation;
                 taken.key_number := null;
-                taken.column_number := audit.check_column_number(argument, tracked_relation, tracked_relation, step.part);
-                perform audit.check_stored_column(
+                taken.column_number := audit_internal.check_column_number(argument, tracked_relation, tracked_relation, step.part);
+                perform audit_internal.check_stored_column(
                     tracked_relation, (select attname from pg_attribute where attrelid = tracked_relation and attnum = taken.column_number), argument
                 );
             else
-                taken.place := audit.step_table(argument, step.part, tracked_relation);
-                taken.key_number := audit.joined_column(previous.place, previous.column_number, taken.place);
+                taken.place := audit_internal.step_table(argument, step.part, tracked_relation);
+                taken.key_number := audit_internal.joined_column(previous.place, previous.column_number, taken.place);
                 if taken.key_number is null then
-                    perform audit.refuse_path(
+                    perform audit_internal.refuse_path(
                         argument,
                         format('no foreign key leads to %s, and its primary key is not one column', taken.place),
                         'Add the foreign key, or take another path.'
                     );
                 end if;
-                if not audit.may_read(taken.place, taken.key_number) then
-                    perform audit.refuse_path(
+                if not audit_internal.may_read(taken.place, taken.key_number) then
+                    perform audit_internal.refuse_path(
                         argument, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
                     );
                 end if;
-                perform audit.check_join(argument, previous.place, previous.column_number, taken.place, taken.key_number);
+                perform audit_internal.check_join(argument, previous.place, previous.column_number, taken.place, taken.key_number);
                 select name into last_column
                 from unnest(parse_ident(step.part)) with ordinality as part (name, position)
                 order by position desc
                 limit 1;
-                taken.column_number := audit.check_column_number(argument, tracked_relation, taken.place, last_column);
-                if step.is_last and audit.is_redacted(taken.place, taken.column_number) then
-                    perform audit.refuse_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
+                taken.column_number := audit_internal.check_column_number(argument, tracked_relation, taken.place, last_column);
+                if step.is_last and audit_internal.is_redacted(taken.place, taken.column_number) then
+                    perform audit_internal.refuse_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
                 end if;
             end if;
             return next taken;
@@ -63,10 +63,10 @@ begin
 end
 $$;
 
-comment on function audit.parsed_path(regclass, text, text) is
+comment on function audit_internal.parsed_path(regclass, text, text) is
     'The steps of the paths to a table''s organization (alternatives between commas) or label (parts between plus signs): each column -> table.column [-> table.column …], names as in SQL. PT033.';
 
-create or replace function audit.written_steps(steps audit.path_step[])
+create or replace function audit_internal.written_steps(steps audit.path_step[])
 returns text
 language sql
 stable
@@ -77,7 +77,7 @@ as $$
             step.purpose,
             step.branch as number,
             pg_catalog.string_agg(
-                case when step.position > 0 then audit.qualified_name(step.place) || '.' else '' end
+                case when step.position > 0 then audit_internal.qualified_name(step.place) || '.' else '' end
                     || pg_catalog.quote_ident(attribute.attname),
                 ' -> ' order by step.position
             ) as written
@@ -89,10 +89,10 @@ as $$
     group by branch.purpose
 $$;
 
-comment on function audit.written_steps(audit.path_step[]) is
+comment on function audit_internal.written_steps(audit.path_step[]) is
     'Paths of one purpose as audit.track() takes them, with the names of today: one text however they were given. Null: none.';
 
-create or replace function audit.written_path(tracked_relation regclass, purpose text, written text)
+create or replace function audit_internal.written_path(tracked_relation regclass, purpose text, written text)
 returns text
 language sql
 stable
@@ -101,12 +101,12 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-    select audit.written_steps(array(select step from audit.parsed_path(tracked_relation, purpose, written) as step))
+    select audit_internal.written_steps(array(select step from audit_internal.parsed_path(tracked_relation, purpose, written) as step))
 $$;
 
-comment on function audit.written_path(regclass, text, text) is 'A path in the one form that is kept. PT033.';
+comment on function audit_internal.written_path(regclass, text, text) is 'A path in the one form that is kept. PT033.';
 
-create or replace function audit.present_steps()
+create or replace function audit_internal.present_steps()
 returns setof audit.path_step
 language sql
 stable
@@ -131,10 +131,10 @@ as $$
     from audit.path_step as step
 $$;
 
-comment on function audit.present_steps() is
+comment on function audit_internal.present_steps() is
     'audit.path_step with the numbers that the columns have today: after a restore, by their names; 0 for a column that is not there.';
 
-create or replace function audit.number_steps(tracked_relation regclass)
+create or replace function audit_internal.number_steps(tracked_relation regclass)
 returns void
 language plpgsql
 volatile
@@ -143,7 +143,7 @@ as $$
 begin
     update audit.path_step as step
     set key_number = present.key_number, column_number = present.column_number
-    from audit.present_steps() as present
+    from audit_internal.present_steps() as present
     where step.relation = tracked_relation
         and step.place_oid is distinct from step.place
         and (present.relation, present.purpose, present.branch, present.position) = (step.relation, step.purpose, step.branch, step.position);
@@ -156,10 +156,10 @@ begin
 end
 $$;
 
-comment on function audit.number_steps(regclass) is
+comment on function audit_internal.number_steps(regclass) is
     'Brings the numbers of the columns on a tracked table''s paths up to date after a restore, and their names after renames.';
 
-create or replace function audit.store_paths(tracked_relation regclass, org text, label text)
+create or replace function audit_internal.store_paths(tracked_relation regclass, org text, label text)
 returns void
 language plpgsql
 volatile
@@ -170,29 +170,29 @@ set standard_conforming_strings = on
 as $$
 begin
     -- (Here current_user is audit_owner, whoever asks.)
-    perform audit.check_is_not_own(tracked_relation, audit.database_actor_id()::name);
+    perform audit_internal.check_is_not_own(tracked_relation, audit_internal.database_actor_id()::name);
     delete from audit.path_step where relation = tracked_relation;
     insert into audit.path_step
     select step.*
     from (values ('org', org), ('label', label)) as given (purpose, written)
-    cross join lateral audit.parsed_path(tracked_relation, given.purpose, given.written) as step
-    where audit.is_path(tracked_relation, given.written);
+    cross join lateral audit_internal.parsed_path(tracked_relation, given.purpose, given.written) as step
+    where audit_internal.is_path(tracked_relation, given.written);
     update audit.path_step as step set place_oid = step.place where step.relation = tracked_relation;
-    perform audit.number_steps(tracked_relation);
+    perform audit_internal.number_steps(tracked_relation);
 end
 $$;
 
-comment on function audit.store_paths(regclass, text, text) is
+comment on function audit_internal.store_paths(regclass, text, text) is
     'Stores the steps by which a tracked table''s organization and label are found, in place of what was stored; none where they are columns. PT033, PT039.';
 
-create or replace function audit.settled_path(tracked_relation regclass, of_purpose text)
+create or replace function audit_internal.settled_path(tracked_relation regclass, of_purpose text)
 returns text
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform audit.number_steps(tracked_relation);
+    perform audit_internal.number_steps(tracked_relation);
     -- Of a path that has lost a table or a column nothing is left.
     delete from audit.path_step as gone
     where gone.relation = tracked_relation
@@ -210,7 +210,7 @@ begin
             where relation = tracked_relation
                 and purpose = of_purpose
                 and before.position = step.position - 1
-                and not audit.can_join(before.place, before.column_number, step.place, step.key_number)
+                and not audit_internal.can_join(before.place, before.column_number, step.place, step.key_number)
             union
             -- What can't be read, or not all of it.
             select step.branch
@@ -220,8 +220,8 @@ begin
                 and step.purpose = of_purpose
                 and step.position > 0
                 and (
-                    not coalesce(has_table_privilege(audit.recorder_of(step.place), step.place, 'select'), false)
-                    or (pg_class.relrowsecurity and not audit.shows_every_row(step.place, audit.recorder_of(step.place)))
+                    not coalesce(has_table_privilege(audit_internal.recorder_of(step.place), step.place, 'select'), false)
+                    or (pg_class.relrowsecurity and not audit_internal.shows_every_row(step.place, audit_internal.recorder_of(step.place)))
                 )
             union
             -- What has become a secret.
@@ -229,7 +229,7 @@ begin
             from audit.path_step as step
             where step.relation = tracked_relation
                 and step.purpose = of_purpose
-                and audit.is_redacted(step.place, step.column_number)
+                and audit_internal.is_redacted(step.place, step.column_number)
                 and not exists (
                     select
                     from audit.path_step as later
@@ -243,14 +243,14 @@ begin
                 'What it led through was dropped, became of another type or a secret, or can''t be read any more. Call audit.track() with another %s if need be.', of_purpose
             );
     end if;
-    return audit.written_steps(array(select step from audit.path_step as step where relation = tracked_relation and purpose = of_purpose));
+    return audit_internal.written_steps(array(select step from audit.path_step as step where relation = tracked_relation and purpose = of_purpose));
 end
 $$;
 
-comment on function audit.settled_path(regclass, text) is
-    'Forgets the paths of a tracked table that lead nowhere any more; those that are left, as audit.written_steps() has them.';
+comment on function audit_internal.settled_path(regclass, text) is
+    'Forgets the paths of a tracked table that lead nowhere any more; those that are left, as audit_internal.written_steps() has them.';
 
-create or replace function audit.has_path(tracked_relation regclass, of_purpose text)
+create or replace function audit_internal.has_path(tracked_relation regclass, of_purpose text)
 returns boolean
 language sql
 stable
@@ -258,10 +258,10 @@ as $$
     select exists (select from audit.path_step where relation = tracked_relation and purpose = of_purpose)
 $$;
 
-comment on function audit.has_path(regclass, text) is
+comment on function audit_internal.has_path(regclass, text) is
     'Whether the organization (`org`) or the label (`label`) of a tracked table is found by paths.';
 
-create or replace function audit.tracked_root(relation regclass)
+create or replace function audit_internal.tracked_root(relation regclass)
 returns regclass
 language sql
 stable
@@ -276,19 +276,19 @@ as $$
     limit 1
 $$;
 
-comment on function audit.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
+comment on function audit_internal.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
 
-create or replace function audit.concerned_tables(altered regclass)
+create or replace function audit_internal.concerned_tables(altered regclass)
 returns setof regclass
 language sql
 stable
 as $$
-    select root from audit.tracked_root(altered) as root where root is not null
+    select root from audit_internal.tracked_root(altered) as root where root is not null
     union
     select step.relation
     from audit.path_step as step
     where step.place = altered and step.position > 0
 $$;
 
-comment on function audit.concerned_tables(regclass) is
+comment on function audit_internal.concerned_tables(regclass) is
     'The tracked tables that a table is, is a partition of, or is passed through by: on the path to their organization or label.';

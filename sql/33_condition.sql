@@ -1,7 +1,7 @@
 -- A rule's condition: what somebody writes is parsed, and what Postgres made of it is compiled. It is never run or planned
 -- before everything that it needs is known.
 
-create or replace function audit.condition_frame(relation regclass, row_operation text, condition text)
+create or replace function audit_internal.condition_frame(relation regclass, row_operation text, condition text)
 returns text
 language sql
 stable
@@ -20,17 +20,17 @@ as $$
     )
     from (
         select pg_catalog.concat(
-            '(select ', pg_catalog.string_agg(pg_catalog.concat('null::', audit.plain_type(type_oid), ' as ', pg_catalog.quote_ident(name)), ', ' order by number), ') '
+            '(select ', pg_catalog.string_agg(pg_catalog.concat('null::', audit_internal.plain_type(type_oid), ' as ', pg_catalog.quote_ident(name)), ', ' order by number), ') '
         )
-        from audit.live_columns(relation)
+        from audit_internal.live_columns(relation)
         where has_value
     ) as row_of_nulls (nulls)
 $$;
 
-comment on function audit.condition_frame(regclass, text, text) is
+comment on function audit_internal.condition_frame(regclass, text, text) is
     'The text of a function that returns what a condition says of rows as they are recorded.';
 
-create or replace function audit.parsed_text(relation regclass, row_operation text, condition text, out expression text, out needs text)
+create or replace function audit_internal.parsed_text(relation regclass, row_operation text, condition text, out expression text, out needs text)
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
@@ -49,7 +49,7 @@ declare
 begin
     -- Each undone as soon as it is known: there is never such a function.
     begin
-        execute audit.condition_frame(relation, row_operation, 'true');
+        execute audit_internal.condition_frame(relation, row_operation, 'true');
         empty := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
         raise sqlstate 'PT062';
     exception
@@ -57,9 +57,9 @@ begin
             null;
     end;
     begin
-        execute audit.condition_frame(relation, row_operation, condition);
+        execute audit_internal.condition_frame(relation, row_operation, condition);
         filled := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
-        needs := audit.needed_by('pg_proc'::regclass, to_regprocedure('audit."parsed condition"()'), relation);
+        needs := audit_internal.needed_by('pg_proc'::regclass, to_regprocedure('audit."parsed condition"()'), relation);
         raise sqlstate 'PT062';
     exception
         when sqlstate 'PT062' then
@@ -74,10 +74,10 @@ begin
 end
 $$;
 
-comment on function audit.parsed_text(regclass, text, text) is
+comment on function audit_internal.parsed_text(regclass, text, text) is
     'A condition as Postgres writes it (null: it is not one expression), and what it needs besides the row and Postgres'' own functions and operators (null: nothing).';
 
-create or replace function audit.needed_by(object_class oid, object_id oid, relation regclass)
+create or replace function audit_internal.needed_by(object_class oid, object_id oid, relation regclass)
 returns text
 language sql
 stable
@@ -93,17 +93,17 @@ as $$
             or (
                 refclassid = 'pg_type'::regclass
                 -- To become a domain's value runs its checks.
-                and (not audit.is_trusted_type(refobjid) or exists (select from pg_type where oid = refobjid and typtype = 'd'))
+                and (not audit_internal.is_trusted_type(refobjid) or exists (select from pg_type where oid = refobjid and typtype = 'd'))
             )
         )
     order by 1
     limit 1
 $$;
 
-comment on function audit.needed_by(oid, oid, regclass) is
+comment on function audit_internal.needed_by(oid, oid, regclass) is
     'Something that an object needs and that is not Postgres'' own, such as `function public.f()`; null: nothing.';
 
-create or replace function audit.looks_beyond_the_row(condition text)
+create or replace function audit_internal.looks_beyond_the_row(condition text)
 returns boolean
 language sql
 immutable
@@ -112,10 +112,10 @@ as $$
     select condition collate "C" ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|pg_ls_\w*|pg_stat_file|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*|dblink\w*)\M|U&'
 $$;
 
-comment on function audit.looks_beyond_the_row(text) is
+comment on function audit_internal.looks_beyond_the_row(text) is
     'Whether a condition contains a query, or calls a function of Postgres'' that does more than compute.';
 
-create or replace function audit.tokens_of(expression text)
+create or replace function audit_internal.tokens_of(expression text)
 returns table (number bigint, token text, name text)
 language sql
 immutable
@@ -136,10 +136,10 @@ as $$
     ) with ordinality as found (token, number)
 $$;
 
-comment on function audit.tokens_of(text) is
+comment on function audit_internal.tokens_of(text) is
     'The pieces of an SQL expression without comments and escapes, white space left out: strings, words, and signs one by one; name: what a word or a quoted identifier names.';
 
-create or replace function audit.foreign_name_in(condition text)
+create or replace function audit_internal.foreign_name_in(condition text)
 returns text
 language sql
 stable
@@ -154,7 +154,7 @@ as $$
             lead(token) over in_order is not distinct from '.' as qualifies,
             lead(name, 2) over in_order as qualified_name,
             lead(token, 3) over in_order is not distinct from '.' as in_three_parts
-        from audit.tokens_of(condition)
+        from audit_internal.tokens_of(condition)
         window in_order as (order by number)
     )
     select coalesce(name || '.' || qualified_name, name)
@@ -171,16 +171,16 @@ as $$
                 select
                 from pg_type
                 join pg_namespace on pg_namespace.oid = typnamespace
-                where nspname = word.name::name and typname = qualified_name::name and audit.is_trusted_type(pg_type.oid)
+                where nspname = word.name::name and typname = qualified_name::name and audit_internal.is_trusted_type(pg_type.oid)
             )
         end
     limit 1
 $$;
 
-comment on function audit.foreign_name_in(text) is
+comment on function audit_internal.foreign_name_in(text) is
     'A name in a condition that is of another schema than pg_catalog, or of a temporary type; null: there is none.';
 
-create or replace function audit.unparsed_problem(condition text)
+create or replace function audit_internal.unparsed_problem(condition text)
 returns text
 language sql
 stable
@@ -193,15 +193,15 @@ as $$
         -- (The first of them stands outside of the strings, whatever comes then.)
         when regexp_replace(condition, '''(''''|[^''])*''|"(""|[^"])*"', '''''', 'g') collate "C" ~* '--|/[*]|[$]|\m(e|u&)'''
             then 'a condition has no comments, no $ and no escapes (E''…'', U&''…'') outside of its texts'
-        when audit.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
-        else 'it names ' || audit.foreign_name_in(condition)
+        when audit_internal.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
+        else 'it names ' || audit_internal.foreign_name_in(condition)
     end
 $$;
 
-comment on function audit.unparsed_problem(text) is
+comment on function audit_internal.unparsed_problem(text) is
     'Why a condition is not even parsed; null: it may be.';
 
-create or replace function audit.parse_condition(
+create or replace function audit_internal.parse_condition(
     relation regclass, row_operation text, condition text, out expression text, out problem text
 )
 language plpgsql
@@ -226,12 +226,12 @@ begin
     end if;
     -- Until it stays as it is: what is written back is read in the same way, and closes no bracket that it has not opened.
     for attempt in 1 .. 4 loop
-        problem := audit.unparsed_problem(coalesce(expression, condition));
+        problem := audit_internal.unparsed_problem(coalesce(expression, condition));
         if problem is not null then
             expression := null;
             return;
         end if;
-        parsed := audit.parsed_text(relation, row_operation, coalesce(expression, condition));
+        parsed := audit_internal.parsed_text(relation, row_operation, coalesce(expression, condition));
         if parsed.needs is not null then
             problem := 'it needs ' || parsed.needs;
         elsif parsed.expression is null or (attempt = 4 and parsed.expression <> expression) then
@@ -251,10 +251,10 @@ exception
 end
 $$;
 
-comment on function audit.parse_condition(regclass, text, text) is
+comment on function audit_internal.parse_condition(regclass, text, text) is
     'A rule''s condition as it is compiled for a table, or why it can''t be: it looks at nothing but old and new, by nothing but Postgres'' own functions and operators. Columns whose type somebody else than a superuser owns are texts.';
 
-create or replace function audit.check_rule()
+create or replace function audit_internal.check_rule()
 returns trigger
 language plpgsql
 security definer
@@ -265,7 +265,7 @@ as $$
 begin
     select expression, problem
     into new.expression, new.problem
-    from audit.parse_condition(new.relation, new.operation, new.condition);
+    from audit_internal.parse_condition(new.relation, new.operation, new.condition);
     -- A change of the table may make a rule invalid that was there: it stays, with its problem.
     if new.problem is not null and (tg_op = 'INSERT' or new.condition is distinct from old.condition) then
         raise exception using
@@ -277,8 +277,8 @@ begin
 end
 $$;
 
-comment on function audit.check_rule() is 'Parses a rule''s condition, and refuses one that can''t be compiled. PT006.';
+comment on function audit_internal.check_rule() is 'Parses a rule''s condition, and refuses one that can''t be compiled. PT006.';
 
 create or replace trigger check_rule
     before insert or update on audit.rule
-    for each row execute function audit.check_rule();
+    for each row execute function audit_internal.check_rule();

@@ -1,83 +1,83 @@
 -- What organizations are called: noted when the table of organizations is written to.
 
-create or replace function audit.names_orgs(tracked audit.tracked_table)
+create or replace function audit_internal.names_orgs(tracked audit.tracked_table)
 returns boolean
 language plpgsql
 stable
 as $$
 begin
     return tracked.label is not null
-        and not audit.has_path(tracked.relation, 'label')
-        and audit.identity_columns(tracked.relation) = array[tracked.org]
+        and not audit_internal.has_path(tracked.relation, 'label')
+        and audit_internal.identity_columns(tracked.relation) = array[tracked.org]
         and not exists (
             select
-            from audit.live_columns(tracked.relation) as live
+            from audit_internal.live_columns(tracked.relation) as live
             join pg_catalog.pg_type on pg_type.oid = live.type_oid
             where live.name in (tracked.org, tracked.label)
-                and (audit.is_recorded_as_text(live.type_oid) or pg_type.typcategory not in ('S', 'N', 'U'))
+                and (audit_internal.is_recorded_as_text(live.type_oid) or pg_type.typcategory not in ('S', 'N', 'U'))
         );
 end
 $$;
 
-comment on function audit.names_orgs(audit.tracked_table) is
+comment on function audit_internal.names_orgs(audit.tracked_table) is
     'Whether a tracked table is that of the organizations, with a label: its organization is its key.';
 
-create or replace function audit.namer_name(relation regclass)
+create or replace function audit_internal.namer_name(relation regclass)
 returns text
 language sql
 stable
 as $$
-    select audit.compiled_name('name', audit.qualified_name(relation))
+    select audit_internal.compiled_name('name', audit_internal.qualified_name(relation))
 $$;
 
-comment on function audit.namer_name(regclass) is
+comment on function audit_internal.namer_name(regclass) is
     'The name of the function in schema audit that notes what an organization is called.';
 
-create or replace function audit.create_namer(tracked audit.tracked_table, recorder name)
+create or replace function audit_internal.create_namer(tracked audit.tracked_table, recorder name)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not audit.names_orgs(tracked) then
+    if not audit_internal.names_orgs(tracked) then
         return;
     end if;
     -- (For whoever records this table alone: whose it is says what its organizations are called.)
-    perform audit.create_compiled(
-        audit.namer_name(tracked.relation), 'named_id text, given_label text', 'void', '{}',
+    perform audit_internal.create_compiled(
+        audit_internal.namer_name(tracked.relation), 'named_id text, given_label text', 'void', '{}',
         E'begin\n    insert into audit.org_label as known (org_id, label)\n    select named_id, given_label\n    where num_nulls(named_id, given_label) = 0\n'
         '    on conflict (org_id) do update\n    set label = excluded.label\n    where known.label <> excluded.label;\nend\n',
         'audit_owner',
         format('Notes what an organization in %s is called. Compiled.', tracked.name)
     );
-    execute format('grant execute on function audit.%I(text, text) to %I', audit.namer_name(tracked.relation), recorder);
+    execute format('grant execute on function audit_internal.%I(text, text) to %I', audit_internal.namer_name(tracked.relation), recorder);
 end
 $$;
 
-comment on function audit.create_namer(audit.tracked_table, name) is
+comment on function audit_internal.create_namer(audit.tracked_table, name) is
     'Makes the function that notes what an organization is called, where a table is that of the organizations.';
 
-create or replace function audit.compiled_org_naming(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.compiled_org_naming(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
 as $$
 begin
-    return case when event_operation in ('INSERT', 'UPDATE') and audit.names_orgs(tracked) then pg_catalog.format(
-        E'\n    perform audit.%I(%s, %s)%s;',
-        audit.namer_name(tracked.relation),
-        audit.compiled_org(tracked, 'new', 'INSERT'),
-        audit.compiled_label(tracked, 'new', 'INSERT'),
-        case when not audit.records_by_row(tracked, event_operation) then ' from new_rows as new' end
+    return case when event_operation in ('INSERT', 'UPDATE') and audit_internal.names_orgs(tracked) then pg_catalog.format(
+        E'\n    perform audit_internal.%I(%s, %s)%s;',
+        audit_internal.namer_name(tracked.relation),
+        audit_internal.compiled_org(tracked, 'new', 'INSERT'),
+        audit_internal.compiled_label(tracked, 'new', 'INSERT'),
+        case when not audit_internal.records_by_row(tracked, event_operation) then ' from new_rows as new' end
     ) end;
 end
 $$;
 
-comment on function audit.compiled_org_naming(audit.tracked_table, text) is
+comment on function audit_internal.compiled_org_naming(audit.tracked_table, text) is
     'SQL that notes what the organizations are called that a statement wrote. Null: the table is not theirs.';
 
-create or replace function audit.name_known_orgs(tracked_relation regclass)
+create or replace function audit_internal.name_known_orgs(tracked_relation regclass)
 returns void
 language plpgsql
 volatile
@@ -91,29 +91,29 @@ declare
     leaf regclass;
 begin
     select * into tracked from audit.tracked_table where relation = tracked_relation;
-    if not audit.names_orgs(tracked) or not has_table_privilege(audit.database_actor_id()::name, tracked_relation, 'select') then
+    if not audit_internal.names_orgs(tracked) or not has_table_privilege(audit_internal.database_actor_id()::name, tracked_relation, 'select') then
         return;
     end if;
     for leaf in
         select pg_class.oid
         from pg_class
-        where relkind = 'r' and pg_class.oid in (select relid from audit.partition_tree(tracked_relation))
+        where relkind = 'r' and pg_class.oid in (select relid from audit_internal.partition_tree(tracked_relation))
     loop
         execute format(
-            'select audit.%I(org_id, label) from ('
-            'select distinct on (1) %s, %s from audit.%I(%L, ''(0,0)'', ''(4294967295,0)'') as new (%s)) as named (org_id, label)',
-            audit.namer_name(tracked_relation),
-            audit.compiled_org(tracked, 'new', 'INSERT'), audit.compiled_label(tracked, 'new', 'INSERT'),
-            audit.reader_name(tracked_relation), leaf::oid, audit.plain_columns(tracked_relation)
+            'select audit_internal.%I(org_id, label) from ('
+            'select distinct on (1) %s, %s from audit_internal.%I(%L, ''(0,0)'', ''(4294967295,0)'') as new (%s)) as named (org_id, label)',
+            audit_internal.namer_name(tracked_relation),
+            audit_internal.compiled_org(tracked, 'new', 'INSERT'), audit_internal.compiled_label(tracked, 'new', 'INSERT'),
+            audit_internal.reader_name(tracked_relation), leaf::oid, audit_internal.plain_columns(tracked_relation)
         );
     end loop;
 end
 $$;
 
-comment on function audit.name_known_orgs(regclass) is
+comment on function audit_internal.name_known_orgs(regclass) is
     'Notes what the organizations are called whose rows were there before their table was tracked, if the caller may read it.';
 
-create or replace function audit.label_of_org(of_org text)
+create or replace function audit_internal.label_of_org(of_org text)
 returns text
 language sql
 stable
@@ -121,5 +121,5 @@ as $$
     select org_label.label from audit.org_label where org_label.org_id = of_org
 $$;
 
-comment on function audit.label_of_org(text) is
+comment on function audit_internal.label_of_org(text) is
     'What an organization is called, if the present role may see it. Null: nobody knows, as on a hub, or where the table of organizations is not tracked.';

@@ -1,6 +1,6 @@
 -- A trigger function from its first line to its last.
 
-create or replace function audit.compiled_ending(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.compiled_ending(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -11,11 +11,11 @@ begin
             when 'continue' then
                 pg_catalog.concat(
                     E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n    begin\n    ',
-                    audit.compiled_fallback(tracked, event_operation),
+                    audit_internal.compiled_fallback(tracked, event_operation),
                     E'\n    exception\n        when others then\n            null;\n    end;\n    ',
                     pg_catalog.format(
-                        E'perform audit.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
-                        audit.qualified_name(tracked.relation),
+                        E'perform audit_internal.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
+                        audit_internal.qualified_name(tracked.relation),
                         event_operation
                     )
                 )
@@ -26,10 +26,10 @@ begin
 end
 $$;
 
-comment on function audit.compiled_ending(audit.tracked_table, text) is
+comment on function audit_internal.compiled_ending(audit.tracked_table, text) is
     'How a trigger function ends: by itself; or, where the policy prefers that the application goes on, by recording what can be recorded.';
 
-create or replace function audit.compiled_unchanged(tracked audit.tracked_table)
+create or replace function audit_internal.compiled_unchanged(tracked audit.tracked_table)
 returns text
 language sql
 stable
@@ -37,7 +37,7 @@ as $$
     -- Where `old` is made as `new` in what is ignored, the two differ in what is audited or not at all: half of what it
     -- costs to compare the images of two lists of columns. Not where a rule looks at an ignored column.
     select case
-        when pg_catalog.bool_or(audit.is_recorded_as_text(attribute.atttypid)) is not true
+        when pg_catalog.bool_or(audit_internal.is_recorded_as_text(attribute.atttypid)) is not true
             and not exists (
                 select
                 from audit.rule
@@ -61,8 +61,8 @@ as $$
             ), '')
             || E'if old *= new then\n        return null;\n    end if;\n    '
         else pg_catalog.concat(
-            'if ', audit.compiled_image(tracked, 'old'),
-            E'\n        *= ', audit.compiled_image(tracked, 'new'),
+            'if ', audit_internal.compiled_image(tracked, 'old'),
+            E'\n        *= ', audit_internal.compiled_image(tracked, 'new'),
             E'\n    then\n        return null;\n    end if;\n    '
         )
     end
@@ -74,27 +74,27 @@ as $$
         and attribute.attgenerated <> 'v'
 $$;
 
-comment on function audit.compiled_unchanged(audit.tracked_table) is
+comment on function audit_internal.compiled_unchanged(audit.tracked_table) is
     'What a trigger function for each updated row begins with: it ends where no audited column has changed.';
 
-create or replace function audit.compiled_check(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.compiled_check(tracked audit.tracked_table, event_operation text)
 returns text
 language sql
 stable
 as $$
     -- On TRUNCATE a warning: a partition that was detached may still have the trigger, and it is its owner's to empty.
     select pg_catalog.concat(
-        -- (The oid that it had when it was compiled: after a restore audit.captures() knows it.)
+        -- (The oid that it had when it was compiled: after a restore audit_internal.captures() knows it.)
         'if tg_relid <> ', coalesce(tracked.numbered_oid, tracked.relation),
         case when relkind = 'p' then
             pg_catalog.concat(' and pg_partition_root(tg_relid) is distinct from ', coalesce(tracked.numbered_oid, tracked.relation))
         end,
         -- (Apart, since it costs something to prepare a call that is not made.)
-        pg_catalog.format(E' then\n        if not audit.captures(tg_relid, %L) then', audit.qualified_name(tracked.relation)),
+        pg_catalog.format(E' then\n        if not audit_internal.captures(tg_relid, %L) then', audit_internal.qualified_name(tracked.relation)),
         E'\n            raise ', case event_operation when 'TRUNCATE' then 'warning' else 'exception' end, ' using errcode = ''PT063'', ',
         pg_catalog.format(
             E'message = format(''trigger %%s of %%s is of no use there: it records %%s'', tg_name, tg_relid::regclass, %L), ',
-            audit.qualified_name(tracked.relation)
+            audit_internal.qualified_name(tracked.relation)
         ),
         E'hint = ''Drop it; audit.track() makes the triggers of a table.'';',
         case event_operation when 'TRUNCATE' then E'\n            return null;' end,
@@ -111,10 +111,10 @@ as $$
     where pg_class.oid = tracked.relation
 $$;
 
-comment on function audit.compiled_check(audit.tracked_table, text) is
+comment on function audit_internal.compiled_check(audit.tracked_table, text) is
     'What ends a capture function that is called for another table than its own.';
 
-create or replace function audit.has_rows_of_statement(fired_on regclass, trigger_name name, rows_name name)
+create or replace function audit_internal.has_rows_of_statement(fired_on regclass, trigger_name name, rows_name name)
 returns boolean
 language sql
 stable
@@ -125,10 +125,10 @@ as $$
     )
 $$;
 
-comment on function audit.has_rows_of_statement(regclass, name, name) is
+comment on function audit_internal.has_rows_of_statement(regclass, name, name) is
     'Whether a trigger hands its function the rows of the statement under a name.';
 
-create or replace function audit.compiled_rows_check(event_operation text)
+create or replace function audit_internal.compiled_rows_check(event_operation text)
 returns text
 language sql
 immutable
@@ -138,7 +138,7 @@ as $$
     select E'if pg_my_temp_schema() <> 0 then\n        ' || pg_catalog.string_agg(
         pg_catalog.format(
             E'if to_regclass(''pg_temp.%1$s'') is not null then\n'
-            '            if not audit.has_rows_of_statement(tg_relid, tg_name, ''%1$s'') then\n'
+            '            if not audit_internal.has_rows_of_statement(tg_relid, tg_name, ''%1$s'') then\n'
             '                raise exception using errcode = ''PT063'', '
             'message = format(''trigger %%s of %%s does not hand over the rows of a statement'', tg_name, tg_relid::regclass), '
             'hint = ''Drop it; audit.track() makes the triggers of a table.'';\n'
@@ -151,10 +151,10 @@ as $$
     where handed.operation = event_operation
 $$;
 
-comment on function audit.compiled_rows_check(text) is
+comment on function audit_internal.compiled_rows_check(text) is
     'What ends a capture function for a statement whose trigger has no such rows, and that would find others by their name.';
 
-create or replace function audit.compiled_types(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.compiled_types(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -168,7 +168,7 @@ begin
             E'begin\n        ',
             case
                 when not by_row then pg_catalog.format(
-                    E'if tg_relid <> %L::regclass then\n            raise sqlstate ''PT062'';\n        end if;\n        ', audit.qualified_name(tracked.relation)
+                    E'if tg_relid <> %L::regclass then\n            raise sqlstate ''PT062'';\n        end if;\n        ', audit_internal.qualified_name(tracked.relation)
                 )
             end,
             'if row(',
@@ -177,7 +177,7 @@ begin
                     case when by_row then 'case when false then %s.%I end' else '(null::%3$s).%2$I' end,
                     case event_operation when 'DELETE' then 'old' else 'new' end,
                     name,
-                    audit.qualified_name(tracked.relation)
+                    audit_internal.qualified_name(tracked.relation)
                 ),
                 ', ' order by number
             ),
@@ -186,56 +186,56 @@ begin
                 'null::' || pg_catalog.format_type(type_oid, -1), ', ' order by number
             ),
             E')::record then\n            null;\n        end if;\n    exception\n        when others then\n',
-            E'            is_as_compiled := audit.has_safe_types(tg_relid, ',
-            pg_catalog.quote_literal(audit.columns_as_text(tracked.relation)),
+            E'            is_as_compiled := audit_internal.has_safe_types(tg_relid, ',
+            pg_catalog.quote_literal(audit_internal.columns_as_text(tracked.relation)),
             E') is true;\n    end;\n    '
         )
-        from audit.live_columns(tracked.relation)
+        from audit_internal.live_columns(tracked.relation)
         -- (`offset 0`: once, not for each column.)
-        cross join (select audit.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
-        where has_value and not audit.is_recorded_as_text(type_oid) and event_operation <> 'TRUNCATE'
+        cross join (select audit_internal.records_by_row(tracked, event_operation) offset 0) as kind (by_row)
+        where has_value and not audit_internal.is_recorded_as_text(type_oid) and event_operation <> 'TRUNCATE'
         group by by_row
     );
 end
 $$;
 
-comment on function audit.compiled_types(audit.tracked_table, text) is
+comment on function audit_internal.compiled_types(audit.tracked_table, text) is
     'What finds out whether a table''s columns are of the types that a capture function was compiled for: no event trigger may have followed. Null: nothing depends on it.';
 
-create or replace function audit.compiled_body(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.compiled_body(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
 as $$
 declare
-    by_row constant boolean := audit.records_by_row(tracked, event_operation);
+    by_row constant boolean := audit_internal.records_by_row(tracked, event_operation);
     in_bulk constant boolean := event_operation = 'UPDATE' and not by_row;
-    types constant text := audit.compiled_types(tracked, event_operation);
+    types constant text := audit_internal.compiled_types(tracked, event_operation);
 begin
     return concat(
         -- A line break in a name must not end the comment.
-        '-- ', event_operation, ' on ', translate(audit.qualified_name(tracked.relation), E'\n\r', '  '),
+        '-- ', event_operation, ' on ', translate(audit_internal.qualified_name(tracked.relation), E'\n\r', '  '),
         E', compiled from audit.tracked_table and audit.rule. Do not edit: audit.recompile() writes it anew.\n',
         E'#variable_conflict use_column\n<<recorded>>\ndeclare\n    actor audit.actor;\n    is_as_compiled boolean;\n',
         case when in_bulk then E'    recorded_rows boolean := false;\n' end,
         case when by_row then E'    before jsonb;\n    after jsonb;\n    changed text[];\n    texts text;\n' end,
         E'begin\n    ',
-        case when event_operation = 'UPDATE' and by_row then audit.compiled_unchanged(tracked) end,
-        audit.compiled_check(tracked, event_operation),
-        case when not by_row then audit.compiled_rows_check(event_operation) end,
+        case when event_operation = 'UPDATE' and by_row then audit_internal.compiled_unchanged(tracked) end,
+        audit_internal.compiled_check(tracked, event_operation),
+        case when not by_row then audit_internal.compiled_rows_check(event_operation) end,
         types,
-        E'if audit.actor_is_claimed() then\n        actor := audit.claimed_actor();\n    end if;\n',
+        E'if audit_internal.actor_is_claimed() then\n        actor := audit_internal.claimed_actor();\n    end if;\n',
         E'    if is_as_compiled is not false then\n        ',
-        case when by_row then audit.compiled_row_recording(tracked, event_operation) else audit.compiled_statement_recording(tracked, event_operation) end,
-        audit.compiled_org_naming(tracked, event_operation),
-        E'\n    else\n        ' || case when types is not null then audit.compiled_fallback(tracked, event_operation) end,
+        case when by_row then audit_internal.compiled_row_recording(tracked, event_operation) else audit_internal.compiled_statement_recording(tracked, event_operation) end,
+        audit_internal.compiled_org_naming(tracked, event_operation),
+        E'\n    else\n        ' || case when types is not null then audit_internal.compiled_fallback(tracked, event_operation) end,
         E'\n    end if;\n    if ',
         case when in_bulk then 'recorded_rows and ' when not by_row then 'found and ' end,
-        E'audit.takes_the_wake() then\n        notify pgtrail;\n    end if;',
-        audit.compiled_ending(tracked, event_operation)
+        E'audit_internal.takes_the_wake() then\n        notify pgtrail;\n    end if;',
+        audit_internal.compiled_ending(tracked, event_operation)
     );
 end
 $$;
 
-comment on function audit.compiled_body(audit.tracked_table, text) is
+comment on function audit_internal.compiled_body(audit.tracked_table, text) is
     'The body of a tracked table''s trigger function for INSERT, UPDATE, DELETE or TRUNCATE.';

@@ -1,6 +1,6 @@
 -- The trigger functions of a table: their names, who owns and may call them, and the settings that they pin.
 
-create or replace function audit.capture_function_name(relation regclass, event_operation text)
+create or replace function audit_internal.capture_function_name(relation regclass, event_operation text)
 returns text
 language sql
 stable
@@ -12,13 +12,13 @@ as $$
             else pg_catalog.left(pg_catalog.md5(known.name), 16) || '…'
         end
         || ' ' || pg_catalog.lower(event_operation collate "C")
-    from (select audit.qualified_name(relation)) as known (name)
+    from (select audit_internal.qualified_name(relation)) as known (name)
 $$;
 
-comment on function audit.capture_function_name(regclass, text) is
-    'The name of a tracked table''s trigger function in schema audit: `\sf audit."capture nemo.team update"`.';
+comment on function audit_internal.capture_function_name(regclass, text) is
+    'The name of a tracked table''s trigger function in schema audit: `\sf audit_internal."capture nemo.team update"`.';
 
-create or replace function audit.trigger_names()
+create or replace function audit_internal.trigger_names()
 returns name[]
 language sql
 immutable
@@ -26,9 +26,9 @@ as $$
     select '{pgtrail_insert,pgtrail_update,pgtrail_delete,pgtrail_truncate}'::name[]
 $$;
 
-comment on function audit.trigger_names() is 'What the triggers that record are called.';
+comment on function audit_internal.trigger_names() is 'What the triggers that record are called.';
 
-create or replace function audit.installed_triggers()
+create or replace function audit_internal.installed_triggers()
 returns table (relation regclass, name name, trigger_oid oid, is_inherited boolean, function_oid oid, function_name name)
 language sql
 stable
@@ -36,13 +36,13 @@ as $$
     select trigger.tgrelid, trigger.tgname, trigger.oid, trigger.tgparentid <> 0, function.oid, function.proname
     from pg_catalog.pg_trigger as trigger
     join pg_catalog.pg_proc as function on function.oid = trigger.tgfoid
-    where function.pronamespace = 'audit'::pg_catalog.regnamespace and pg_catalog.starts_with(function.proname, 'capture ')
+    where function.pronamespace = 'audit_internal'::pg_catalog.regnamespace and pg_catalog.starts_with(function.proname, 'capture ')
 $$;
 
-comment on function audit.installed_triggers() is
+comment on function audit_internal.installed_triggers() is
     'The triggers, whatever their names, that call a function that records; is_inherited: a copy of a trigger of the table that it is a partition of.';
 
-create or replace function audit.claim_capture_function(relation regclass, event_operation text)
+create or replace function audit_internal.claim_capture_function(relation regclass, event_operation text)
 returns text
 language plpgsql
 volatile
@@ -51,11 +51,11 @@ set search_path = pg_catalog, pg_temp
 set client_min_messages = warning
 as $$
 declare
-    wanted text := audit.capture_function_name(relation, event_operation);
+    wanted text := audit_internal.capture_function_name(relation, event_operation);
     present name := (
         select function_name
-        from audit.installed_triggers() as installed
-        where installed.relation in (select relid from audit.partition_tree(claim_capture_function.relation))
+        from audit_internal.installed_triggers() as installed
+        where installed.relation in (select relid from audit_internal.partition_tree(claim_capture_function.relation))
             and name = 'pgtrail_' || lower(event_operation collate "C")
             -- Not one that somebody had the trigger call instead of its own: another table's.
             and not exists (
@@ -70,17 +70,17 @@ declare
 begin
     if present <> wanted then
         -- The table was renamed. Its triggers know the function by its oid; one that a table of this name left is in the way.
-        execute format('drop function if exists audit.%I()', wanted);
-        execute format('alter function audit.%I() rename to %I', present, wanted);
+        execute format('drop function if exists audit_internal.%I()', wanted);
+        execute format('alter function audit_internal.%I() rename to %I', present, wanted);
     end if;
     return wanted;
 end
 $$;
 
-comment on function audit.claim_capture_function(regclass, text) is
+comment on function audit_internal.claim_capture_function(regclass, text) is
     'The name of a tracked table''s trigger function, which follows the table''s.';
 
-create or replace function audit.partition_makers(relation regclass)
+create or replace function audit_internal.partition_makers(relation regclass)
 returns setof oid
 language sql
 stable
@@ -92,42 +92,42 @@ as $$
     where owned.relowner <> 'audit_owner'::pg_catalog.regrole
 $$;
 
-comment on function audit.partition_makers(regclass) is
+comment on function audit_internal.partition_makers(regclass) is
     'The owners of a table and of its partitions that have partitions: who may add to it.';
 
-create or replace function audit.allow_trigger_makers(relation regclass, function_name text)
+create or replace function audit_internal.allow_trigger_makers(relation regclass, function_name text)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    makers oid[] := array(select audit.partition_makers(relation)) || 'audit_admin'::regrole::oid;
+    makers oid[] := array(select audit_internal.partition_makers(relation)) || 'audit_admin'::regrole::oid;
     other text;
 begin
     for other in
         select quote_ident(pg_get_userbyid(granted.grantee))
         from pg_proc
         cross join aclexplode(pg_proc.proacl) as granted
-        where pg_proc.pronamespace = 'audit'::regnamespace
+        where pg_proc.pronamespace = 'audit_internal'::regnamespace
             and pg_proc.proname = function_name
             and granted.grantee <> pg_proc.proowner
             and granted.grantee <> all (makers)
     loop
-        execute format('revoke execute on function audit.%I() from %s', function_name, other);
+        execute format('revoke execute on function audit_internal.%I() from %s', function_name, other);
     end loop;
     execute format(
-        'grant execute on function audit.%I() to %s',
+        'grant execute on function audit_internal.%I() to %s',
         function_name,
         (select string_agg(distinct quote_ident(pg_get_userbyid(maker)), ', ') from unnest(makers) as maker)
     );
 end
 $$;
 
-comment on function audit.allow_trigger_makers(regclass, text) is
+comment on function audit_internal.allow_trigger_makers(regclass, text) is
     'Who creates a trigger, or a partition that gets a copy of it, must be allowed to execute its function: audit_admin and the table''s owners, nobody else.';
 
-create or replace function audit.settings_of_types(type_oids oid[], as_text oid[])
+create or replace function audit_internal.settings_of_types(type_oids oid[], as_text oid[])
 returns text[]
 language plpgsql
 stable
@@ -137,10 +137,10 @@ as $$
 begin
     return (
         with part as (
-            select part.oid, part.in_text from (select distinct unnest(type_oids)) as known (oid) cross join audit.parts_of_type(known.oid) as part
+            select part.oid, part.in_text from (select distinct unnest(type_oids)) as known (oid) cross join audit_internal.parts_of_type(known.oid) as part
             union
             -- JSON has times in one form, a text in that of the session.
-            select part.oid, true from (select distinct unnest(as_text)) as known (oid) cross join audit.parts_of_type(known.oid) as part
+            select part.oid, true from (select distinct unnest(as_text)) as known (oid) cross join audit_internal.parts_of_type(known.oid) as part
         ),
         pinned (type_oid, setting, of_text_alone) as (
             values
@@ -181,10 +181,10 @@ begin
 end
 $$;
 
-comment on function audit.settings_of_types(oid[], oid[]) is
+comment on function audit_internal.settings_of_types(oid[], oid[]) is
     'The settings, as pg_proc.proconfig has them, that a function must pin so that it writes values of these types in one form whatever the session''s: as JSON; as_text: those whose text is used.';
 
-create or replace function audit.pinned_settings(tracked audit.tracked_table)
+create or replace function audit_internal.pinned_settings(tracked audit.tracked_table)
 returns text[]
 language plpgsql
 stable
@@ -192,21 +192,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     -- Whose text identifies the row, or is looked for in another table.
-    names constant text[] := audit.identity_columns(tracked.relation) || array(
+    names constant text[] := audit_internal.identity_columns(tracked.relation) || array(
         select attname
-        from audit.present_steps() as step
+        from audit_internal.present_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.relation = tracked.relation and step.position = 0
     ) || tracked.label || tracked.org || tracked.actor;
 begin
     return (
-        select audit.settings_of_types(
+        select audit_internal.settings_of_types(
             coalesce(array_agg(type_oid) filter (where live.name <> all (tracked.ignore)), '{}'),
             coalesce(array_agg(type_oid) filter (
-                where live.name = any (names) or (live.name <> all (tracked.ignore) and audit.is_recorded_as_text(type_oid))
+                where live.name = any (names) or (live.name <> all (tracked.ignore) and audit_internal.is_recorded_as_text(type_oid))
             ), '{}')
         )
-        from audit.live_columns(tracked.relation) as live
+        from audit_internal.live_columns(tracked.relation) as live
     ) || case
         -- (Postgres writes a condition's texts without escapes; all other texts in a function have them where they need them.)
         when exists (select from audit.rule where rule.relation = tracked.relation and strpos(rule.expression, E'\\') > 0)
@@ -216,10 +216,10 @@ begin
 end
 $$;
 
-comment on function audit.pinned_settings(audit.tracked_table) is
+comment on function audit_internal.pinned_settings(audit.tracked_table) is
     'The settings that a table''s capture functions have of their own, as pg_proc.proconfig has them, so that a value is recorded in one form whatever the session''s.';
 
-create or replace function audit.create_compiled(
+create or replace function audit_internal.create_compiled(
     function_name text, arguments text, returned text, settings text[], body text, new_owner name, description text
 )
 returns void
@@ -229,7 +229,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute concat(
-        format('create or replace function audit.%I(', function_name), arguments, ') returns ', returned,
+        format('create or replace function audit_internal.%I(', function_name), arguments, ') returns ', returned,
         ' language plpgsql security definer set search_path = pg_catalog, pg_temp',
         (
             select string_agg(format(' set %I = %L', split_part(setting, '=', 1), split_part(setting, '=', 2)), '' order by number)
@@ -237,11 +237,11 @@ begin
         ),
         ' as ', quote_literal(body)
     );
-    execute concat(format('revoke execute on function audit.%I(', function_name), arguments, ') from public');
-    execute concat(format('comment on function audit.%I(', function_name), arguments, ') is ', quote_literal(description));
-    perform audit.hand_over(function_name, arguments, new_owner);
+    execute concat(format('revoke execute on function audit_internal.%I(', function_name), arguments, ') from public');
+    execute concat(format('comment on function audit_internal.%I(', function_name), arguments, ') is ', quote_literal(description));
+    perform audit_internal.hand_over(function_name, arguments, new_owner);
 end
 $$;
 
-comment on function audit.create_compiled(text, text, text, text[], text, name, text) is
+comment on function audit_internal.create_compiled(text, text, text, text[], text, name, text) is
     'Creates a function in schema audit, or replaces it, that runs as its owner and that nobody else may call.';

@@ -1,6 +1,6 @@
 -- Compiling a table: its settings follow its columns, its functions are written anew, and those that nobody needs are dropped.
 
-create or replace function audit.compile_table(relation regclass)
+create or replace function audit_internal.compile_table(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -14,44 +14,44 @@ set plan_cache_mode = force_generic_plan
 as $$
 declare
     tracked audit.tracked_table;
-    recorder name := audit.assign_recorder(relation);
+    recorder name := audit_internal.assign_recorder(relation);
     settings text[];
     event_operation text;
     function_name text;
 begin
-    tracked := audit.follow_columns(relation);
-    settings := audit.pinned_settings(tracked);
-    -- Each condition is parsed anew: by audit.check_rule().
+    tracked := audit_internal.follow_columns(relation);
+    settings := audit_internal.pinned_settings(tracked);
+    -- Each condition is parsed anew: by audit_internal.check_rule().
     update audit.rule set condition = condition where rule.relation = compile_table.relation;
-    perform audit.create_compiled(
-        audit.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
-        audit.compiled_reader(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
+    perform audit_internal.create_compiled(
+        audit_internal.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
+        audit_internal.compiled_reader(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
     );
-    perform audit.create_lookups(relation, recorder);
-    perform audit.create_labeller(tracked, recorder);
-    perform audit.create_namer(tracked, recorder);
+    perform audit_internal.create_lookups(relation, recorder);
+    perform audit_internal.create_labeller(tracked, recorder);
+    perform audit_internal.create_namer(tracked, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
-        function_name := audit.claim_capture_function(relation, event_operation);
+        function_name := audit_internal.claim_capture_function(relation, event_operation);
         -- What is written now need not be compared with what it should be at the next look, which every caller ends with.
         update audit.own_trigger as known
         set function_version = null, function_digest = null
         where known.root = compile_table.relation
             and known.trigger_name = 'pgtrail_' || lower(event_operation collate "C")
             and not known.function_altered;
-        perform audit.create_compiled(
-            function_name, '', 'trigger', settings, audit.compiled_body(tracked, event_operation), recorder,
+        perform audit_internal.create_compiled(
+            function_name, '', 'trigger', settings, audit_internal.compiled_body(tracked, event_operation), recorder,
             format('Records each %s on %s. Compiled.', event_operation, tracked.name)
         );
-        perform audit.allow_trigger_makers(relation, function_name);
+        perform audit_internal.allow_trigger_makers(relation, function_name);
     end loop;
 end
 $$;
 
-comment on function audit.compile_table(regclass) is
+comment on function audit_internal.compile_table(regclass) is
     'Writes the functions of a tracked table anew from its settings, its rules and its columns as they are now.';
 
-create or replace function audit.last_column_numbers(tracked audit.tracked_table)
+create or replace function audit_internal.last_column_numbers(tracked audit.tracked_table)
 returns jsonb
 language plpgsql
 stable
@@ -71,10 +71,10 @@ begin
 end
 $$;
 
-comment on function audit.last_column_numbers(audit.tracked_table) is
+comment on function audit_internal.last_column_numbers(audit.tracked_table) is
     'Which column had which number when a table was last compiled; after a restore: which number it got by that.';
 
-create or replace function audit.follow_columns(moved_relation regclass)
+create or replace function audit_internal.follow_columns(moved_relation regclass)
 returns audit.tracked_table
 language plpgsql
 volatile
@@ -88,7 +88,7 @@ declare
 begin
     select * into strict known from audit.tracked_table where relation = moved_relation for update;
     tracked := known;
-    known.column_numbers := audit.last_column_numbers(known);
+    known.column_numbers := audit_internal.last_column_numbers(known);
 
     select coalesce(jsonb_object_agg(attname, attnum), '{}')
     into present
@@ -103,11 +103,11 @@ begin
 
     if known.column_numbers <> '{}' then
         tracked.org := case
-            when audit.has_path(moved_relation, 'org') then audit.settled_path(moved_relation, 'org')
+            when audit_internal.has_path(moved_relation, 'org') then audit_internal.settled_path(moved_relation, 'org')
             else renamed ->> known.org
         end;
         tracked.label := case
-            when audit.has_path(moved_relation, 'label') then audit.settled_path(moved_relation, 'label')
+            when audit_internal.has_path(moved_relation, 'label') then audit_internal.settled_path(moved_relation, 'label')
             else renamed ->> known.label
         end;
         tracked.actor := renamed ->> known.actor;
@@ -125,17 +125,17 @@ begin
             from unnest(known.secret) as path
             cross join lateral (
                 select name, case when starts_with(path, name || ' when ') then substr(path, length(name || ' when ') + 1) end
-                from (select audit.column_of_path(path, array(select jsonb_object_keys(known.column_numbers))) offset 0) as found (name)
+                from (select audit_internal.column_of_path(path, array(select jsonb_object_keys(known.column_numbers))) offset 0) as found (name)
             ) as part (name, condition)
             where part.name is null or renamed ? part.name
         );
         -- A column that came since, or got its name since, is judged by it, as audit.track() would.
         new_secrets := array(
             select name
-            from unnest(audit.secrets_by_name(moved_relation, tracked.secret || tracked.ignore)) as name
+            from unnest(audit_internal.secrets_by_name(moved_relation, tracked.secret || tracked.ignore)) as name
             where exists (
                 select
-                from unnest(audit.columns_of_secret(moved_relation, name)) as part
+                from unnest(audit_internal.columns_of_secret(moved_relation, name)) as part
                 where known.column_numbers -> part is distinct from present -> part
             )
         );
@@ -144,15 +144,15 @@ begin
             raise notice '%: redacted by their names from now on: % (audit.track() with reveal => … shows them)',
                 moved_relation, array_to_string(new_secrets, ', ');
         end if;
-        if audit.is_secret_or_holds_one(tracked.label, tracked.secret) then
+        if audit_internal.is_secret_or_holds_one(tracked.label, tracked.secret) then
             raise warning 'pgtrail: the label "%" of % is secret', tracked.label, moved_relation
                 using hint = 'Its events have no label until you call audit.track() with another.';
             tracked.label := null;
         end if;
-        if audit.is_secret_or_holds_one(tracked.org, tracked.secret) then
+        if audit_internal.is_secret_or_holds_one(tracked.org, tracked.secret) then
             tracked.org := null;
         end if;
-        if audit.is_secret_or_holds_one(tracked.actor, tracked.secret) then
+        if audit_internal.is_secret_or_holds_one(tracked.actor, tracked.secret) then
             tracked.actor := null;
         end if;
         if known.org is not null and tracked.org is null then
@@ -162,7 +162,7 @@ begin
     end if;
     tracked.column_numbers := present;
     tracked.numbered_oid := moved_relation;
-    tracked.name := audit.qualified_name(moved_relation);
+    tracked.name := audit_internal.qualified_name(moved_relation);
 
     if tracked is distinct from known then
         update audit.tracked_table
@@ -181,10 +181,10 @@ begin
 end
 $$;
 
-comment on function audit.follow_columns(regclass) is
+comment on function audit_internal.follow_columns(regclass) is
     'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came, or got its name, since and looks secret. A label, an organization or an actor that is secret now is given up.';
 
-create or replace function audit.drop_disowned_functions(relation regclass)
+create or replace function audit_internal.drop_disowned_functions(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -200,8 +200,8 @@ begin
         select pg_proc.oid
         from unnest(array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']) as operation
         join pg_proc
-            on proname = audit.capture_function_name(relation, operation)
-            and pronamespace = 'audit'::regnamespace
+            on proname = audit_internal.capture_function_name(relation, operation)
+            and pronamespace = 'audit_internal'::regnamespace
             and not pg_has_role('audit_owner', proowner, 'usage')
     loop
         execute format('drop function %s cascade', disowned);
@@ -209,10 +209,10 @@ begin
 end
 $$;
 
-comment on function audit.drop_disowned_functions(regclass) is
+comment on function audit_internal.drop_disowned_functions(regclass) is
     'Drops, with its trigger, a table''s compiled function that somebody gave another owner and that can''t be compiled anew: both are created again.';
 
-create or replace function audit.drop_orphaned_functions()
+create or replace function audit_internal.drop_orphaned_functions()
 returns void
 language plpgsql
 volatile
@@ -227,25 +227,25 @@ begin
     for orphan in
         select pg_proc.oid
         from pg_proc
-        where pg_proc.pronamespace = 'audit'::regnamespace
+        where pg_proc.pronamespace = 'audit_internal'::regnamespace
             and case split_part(pg_proc.proname, ' ', 1)
                 when 'capture' then not exists (select from pg_trigger where tgfoid = pg_proc.oid)
                     and proname not in (
-                        select audit.capture_function_name(relation, operation)
+                        select audit_internal.capture_function_name(relation, operation)
                         from audit.tracked_table
                         cross join unnest(array['insert', 'update', 'delete', 'truncate']) as operation
                     )
                 when 'name' then proname not in (
-                    select audit.namer_name(tracked.relation) from audit.tracked_table as tracked where audit.names_orgs(tracked)
+                    select audit_internal.namer_name(tracked.relation) from audit.tracked_table as tracked where audit_internal.names_orgs(tracked)
                 )
-                when 'read' then proname not in (select audit.reader_name(relation) from audit.tracked_table)
+                when 'read' then proname not in (select audit_internal.reader_name(relation) from audit.tracked_table)
                 when 'label' then proname not in (
-                    select audit.labeller_name(relation) from audit.tracked_table where audit.has_path(relation, 'label')
+                    select audit_internal.labeller_name(relation) from audit.tracked_table where audit_internal.has_path(relation, 'label')
                 )
                 when 'find' then proname not in (
                     select function_name
                     from audit.tracked_table
-                    cross join audit.lookups(relation)
+                    cross join audit_internal.lookups(relation)
                     where function_name is not null
                 )
             end
@@ -255,4 +255,4 @@ begin
 end
 $$;
 
-comment on function audit.drop_orphaned_functions() is 'Drops the compiled functions that no table needs any more.';
+comment on function audit_internal.drop_orphaned_functions() is 'Drops the compiled functions that no table needs any more.';

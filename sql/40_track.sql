@@ -33,21 +33,21 @@ declare
         select distinct place from audit.path_step as step where step.relation = track.relation and position > 0
     );
 begin
-    perform audit.check_is_not_own(relation, current_user);
-    perform audit.check_can_be_tracked(relation, bulk, hot);
-    perform audit.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
-    org := audit.checked_source(relation, 'org', org);
-    label := audit.checked_source(relation, 'label', label);
-    perform audit.check_stored_column(relation, actor, 'actor');
-    perform audit.check_columns(relation, ignore, 'ignore');
-    perform audit.check_columns(relation, array(select unnest(audit.columns_of_secret(relation, path)) from unnest(secret) as path), 'secret');
-    perform audit.check_columns(relation, reveal, 'reveal');
+    perform audit_internal.check_is_not_own(relation, current_user);
+    perform audit_internal.check_can_be_tracked(relation, bulk, hot);
+    perform audit_internal.check_name('resource', resource_name, '.', 'the name of a kind of thing, such as key');
+    org := audit_internal.checked_source(relation, 'org', org);
+    label := audit_internal.checked_source(relation, 'label', label);
+    perform audit_internal.check_stored_column(relation, actor, 'actor');
+    perform audit_internal.check_columns(relation, ignore, 'ignore');
+    perform audit_internal.check_columns(relation, array(select unnest(audit_internal.columns_of_secret(relation, path)) from unnest(secret) as path), 'secret');
+    perform audit_internal.check_columns(relation, reveal, 'reveal');
 
-    redacted := secret || audit.secrets_by_name(relation, ignore || reveal || secret);
+    redacted := secret || audit_internal.secrets_by_name(relation, ignore || reveal || secret);
     for named in
         select argument, column_name
         from (values ('label', label), ('org', org), ('actor', actor)) as given (argument, column_name)
-        where audit.is_secret_or_holds_one(column_name, redacted)
+        where audit_internal.is_secret_or_holds_one(column_name, redacted)
     loop
         raise exception using
             errcode = 'PT004',
@@ -56,11 +56,11 @@ begin
     end loop;
     org_of := (
         select step.relation
-        from audit.present_steps() as step
+        from audit_internal.present_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.place = track.relation
             and step.position > 0
-            and audit.is_secret_or_holds_one(attname, redacted)
+            and audit_internal.is_secret_or_holds_one(attname, redacted)
             and not exists (
                 select
                 from audit.path_step as later
@@ -80,11 +80,11 @@ begin
         values (category_name, initcap(replace(category_name, '_', ' ') collate "C"), 500)
         on conflict (name) do nothing;
     end if;
-    perform audit.check_category(category_name);
+    perform audit_internal.check_category(category_name);
 
     insert into audit.tracked_table as known (relation, name, resource, category, org, label, ignore, secret, personal, bulk, actor, hot)
     values (
-        relation, audit.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk, actor, hot
+        relation, audit_internal.qualified_name(relation), resource_name, category_name, org, label, ignore, redacted, personal, bulk, actor, hot
     )
     on conflict on constraint tracked_table_pkey do update
     set
@@ -105,20 +105,20 @@ begin
             excluded.personal, excluded.bulk, excluded.actor, excluded.hot
         );
 
-    perform audit.store_paths(relation, org, label);
-    perform audit.lock_for_policies(relation, places_before, false);
-    perform audit.revoke_reading(place) from unnest(places_before) as place;
-    perform audit.allow_reading(relation);
-    perform audit.compile_table(relation);
-    perform audit.renew_triggers(relation);
-    perform audit.renew_relatives();
-    perform audit.name_known_orgs(relation);
+    perform audit_internal.store_paths(relation, org, label);
+    perform audit_internal.lock_for_policies(relation, places_before, false);
+    perform audit_internal.revoke_reading(place) from unnest(places_before) as place;
+    perform audit_internal.allow_reading(relation);
+    perform audit_internal.compile_table(relation);
+    perform audit_internal.renew_triggers(relation);
+    perform audit_internal.renew_relatives();
+    perform audit_internal.name_known_orgs(relation);
 
     if cardinality(redacted) > cardinality(secret) then
         raise notice '%: redacted by their names: % (reveal => … shows them)',
             relation, array_to_string(redacted[cardinality(secret) + 1:], ', ');
     end if;
-    if cardinality(audit.identity_columns(relation)) = 0 then
+    if cardinality(audit_internal.identity_columns(relation)) = 0 then
         raise warning '% has no primary key: its events are identified by a digest of the whole row', relation
             using hint = 'Add a primary key, or a unique index over columns that are not null, and call audit.track() again.';
     end if;
@@ -139,16 +139,16 @@ as $$
 declare
     places regclass[] := array(select distinct place from audit.path_step where relation = tracked_relation and position > 0);
 begin
-    perform audit.check_is_not_own(tracked_relation, current_user);
-    perform audit.check_is_tracked(tracked_relation);
+    perform audit_internal.check_is_not_own(tracked_relation, current_user);
+    perform audit_internal.check_is_tracked(tracked_relation);
     -- First, so that what follows is no loss of capture.
     delete from audit.tracked_table where relation = tracked_relation;
-    perform audit.watch_triggers();
-    perform audit.lock_for_policies(tracked_relation, places, true);
-    perform audit.drop_triggers(tracked_relation);
-    perform audit.revoke_reading(place) from unnest(places || tracked_relation) as place;
-    perform audit.drop_orphaned_functions();
-    perform audit.renew_relatives();
+    perform audit_internal.watch_triggers();
+    perform audit_internal.lock_for_policies(tracked_relation, places, true);
+    perform audit_internal.drop_triggers(tracked_relation);
+    perform audit_internal.revoke_reading(place) from unnest(places || tracked_relation) as place;
+    perform audit_internal.drop_orphaned_functions();
+    perform audit_internal.renew_relatives();
 end
 $$;
 
@@ -171,19 +171,19 @@ set standard_conforming_strings = on
 as $$
 #variable_conflict use_variable
 begin
-    perform audit.check_is_not_own(tracked_relation, current_user);
-    perform audit.check_is_tracked(tracked_relation);
-    perform audit.check_category(category);
+    perform audit_internal.check_is_not_own(tracked_relation, current_user);
+    perform audit_internal.check_is_tracked(tracked_relation);
+    perform audit_internal.check_category(category);
     operation := upper(operation collate "C");
-    perform audit.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
-    perform audit.check_name('action', action, E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
+    perform audit_internal.check_name('operation', operation, '^(INSERT|UPDATE|DELETE)$', 'INSERT, UPDATE or DELETE');
+    perform audit_internal.check_name('action', action, E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$', 'two words, such as key.rotated');
     insert into audit.rule as known (relation, operation, action, category, condition)
     values (tracked_relation, operation, action, category, condition)
     on conflict on constraint rule_relation_operation_action_key do update
     set category = excluded.category, condition = excluded.condition
     where (known.category, known.condition) is distinct from (excluded.category, excluded.condition);
     if found then
-        perform audit.compile_table(tracked_relation);
+        perform audit_internal.compile_table(tracked_relation);
     end if;
 end
 $$;
@@ -201,7 +201,7 @@ set standard_conforming_strings = on
 as $$
 #variable_conflict use_variable
 begin
-    perform audit.check_is_not_own(tracked_relation, current_user);
+    perform audit_internal.check_is_not_own(tracked_relation, current_user);
     delete from audit.rule as rule
     where rule.relation = tracked_relation and rule.operation = upper(operation collate "C") and rule.action = action;
     if not found then
@@ -210,7 +210,7 @@ begin
             message = format('%s has no rule %s on %s', tracked_relation, action, upper(operation collate "C")),
             hint = 'Its rules are in audit.rule.';
     end if;
-    perform audit.compile_table(tracked_relation);
+    perform audit_internal.compile_table(tracked_relation);
 end
 $$;
 
@@ -231,20 +231,20 @@ declare
 begin
     delete from audit.tracked_table where not exists (select from pg_class where oid = relation);
     -- Before it is compiled, by which a function that somebody altered is as it should be.
-    perform audit.watch_triggers();
+    perform audit_internal.watch_triggers();
     for tracked_relation in
         select relation
         from audit.tracked_table
         where only_relation is null or relation = only_relation
         order by relation
     loop
-        perform audit.allow_reading(tracked_relation);
-        perform audit.drop_disowned_functions(tracked_relation);
-        perform audit.compile_table(tracked_relation);
-        perform audit.renew_triggers(tracked_relation);
+        perform audit_internal.allow_reading(tracked_relation);
+        perform audit_internal.drop_disowned_functions(tracked_relation);
+        perform audit_internal.compile_table(tracked_relation);
+        perform audit_internal.renew_triggers(tracked_relation);
         compiled := compiled + 1;
     end loop;
-    perform audit.drop_orphaned_functions();
+    perform audit_internal.drop_orphaned_functions();
     return compiled;
 end
 $$;
@@ -272,7 +272,7 @@ begin
     if not found then
         return;
     end if;
-    perform audit.compile_table(tracked.relation)
+    perform audit_internal.compile_table(tracked.relation)
     from audit.tracked_table as tracked
     join pg_class on pg_class.oid = tracked.relation;
 end

@@ -1,6 +1,6 @@
 -- What audit.track() and its like check before they do anything.
 
-create or replace function audit.check_is_not_own(relation regclass, role_name name)
+create or replace function audit_internal.check_is_not_own(relation regclass, role_name name)
 returns void
 language plpgsql
 stable
@@ -18,10 +18,10 @@ begin
 end
 $$;
 
-comment on function audit.check_is_not_own(regclass, name) is
+comment on function audit_internal.check_is_not_own(regclass, name) is
     'Raises PT039 if it is a table of schema audit, unless the role is audit_owner, in it, or a superuser.';
 
-create or replace function audit.refuse_own()
+create or replace function audit_internal.refuse_own()
 returns trigger
 language plpgsql
 volatile
@@ -30,28 +30,28 @@ as $$
 begin
     -- current_user: who recompiles may have these rows follow their tables' columns, by functions of audit_owner's.
     if tg_op <> 'INSERT' then
-        perform audit.check_is_not_own(old.relation, current_user);
+        perform audit_internal.check_is_not_own(old.relation, current_user);
     end if;
     if tg_op = 'DELETE' then
         return old;
     end if;
-    perform audit.check_is_not_own(new.relation, current_user);
+    perform audit_internal.check_is_not_own(new.relation, current_user);
     return new;
 end
 $$;
 
-comment on function audit.refuse_own() is
+comment on function audit_internal.refuse_own() is
     'Refuses changes of how pgtrail''s own tables are recorded: or who configures could have a signing secret recorded in clear. PT039.';
 
 create or replace trigger refuse_own
     before insert or update or delete on audit.tracked_table
-    for each row execute function audit.refuse_own();
+    for each row execute function audit_internal.refuse_own();
 
 create or replace trigger refuse_own
     before insert or update or delete on audit.rule
-    for each row execute function audit.refuse_own();
+    for each row execute function audit_internal.refuse_own();
 
-create or replace function audit.refusal(relation regclass)
+create or replace function audit_internal.refusal(relation regclass)
 returns text
 language plpgsql
 stable
@@ -75,9 +75,9 @@ begin
         select tgname
         into own_trigger
         from pg_trigger
-        where tgrelid in (select relid from audit.partition_tree(relation))
-            and tgname = any (audit.trigger_names())
-            and oid not in (select trigger_oid from audit.installed_triggers())
+        where tgrelid in (select relid from audit_internal.partition_tree(relation))
+            and tgname = any (audit_internal.trigger_names())
+            and oid not in (select trigger_oid from audit_internal.installed_triggers())
         limit 1;
     end if;
     return case
@@ -104,9 +104,9 @@ begin
 end
 $$;
 
-comment on function audit.refusal(regclass) is 'Why a table can''t be tracked, whatever the settings; null: it can.';
+comment on function audit_internal.refusal(regclass) is 'Why a table can''t be tracked, whatever the settings; null: it can.';
 
-create or replace function audit.check_can_be_tracked(tracked_relation regclass, bulk boolean, hot boolean)
+create or replace function audit_internal.check_can_be_tracked(tracked_relation regclass, bulk boolean, hot boolean)
 returns void
 language plpgsql
 stable
@@ -118,12 +118,12 @@ begin
     for refused in
         select reason, hint
         from (values
-            (1, 'it ' || audit.refusal(tracked_relation), 'Name an ordinary or a partitioned table.'),
+            (1, 'it ' || audit_internal.refusal(tracked_relation), 'Name an ordinary or a partitioned table.'),
             (
                 2,
                 (
                     select format('what inherits from it is not tracked yet (%s)', string_agg(child::text, ', ' order by child))
-                    from audit.untracked_children(tracked_relation) as child
+                    from audit_internal.untracked_children(tracked_relation) as child
                     having count(*) > 0
                 ),
                 'Track that first: an update of its rows through the parent fires only triggers of its own.'
@@ -136,7 +136,7 @@ begin
                         'it has partitions, whose updates fire row triggers alone'
                     when exists (select from pg_inherits where tracked_relation in (inhparent, inhrelid)) then
                         'an update through the table that it inherits from, or that inherits from it, would be recorded twice'
-                    when audit.identity_columns(tracked_relation) = '{}' then
+                    when audit_internal.identity_columns(tracked_relation) = '{}' then
                         'without a primary key nothing says which row became which'
                 end,
                 'Leave out bulk: updates are then recorded by row.'
@@ -146,7 +146,7 @@ begin
                 'its trigger can''t be for audited columns alone: ' || case
                     when not hot then null
                     when bulk then 'a trigger for some columns can''t record by statement'
-                    when audit.changes_rows_before(tracked_relation) then
+                    when audit_internal.changes_rows_before(tracked_relation) then
                         'it has a BEFORE trigger, which may change columns that an UPDATE does not name'
                     when not exists (select from pg_event_trigger where evtname = 'pgtrail_follow_ddl' and evtenabled in ('O', 'A')) then
                         'without pgtrail''s event triggers, which a superuser installs, columns that are added would go unrecorded'
@@ -165,10 +165,10 @@ begin
 end
 $$;
 
-comment on function audit.check_can_be_tracked(regclass, boolean, boolean) is
+comment on function audit_internal.check_can_be_tracked(regclass, boolean, boolean) is
     'Raises PT001 unless a table can be tracked: an ordinary or a partitioned one whose children are tracked; bulk: whose old and new rows can be paired by their key; hot: whose updates name the columns that they change.';
 
-create or replace function audit.check_columns(relation regclass, names text[], argument text)
+create or replace function audit_internal.check_columns(relation regclass, names text[], argument text)
 returns void
 language plpgsql
 stable
@@ -178,28 +178,28 @@ declare
     unknown text := (
         select string_agg(format('"%s"', name), ', ')
         from unnest(names) as name
-        where name is not null and name <> all (audit.column_names(relation))
+        where name is not null and name <> all (audit_internal.column_names(relation))
     );
 begin
     if unknown is not null then
         raise exception using
             errcode = 'PT002',
             message = format('%s has no column %s (named in %s)', relation, unknown, argument),
-            hint = format('Its columns are %s.', array_to_string(audit.column_names(relation), ', '));
+            hint = format('Its columns are %s.', array_to_string(audit_internal.column_names(relation), ', '));
     end if;
 end
 $$;
 
-comment on function audit.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
+comment on function audit_internal.check_columns(regclass, text[], text) is 'Raises PT002 if the table lacks one of the columns.';
 
-create or replace function audit.check_stored_column(relation regclass, column_name text, argument text)
+create or replace function audit_internal.check_stored_column(relation regclass, column_name text, argument text)
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    perform audit.check_columns(relation, array[column_name], argument);
+    perform audit_internal.check_columns(relation, array[column_name], argument);
     if exists (select from pg_attribute where attrelid = relation and attname = column_name and attgenerated = 'v') then
         raise exception using
             errcode = 'PT002',
@@ -209,28 +209,28 @@ begin
 end
 $$;
 
-comment on function audit.check_stored_column(regclass, text, text) is
+comment on function audit_internal.check_stored_column(regclass, text, text) is
     'Raises PT002 unless the table has the column (null: none is named), and triggers a value of it.';
 
-create or replace function audit.checked_source(relation regclass, argument text, written text)
+create or replace function audit_internal.checked_source(relation regclass, argument text, written text)
 returns text
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if audit.is_path(relation, written) then
-        return audit.written_path(relation, argument, written);
+    if audit_internal.is_path(relation, written) then
+        return audit_internal.written_path(relation, argument, written);
     end if;
-    perform audit.check_stored_column(relation, written, argument);
+    perform audit_internal.check_stored_column(relation, written, argument);
     return written;
 end
 $$;
 
-comment on function audit.checked_source(regclass, text, text) is
+comment on function audit_internal.checked_source(regclass, text, text) is
     'An org or a label as it is stored: the name of a column, or a path in its one form. PT002, PT033.';
 
-create or replace function audit.check_is_tracked(tracked_relation regclass)
+create or replace function audit_internal.check_is_tracked(tracked_relation regclass)
 returns void
 language plpgsql
 stable
@@ -246,9 +246,9 @@ begin
 end
 $$;
 
-comment on function audit.check_is_tracked(regclass) is 'Raises PT002 unless the table is tracked.';
+comment on function audit_internal.check_is_tracked(regclass) is 'Raises PT002 unless the table is tracked.';
 
-create or replace function audit.check_name(kind text, name text, pattern text, description text)
+create or replace function audit_internal.check_name(kind text, name text, pattern text, description text)
 returns void
 language plpgsql
 immutable
@@ -264,10 +264,10 @@ begin
 end
 $$;
 
-comment on function audit.check_name(text, text, text, text) is
+comment on function audit_internal.check_name(text, text, text, text) is
     'Raises PT009 unless the name has the form of its kind: a resource, an action or an operation.';
 
-create or replace function audit.check_category(category_name text)
+create or replace function audit_internal.check_category(category_name text)
 returns void
 language plpgsql
 stable
@@ -284,4 +284,4 @@ begin
 end
 $$;
 
-comment on function audit.check_category(text) is 'Raises PT002, with the list, unless the category exists.';
+comment on function audit_internal.check_category(text) is 'Raises PT002, with the list, unless the category exists.';

@@ -1,6 +1,6 @@
 -- Locks in short turns, and the right to read a tracked table for the role that records it.
 
-create or replace function audit.lock_briefly(relations regclass[], lock_mode text)
+create or replace function audit_internal.lock_briefly(relations regclass[], lock_mode text)
 returns void
 language plpgsql
 volatile
@@ -21,7 +21,7 @@ begin
             for target in
                 select tree.relid
                 from unnest(relations) as named (relation)
-                cross join lateral audit.partition_tree(named.relation) as tree
+                cross join lateral audit_internal.partition_tree(named.relation) as tree
                 order by tree.relid
             loop
                 perform set_config(
@@ -29,7 +29,7 @@ begin
                     greatest(1, extract(milliseconds from turn_ends - clock_timestamp())::integer)::text,
                     true
                 );
-                execute format('lock table only %s in %s mode', audit.qualified_name(target), lock_mode);
+                execute format('lock table only %s in %s mode', audit_internal.qualified_name(target), lock_mode);
             end loop;
             perform set_config('lock_timeout', waits_before, true);
             return;
@@ -51,10 +51,10 @@ begin
 end
 $$;
 
-comment on function audit.lock_briefly(regclass[], text) is
+comment on function audit_internal.lock_briefly(regclass[], text) is
     'Takes the lock that adding or dropping triggers needs, on tables and their partitions, all together, in turns of at most 50 ms between which writers go on. PT034 after 30 s.';
 
-create or replace function audit.lock_for_policies(relation regclass, places_before regclass[], leaving boolean)
+create or replace function audit_internal.lock_for_policies(relation regclass, places_before regclass[], leaving boolean)
 returns void
 language plpgsql
 volatile
@@ -83,15 +83,15 @@ declare
 begin
     -- All in one turn: a lock that one table has must not wait for another's.
     if filtered <> '{}' then
-        perform audit.lock_briefly(filtered || relation, 'access exclusive');
+        perform audit_internal.lock_briefly(filtered || relation, 'access exclusive');
     end if;
 end
 $$;
 
-comment on function audit.lock_for_policies(regclass, regclass[], boolean) is
+comment on function audit_internal.lock_for_policies(regclass, regclass[], boolean) is
     'Locks a table together with those whose policies it makes or drops, if there are any. PT034.';
 
-create or replace function audit.granted_recorders(relation regclass)
+create or replace function audit_internal.granted_recorders(relation regclass)
 returns name[]
 language sql
 stable
@@ -109,10 +109,10 @@ as $$
     )
 $$;
 
-comment on function audit.granted_recorders(regclass) is
+comment on function audit_internal.granted_recorders(regclass) is
     'The roles that record to which SELECT on a table was granted, not what they may as anybody may.';
 
-create or replace function audit.allow_reading(relation regclass)
+create or replace function audit_internal.allow_reading(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -125,10 +125,10 @@ begin
     for target in
         select
             pg_class.oid::regclass as relation,
-            audit.qualified_name(pg_class.oid) as name,
+            audit_internal.qualified_name(pg_class.oid) as name,
             pg_namespace.nspname as schema_name,
             pg_class.relrowsecurity as filtered,
-            audit.assign_recorder(pg_class.oid) as recorder
+            audit_internal.assign_recorder(pg_class.oid) as recorder
         from (
             select relid from pg_partition_tree(relation) where isleaf
             union
@@ -141,11 +141,11 @@ begin
     loop
         continue when target.recorder = 'audit_owner';
         -- (Of its own, whatever the public may read: what extends capture knows it by that.)
-        if target.recorder <> all (audit.granted_recorders(target.relation)) then
+        if target.recorder <> all (audit_internal.granted_recorders(target.relation)) then
             execute format('grant select on %s to %I', target.name, target.recorder);
         end if;
         -- That of whoever owned it before must not read what its new owner keeps in it.
-        foreach former in array audit.granted_recorders(target.relation)
+        foreach former in array audit_internal.granted_recorders(target.relation)
         loop
             if former <> target.recorder then
                 execute format('revoke select on %s from %I', target.name, former);
@@ -159,7 +159,7 @@ begin
             from pg_policy
             where polrelid = target.relation and polname = 'pgtrail_truncate' and polroles = array[target.recorder::regrole::oid]
         );
-        perform audit.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
+        perform audit_internal.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
         if exists (select from pg_policy where polrelid = target.relation and polname = 'pgtrail_truncate') then
             execute format('drop policy pgtrail_truncate on %s', target.name);
         end if;
@@ -168,10 +168,10 @@ begin
 end
 $$;
 
-comment on function audit.allow_reading(regclass) is
+comment on function audit_internal.allow_reading(regclass) is
     'Lets the role that records a table read it, which recording a TRUNCATE needs, and what leads to its organization and its label, through row-level security too. PT061.';
 
-create or replace function audit.revoke_reading(relation regclass)
+create or replace function audit_internal.revoke_reading(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -181,23 +181,23 @@ declare
     target record;
     recorder name;
 begin
-    if exists (select from audit.concerned_tables(relation)) then
+    if exists (select from audit_internal.concerned_tables(relation)) then
         return;
     end if;
     for target in
         select
             pg_class.oid::regclass as relation,
-            audit.qualified_name(pg_class.oid) as name,
+            audit_internal.qualified_name(pg_class.oid) as name,
             exists (select from pg_policy where polrelid = pg_class.oid and polname = 'pgtrail_truncate') as has_policy
         from pg_class
-        where pg_class.oid in (select relid from audit.partition_tree(relation))
+        where pg_class.oid in (select relid from audit_internal.partition_tree(relation))
             and pg_class.relowner <> 'audit_owner'::regrole
     loop
         if target.has_policy then
-            perform audit.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
+            perform audit_internal.lock_briefly(array[target.relation]::regclass[], 'access exclusive');
             execute format('drop policy pgtrail_truncate on %s', target.name);
         end if;
-        foreach recorder in array audit.granted_recorders(target.relation)
+        foreach recorder in array audit_internal.granted_recorders(target.relation)
         loop
             execute format('revoke select on %s from %I', target.name, recorder);
         end loop;
@@ -205,5 +205,5 @@ begin
 end
 $$;
 
-comment on function audit.revoke_reading(regclass) is
-    'Takes back what audit.allow_reading() gave on a table, once it is neither tracked nor passed through by a path.';
+comment on function audit_internal.revoke_reading(regclass) is
+    'Takes back what audit_internal.allow_reading() gave on a table, once it is neither tracked nor passed through by a path.';

@@ -1,6 +1,6 @@
 -- The triggers of a tracked table: created, enabled, dropped, and fitted to its parents, its children and its columns.
 
-create or replace function audit.untracked_children(tracked_relation regclass)
+create or replace function audit_internal.untracked_children(tracked_relation regclass)
 returns setof regclass
 language sql
 stable
@@ -13,10 +13,10 @@ as $$
     order by pg_inherits.inhrelid
 $$;
 
-comment on function audit.untracked_children(regclass) is
+comment on function audit_internal.untracked_children(regclass) is
     'The tables that inherit from a table and are not tracked: an update of their rows through it fires only triggers of their own.';
 
-create or replace function audit.changes_rows_before(changed_relation regclass)
+create or replace function audit_internal.changes_rows_before(changed_relation regclass)
 returns boolean
 language sql
 stable
@@ -24,33 +24,33 @@ as $$
     select exists (
         select
         from pg_catalog.pg_trigger
-        where pg_trigger.tgrelid in (select relid from audit.partition_tree(changed_relation))
+        where pg_trigger.tgrelid in (select relid from audit_internal.partition_tree(changed_relation))
             and not pg_trigger.tgisinternal
             -- The bits of tgtype: 1 for each row, 2 before, 16 update.
             and pg_trigger.tgtype & 19 = 19
     )
 $$;
 
-comment on function audit.changes_rows_before(regclass) is
+comment on function audit_internal.changes_rows_before(regclass) is
     'Whether a BEFORE trigger may change columns that an UPDATE does not name.';
 
-create or replace function audit.update_columns(tracked audit.tracked_table)
+create or replace function audit_internal.update_columns(tracked audit.tracked_table)
 returns text[]
 language plpgsql
 stable
 as $$
 begin
-    if not tracked.hot or audit.changes_rows_before(tracked.relation) then
+    if not tracked.hot or audit_internal.changes_rows_before(tracked.relation) then
         return '{}';
     end if;
-    return array(select name from audit.audited_columns(tracked) order by number);
+    return array(select name from audit_internal.audited_columns(tracked) order by number);
 end
 $$;
 
-comment on function audit.update_columns(audit.tracked_table) is
+comment on function audit_internal.update_columns(audit.tracked_table) is
     'The columns whose updates call a table''s UPDATE trigger; none: all do.';
 
-create or replace function audit.renew_triggers(relation regclass)
+create or replace function audit_internal.renew_triggers(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -58,18 +58,18 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     -- What was switched off before this, and what this switches on, are two events.
-    perform audit.watch_table(relation);
-    perform audit.drop_triggers(relation, only_renamed => true);
-    perform audit.create_triggers(relation);
-    perform audit.enable_triggers(relation);
-    perform audit.watch_table(relation);
+    perform audit_internal.watch_table(relation);
+    perform audit_internal.drop_triggers(relation, only_renamed => true);
+    perform audit_internal.create_triggers(relation);
+    perform audit_internal.enable_triggers(relation);
+    perform audit_internal.watch_table(relation);
 end
 $$;
 
-comment on function audit.renew_triggers(regclass) is
+comment on function audit_internal.renew_triggers(regclass) is
     'Gives a tracked table the triggers that it lacks, enables those that don''t fire, and records what was so. Takes SHARE ROW EXCLUSIVE on the table if it does anything.';
 
-create or replace function audit.is_for_columns(p_trigger oid, columns text[])
+create or replace function audit_internal.is_for_columns(p_trigger oid, columns text[])
 returns boolean
 language sql
 stable
@@ -88,10 +88,10 @@ as $$
     where trigger.oid = p_trigger
 $$;
 
-comment on function audit.is_for_columns(oid, text[]) is
+comment on function audit_internal.is_for_columns(oid, text[]) is
     'Whether a trigger is for updates of just these columns; none: for all.';
 
-create or replace function audit.misfits()
+create or replace function audit_internal.misfits()
 returns table (relation regclass, operation text, by_row boolean, columns text[])
 language sql
 stable
@@ -103,18 +103,18 @@ as $$
         on trigger.tgrelid = tracked.relation and trigger.tgname = ('pgtrail_' || pg_catalog.lower(capture.operation collate "C"))::name
     cross join lateral (
         select
-            audit.records_by_row(tracked, capture.operation),
-            case capture.operation when 'UPDATE' then audit.update_columns(tracked) else '{}' end
+            audit_internal.records_by_row(tracked, capture.operation),
+            case capture.operation when 'UPDATE' then audit_internal.update_columns(tracked) else '{}' end
     ) as wanted (by_row, columns)
     where (trigger.tgtype & 1 = 1) <> wanted.by_row
         -- (Of other tables a trigger for some columns is somebody's work: told of, and put right when it is asked for.)
-        or tracked.hot and not audit.is_for_columns(trigger.oid, wanted.columns)
+        or tracked.hot and not audit_internal.is_for_columns(trigger.oid, wanted.columns)
 $$;
 
-comment on function audit.misfits() is
+comment on function audit_internal.misfits() is
     'The triggers that fire for each statement and should for each row, or the other way round, since their table got or lost parents or tracked children; and those for other columns than are audited now.';
 
-create or replace function audit.renew_relatives()
+create or replace function audit_internal.renew_relatives()
 returns void
 language plpgsql
 volatile
@@ -124,18 +124,18 @@ declare
     relative regclass;
 begin
     for relative in
-        select distinct relation from audit.misfits()
+        select distinct relation from audit_internal.misfits()
     loop
-        perform audit.compile_table(relative);
-        perform audit.renew_triggers(relative);
+        perform audit_internal.compile_table(relative);
+        perform audit_internal.renew_triggers(relative);
     end loop;
 end
 $$;
 
-comment on function audit.renew_relatives() is
+comment on function audit_internal.renew_relatives() is
     'Has the parents of a table that is tracked now, or no more, record as that wants it.';
 
-create or replace function audit.create_triggers(relation regclass)
+create or replace function audit_internal.create_triggers(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -155,12 +155,12 @@ begin
             concat(
                 timing, ' ', operation,
                 case when operation = 'UPDATE' then
-                    ' of ' || (select string_agg(quote_ident(name), ', ' order by position) from unnest(audit.update_columns(tracked)) with ordinality as updated (name, position))
+                    ' of ' || (select string_agg(quote_ident(name), ', ' order by position) from unnest(audit_internal.update_columns(tracked)) with ordinality as updated (name, position))
                 end
             ) as occasion,
             case when level = 'row' or rows_as is null then '' else format('referencing %s ', rows_as) end
                 || 'for each ' || level as granularity,
-            audit.capture_function_name(relation, operation) as function_name
+            audit_internal.capture_function_name(relation, operation) as function_name
         from (values
             ('after', 'INSERT', 'new table as new_rows'),
             ('after', 'UPDATE', 'old table as old_rows new table as new_rows'),
@@ -168,7 +168,7 @@ begin
             ('before', 'TRUNCATE', null)
         ) as capture (timing, operation, rows_as)
         cross join lateral (
-            select case when audit.records_by_row(tracked, operation) then 'row' else 'statement' end as level
+            select case when audit_internal.records_by_row(tracked, operation) then 'row' else 'statement' end as level
         ) as firing
         cross join lateral (
             select relation as target
@@ -181,24 +181,24 @@ begin
         ) as targets
     loop
         select * into installed from pg_trigger where tgrelid = planned.target and tgname = planned.trigger_name;
-        continue when audit.is_as_created(installed.oid, relation) and exists (
+        continue when audit_internal.is_as_created(installed.oid, relation) and exists (
             select
             from pg_proc
             where pg_proc.oid = installed.tgfoid
                 and pg_proc.proname = planned.function_name
-                and pg_proc.pronamespace = 'audit'::regnamespace
+                and pg_proc.pronamespace = 'audit_internal'::regnamespace
         );
         -- (Nothing can be put in the place of a constraint trigger.)
         if installed.tgconstraint <> 0 then
-            perform audit.lock_briefly(array[planned.target]::regclass[], 'access exclusive');
-            execute format('drop trigger %I on %s', planned.trigger_name, audit.qualified_name(planned.target));
+            perform audit_internal.lock_briefly(array[planned.target]::regclass[], 'access exclusive');
+            execute format('drop trigger %I on %s', planned.trigger_name, audit_internal.qualified_name(planned.target));
         end if;
-        perform audit.lock_briefly(array[planned.target]::regclass[], 'share row exclusive');
+        perform audit_internal.lock_briefly(array[planned.target]::regclass[], 'share row exclusive');
         execute format(
-            'create or replace trigger %I %s on %s %s execute function audit.%I()',
+            'create or replace trigger %I %s on %s %s execute function audit_internal.%I()',
             planned.trigger_name,
             planned.occasion,
-            audit.qualified_name(planned.target),
+            audit_internal.qualified_name(planned.target),
             planned.granularity,
             planned.function_name
         );
@@ -206,10 +206,10 @@ begin
 end
 $$;
 
-comment on function audit.create_triggers(regclass) is
+comment on function audit_internal.create_triggers(regclass) is
     'Creates the triggers that a tracked table lacks, and anew those that are not as they should be. Takes SHARE ROW EXCLUSIVE on the table if it does.';
 
-create or replace function audit.enable_triggers(tracked_relation regclass)
+create or replace function audit_internal.enable_triggers(tracked_relation regclass)
 returns void
 language plpgsql
 volatile
@@ -220,19 +220,19 @@ declare
 begin
     for silent in
         select relation as target, string_agg(format('enable trigger %I', trigger_name), ', ') as changes
-        from audit.own_triggers(array[tracked_relation])
+        from audit_internal.own_triggers(array[tracked_relation])
         where kind = 'capture' and state in ('disabled', 'replica')
         group by relation
     loop
-        perform audit.lock_briefly(array[silent.target]::regclass[], 'share row exclusive');
-        execute format('alter table %s %s', audit.qualified_name(silent.target), silent.changes);
+        perform audit_internal.lock_briefly(array[silent.target]::regclass[], 'share row exclusive');
+        execute format('alter table %s %s', audit_internal.qualified_name(silent.target), silent.changes);
     end loop;
 end
 $$;
 
-comment on function audit.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
+comment on function audit_internal.enable_triggers(regclass) is 'Enables the triggers of a tracked table that somebody disabled.';
 
-create or replace function audit.drop_triggers(tracked_relation regclass, only_renamed boolean default false)
+create or replace function audit_internal.drop_triggers(tracked_relation regclass, only_renamed boolean default false)
 returns void
 language plpgsql
 volatile
@@ -243,20 +243,20 @@ declare
 begin
     for installed in
         select relation, name
-        from audit.installed_triggers()
+        from audit_internal.installed_triggers()
         where (
-                relation in (select relid from audit.partition_tree(tracked_relation))
+                relation in (select relid from audit_internal.partition_tree(tracked_relation))
                 -- A partition that was detached keeps its trigger where no event trigger took it away.
-                or not only_renamed and function_name = audit.capture_function_name(tracked_relation, 'TRUNCATE')
+                or not only_renamed and function_name = audit_internal.capture_function_name(tracked_relation, 'TRUNCATE')
             )
             and not is_inherited
-            and not (only_renamed and name = any (audit.trigger_names()))
+            and not (only_renamed and name = any (audit_internal.trigger_names()))
     loop
-        perform audit.lock_briefly(array[installed.relation], 'access exclusive');
-        execute format('drop trigger %I on %s', installed.name, audit.qualified_name(installed.relation));
+        perform audit_internal.lock_briefly(array[installed.relation], 'access exclusive');
+        execute format('drop trigger %I on %s', installed.name, audit_internal.qualified_name(installed.relation));
     end loop;
 end
 $$;
 
-comment on function audit.drop_triggers(regclass, boolean) is
+comment on function audit_internal.drop_triggers(regclass, boolean) is
     'Removes pgtrail''s triggers from a table and its partitions; only_renamed: those to which somebody gave other names, which would record everything twice.';

@@ -1,7 +1,7 @@
 -- What a table's words say of its columns, by the catalogue alone: which of them are tokens, and which pairs are settings.
 -- audit.track() redacts by this, and pgtrail suggest proposes it.
 
-create or replace function audit.name_words(name text)
+create or replace function audit_internal.name_words(name text)
 returns text
 language sql
 immutable
@@ -9,7 +9,7 @@ strict
 parallel safe
 as $$
     select pg_catalog.btrim(
-        audit.words_of(
+        audit_internal.words_of(
             pg_catalog.regexp_replace(
                 pg_catalog.replace(name, 'OAuth', 'Oauth'), '([A-Z]+)([A-Z][a-z])', E'\\1_\\2', 'g'
             )
@@ -18,10 +18,10 @@ as $$
     )
 $$;
 
-comment on function audit.name_words(text) is
+comment on function audit_internal.name_words(text) is
     'The words of a name, also where capitals stand together: `MCPServerTable` is mcp_server_table.';
 
-create or replace function audit.table_word(words text)
+create or replace function audit_internal.table_word(words text)
 returns text
 language sql
 immutable
@@ -37,10 +37,10 @@ as $$
     from (select pg_catalog.regexp_replace(words, '_(table|tbl)$', '')) as bare (word)
 $$;
 
-comment on function audit.table_word(text) is
+comment on function audit_internal.table_word(text) is
     'What one row of a table is called: its words in the singular, without a last word `table`.';
 
-create or replace function audit.type_kind(type_oid oid)
+create or replace function audit_internal.type_kind(type_oid oid)
 returns text
 language sql
 stable
@@ -49,7 +49,7 @@ as $$
         when type.oid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) then 'json'
         when type.typcategory = 'A' then 'array'
         when type.oid = 'pg_catalog.bytea'::pg_catalog.regtype then 'bytes'
-        when type.typtype = 'd' then audit.type_kind(type.typbasetype)
+        when type.typtype = 'd' then audit_internal.type_kind(type.typbasetype)
         when type.typcategory in ('S', 'E') then 'text'
         when type.typcategory = 'N' then 'number'
         when type.typcategory in ('D', 'T') then 'time'
@@ -60,9 +60,9 @@ as $$
     where type.oid = type_oid
 $$;
 
-comment on function audit.type_kind(oid) is 'A type in one word: json, array, bytes, text, number, time, bool, other.';
+comment on function audit_internal.type_kind(oid) is 'A type in one word: json, array, bytes, text, number, time, bool, other.';
 
-create or replace function audit.split_words(words text)
+create or replace function audit_internal.split_words(words text)
 returns text
 language plpgsql
 immutable
@@ -137,10 +137,10 @@ begin
 end
 $$;
 
-comment on function audit.split_words(text) is
+comment on function audit_internal.split_words(text) is
     'The words of a name with those taken apart that are run together (`teamapitoken` is team_api_token), if all of it is known words.';
 
-create or replace function audit.words_of_table(relation regclass)
+create or replace function audit_internal.words_of_table(relation regclass)
 returns text
 language plpgsql
 stable
@@ -152,25 +152,25 @@ declare
     split text[];
     own text[] := '{}';
 begin
-    foreach part in array string_to_array((select audit.name_words(relname) from pg_class where oid = relation), '_') loop
-        split := string_to_array(audit.split_words(part), '_');
+    foreach part in array string_to_array((select audit_internal.name_words(relname) from pg_class where oid = relation), '_') loop
+        split := string_to_array(audit_internal.split_words(part), '_');
         -- What stands before words that are run together, and is one of them, is the application's name: token_blacklist_outstandingtoken.
         if cardinality(split) > 1
-            and exists (select from unnest(own) as before join unnest(split) as word on audit.table_word(word) = audit.table_word(before))
+            and exists (select from unnest(own) as before join unnest(split) as word on audit_internal.table_word(word) = audit_internal.table_word(before))
         then
             own := '{}';
         end if;
         own := own || split;
     end loop;
     -- What a word is repeated for in its plural says nothing more: authtoken_token, users_user, teams_team_member.
-    return regexp_replace(audit.table_word(array_to_string(own, '_')), E'(^|_)([a-z0-9]+?)s?_\\2(_|$)', E'\\1\\2\\3');
+    return regexp_replace(audit_internal.table_word(array_to_string(own, '_')), E'(^|_)([a-z0-9]+?)s?_\\2(_|$)', E'\\1\\2\\3');
 end
 $$;
 
-comment on function audit.words_of_table(regclass) is
+comment on function audit_internal.words_of_table(regclass) is
     'The words of a table''s name, the last one in the singular: those run together are taken apart, and what is said twice is said once.';
 
-create or replace function audit.holds_tokens(relation regclass)
+create or replace function audit_internal.holds_tokens(relation regclass)
 returns boolean
 language plpgsql
 stable
@@ -178,9 +178,9 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words constant text collate "C" := regexp_replace(audit.words_of_table(relation), '_(store|storage|data|record|entry|list|item|blacklist|whitelist|blocklist|allowlist|archive|copy|backup|new|old|[0-9]+)$', '');
+    words constant text collate "C" := regexp_replace(audit_internal.words_of_table(relation), '_(store|storage|data|record|entry|list|item|blacklist|whitelist|blocklist|allowlist|archive|copy|backup|new|old|[0-9]+)$', '');
     columns constant text[] := array(
-        select audit.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
+        select audit_internal.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
 begin
     return
@@ -202,10 +202,10 @@ begin
 end
 $$;
 
-comment on function audit.holds_tokens(regclass) is
+comment on function audit_internal.holds_tokens(regclass) is
     'Whether the rows of a table are tokens, keys, passwords, sessions, invitations or the like, by its name and its columns.';
 
-create or replace function audit.tokens_by_name(relation regclass)
+create or replace function audit_internal.tokens_by_name(relation regclass)
 returns setof text
 language plpgsql
 stable
@@ -213,17 +213,17 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    words constant text collate "C" := audit.words_of_table(relation);
+    words constant text collate "C" := audit_internal.words_of_table(relation);
     bulk constant text := '^(data|payload|content|body|blob|material|ciphertext|sess)$';
     -- Who keeps secrets by their names tells which secret is meant, and what it is.
     by_name constant text := '(^|_)(secret|credential|cred|vault|key_?store|keyring|(secret|credential|vault)_(store|storage|data|item|entry))$';
 begin
-    if not audit.holds_tokens(relation) then
+    if not audit_internal.holds_tokens(relation) then
         return;
     end if;
     return query
     with field as materialized (
-        select attnum, attname::text as name, audit.name_words(attname) as name_words, audit.type_kind(atttypid) as kind, atttypid, atttypid = 'uuid'::regtype as is_uuid,
+        select attnum, attname::text as name, audit_internal.name_words(attname) as name_words, audit_internal.type_kind(atttypid) as kind, atttypid, atttypid = 'uuid'::regtype as is_uuid,
             exists (select from pg_constraint where conrelid = relation and contype = 'f' and attnum = any (conkey)) as is_foreign,
             exists (select from pg_constraint where conrelid = relation and contype = 'p' and conkey = array[attnum]) as is_key
         from pg_attribute
@@ -257,7 +257,7 @@ begin
         select attnum, name
         from field
         where not exists (select from told where told.name_words !~ bulk)
-            and not exists (select from field as other where audit.looks_secret(other.name, other.atttypid))
+            and not exists (select from field as other where audit_internal.looks_secret(other.name, other.atttypid))
             and kind in ('text', 'bytes')
             and is_key
             and not is_foreign
@@ -268,10 +268,10 @@ begin
 end
 $$;
 
-comment on function audit.tokens_by_name(regclass) is
+comment on function audit_internal.tokens_by_name(regclass) is
     'The columns of a table of tokens that hold them, though their names alone say nothing: `key`, `code`, `value`; the key itself where nothing else can be it.';
 
-create or replace function audit.token_columns(relation regclass)
+create or replace function audit_internal.token_columns(relation regclass)
 returns setof text
 language plpgsql
 stable
@@ -286,7 +286,7 @@ begin
         and attnum > 0
         and not attisdropped
         and (
-            attname::text in (select audit.tokens_by_name(relation))
+            attname::text in (select audit_internal.tokens_by_name(relation))
             -- What refers to a token has it, too.
             or exists (
                 select
@@ -296,18 +296,18 @@ begin
                 where conrelid = relation
                     and contype = 'f'
                     and part.own_number = pg_attribute.attnum
-                    and audit.type_kind(other.atttypid) in ('text', 'bytes')
-                    and (audit.looks_secret(other.attname, other.atttypid) or other.attname::text in (select audit.tokens_by_name(confrelid)))
+                    and audit_internal.type_kind(other.atttypid) in ('text', 'bytes')
+                    and (audit_internal.looks_secret(other.attname, other.atttypid) or other.attname::text in (select audit_internal.tokens_by_name(confrelid)))
             )
         )
     order by attnum;
 end
 $$;
 
-comment on function audit.token_columns(regclass) is
+comment on function audit_internal.token_columns(regclass) is
     'The columns that hold a token, or refer to one, by what the table is called: `key` of authtoken_token, `code` of oauth_grant. By the catalogue alone; what looks secret by its own name is not among them.';
 
-create or replace function audit.settings_by_name(relation regclass)
+create or replace function audit_internal.settings_by_name(relation regclass)
 returns table (value_column text, name_column text)
 language plpgsql
 stable
@@ -315,20 +315,20 @@ strict
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    is_of_settings constant boolean := audit.is_table_of_settings(audit.words_of_table(relation));
+    is_of_settings constant boolean := audit_internal.is_table_of_settings(audit_internal.words_of_table(relation));
     tokens text[];
 begin
     if not exists (
         select from pg_attribute
         where attrelid = relation and attnum > 0 and not attisdropped
-            and audit.name_words(attname) ~ 'val|content|data|setting|config|payload|json|text|body|blob|definition'
+            and audit_internal.name_words(attname) ~ 'val|content|data|setting|config|payload|json|text|body|blob|definition'
     ) then
         return;
     end if;
-    tokens := array(select audit.token_columns(relation));
+    tokens := array(select audit_internal.token_columns(relation));
     return query
     with field as materialized (
-        select attnum, attname::text as name, audit.name_words(attname) as words, audit.type_kind(atttypid) as kind, atttypid,
+        select attnum, attname::text as name, audit_internal.name_words(attname) as words, audit_internal.type_kind(atttypid) as kind, atttypid,
             exists (select from pg_constraint where conrelid = relation and contype in ('p', 'u') and attnum = any (conkey)) as is_unique,
             exists (select from pg_constraint where conrelid = relation and contype = 'p' and conkey = array[attnum]) as is_key,
             exists (select from pg_constraint where conrelid = relation and contype = 'f' and attnum = any (conkey)) as is_foreign
@@ -340,7 +340,7 @@ begin
         from field
         where kind in ('text', 'json', 'bytes', 'array')
             and not is_foreign
-            and not audit.looks_secret(name, atttypid)
+            and not audit_internal.looks_secret(name, atttypid)
             and name <> all (tokens)
             and (
                 words ~ E'^(\\w+_)?(value|val)s?(_(text|json|jsonb|string|str|raw|encrypted|bytes|blob|binary|default|old|new|previous))?$'
@@ -382,10 +382,10 @@ begin
 end
 $$;
 
-comment on function audit.settings_by_name(regclass) is
+comment on function audit_internal.settings_by_name(regclass) is
     'The columns of a table in which settings stand by name, a row each: (key, value), (param_name, param_value). By the catalogue alone. A value is redacted where its name looks secret.';
 
-create or replace function audit.is_table_of_settings(words text)
+create or replace function audit_internal.is_table_of_settings(words text)
 returns boolean
 language plpgsql
 immutable
@@ -399,5 +399,5 @@ begin
 end
 $$;
 
-comment on function audit.is_table_of_settings(text) is
+comment on function audit_internal.is_table_of_settings(text) is
     'Whether a table of these words is one in which settings are kept.';

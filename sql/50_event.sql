@@ -1,6 +1,6 @@
 -- The log itself: nothing of it changes, pgtrail's own events are recorded in it, and whoever listens is woken.
 
-create or replace function audit.refuse_change()
+create or replace function audit_internal.refuse_change()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -8,7 +8,7 @@ as $$
 begin
     -- The one way: inside audit.erase_actor(), and no other field than those that tell of a person.
     if tg_op = 'UPDATE' and tg_table_name like 'event%' then
-        if audit.erases_a_person(old, new) then
+        if audit_internal.erases_a_person(old, new) then
             return new;
         end if;
     end if;
@@ -19,10 +19,10 @@ begin
 end
 $$;
 
-comment on function audit.refuse_change() is
+comment on function audit_internal.refuse_change() is
     'Refuses whatever fires it, but for what audit.erase_actor() does to the personal fields of an event. PT008.';
 
-create or replace function audit.erases_a_person(was audit.event, becomes audit.event)
+create or replace function audit_internal.erases_a_person(was audit.event, becomes audit.event)
 returns boolean
 language plpgsql
 stable
@@ -47,22 +47,22 @@ begin
 end
 $$;
 
-comment on function audit.erases_a_person(audit.event, audit.event) is
+comment on function audit_internal.erases_a_person(audit.event, audit.event) is
     'Whether this transaction is an erasure, and nothing but personal fields is to change.';
 
 create or replace trigger refuse_change
     before update or delete on audit.event
-    for each row execute function audit.refuse_change();
+    for each row execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.event
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.event_default
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();
 
-create or replace function audit.wake_key()
+create or replace function audit_internal.wake_key()
 returns bigint
 language sql
 immutable
@@ -72,10 +72,10 @@ as $$
     select 31638947224447340
 $$;
 
-comment on function audit.wake_key() is
+comment on function audit_internal.wake_key() is
     'The advisory lock of the wake-up: who finds it taken need not notify, since whoever has it will look, or have others look, once it is free.';
 
-create or replace function audit.takes_the_wake()
+create or replace function audit_internal.takes_the_wake()
 returns boolean
 language sql
 volatile
@@ -87,25 +87,25 @@ as $$
             when '0' then true
             else coalesce(pg_catalog.current_setting('pgtrail.notify', true) = 'on', false)
         end
-        and pg_catalog.pg_try_advisory_xact_lock(audit.wake_key())
+        and pg_catalog.pg_try_advisory_xact_lock(audit_internal.wake_key())
 $$;
 
-comment on function audit.takes_the_wake() is
+comment on function audit_internal.takes_the_wake() is
     'Whether this transaction is the one to notify. Where max_prepared_transactions is above 0 none does, since a transaction that has notified can''t be prepared, unless the setting pgtrail.notify is on.';
 
-create or replace function audit.wake()
+create or replace function audit_internal.wake()
 returns void
 language plpgsql
 volatile
 as $$
 begin
-    if audit.takes_the_wake() then
+    if audit_internal.takes_the_wake() then
         notify pgtrail;
     end if;
 end
 $$;
 
-comment on function audit.wake() is
+comment on function audit_internal.wake() is
     'Wakes the listeners of channel pgtrail: empty payload, a hint and no more. Compiled functions do it by themselves, which costs a third of a call.';
 
 create or replace function audit.record(
@@ -119,8 +119,8 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     actor audit.actor := case
-        when audit.actor_is_claimed() and audit.speaks_for_others() then audit.current_actor()
-        else audit.database_actor()
+        when audit_internal.actor_is_claimed() and audit_internal.speaks_for_others() then audit.current_actor()
+        else audit_internal.database_actor()
     end;
     event_id bigint;
 begin
@@ -133,15 +133,15 @@ begin
         actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason
     )
     returning id into event_id;
-    perform audit.wake();
+    perform audit_internal.wake();
     return event_id;
 end
 $$;
 
 comment on function audit.record(text, text, text, text, jsonb, jsonb, text) is
-    'Records an event of pgtrail''s own that is no change of a tracked table. Its actor is the database role, unless audit.speaks_for_others(). Its id.';
+    'Records an event of pgtrail''s own that is no change of a tracked table. Its actor is the database role, unless audit_internal.speaks_for_others(). Its id.';
 
-create or replace function audit.note_failure(p_table text, p_operation text, p_sqlstate text)
+create or replace function audit_internal.note_failure(p_table text, p_operation text, p_sqlstate text)
 returns void
 language plpgsql
 volatile
@@ -160,10 +160,10 @@ exception
 end
 $$;
 
-comment on function audit.note_failure(text, text, text) is
+comment on function audit_internal.note_failure(text, text, text) is
     'Records that a change went through and was not recorded in full; where even that fails, the server''s log has it.';
 
-create or replace function audit.record_export(p_filters jsonb, p_events bigint)
+create or replace function audit_internal.record_export(p_filters jsonb, p_events bigint)
 returns bigint
 language plpgsql
 volatile
@@ -183,7 +183,7 @@ begin
         'audit.exported', 'export', null, null, null,
         jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events)
             || case
-                when claimed.type <> 'database' and not audit.speaks_for_others() then
+                when claimed.type <> 'database' and not audit_internal.speaks_for_others() then
                     jsonb_build_object('claimed', jsonb_build_object('type', claimed.type, 'id', claimed.id))
                 else '{}'
             end,
@@ -193,10 +193,10 @@ begin
 end
 $$;
 
-comment on function audit.record_export(jsonb, bigint) is
+comment on function audit_internal.record_export(jsonb, bigint) is
     'Records that somebody takes events out, before they do: which (the filters), and how many; a reader who claims to be somebody else is recorded as the role that it is, with `claimed` beside it. The event''s id. PT009.';
 
-create or replace function audit.system_identifier()
+create or replace function audit_internal.system_identifier()
 returns bigint
 language sql
 stable
@@ -205,4 +205,4 @@ as $$
     select system_identifier from pg_catalog.pg_control_system()
 $$;
 
-comment on function audit.system_identifier() is 'The identity of this cluster; a restored dump lives in another.';
+comment on function audit_internal.system_identifier() is 'The identity of this cluster; a restored dump lives in another.';

@@ -4,27 +4,27 @@
 -- for those who are writing to the table, and only then reads. Whoever was writing has an event by then, and its rows are
 -- passed over; whoever comes later gets a later id.
 
-create or replace function audit.compiled_unknown(tracked audit.tracked_table, leaf regclass)
+create or replace function audit_internal.compiled_unknown(tracked audit.tracked_table, leaf regclass)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.concat(
-        pg_catalog.format('from audit.%I(%L, $1, $2) as new (', audit.reader_name(tracked.relation), leaf::oid),
-        audit.plain_columns(tracked.relation),
+        pg_catalog.format('from audit_internal.%I(%L, $1, $2) as new (', audit_internal.reader_name(tracked.relation), leaf::oid),
+        audit_internal.plain_columns(tracked.relation),
         E')\n        where not exists (\n            select\n            from audit.event\n            where event.resource_hash = hashtextextended(',
         resource_id,
         E', 0)\n                and event.resource_id = ',
         resource_id,
         pg_catalog.format(E'\n                and event.resource_type = %L\n        )', tracked.resource)
     )
-    from (select audit.compiled_resource_id(tracked, 'new')) as compiled (resource_id)
+    from (select audit_internal.compiled_resource_id(tracked, 'new')) as compiled (resource_id)
 $$;
 
-comment on function audit.compiled_unknown(audit.tracked_table, regclass) is
+comment on function audit_internal.compiled_unknown(audit.tracked_table, regclass) is
     'SQL for the rows of a table, between the row addresses $1 and $2, of which the log has no event.';
 
-create or replace function audit.compiled_observation(tracked audit.tracked_table, leaf regclass)
+create or replace function audit_internal.compiled_observation(tracked audit.tracked_table, leaf regclass)
 returns text
 language sql
 stable
@@ -40,24 +40,24 @@ as $$
         '$4',
         pg_catalog.quote_literal(tracked.category),
         pg_catalog.quote_literal(tracked.resource || '.observed'),
-        pg_catalog.quote_literal(audit.qualified_name(tracked.relation)),
-        audit.compiled_org(tracked, 'new', 'INSERT'),
+        pg_catalog.quote_literal(audit_internal.qualified_name(tracked.relation)),
+        audit_internal.compiled_org(tracked, 'new', 'INSERT'),
         pg_catalog.quote_literal(tracked.resource),
-        audit.compiled_resource_id(tracked, 'new'),
-        pg_catalog.concat('hashtextextended(', audit.compiled_resource_id(tracked, 'new'), ', 0)'),
-        audit.compiled_label(tracked, 'new', 'INSERT'),
+        audit_internal.compiled_resource_id(tracked, 'new'),
+        pg_catalog.concat('hashtextextended(', audit_internal.compiled_resource_id(tracked, 'new'), ', 0)'),
+        audit_internal.compiled_label(tracked, 'new', 'INSERT'),
         'actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason',
-        audit.compiled_row(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
-            || audit.compiled_unknown(tracked, leaf)
+        audit_internal.compiled_row(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
+            || audit_internal.compiled_unknown(tracked, leaf)
             || E'\n    ) as new\n    join unnest($3) with ordinality as taken (id, number) on taken.number = new."pgtrail number"\n'
             || '    cross join audit.current_actor() as actor'
     )
 $$;
 
-comment on function audit.compiled_observation(audit.tracked_table, regclass) is
+comment on function audit_internal.compiled_observation(audit.tracked_table, regclass) is
     'SQL that records those rows as they are, with the ids $3 and the time $4.';
 
-create or replace function audit.wait_for_writers(written_relation regclass)
+create or replace function audit_internal.wait_for_writers(written_relation regclass)
 returns void
 language plpgsql
 volatile
@@ -66,9 +66,9 @@ as $$
 declare
     patience constant interval := interval '30 s';
     began constant timestamptz := clock_timestamp();
-    writers text[] := array(select writer from audit.writers(written_relation) as writer);
+    writers text[] := array(select writer from audit_internal.writers(written_relation) as writer);
 begin
-    while exists (select from audit.writers(written_relation) as writer where writer = any (writers)) loop
+    while exists (select from audit_internal.writers(written_relation) as writer where writer = any (writers)) loop
         if clock_timestamp() > began + patience then
             raise exception using
                 errcode = 'PT034',
@@ -80,10 +80,10 @@ begin
 end
 $$;
 
-comment on function audit.wait_for_writers(regclass) is
+comment on function audit_internal.wait_for_writers(regclass) is
     'Waits until every transaction that is writing to a table now has ended, and keeps nobody waiting. PT034 after 30 s.';
 
-create or replace function audit.writers(written_relation regclass)
+create or replace function audit_internal.writers(written_relation regclass)
 returns setof text
 language sql
 volatile
@@ -98,15 +98,15 @@ as $$
         and pg_locks.mode in ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
 $$;
 
-comment on function audit.writers(regclass) is 'The transactions, prepared ones too, that hold a lock under which a table is written to.';
+comment on function audit_internal.writers(regclass) is 'The transactions, prepared ones too, that hold a lock under which a table is written to.';
 
-create or replace function audit.observe(tracked_relation regclass, leaf regclass, first_block bigint, end_block bigint)
+create or replace function audit_internal.observe(tracked_relation regclass, leaf regclass, first_block bigint, end_block bigint)
 returns bigint
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
--- As audit.settings_of_types() has them: values are written as the triggers write them.
+-- As audit_internal.settings_of_types() has them: values are written as the triggers write them.
 set timezone = 'UTC'
 set datestyle = 'ISO'
 set intervalstyle = 'postgres'
@@ -131,12 +131,12 @@ begin
             message = format('a baseline can''t be recorded in a transaction that is %s', current_setting('transaction_isolation')),
             hint = 'First: set default_transaction_isolation to ''read committed''';
     end if;
-    perform audit.check_is_tracked(tracked_relation);
-    if leaf not in (select relid from audit.partition_tree(tracked_relation)) then
-        perform audit.check_is_tracked(leaf);
+    perform audit_internal.check_is_tracked(tracked_relation);
+    if leaf not in (select relid from audit_internal.partition_tree(tracked_relation)) then
+        perform audit_internal.check_is_tracked(leaf);
         raise invalid_parameter_value using message = format('%s is no part of %s', leaf, tracked_relation);
     end if;
-    if not has_table_privilege(audit.database_actor_id()::name, leaf, 'select') then
+    if not has_table_privilege(audit_internal.database_actor_id()::name, leaf, 'select') then
         raise insufficient_privilege using
             message = format('permission denied for table %s', leaf),
             hint = 'Whoever records a baseline must be allowed to read the table.';
@@ -145,23 +145,23 @@ begin
 
     -- Two at once: the second sees what the first has recorded.
     perform pg_advisory_xact_lock('audit.event'::regclass::oid::integer, hashint4(leaf::oid::integer));
-    execute 'select count(*) ' || audit.compiled_unknown(tracked, leaf) into expected using first_row, end_row;
+    execute 'select count(*) ' || audit_internal.compiled_unknown(tracked, leaf) into expected using first_row, end_row;
     if expected > 0 then
         observed_at := clock_timestamp();
         ids := array(select nextval('audit.event_id_seq') from generate_series(1, expected));
-        perform audit.wait_for_writers(leaf);
-        execute audit.compiled_observation(tracked, leaf) using first_row, end_row, ids, observed_at;
+        perform audit_internal.wait_for_writers(leaf);
+        execute audit_internal.compiled_observation(tracked, leaf) using first_row, end_row, ids, observed_at;
         get diagnostics observed = row_count;
-        perform audit.wake();
+        perform audit_internal.wake();
     end if;
     return observed;
 end
 $$;
 
-comment on function audit.observe(regclass, regclass, bigint, bigint) is
+comment on function audit_internal.observe(regclass, regclass, bigint, bigint) is
     'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.record_baseline(). How many. PT002, PT034.';
 
-create or replace function audit.observed_all(tracked_relation regclass, observed bigint)
+create or replace function audit_internal.observed_all(tracked_relation regclass, observed bigint)
 returns bigint
 language sql
 volatile
@@ -171,14 +171,14 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
     select audit.record(
-        'audit.baseline_recorded', 'tracked_table', audit.qualified_name(tracked_relation),
-        audit.qualified_name(tracked_relation), null, pg_catalog.jsonb_build_object('observed', observed)
+        'audit.baseline_recorded', 'tracked_table', audit_internal.qualified_name(tracked_relation),
+        audit_internal.qualified_name(tracked_relation), null, pg_catalog.jsonb_build_object('observed', observed)
     )
 $$;
 
-comment on function audit.observed_all(regclass, bigint) is 'Records that the baseline of a table is complete. The event''s id.';
+comment on function audit_internal.observed_all(regclass, bigint) is 'Records that the baseline of a table is complete. The event''s id.';
 
-create or replace function audit.baseline_batches(tracked_relation regclass)
+create or replace function audit_internal.baseline_batches(tracked_relation regclass)
 returns table (leaf regclass, first_block bigint, end_block bigint)
 language sql
 stable
@@ -207,7 +207,7 @@ as $$
     order by place.relation, block
 $$;
 
-comment on function audit.baseline_batches(regclass) is
+comment on function audit_internal.baseline_batches(regclass) is
     'The blocks of a table and its partitions in batches of about 1,000 rows, by the planner''s statistics.';
 
 -- Without SET clauses, so that it may commit between batches.
@@ -220,13 +220,13 @@ begin
     -- Each transaction says so itself, whatever default_transaction_isolation is.
     commit;
     set transaction isolation level read committed;
-    perform audit.check_is_tracked(relation);
-    for batch in select * from audit.baseline_batches(relation) loop
-        observed := observed operator(pg_catalog.+) audit.observe(relation, batch.leaf, batch.first_block, batch.end_block);
+    perform audit_internal.check_is_tracked(relation);
+    for batch in select * from audit_internal.baseline_batches(relation) loop
+        observed := observed operator(pg_catalog.+) audit_internal.observe(relation, batch.leaf, batch.first_block, batch.end_block);
         commit;
         set transaction isolation level read committed;
     end loop;
-    perform audit.observed_all(relation, observed);
+    perform audit_internal.observed_all(relation, observed);
 end
 $$;
 

@@ -1,6 +1,6 @@
 -- Watching the watcher: an event when one of pgtrail's own triggers no longer fires, or is altered or put back.
 
-create or replace function audit.judged_triggers(only_roots regclass[] default null, with_grants boolean default true)
+create or replace function audit_internal.judged_triggers(only_roots regclass[] default null, with_grants boolean default true)
 returns table (
     kind text, root regclass, relation regclass, trigger_name text, state text,
     function_oid oid, trigger_version text, function_version text, trigger_altered boolean, function_altered boolean
@@ -22,13 +22,13 @@ as $$
         case
             when present.state = 'missing' then false
             when present.trigger_version is distinct from known.trigger_version
-                then not audit.is_as_created(present.trigger_oid, present.root)
+                then not audit_internal.is_as_created(present.trigger_oid, present.root)
                     or (
                         -- Another function than before, and not its own.
                         present.kind = 'capture'
                         and pg_catalog.split_part(present.function_version, ' ', 1)
                             is distinct from pg_catalog.split_part(known.function_version, ' ', 1)
-                        and audit.has_another_name(present.function_oid, present.root, present.trigger_name)
+                        and audit_internal.has_another_name(present.function_oid, present.root, present.trigger_name)
                     )
             else known.trigger_altered
         end,
@@ -36,19 +36,19 @@ as $$
             when present.state = 'missing' then false
             when present.kind = 'protection' then present.function_version <> known.function_version
             when present.function_version = called.function_version then called.function_altered
-            when not called.function_altered and called.function_digest = audit.function_digest(present.function_oid)
-                then audit.has_another_name(present.function_oid, present.root, present.trigger_name)
-                    or (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
+            when not called.function_altered and called.function_digest = audit_internal.function_digest(present.function_oid)
+                then audit_internal.has_another_name(present.function_oid, present.root, present.trigger_name)
+                    or (with_grants and audit_internal.is_executed_by_others(present.function_oid, present.root))
             -- (It was compiled since.)
             when not called.function_altered and called.function_version is null then false
             else (
-                    audit.is_as_compiled(
+                    audit_internal.is_as_compiled(
                         present.function_oid, present.root, pg_catalog.upper(pg_catalog.substr(present.trigger_name, 9) collate "C")
                     )
-                    and not (with_grants and audit.is_executed_by_others(present.function_oid, present.root))
+                    and not (with_grants and audit_internal.is_executed_by_others(present.function_oid, present.root))
                 ) is not true
         end is true
-    from audit.own_triggers(only_roots) as present
+    from audit_internal.own_triggers(only_roots) as present
     left join audit.own_trigger as known
         on known.relation = present.relation and known.trigger_name = present.trigger_name
     -- A new partition calls what the others call.
@@ -61,10 +61,10 @@ as $$
     ) as called on true
 $$;
 
-comment on function audit.judged_triggers(regclass[], boolean) is
+comment on function audit_internal.judged_triggers(regclass[], boolean) is
     'The triggers that pgtrail should have, how each is, and whether it, or its function, is what pgtrail made.';
 
-create or replace function audit.trigger_state(state text, trigger_altered boolean, function_altered boolean)
+create or replace function audit_internal.trigger_state(state text, trigger_altered boolean, function_altered boolean)
 returns text
 language sql
 immutable
@@ -77,9 +77,9 @@ as $$
     end
 $$;
 
-comment on function audit.trigger_state(text, boolean, boolean) is 'How a trigger is, in a word or two, as events have it.';
+comment on function audit_internal.trigger_state(text, boolean, boolean) is 'How a trigger is, in a word or two, as events have it.';
 
-create or replace function audit.trigger_verb(shown_state text)
+create or replace function audit_internal.trigger_verb(shown_state text)
 returns text
 language sql
 immutable
@@ -91,9 +91,9 @@ as $$
     end
 $$;
 
-comment on function audit.trigger_verb(text) is 'The second half of the action that a trigger''s new state gives: audit.capture_disabled.';
+comment on function audit_internal.trigger_verb(text) is 'The second half of the action that a trigger''s new state gives: audit.capture_disabled.';
 
-create or replace function audit.note_departures()
+create or replace function audit_internal.note_departures()
 returns void
 language plpgsql
 volatile
@@ -107,16 +107,16 @@ begin
             delete from audit.own_trigger as known
             where not exists (
                 select
-                from audit.own_triggers() as present
+                from audit_internal.own_triggers() as present
                 where present.root = known.root and present.relation = known.relation
             )
             returning known.*
         )
-        select distinct audit.qualified_name(root) as root, audit.qualified_name(relation) as name
+        select distinct audit_internal.qualified_name(root) as root, audit_internal.qualified_name(relation) as name
         from known_no_more
         -- A table that is gone, or is tracked no more, has lost nothing.
         where exists (select from pg_class where pg_class.oid = known_no_more.relation)
-            and exists (select from audit.own_triggers() as present where present.root = known_no_more.root)
+            and exists (select from audit_internal.own_triggers() as present where present.root = known_no_more.root)
         order by 1, 2
     loop
         perform audit.record(
@@ -127,9 +127,9 @@ begin
 end
 $$;
 
-comment on function audit.note_departures() is 'Records which partition left a tracked table, or the log.';
+comment on function audit_internal.note_departures() is 'Records which partition left a tracked table, or the log.';
 
-create or replace function audit.note_triggers(only_roots regclass[] default null, with_grants boolean default true)
+create or replace function audit_internal.note_triggers(only_roots regclass[] default null, with_grants boolean default true)
 returns void
 language plpgsql
 volatile
@@ -146,15 +146,15 @@ begin
                 (present.trigger_altered and present.trigger_version is distinct from known.trigger_version)
                     or (present.function_altered and present.function_version is distinct from known.function_version)
                     as is_altered_anew
-            from audit.judged_triggers(only_roots, with_grants) as present
+            from audit_internal.judged_triggers(only_roots, with_grants) as present
             left join audit.own_trigger as known
                 on known.relation = present.relation and known.trigger_name = present.trigger_name
             cross join lateral (
                 select
-                    audit.trigger_state(present.state, present.trigger_altered, present.function_altered) as shown_state,
+                    audit_internal.trigger_state(present.state, present.trigger_altered, present.function_altered) as shown_state,
                     -- One that is seen for the first time counts as having been enabled.
                     coalesce(
-                        audit.trigger_state(known.state, known.trigger_altered, known.function_altered), 'enabled'
+                        audit_internal.trigger_state(known.state, known.trigger_altered, known.function_altered), 'enabled'
                     ) as known_state
             ) as shown
             where (
@@ -172,7 +172,7 @@ begin
             )
             select
                 relation, trigger_name, root, kind, state, trigger_version, function_version,
-                case kind when 'capture' then audit.function_digest(function_oid) end, trigger_altered, function_altered
+                case kind when 'capture' then audit_internal.function_digest(function_oid) end, trigger_altered, function_altered
             from changed_trigger
             on conflict on constraint own_trigger_pkey do update
             set
@@ -198,9 +198,9 @@ begin
         from changed_trigger
         cross join lateral (
             select
-                audit.trigger_verb(shown_state) as verb,
-                audit.trigger_verb(known_state) as known_verb,
-                trigger_name || case when relation = root then '' else ' on ' || audit.qualified_name(relation) end as shown_name
+                audit_internal.trigger_verb(shown_state) as verb,
+                audit_internal.trigger_verb(known_state) as known_verb,
+                trigger_name || case when relation = root then '' else ' on ' || audit_internal.qualified_name(relation) end as shown_name
         ) as reported
         -- What is altered once more is an event once more.
         where verb <> known_verb or (verb = 'altered' and is_altered_anew and kind = 'capture')
@@ -210,8 +210,8 @@ begin
         perform audit.record(
             format('audit.%s_%s', changed.kind, changed.verb),
             case changed.kind when 'capture' then 'tracked_table' else 'protected_table' end,
-            audit.qualified_name(changed.root),
-            audit.qualified_name(changed.root),
+            audit_internal.qualified_name(changed.root),
+            audit_internal.qualified_name(changed.root),
             jsonb_build_object('triggers', changed.before),
             jsonb_build_object('triggers', changed.after)
         );
@@ -219,10 +219,10 @@ begin
 end
 $$;
 
-comment on function audit.note_triggers(regclass[], boolean) is
+comment on function audit_internal.note_triggers(regclass[], boolean) is
     'Compares pgtrail''s triggers (of some tables, or all) with what audit.own_trigger knows of them, and records what was switched off, dropped, altered or put back since.';
 
-create or replace function audit.watch_triggers()
+create or replace function audit_internal.watch_triggers()
 returns void
 language plpgsql
 volatile
@@ -234,15 +234,15 @@ set standard_conforming_strings = on
 set jit = off
 as $$
 begin
-    perform audit.note_departures();
-    perform audit.note_triggers();
+    perform audit_internal.note_departures();
+    perform audit_internal.note_triggers();
 end
 $$;
 
-comment on function audit.watch_triggers() is
+comment on function audit_internal.watch_triggers() is
     'Records what happened to pgtrail''s triggers since the last look, and what partition left.';
 
-create or replace function audit.event_trigger_text(name text)
+create or replace function audit_internal.event_trigger_text(name text)
 returns text
 language sql
 immutable
@@ -251,7 +251,7 @@ as $$
         when 'pgtrail_extend_capture' then
             'create event trigger pgtrail_extend_capture on ddl_command_end '
             'when tag in (''ALTER TABLE'', ''ALTER EXTENSION'', ''CREATE TABLE'', ''CREATE SCHEMA'') '
-            'execute function audit.extend_capture()'
+            'execute function audit_internal.extend_capture()'
         -- (ALTER INDEX renames tables too; ALTER VIEW and its like rename their columns, as far as Postgres goes.)
         when 'pgtrail_follow_ddl' then
             'create event trigger pgtrail_follow_ddl on ddl_command_end '
@@ -259,13 +259,13 @@ as $$
             '''ALTER SCHEMA'', ''ALTER EXTENSION'', ''ALTER TYPE'', ''ALTER DOMAIN'', ''ALTER TRIGGER'', ''ALTER POLICY'', '
             '''ALTER RULE'', ''ALTER FUNCTION'', ''ALTER ROUTINE'', ''CREATE TABLE'', ''CREATE FOREIGN TABLE'', ''CREATE SCHEMA'', '
             '''CREATE INDEX'', ''CREATE STATISTICS'', ''CREATE TRIGGER'', ''CREATE POLICY'', ''CREATE RULE'', ''CREATE FUNCTION'') '
-            'execute function audit.follow_ddl()'
+            'execute function audit_internal.follow_ddl()'
         when 'pgtrail_follow_rewrite' then
-            'create event trigger pgtrail_follow_rewrite on table_rewrite execute function audit.follow_rewrite()'
+            'create event trigger pgtrail_follow_rewrite on table_rewrite execute function audit_internal.follow_rewrite()'
         -- Whatever is dropped: a table goes with its schema, its type, its owner or its extension, too.
         when 'pgtrail_follow_drop' then
-            'create event trigger pgtrail_follow_drop on sql_drop execute function audit.follow_drop()'
+            'create event trigger pgtrail_follow_drop on sql_drop execute function audit_internal.follow_drop()'
     end
 $$;
 
-comment on function audit.event_trigger_text(text) is 'The statement that creates one of pgtrail''s event triggers.';
+comment on function audit_internal.event_trigger_text(text) is 'The statement that creates one of pgtrail''s event triggers.';

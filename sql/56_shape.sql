@@ -1,7 +1,7 @@
 -- What a tracked table is like: columns, types, constraints, owner, policies, rules, others' triggers.
 -- Expressions may hold secrets, so of those only digests are kept, and nothing is recorded.
 
-create or replace function audit.column_entries(relation oid)
+create or replace function audit_internal.column_entries(relation oid)
 returns jsonb
 language sql
 stable
@@ -33,10 +33,10 @@ as $$
     where attrelid = relation and attnum > 0 and not attisdropped
 $$;
 
-comment on function audit.column_entries(oid) is
+comment on function audit_internal.column_entries(oid) is
     'A table''s columns: type, whether null is allowed, what fills them; then a digest with the expression that does; then by what a rewritten one is told, whether rows have a value that was never written to them, and its number.';
 
-create or replace function audit.type_entries(relation oid)
+create or replace function audit_internal.type_entries(relation oid)
 returns table (name text, description text, fingerprint text)
 language sql
 stable
@@ -102,16 +102,16 @@ as $$
     ) as described
 $$;
 
-comment on function audit.type_entries(oid) is
+comment on function audit_internal.type_entries(oid) is
     'What a table''s columns are made of where people made it: the values of enums, the columns of composite types, domains.';
 
-create or replace function audit.shape_entries(relation oid, with_types boolean)
+create or replace function audit_internal.shape_entries(relation oid, with_types boolean)
 returns table (part text, name text, description text, fingerprint text)
 language sql
 stable
 as $$
     select 'types', type.name, type.description, type.fingerprint
-    from audit.type_entries(relation) as type
+    from audit_internal.type_entries(relation) as type
     where with_types
     union all
     -- (A partition's own ones: what its parent has is its parent's.)
@@ -149,7 +149,7 @@ as $$
         tgname,
         pg_catalog.format(
             '%s, %s %s %s',
-            audit.fires(tgenabled),
+            audit_internal.fires(tgenabled),
             case when tgtype & 2 <> 0 then 'before' when tgtype & 64 <> 0 then 'instead of' else 'after' end,
             pg_catalog.concat_ws(
                 ' or ',
@@ -165,7 +165,7 @@ as $$
             pg_catalog.encode(tgargs, 'hex'), tgqual::text
         )
     from pg_catalog.pg_trigger
-    where tgrelid = relation and not tgisinternal and tgparentid = 0 and tgname <> all (audit.trigger_names())
+    where tgrelid = relation and not tgisinternal and tgparentid = 0 and tgname <> all (audit_internal.trigger_names())
     union all
     -- Rewrite rules, by which a write can become another or none.
     select
@@ -173,7 +173,7 @@ as $$
         rulename,
         pg_catalog.format(
             '%s, on %s do %s',
-            audit.fires(ev_enabled),
+            audit_internal.fires(ev_enabled),
             case ev_type when '1' then 'select' when '2' then 'update' when '3' then 'insert' else 'delete' end,
             case when is_instead then 'instead' else 'also' end
         ),
@@ -194,10 +194,10 @@ as $$
     where polrelid = relation and polname <> 'pgtrail_truncate'
 $$;
 
-comment on function audit.shape_entries(oid, boolean) is
+comment on function audit_internal.shape_entries(oid, boolean) is
     'What belongs to a table, by parts of its shape: of each thing its name, what people read, and what a digest is made of.';
 
-create or replace function audit.relatives(relation oid)
+create or replace function audit_internal.relatives(relation oid)
 returns jsonb
 language sql
 stable
@@ -226,21 +226,21 @@ as $$
     )
 $$;
 
-comment on function audit.relatives(oid) is 'The oids of the tables that a table inherits from or is a partition of, and of those that inherit from it.';
+comment on function audit_internal.relatives(oid) is 'The oids of the tables that a table inherits from or is a partition of, and of those that inherit from it.';
 
-create or replace function audit.relation_names(oids jsonb)
+create or replace function audit_internal.relation_names(oids jsonb)
 returns jsonb
 language sql
 stable
 as $$
-    select coalesce(pg_catalog.jsonb_agg(audit.qualified_name(pg_class.oid) order by position), '[]')
+    select coalesce(pg_catalog.jsonb_agg(audit_internal.qualified_name(pg_class.oid) order by position), '[]')
     from pg_catalog.jsonb_array_elements_text(oids) with ordinality as listed (number, position)
     join pg_catalog.pg_class on pg_class.oid = number::oid
 $$;
 
-comment on function audit.relation_names(jsonb) is 'The names of tables, of those that there are.';
+comment on function audit_internal.relation_names(jsonb) is 'The names of tables, of those that there are.';
 
-create or replace function audit.present_shape(relation regclass, root regclass)
+create or replace function audit_internal.present_shape(relation regclass, root regclass)
 returns jsonb
 language sql
 stable
@@ -248,7 +248,7 @@ as $$
     select pg_catalog.jsonb_build_object(
             -- After a restore it is another one, and nothing was altered.
             'oid', class.oid::bigint,
-            'name', audit.qualified_name(class.oid),
+            'name', audit_internal.qualified_name(class.oid),
             'owner', pg_catalog.pg_get_userbyid(class.relowner),
             'persistence', case class.relpersistence when 'u' then 'unlogged' else 'logged' end,
             'row_security', case
@@ -263,10 +263,10 @@ as $$
             -- A partition has its root's.
             when relation <> root then '{}'
             else pg_catalog.jsonb_build_object(
-                'columns', audit.column_entries(class.oid),
+                'columns', audit_internal.column_entries(class.oid),
                 'types', '{}'::jsonb,
-                'parents', audit.relation_names(relatives.oids -> 'parents'),
-                'children', audit.relation_names(relatives.oids -> 'children')
+                'parents', audit_internal.relation_names(relatives.oids -> 'parents'),
+                'children', audit_internal.relation_names(relatives.oids -> 'children')
             )
         end
         || coalesce(
@@ -278,16 +278,16 @@ as $$
                         pg_catalog.jsonb_object_agg(
                             name, pg_catalog.jsonb_build_array(description, pg_catalog.hashtextextended(fingerprint, 0)::text)
                         ) as things
-                    from audit.shape_entries(class.oid, with_types => relation = root)
+                    from audit_internal.shape_entries(class.oid, with_types => relation = root)
                     group by part
                 ) as described
             ),
             '{}'
         )
     from pg_catalog.pg_class as class
-    cross join lateral (select audit.relatives(class.oid)) as relatives (oids)
+    cross join lateral (select audit_internal.relatives(class.oid)) as relatives (oids)
     where class.oid = relation
 $$;
 
-comment on function audit.present_shape(regclass, regclass) is
+comment on function audit_internal.present_shape(regclass, regclass) is
     'What a tracked table, or a partition of one, is like: whatever of it can be altered and bears on what rows it has and on what is recorded of them.';

@@ -1,6 +1,6 @@
 -- What was altered about a tracked table, by whom and how: an event says what changed.
 
-create or replace function audit.shape_difference(was jsonb, becomes jsonb, rewritten boolean)
+create or replace function audit_internal.shape_difference(was jsonb, becomes jsonb, rewritten boolean)
 returns table (before jsonb, after jsonb)
 language sql
 immutable
@@ -47,10 +47,10 @@ as $$
     from changed
 $$;
 
-comment on function audit.shape_difference(jsonb, jsonb, boolean) is
+comment on function audit_internal.shape_difference(jsonb, jsonb, boolean) is
     'What of a shape became what: only the parts, and of those only the things, that differ. What differs by its digest alone is `altered`; whose values the statement wrote anew `rewritten`.';
 
-create or replace function audit.note_altered(roots regclass[], command text)
+create or replace function audit_internal.note_altered(roots regclass[], command text)
 returns void
 language plpgsql
 volatile
@@ -71,11 +71,11 @@ begin
             tree.relid as relation,
             known.relation is not null and (known.shape ->> 'oid')::oid = tree.relid as is_known,
             coalesce(known.rewritten, false) as rewritten,
-            tree.relid = tracked.relation and known.relatives <> audit.relatives(tree.relid) as has_other_relatives,
+            tree.relid = tracked.relation and known.relatives <> audit_internal.relatives(tree.relid) as has_other_relatives,
             known.shape as was,
-            audit.present_shape(tree.relid, tracked.relation) as becomes
+            audit_internal.present_shape(tree.relid, tracked.relation) as becomes
         from audit.tracked_table as tracked
-        cross join lateral audit.partition_tree(tracked.relation) as tree
+        cross join lateral audit_internal.partition_tree(tracked.relation) as tree
         left join audit.table_shape as known on known.relation = tree.relid
         where tracked.relation = any (roots)
             and exists (select from pg_class where pg_class.oid = tree.relid)
@@ -87,13 +87,13 @@ begin
             place.relation,
             place.root,
             place.becomes,
-            case when place.relation = place.root then audit.relatives(place.relation) else '{}' end
+            case when place.relation = place.root then audit_internal.relatives(place.relation) else '{}' end
         )
         on conflict on constraint table_shape_pkey do update
         set root = excluded.root, shape = excluded.shape, relatives = excluded.relatives, rewritten = false;
         continue when not place.is_known;
 
-        select * into strict difference from audit.shape_difference(place.was, place.becomes, place.rewritten);
+        select * into strict difference from audit_internal.shape_difference(place.was, place.becomes, place.rewritten);
         gives_values := place.rewritten or exists (
             select
             from jsonb_each(place.becomes -> 'columns') as present (name, entry)
@@ -110,13 +110,13 @@ begin
         perform audit.record(
             'audit.table_altered',
             'tracked_table',
-            audit.qualified_name(place.root),
-            audit.qualified_name(place.root),
+            audit_internal.qualified_name(place.root),
+            audit_internal.qualified_name(place.root),
             difference.before,
             difference.after
                 || jsonb_strip_nulls(jsonb_build_object(
                     'command', command,
-                    'partition', case when place.relation <> place.root then audit.qualified_name(place.relation) end,
+                    'partition', case when place.relation <> place.root then audit_internal.qualified_name(place.relation) end,
                     'rewritten', case when gives_values then true end
                 ))
         );
@@ -124,10 +124,10 @@ begin
 end
 $$;
 
-comment on function audit.note_altered(regclass[], text) is
+comment on function audit_internal.note_altered(regclass[], text) is
     'Compares tracked tables, and their partitions, with what audit.table_shape knows of them, and records what was altered since, as an event audit.table_altered.';
 
-create or replace function audit.watch_table(relation regclass)
+create or replace function audit_internal.watch_table(relation regclass)
 returns void
 language plpgsql
 volatile
@@ -138,15 +138,15 @@ set standard_conforming_strings = on
 set jit = off
 as $$
 begin
-    perform audit.note_altered(array[relation], null);
-    perform audit.note_triggers(array[relation]);
+    perform audit_internal.note_altered(array[relation], null);
+    perform audit_internal.note_triggers(array[relation]);
 end
 $$;
 
-comment on function audit.watch_table(regclass) is
+comment on function audit_internal.watch_table(regclass) is
     'Records what happened to a tracked table and to pgtrail''s triggers on it since the last look, where no event trigger saw it; of one that was not known, remembers what it is like.';
 
-create or replace function audit.tables_with_own_types()
+create or replace function audit_internal.tables_with_own_types()
 returns setof regclass
 language sql
 stable
@@ -160,9 +160,9 @@ as $$
     )
 $$;
 
-comment on function audit.tables_with_own_types() is 'The tracked tables with columns of types that people made.';
+comment on function audit_internal.tables_with_own_types() is 'The tracked tables with columns of types that people made.';
 
-create or replace function audit.tables_with_other_relatives()
+create or replace function audit_internal.tables_with_other_relatives()
 returns setof regclass
 language sql
 stable
@@ -177,8 +177,8 @@ as $$
             or known.relatives <> '{"parents": [], "children": []}'
             or exists (select from pg_catalog.pg_inherits where inhrelid = tracked.relation)
         )
-        and known.relatives <> audit.relatives(tracked.relation)
+        and known.relatives <> audit_internal.relatives(tracked.relation)
 $$;
 
-comment on function audit.tables_with_other_relatives() is
+comment on function audit_internal.tables_with_other_relatives() is
     'The tracked tables that inherit, or that others inherit from, in another way than when they were last seen: a statement about the other table is one about them.';

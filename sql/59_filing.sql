@@ -1,8 +1,8 @@
 -- Filing: where an actor's events are, and an action's, written down some time after they were recorded, thousands at a time.
 --
--- A write pays for every index of the log; for this it does not. What is not filed yet is read as it is: audit.unfiled().
+-- A write pays for every index of the log; for this it does not. What is not filed yet is read as it is: audit_internal.unfiled().
 
-create or replace function audit.unfiled()
+create or replace function audit_internal.unfiled()
 returns table (id bigint, occurred_at timestamptz, org_id text, category text, action text, actor_id text)
 language plpgsql
 stable
@@ -24,7 +24,7 @@ begin
     return query
     select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
     from audit.event
-    -- (As in audit.batch(), but by one range of transactions: with two, planning takes three times as long.)
+    -- (As in audit_internal.batch(), but by one range of transactions: with two, planning takes three times as long.)
     where event.xid >= pg_snapshot_xmin(head.to_snapshot)
         and event.xid < pg_snapshot_xmax(pg_current_snapshot())
         and not pg_visible_in_snapshot(event.xid, head.to_snapshot)
@@ -33,9 +33,9 @@ begin
 end
 $$;
 
-comment on function audit.unfiled() is 'The events that audit.file_events() has not filed yet, as far as the present role sees them.';
+comment on function audit_internal.unfiled() is 'The events that audit_internal.file_events() has not filed yet, as far as the present role sees them.';
 
-create or replace function audit.restart_filing(head audit.filing)
+create or replace function audit_internal.restart_filing(head audit.filing)
 returns audit.filing
 language plpgsql
 volatile
@@ -43,24 +43,24 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     delete from audit.filed;
-    head.system_identifier := audit.system_identifier();
-    head.to_snapshot := audit.first_snapshot('-infinity');
-    head.foreign_id := audit.foreign_id();
+    head.system_identifier := audit_internal.system_identifier();
+    head.to_snapshot := audit_internal.first_snapshot('-infinity');
+    head.foreign_id := audit_internal.foreign_id();
     head.foreign_filed := 0;
     return head;
 end
 $$;
 
-comment on function audit.restart_filing(audit.filing) is
+comment on function audit_internal.restart_filing(audit.filing) is
     'Forgets what was filed, in a database that was restored into another cluster or never filed anything. From where to go on.';
 
-create or replace function audit.file_events(p_least integer default 1000, p_apart integer default 100000)
+create or replace function audit_internal.file_events(p_least integer default 1000, p_apart integer default 100000)
 returns boolean
 language plpgsql
 volatile
 security definer
 set search_path = pg_catalog, pg_temp
--- (As in audit.unfiled().)
+-- (As in audit_internal.unfiled().)
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -81,8 +81,8 @@ begin
     if not found then
         return false;
     end if;
-    if head.system_identifier is distinct from audit.system_identifier() then
-        head := audit.restart_filing(head);
+    if head.system_identifier is distinct from audit_internal.system_identifier() then
+        head := audit_internal.restart_filing(head);
         update audit.filing
         set
             system_identifier = head.system_identifier,
@@ -104,14 +104,14 @@ begin
             limit most_by_id
         ) as foreign_event;
     else
-        next_snapshot := audit.snapshot_after(head.to_snapshot, present);
-        is_last := audit.transactions_between(next_snapshot, present) = 0;
+        next_snapshot := audit_internal.snapshot_after(head.to_snapshot, present);
+        is_last := audit_internal.transactions_between(next_snapshot, present) = 0;
         if is_last
             and p_least > (
                 select count(*)
                 from (
                     select
-                    from audit.batch(head.to_snapshot, next_snapshot) as event
+                    from audit_internal.batch(head.to_snapshot, next_snapshot) as event
                     where event.id > head.foreign_id
                     limit p_least
                 ) as waiting
@@ -127,7 +127,7 @@ begin
         where event.id > head.foreign_filed and event.id <= next_foreign
         union all
         select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
-        from audit.batch(head.to_snapshot, next_snapshot) as event
+        from audit_internal.batch(head.to_snapshot, next_snapshot) as event
         where event.id > head.foreign_id
     ),
     -- Among a thousand events few are of the same actor: the rows of many calls are filed anew, together.
@@ -167,10 +167,10 @@ begin
 end
 $$;
 
-comment on function audit.file_events(integer, integer) is
+comment on function audit_internal.file_events(integer, integer) is
     'Files events by actor and by action, once so many (p_least) wait for it: those of at most 100,000 transactions; and merges what was filed in more rows than p_apart. Whether there are more. The worker calls it, and audit.maintain().';
 
-create or replace function audit.unfile(p_begins timestamptz, p_ends timestamptz)
+create or replace function audit_internal.unfile(p_begins timestamptz, p_ends timestamptz)
 returns void
 language sql
 volatile
@@ -190,9 +190,9 @@ as $$
     group by split.category, split.action, split.actor_hash, split.org_id, split.ids, split.times
 $$;
 
-comment on function audit.unfile(timestamptz, timestamptz) is 'Forgets where the events of a time [begins, ends) are, as these go.';
+comment on function audit_internal.unfile(timestamptz, timestamptz) is 'Forgets where the events of a time [begins, ends) are, as these go.';
 
-create or replace function audit.rename_filed(p_actor_ids text[], p_pseudonym text)
+create or replace function audit_internal.rename_filed(p_actor_ids text[], p_pseudonym text)
 returns void
 language sql
 volatile
@@ -202,6 +202,6 @@ as $$
     where actor_hash in (select pg_catalog.hashtextextended(actor_id, 0) from unnest(p_actor_ids) as actor_id)
 $$;
 
-comment on function audit.rename_filed(text[], text) is 'What was filed under ids of an actor is from now on filed under a pseudonym.';
+comment on function audit_internal.rename_filed(text[], text) is 'What was filed under ids of an actor is from now on filed under a pseudonym.';
 
-select audit.keep_out_of_statistics('audit.filed');
+select audit_internal.keep_out_of_statistics('audit.filed');

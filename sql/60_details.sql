@@ -1,6 +1,6 @@
 -- What an event says: its rows, the fields that changed, its name.
 
-create or replace function audit.rfc3339(moment timestamptz)
+create or replace function audit_internal.rfc3339(moment timestamptz)
 returns text
 language sql
 stable
@@ -10,7 +10,7 @@ as $$
     select pg_catalog.to_char(moment at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
-comment on function audit.rfc3339(timestamptz) is 'A time in UTC to the microsecond, as RFC 3339 writes it.';
+comment on function audit_internal.rfc3339(timestamptz) is 'A time in UTC to the microsecond, as RFC 3339 writes it.';
 
 create or replace function audit.row_before(event audit.event)
 returns jsonb
@@ -34,7 +34,7 @@ $$;
 comment on function audit.row_before(audit.event) is
     'The whole row before the change: of an UPDATE audit.event.before holds only the fields that moved. Null: there was none.';
 
-create or replace function audit.told_fields(before jsonb, after jsonb, changed text[])
+create or replace function audit_internal.told_fields(before jsonb, after jsonb, changed text[])
 returns setof text
 language sql
 immutable
@@ -48,10 +48,10 @@ as $$
     where changed is null and present.value operator(pg_catalog.<>) 'null'
 $$;
 
-comment on function audit.told_fields(jsonb, jsonb, text[]) is
+comment on function audit_internal.told_fields(jsonb, jsonb, text[]) is
     'The names of the fields that changed or, of a row that came or went, that had a value.';
 
-create or replace function audit.told_details(before jsonb, after jsonb, changed text[])
+create or replace function audit_internal.told_details(before jsonb, after jsonb, changed text[])
 -- (One row; but as a set, which the planner sees through in a FROM clause.)
 returns setof jsonb
 language sql
@@ -61,12 +61,12 @@ as $$
     select pg_catalog.jsonb_object_agg(
         name, pg_catalog.jsonb_build_object('before', before operator(pg_catalog.->) name, 'after', after operator(pg_catalog.->) name)
     )
-    from audit.told_fields(before, after, changed) as name
+    from audit_internal.told_fields(before, after, changed) as name
 $$;
 
-comment on function audit.told_details(jsonb, jsonb, text[]) is 'audit.details(), for a FROM clause.';
+comment on function audit_internal.told_details(jsonb, jsonb, text[]) is 'audit_internal.details(), for a FROM clause.';
 
-create or replace function audit.field_details(field text, before jsonb, after jsonb)
+create or replace function audit_internal.field_details(field text, before jsonb, after jsonb)
 returns jsonb
 language sql
 stable
@@ -77,25 +77,25 @@ as $$
     )
 $$;
 
-comment on function audit.field_details(text, jsonb, jsonb) is
-    'audit.details() of one field: an expression, where most events need no more, for it costs a fifth of an aggregate.';
+comment on function audit_internal.field_details(text, jsonb, jsonb) is
+    'audit_internal.details() of one field: an expression, where most events need no more, for it costs a fifth of an aggregate.';
 
-create or replace function audit.details(before jsonb, after jsonb, changed text[])
+create or replace function audit_internal.details(before jsonb, after jsonb, changed text[])
 returns jsonb
 language sql
 stable
 parallel safe
 as $$
     select case
-        when pg_catalog.cardinality(changed) operator(pg_catalog.=) 1 then audit.field_details(changed[1], before, after)
-        else (select told from audit.told_details(before, after, changed) as told)
+        when pg_catalog.cardinality(changed) operator(pg_catalog.=) 1 then audit_internal.field_details(changed[1], before, after)
+        else (select told from audit_internal.told_details(before, after, changed) as told)
     end
 $$;
 
-comment on function audit.details(jsonb, jsonb, text[]) is
+comment on function audit_internal.details(jsonb, jsonb, text[]) is
     'The changed fields alone: `{"rpm_limit": {"before": 60, "after": 120}}`.';
 
-create or replace function audit.cut_value(value jsonb, max_chars integer)
+create or replace function audit_internal.cut_value(value jsonb, max_chars integer)
 returns jsonb
 language sql
 immutable
@@ -114,10 +114,10 @@ as $$
     end
 $$;
 
-comment on function audit.cut_value(jsonb, integer) is
+comment on function audit_internal.cut_value(jsonb, integer) is
     'The value, or if it is longer than so many characters the beginning of its text.';
 
-create or replace function audit.changed_members(field text, before jsonb, after jsonb, max_chars integer)
+create or replace function audit_internal.changed_members(field text, before jsonb, after jsonb, max_chars integer)
 returns jsonb
 language sql
 immutable
@@ -142,7 +142,7 @@ as $$
     select pg_catalog.jsonb_object_agg(
         part.name,
         pg_catalog.jsonb_build_object(
-            'before', audit.cut_value(part.was, max_chars), 'after', audit.cut_value(part.becomes, max_chars)
+            'before', audit_internal.cut_value(part.was, max_chars), 'after', audit_internal.cut_value(part.becomes, max_chars)
         )
     )
     from part
@@ -153,10 +153,10 @@ as $$
         or part.depth = 12
 $$;
 
-comment on function audit.changed_members(text, jsonb, jsonb, integer) is
-    'What differs between two objects: the members that do, to a depth of 12, named `config.limits.rpm`, as audit.short_details() has them.';
+comment on function audit_internal.changed_members(text, jsonb, jsonb, integer) is
+    'What differs between two objects: the members that do, to a depth of 12, named `config.limits.rpm`, as audit_internal.short_details() has them.';
 
-create or replace function audit.short_details(before jsonb, after jsonb, changed text[], max_chars integer)
+create or replace function audit_internal.short_details(before jsonb, after jsonb, changed text[], max_chars integer)
 -- (One row; but as a set, which the planner sees through in a FROM clause.)
 returns setof jsonb
 language sql
@@ -164,28 +164,28 @@ immutable
 parallel safe
 as $$
     select pg_catalog.jsonb_object_agg(part.key, part.value)
-    from audit.told_fields(before, after, changed) as field
+    from audit_internal.told_fields(before, after, changed) as field
     cross join lateral pg_catalog.jsonb_each(
         -- (Most fields are no objects, and a recursion costs more than all else.)
         case
             when pg_catalog.jsonb_typeof(before operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
                 and pg_catalog.jsonb_typeof(after operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
             then
-                audit.changed_members(field, before operator(pg_catalog.->) field, after operator(pg_catalog.->) field, max_chars)
+                audit_internal.changed_members(field, before operator(pg_catalog.->) field, after operator(pg_catalog.->) field, max_chars)
             else pg_catalog.jsonb_build_object(
                 field,
                 pg_catalog.jsonb_build_object(
-                    'before', audit.cut_value(before operator(pg_catalog.->) field, max_chars), 'after', audit.cut_value(after operator(pg_catalog.->) field, max_chars)
+                    'before', audit_internal.cut_value(before operator(pg_catalog.->) field, max_chars), 'after', audit_internal.cut_value(after operator(pg_catalog.->) field, max_chars)
                 )
             )
         end
     ) as part
 $$;
 
-comment on function audit.short_details(jsonb, jsonb, text[], integer) is
-    'audit.details() for a list: of objects only the members that changed, and no value longer than so many characters.';
+comment on function audit_internal.short_details(jsonb, jsonb, text[], integer) is
+    'audit_internal.details() for a list: of objects only the members that changed, and no value longer than so many characters.';
 
-create or replace function audit.event_name(event audit.event)
+create or replace function audit_internal.event_name(event audit.event)
 returns text
 language sql
 immutable
@@ -194,10 +194,10 @@ as $$
     select case when event.node is null then event.id::pg_catalog.text else event.node operator(pg_catalog.||) ':' operator(pg_catalog.||) event.node_id::pg_catalog.text end
 $$;
 
-comment on function audit.event_name(audit.event) is
+comment on function audit_internal.event_name(audit.event) is
     'What people call an event, and commands take: its id; on a hub, of node eu1''s event 42, eu1:42.';
 
-create or replace function audit.event_id(p_name text)
+create or replace function audit_internal.event_id(p_name text)
 returns bigint
 language plpgsql
 stable
@@ -216,15 +216,15 @@ begin
     return case
         when parts[1] is null then parts[2]::bigint
         -- (Where there are no nodes there is no index of their events, either.)
-        when audit.has_nodes() then (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
+        when audit_internal.has_nodes() then (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
     end;
 end
 $$;
 
-comment on function audit.event_id(text) is
+comment on function audit_internal.event_id(text) is
     'The id of the event that people call so: 42, eu1:42, evt_42, evt_eu1_42; null: there is none that the present role may see. PT047.';
 
-create or replace function audit.neighbours(
+create or replace function audit_internal.neighbours(
     p_node text, p_resource_type text, p_resource_id text, p_time timestamptz, p_id bigint,
     out previous bigint, out following bigint
 )
@@ -268,5 +268,5 @@ begin
 end
 $$;
 
-comment on function audit.neighbours(text, text, text, timestamptz, bigint) is
+comment on function audit_internal.neighbours(text, text, text, timestamptz, bigint) is
     'The ids of the events before and after one, of the same resource: where it is, for another node''s may have the same id.';

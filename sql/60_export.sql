@@ -1,6 +1,6 @@
 -- CSV: what a spreadsheet can open.
 
-create or replace function audit.blanks()
+create or replace function audit_internal.blanks()
 returns text
 language sql
 immutable
@@ -13,9 +13,9 @@ as $$
         operator(pg_catalog.||) E'\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\u2800\u3000\u3164\ufeff\uffa0\ufff9\ufffa\ufffb'
 $$;
 
-comment on function audit.blanks() is 'Characters that nobody sees at the beginning of a cell: controls, white space, and those without a width.';
+comment on function audit_internal.blanks() is 'Characters that nobody sees at the beginning of a cell: controls, white space, and those without a width.';
 
-create or replace function audit.spreadsheet_safe(cell text)
+create or replace function audit_internal.spreadsheet_safe(cell text)
 returns text
 language sql
 immutable
@@ -26,7 +26,7 @@ as $$
         when (cell collate pg_catalog."C" operator(pg_catalog.<) 'A' or cell collate pg_catalog."C" operator(pg_catalog.>=) E'\x7f')
             and (
                 pg_catalog.left(cell, 1) collate pg_catalog."C" operator(pg_catalog.=) any (array[E'\t', E'\n', E'\r'])
-                or pg_catalog.left(pg_catalog.ltrim(cell, audit.blanks()), 1) collate pg_catalog."C"
+                or pg_catalog.left(pg_catalog.ltrim(cell, audit_internal.blanks()), 1) collate pg_catalog."C"
                     operator(pg_catalog.=) any (array['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫'])
             )
             then '''' operator(pg_catalog.||) cell
@@ -34,10 +34,10 @@ as $$
     end
 $$;
 
-comment on function audit.spreadsheet_safe(text) is
+comment on function audit_internal.spreadsheet_safe(text) is
     'The cell, with an apostrophe before it where a spreadsheet would take it for a formula (OWASP, CSV injection): also after what it leaves out (white space, a byte order mark), and by full-width signs.';
 
-create or replace function audit.spreadsheet_time(moment timestamptz)
+create or replace function audit_internal.spreadsheet_time(moment timestamptz)
 returns text
 language sql
 stable
@@ -46,7 +46,7 @@ as $$
     select pg_catalog.to_char(moment at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US')
 $$;
 
-comment on function audit.spreadsheet_time(timestamptz) is
+comment on function audit_internal.spreadsheet_time(timestamptz) is
     'A time in UTC to the microsecond, as ISO 8601 writes it without a zone: so LibreOffice takes it for a date and a time, in every locale.';
 
 create or replace view audit.export
@@ -54,36 +54,36 @@ with (security_invoker = true) as
 select
     event.id,
     -- Spelt out, so that no client's DateStyle or time zone changes a byte. (Excel takes the day for a date, and not both.)
-    audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
-    pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
-    audit.spreadsheet_safe(event.org_id) as org_id,
+    audit_internal.spreadsheet_time(event.occurred_at) as timestamp_utc,
+    pg_catalog.left(audit_internal.spreadsheet_time(event.occurred_at), 10) as date_utc,
+    audit_internal.spreadsheet_safe(event.org_id) as org_id,
     -- (No join: with one all events would be sorted before the first is written.)
-    audit.spreadsheet_safe(
+    audit_internal.spreadsheet_safe(
         coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
     ) as organization,
-    audit.spreadsheet_safe(event.category) as category,
-    audit.spreadsheet_safe(event.action) as action,
-    audit.spreadsheet_safe(event.actor_type) as actor_type,
-    audit.spreadsheet_safe(event.actor_id) as actor_id,
-    audit.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
+    audit_internal.spreadsheet_safe(event.category) as category,
+    audit_internal.spreadsheet_safe(event.action) as action,
+    audit_internal.spreadsheet_safe(event.actor_type) as actor_type,
+    audit_internal.spreadsheet_safe(event.actor_id) as actor_id,
+    audit_internal.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
     pg_catalog.host(event.actor_ip) as actor_ip,
-    audit.spreadsheet_safe(event.user_agent) as user_agent,
-    audit.spreadsheet_safe(event.request_id) as request_id,
-    audit.spreadsheet_safe(event.reason) as reason,
-    audit.spreadsheet_safe(event.resource_type) as resource_type,
-    audit.spreadsheet_safe(event.resource_id) as resource_id,
-    audit.spreadsheet_safe(coalesce(event.resource_label, event.resource_id)) as resource,
+    audit_internal.spreadsheet_safe(event.user_agent) as user_agent,
+    audit_internal.spreadsheet_safe(event.request_id) as request_id,
+    audit_internal.spreadsheet_safe(event.reason) as reason,
+    audit_internal.spreadsheet_safe(event.resource_type) as resource_type,
+    audit_internal.spreadsheet_safe(event.resource_id) as resource_id,
+    audit_internal.spreadsheet_safe(coalesce(event.resource_label, event.resource_id)) as resource,
     event.operation,
-    audit.spreadsheet_safe(event.table_name) as table_name,
-    -- audit.details(), in sight of the planner: a function's own query is begun anew for each row.
+    audit_internal.spreadsheet_safe(event.table_name) as table_name,
+    -- audit_internal.details(), in sight of the planner: a function's own query is begun anew for each row.
     case
-        when pg_catalog.cardinality(event.changed) = 1 then audit.field_details(event.changed[1], event.before, event.after)
-        else (select told from audit.told_details(event.before, event.after, event.changed) as told)
+        when pg_catalog.cardinality(event.changed) = 1 then audit_internal.field_details(event.changed[1], event.before, event.after)
+        else (select told from audit_internal.told_details(event.before, event.after, event.changed) as told)
     end as details,
-    audit.spreadsheet_safe(event.db_role) as db_role,
+    audit_internal.spreadsheet_safe(event.db_role) as db_role,
     pg_catalog.host(event.client_addr) as client_addr,
-    audit.spreadsheet_safe(event.application_name) as application_name,
-    audit.spreadsheet_safe(event.imported_from) as imported_from,
+    audit_internal.spreadsheet_safe(event.application_name) as application_name,
+    audit_internal.spreadsheet_safe(event.imported_from) as imported_from,
     event.node,
     event.node_id
 from audit.event
@@ -92,7 +92,7 @@ order by event.occurred_at, event.id;
 comment on view audit.export is
     'Exactly the columns of the CSV, oldest first, safe to open in a spreadsheet: \copy (select * from audit.export) to ''audit.csv'' csv header';
 
-create or replace function audit.spreadsheet_value(value jsonb)
+create or replace function audit_internal.spreadsheet_value(value jsonb)
 returns text
 language sql
 immutable
@@ -102,44 +102,44 @@ as $$
     select case
         when pg_catalog.jsonb_typeof(value) operator(pg_catalog.=) 'null' then null
         when pg_catalog.jsonb_typeof(value) operator(pg_catalog.<>) 'string' then pg_catalog.left(value operator(pg_catalog.#>>) '{}', 32000)
-        else audit.spreadsheet_safe(pg_catalog.left(value operator(pg_catalog.#>>) '{}', 32000))
+        else audit_internal.spreadsheet_safe(pg_catalog.left(value operator(pg_catalog.#>>) '{}', 32000))
     end
         operator(pg_catalog.||) case when pg_catalog.length(value operator(pg_catalog.#>>) '{}') operator(pg_catalog.>) 32000 then '…' else '' end
 $$;
 
-comment on function audit.spreadsheet_value(jsonb) is
+comment on function audit_internal.spreadsheet_value(jsonb) is
     'A value as a cell has it: text bare and safe to open, anything else as JSON; null empty; what is longer than 32,000 characters cut, with … at its end.';
 
 create or replace view audit.export_fields
 with (security_invoker = true) as
 select
     event.id,
-    audit.spreadsheet_time(event.occurred_at) as timestamp_utc,
-    pg_catalog.left(audit.spreadsheet_time(event.occurred_at), 10) as date_utc,
-    audit.spreadsheet_safe(event.org_id) as org_id,
+    audit_internal.spreadsheet_time(event.occurred_at) as timestamp_utc,
+    pg_catalog.left(audit_internal.spreadsheet_time(event.occurred_at), 10) as date_utc,
+    audit_internal.spreadsheet_safe(event.org_id) as org_id,
     -- (No join: with one all events would be sorted before the first is written.)
-    audit.spreadsheet_safe(
+    audit_internal.spreadsheet_safe(
         coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
     ) as organization,
-    audit.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
-    audit.spreadsheet_safe(event.action) as action,
-    audit.spreadsheet_safe(event.resource_type) as resource_type,
-    audit.spreadsheet_safe(event.resource_id) as resource_id,
-    audit.spreadsheet_safe(coalesce(event.resource_label, event.resource_id)) as resource,
-    audit.spreadsheet_safe(field.key) as field,
-    audit.spreadsheet_value(field.value -> 'before') as before,
-    audit.spreadsheet_value(field.value -> 'after') as after,
+    audit_internal.spreadsheet_safe(coalesce(event.actor_label, event.actor_id)) as actor,
+    audit_internal.spreadsheet_safe(event.action) as action,
+    audit_internal.spreadsheet_safe(event.resource_type) as resource_type,
+    audit_internal.spreadsheet_safe(event.resource_id) as resource_id,
+    audit_internal.spreadsheet_safe(coalesce(event.resource_label, event.resource_id)) as resource,
+    audit_internal.spreadsheet_safe(field.key) as field,
+    audit_internal.spreadsheet_value(field.value -> 'before') as before,
+    audit_internal.spreadsheet_value(field.value -> 'after') as after,
     event.node,
     event.node_id
 from audit.event
-left join lateral audit.short_details(event.before, event.after, event.changed, 32001) as shown (details) on true
+left join lateral audit_internal.short_details(event.before, event.after, event.changed, 32001) as shown (details) on true
 left join lateral pg_catalog.jsonb_each(shown.details) with ordinality as field (key, value, number) on true
 order by event.occurred_at, event.id, field.number;
 
 comment on view audit.export_fields is
     'A row for each field that an event tells of, for a spreadsheet, oldest first: of a JSON object each member that changed. An event without fields has a row with none. \copy (select * from audit.export_fields) to ''fields.csv'' csv header';
 
-create or replace function audit.export_statement(wanted audit.filter, by_field boolean)
+create or replace function audit_internal.export_statement(wanted audit.filter, by_field boolean)
 returns text
 language sql
 stable
@@ -161,10 +161,10 @@ as $$
     from (select case when by_field then 'audit.export_fields' else 'audit.export' end as name) as source
 $$;
 
-comment on function audit.export_statement(audit.filter, boolean) is
+comment on function audit_internal.export_statement(audit.filter, boolean) is
     'The COPY that writes the CSV of audit.export (by_field: of audit.export_fields), oldest first, of the events that pass. It is text for the caller to run, as who they are.';
 
-create or replace function audit.begin_export(
+create or replace function audit_internal.begin_export(
     p_filter jsonb,
     by_field boolean default false,
     out events bigint,
@@ -181,14 +181,14 @@ as $$
 declare
     wanted constant audit.filter := audit.filter(p_filter);
 begin
-    passing := audit.narrowed(wanted);
+    passing := audit_internal.narrowed(wanted);
     -- (Execute: only so may several processes count.)
     execute 'select count(*) from audit.event where audit.passes(event, $1)' into events using passing;
-    perform audit.record_export(jsonb_strip_nulls(to_jsonb(wanted)), events);
-    csv := audit.export_statement(passing, by_field);
-    visible_from := (select coalesce(jsonb_agg(visible), '[]') from audit.visible_from(passing) as visible);
+    perform audit_internal.record_export(jsonb_strip_nulls(to_jsonb(wanted)), events);
+    csv := audit_internal.export_statement(passing, by_field);
+    visible_from := (select coalesce(jsonb_agg(visible), '[]') from audit_internal.visible_from(passing) as visible);
 end
 $$;
 
-comment on function audit.begin_export(jsonb, boolean) is
-    'Records an export of the events that pass a filter, before the first byte leaves: how many they are, the COPY that writes their CSV (audit.export_statement()), the filter as it was parsed, and visible_from as in audit.search().';
+comment on function audit_internal.begin_export(jsonb, boolean) is
+    'Records an export of the events that pass a filter, before the first byte leaves: how many they are, the COPY that writes their CSV (audit_internal.export_statement()), the filter as it was parsed, and visible_from as in audit.search().';

@@ -9,7 +9,7 @@ select
     event.category,
     coalesce(event.actor_label, event.actor_id) as actor,
     coalesce(event.resource_label, event.resource_id) as resource,
-    audit.details(event.before, event.after, event.changed) as details,
+    audit_internal.details(event.before, event.after, event.changed) as details,
     event.org_id,
     event.actor_type,
     event.actor_id,

@@ -1,6 +1,6 @@
 -- Reading what is filed: an actor's events, or an action's.
 
-create or replace function audit.filed_kinds()
+create or replace function audit_internal.filed_kinds()
 returns table (category text, action text)
 language plpgsql
 stable
@@ -36,9 +36,9 @@ begin
 end
 $$;
 
-comment on function audit.filed_kinds() is 'The categories and actions of which an event is filed.';
+comment on function audit_internal.filed_kinds() is 'The categories and actions of which an event is filed.';
 
-create or replace function audit.may_hold(filed audit.filed, wanted audit.filter, org text, kind_category text, kind_action text)
+create or replace function audit_internal.may_hold(filed audit.filed, wanted audit.filter, org text, kind_category text, kind_action text)
 returns boolean
 language sql
 immutable
@@ -50,10 +50,10 @@ as $$
         and filed.first_time <= wanted.before_time
 $$;
 
-comment on function audit.may_hold(audit.filed, audit.filter, text, text, text) is
+comment on function audit_internal.may_hold(audit.filed, audit.filter, text, text, text) is
     'Whether a row of what is filed may hold events of the filter''s actor (in an organization, or (null) in all), or (null) of an action, since its time and before an event.';
 
-create or replace function audit.filed_events(wanted audit.filter, org text, kind_category text, kind_action text, max_events integer)
+create or replace function audit_internal.filed_events(wanted audit.filter, org text, kind_category text, kind_action text, max_events integer)
 returns table (id bigint, occurred_at timestamptz)
 language plpgsql
 stable
@@ -78,7 +78,7 @@ begin
                 else coalesce(array_position(filed.times, wanted.before_time) - 1, width_bucket(wanted.before_time, filed.times))
             end as events
         from audit.filed
-        where audit.may_hold(filed, wanted, org, kind_category, kind_action)
+        where audit_internal.may_hold(filed, wanted, org, kind_category, kind_action)
         order by filed.last_time desc
     loop
         found := found + part.events;
@@ -96,21 +96,21 @@ begin
             filed.ids, filed.times, width_bucket(wanted.before_time, filed.times) as last,
             coalesce(array_position(filed.times, wanted.before_time) - 1, width_bucket(wanted.before_time, filed.times)) as below
         from audit.filed
-        where audit.may_hold(filed, wanted, org, kind_category, kind_action)
+        where audit_internal.may_hold(filed, wanted, org, kind_category, kind_action)
     ) as row
     cross join lateral unnest(
         row.ids[coalesce(row.below - max_events + 1, 1):row.last], row.times[coalesce(row.below - max_events + 1, 1):row.last]
     ) as entry (id, occurred_at)
-    where audit.is_in_range(entry.occurred_at, entry.id, wanted)
+    where audit_internal.is_in_range(entry.occurred_at, entry.id, wanted)
     order by entry.occurred_at desc, entry.id desc
     limit max_events;
 end
 $$;
 
-comment on function audit.filed_events(audit.filter, text, text, text, integer) is
+comment on function audit_internal.filed_events(audit.filter, text, text, text, integer) is
     'The newest events of the filter''s actor (in an organization, or (null) in all), or (null) of an action, that are filed, in the filter''s range, of which since and before_time are given; max_events null: all.';
 
-create or replace function audit.newest_filed(wanted audit.filter, max_events integer)
+create or replace function audit_internal.newest_filed(wanted audit.filter, max_events integer)
 returns table (id bigint, occurred_at timestamptz)
 language plpgsql
 stable
@@ -120,7 +120,7 @@ set enable_sort = on
 as $$
 declare
     -- (Row-level security decides; this leads past what others' organizations have of an actor.)
-    orgs constant text[] := audit.visible_orgs();
+    orgs constant text[] := audit_internal.visible_orgs();
 begin
     wanted.since := greatest(wanted.since, wanted.from_time, '-infinity');
     if wanted.before_time is null or wanted.until <= wanted.before_time then
@@ -133,23 +133,23 @@ begin
     from (
         select filed.id, filed.occurred_at
         from unnest(coalesce(wanted.orgs, orgs, array[null])) as org
-        cross join lateral audit.filed_events(wanted, org, null, null, max_events) as filed
+        cross join lateral audit_internal.filed_events(wanted, org, null, null, max_events) as filed
         where wanted.actor_id is not null
         union all
         select filed.id, filed.occurred_at
-        from audit.filed_kinds() as kind
-        cross join lateral audit.filed_events(wanted, null, kind.category, kind.action, max_events) as filed
+        from audit_internal.filed_kinds() as kind
+        cross join lateral audit_internal.filed_events(wanted, null, kind.category, kind.action, max_events) as filed
         where wanted.actor_id is null
             and (wanted.categories is null or kind.category = any (wanted.categories))
-            and (wanted.actions is null or kind.action ~ audit.glob(wanted.actions))
+            and (wanted.actions is null or kind.action ~ audit_internal.glob(wanted.actions))
         union all
         select unfiled.id, unfiled.occurred_at
-        from audit.unfiled() as unfiled
-        where audit.is_in_range(unfiled.occurred_at, unfiled.id, wanted)
+        from audit_internal.unfiled() as unfiled
+        where audit_internal.is_in_range(unfiled.occurred_at, unfiled.id, wanted)
             and case
                 when wanted.actor_id is not null then unfiled.actor_id = wanted.actor_id and (wanted.orgs is null or unfiled.org_id = any (wanted.orgs))
                 else (wanted.categories is null or unfiled.category = any (wanted.categories))
-                    and (wanted.actions is null or unfiled.action ~ audit.glob(wanted.actions))
+                    and (wanted.actions is null or unfiled.action ~ audit_internal.glob(wanted.actions))
             end
     ) as found
     order by found.occurred_at desc, found.id desc
@@ -157,5 +157,5 @@ begin
 end
 $$;
 
-comment on function audit.newest_filed(audit.filter, integer) is
+comment on function audit_internal.newest_filed(audit.filter, integer) is
     'The newest events of the filter''s actor in its organizations, or else of its categories and actions over all organizations, in its range; max_events null: all.';

@@ -1,6 +1,6 @@
 -- Filters: made of JSON, and applied to an event.
 
-create or replace function audit.glob(patterns text[])
+create or replace function audit_internal.glob(patterns text[])
 returns text
 language sql
 immutable
@@ -25,10 +25,10 @@ as $$
         operator(pg_catalog.||) ')$'
 $$;
 
-comment on function audit.glob(text[]) is
+comment on function audit_internal.glob(text[]) is
     'The regular expression that matches what any of the patterns does; in a pattern only `*` is special: `key.*`.';
 
-create or replace function audit.check_patterns(patterns text[])
+create or replace function audit_internal.check_patterns(patterns text[])
 returns void
 language plpgsql
 immutable
@@ -42,7 +42,7 @@ begin
             message = 'the patterns for actions, actors or resources are longer than 2000 characters',
             hint = 'Use * for what they have in common: key.*';
     end if;
-    perform 'key.created' ~ audit.glob(patterns);
+    perform 'key.created' ~ audit_internal.glob(patterns);
 exception
     when data_exception or program_limit_exceeded or insufficient_resources then
         raise exception using
@@ -52,9 +52,9 @@ exception
 end
 $$;
 
-comment on function audit.check_patterns(text[]) is 'Raises PT009 if patterns are too long, all together, or too complex to be searched with.';
+comment on function audit_internal.check_patterns(text[]) is 'Raises PT009 if patterns are too long, all together, or too complex to be searched with.';
 
-create or replace function audit.check_moments(variadic moments timestamptz[])
+create or replace function audit_internal.check_moments(variadic moments timestamptz[])
 returns void
 language plpgsql
 immutable
@@ -69,17 +69,17 @@ begin
         if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
             raise exception using
                 errcode = 'PT009',
-                message = format('invalid time %s', case when isfinite(moment) then audit.rfc3339(moment) else moment::text end),
+                message = format('invalid time %s', case when isfinite(moment) then audit_internal.rfc3339(moment) else moment::text end),
                 hint = 'Write a time between the years 1 and 9999, such as 2026-07-01.';
         end if;
     end loop;
 end
 $$;
 
-comment on function audit.check_moments(variadic timestamptz[]) is
+comment on function audit_internal.check_moments(variadic timestamptz[]) is
     'Raises PT009 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
 
-create or replace function audit.moment(description text)
+create or replace function audit_internal.moment(description text)
 returns timestamptz
 language plpgsql
 stable
@@ -94,7 +94,7 @@ begin
     else
         moment := description::timestamptz;
     end if;
-    perform audit.check_moments(moment);
+    perform audit_internal.check_moments(moment);
     return moment;
 exception
     when data_exception then
@@ -105,10 +105,10 @@ exception
 end
 $$;
 
-comment on function audit.moment(text) is
+comment on function audit_internal.moment(text) is
     'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT009.';
 
-create or replace function audit.check_options(subject text, options jsonb, known jsonb)
+create or replace function audit_internal.check_options(subject text, options jsonb, known jsonb)
 returns void
 language plpgsql
 immutable
@@ -149,7 +149,7 @@ begin
 end
 $$;
 
-comment on function audit.check_options(text, jsonb, jsonb) is
+comment on function audit_internal.check_options(text, jsonb, jsonb) is
     'Raises PT009 unless the options are an object of known keys, each with a value of its kind (as jsonb_typeof() has it; an array is of strings).';
 
 create or replace function audit.filter(p_filter jsonb)
@@ -163,7 +163,7 @@ declare
     parsed audit.filter;
     category_name text;
 begin
-    perform audit.check_options(
+    perform audit_internal.check_options(
         'a filter',
         given,
         '{
@@ -184,13 +184,13 @@ begin
                 message = 'a day, a number or a time of the filter can''t be read',
                 hint = 'Write {"first_day": "2026-11-23", "last_day": "2026-11-30"} or {"days": 7}.';
     end;
-    parsed.since := coalesce(audit.moment(given ->> 'since'), parsed.since);
-    parsed.until := coalesce(audit.moment(given ->> 'until'), parsed.until);
+    parsed.since := coalesce(audit_internal.moment(given ->> 'since'), parsed.since);
+    parsed.until := coalesce(audit_internal.moment(given ->> 'until'), parsed.until);
     foreach category_name in array coalesce(parsed.categories, '{}')
     loop
-        perform audit.check_category(category_name);
+        perform audit_internal.check_category(category_name);
     end loop;
-    perform audit.check_patterns(parsed.actions), audit.check_patterns(parsed.actors), audit.check_patterns(parsed.resources);
+    perform audit_internal.check_patterns(parsed.actions), audit_internal.check_patterns(parsed.actors), audit_internal.check_patterns(parsed.resources);
     -- (Twice the same organization would give each of its events twice.)
     if parsed.orgs is not null then
         parsed.orgs := array(select distinct org from unnest(parsed.orgs) as org order by org);
@@ -200,9 +200,9 @@ end
 $$;
 
 comment on function audit.filter(jsonb) is
-    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT002, PT009.';
+    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit_internal.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT002, PT009.';
 
-create or replace function audit.is_in_range(occurred_at timestamptz, id bigint, wanted audit.filter)
+create or replace function audit_internal.is_in_range(occurred_at timestamptz, id bigint, wanted audit.filter)
 returns boolean
 language sql
 immutable
@@ -224,10 +224,10 @@ as $$
         )
 $$;
 
-comment on function audit.is_in_range(timestamptz, bigint, audit.filter) is
+comment on function audit_internal.is_in_range(timestamptz, bigint, audit.filter) is
     'Whether an event''s place in the order of (occurred_at, id) is one that the filter asks for.';
 
-create or replace function audit.matches(event audit.event, categories text[], actions text[], orgs text[])
+create or replace function audit_internal.matches(event audit.event, categories text[], actions text[], orgs text[])
 returns boolean
 language sql
 immutable
@@ -236,10 +236,10 @@ as $$
     -- Without a subquery, so that the planner sees through it.
     select (orgs is null or event.org_id operator(pg_catalog.=) any (orgs))
         and (categories is null or event.category operator(pg_catalog.=) any (categories))
-        and (actions is null or event.action operator(pg_catalog.~) audit.glob(actions))
+        and (actions is null or event.action operator(pg_catalog.~) audit_internal.glob(actions))
 $$;
 
-comment on function audit.matches(audit.event, text[], text[], text[]) is
+comment on function audit_internal.matches(audit.event, text[], text[], text[]) is
     'Whether an event passes the filters that a destination has too, of which a null one lets all pass: categories and organizations by name, actions by pattern.';
 
 create or replace function audit.passes(event audit.event, wanted audit.filter)
@@ -249,21 +249,21 @@ immutable
 parallel safe
 as $$
     -- Without a subquery, so that the planner sees through it.
-    -- (A hash is compared twice: without statistics (see audit.keep_out_of_statistics()) the planner would otherwise take an
+    -- (A hash is compared twice: without statistics (see audit_internal.keep_out_of_statistics()) the planner would otherwise take an
     -- organization to be as rare as one resource.)
-    select audit.is_in_range(event.occurred_at, event.id, wanted)
-        and audit.matches(event, wanted.categories, wanted.actions, wanted.orgs)
+    select audit_internal.is_in_range(event.occurred_at, event.id, wanted)
+        and audit_internal.matches(event, wanted.categories, wanted.actions, wanted.orgs)
         -- (What this database did itself is of no node.)
         and (wanted.nodes is null or coalesce(event.node, '-') = any (wanted.nodes))
         and (
             wanted.actors is null
-            or event.actor_id ~* audit.glob(wanted.actors)
-            or event.actor_label ~* audit.glob(wanted.actors)
+            or event.actor_id ~* audit_internal.glob(wanted.actors)
+            or event.actor_label ~* audit_internal.glob(wanted.actors)
         )
         and (
             wanted.resources is null
-            or event.resource_id ~* audit.glob(wanted.resources)
-            or event.resource_label ~* audit.glob(wanted.resources)
+            or event.resource_id ~* audit_internal.glob(wanted.resources)
+            or event.resource_label ~* audit_internal.glob(wanted.resources)
         )
         and (
             wanted.actor_id is null

@@ -1,6 +1,6 @@
 -- What a reader sees: which organizations, since when, which categories, actions and nodes there are.
 
-create or replace function audit.visible_orgs()
+create or replace function audit_internal.visible_orgs()
 returns text[]
 language sql
 stable
@@ -32,20 +32,20 @@ as $$
     end
 $$;
 
-comment on function audit.visible_orgs() is 'The organizations whose events the present role may see; null: all.';
+comment on function audit_internal.visible_orgs() is 'The organizations whose events the present role may see; null: all.';
 
-create or replace function audit.narrowed(wanted audit.filter)
+create or replace function audit_internal.narrowed(wanted audit.filter)
 returns audit.filter
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    visible text[] := audit.visible_orgs();
+    visible text[] := audit_internal.visible_orgs();
 begin
     -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
     -- actor: an organization that is named twice is taken for a small one.)
-    if visible is not null and audit.goes_by_org(wanted) then
+    if visible is not null and audit_internal.goes_by_org(wanted) then
         wanted.orgs := array(
             select org from unnest(visible) as org where wanted.orgs is null or org = any (wanted.orgs)
         );
@@ -54,9 +54,9 @@ begin
 end
 $$;
 
-comment on function audit.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
+comment on function audit_internal.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
 
-create or replace function audit.removed_until()
+create or replace function audit_internal.removed_until()
 returns timestamptz
 language sql
 stable
@@ -66,23 +66,23 @@ as $$
     select max(ends) from audit.dropped_partition
 $$;
 
-comment on function audit.removed_until() is 'The end of the last month that retention, or an archive, has taken out of the log; null: none was.';
+comment on function audit_internal.removed_until() is 'The end of the last month that retention, or an archive, has taken out of the log; null: none was.';
 
-create or replace function audit.visible_from(wanted audit.filter, out moment timestamptz, out reason text)
+create or replace function audit_internal.visible_from(wanted audit.filter, out moment timestamptz, out reason text)
 returns setof record
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- (As in audit.newest().)
+-- (As in audit_internal.newest().)
 set plan_cache_mode = force_custom_plan
 set enable_sort = off
 set enable_bitmapscan = off
 set jit = off
 as $$
 declare
-    orgs text[] := audit.visible_orgs();
+    orgs text[] := audit_internal.visible_orgs();
 begin
-    moment := audit.removed_until();
+    moment := audit_internal.removed_until();
     if moment > coalesce(wanted.since, '-infinity') then
         reason := 'months before that were dropped by retention, or moved to an archive';
         return next;
@@ -115,17 +115,17 @@ begin
 end
 $$;
 
-comment on function audit.visible_from(audit.filter) is
+comment on function audit_internal.visible_from(audit.filter) is
     'From when on what a filter asks for is visible to the present role, where it asks for more: months may be gone, and organizations'' events begin some time. No row: all of it is. A null moment: none of it.';
 
-create or replace function audit.kinds()
+create or replace function audit_internal.kinds()
 returns table (category text, action text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if audit.visible_orgs() is not null then
+    if audit_internal.visible_orgs() is not null then
         return query
         select distinct event.category, event.action
         from audit.event
@@ -134,18 +134,18 @@ begin
     end if;
     return query
     select kind.category, kind.action
-    from audit.filed_kinds() as kind
+    from audit_internal.filed_kinds() as kind
     union
     select unfiled.category, unfiled.action
-    from audit.unfiled() as unfiled
+    from audit_internal.unfiled() as unfiled
     order by 1, 2;
 end
 $$;
 
-comment on function audit.kinds() is
+comment on function audit_internal.kinds() is
     'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads their whole log.';
 
-create or replace function audit.known_orgs(max_orgs integer)
+create or replace function audit_internal.known_orgs(max_orgs integer)
 returns table (org_id text)
 language plpgsql
 stable
@@ -179,16 +179,16 @@ begin
 end
 $$;
 
-comment on function audit.known_orgs(integer) is 'The organizations of which the present role sees events, in their order, and no more than so many.';
+comment on function audit_internal.known_orgs(integer) is 'The organizations of which the present role sees events, in their order, and no more than so many.';
 
-create or replace function audit.visible_nodes(look_at integer)
+create or replace function audit_internal.visible_nodes(look_at integer)
 returns table (name text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    orgs text[] := audit.visible_orgs();
+    orgs text[] := audit_internal.visible_orgs();
 begin
     if orgs is null and has_table_privilege('audit.node', 'select') then
         return query
@@ -212,27 +212,27 @@ begin
 end
 $$;
 
-comment on function audit.visible_nodes(integer) is
+comment on function audit_internal.visible_nodes(integer) is
     'The nodes that a filter can take, `-` for this database itself; for who sees only some organizations those alone of whose newest events (look_at in all) there are some.';
 
-create or replace function audit.unmatched(wanted audit.filter)
+create or replace function audit_internal.unmatched(wanted audit.filter)
 returns table (setting text, value text, known text[])
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    select 'organization', org, array(select known.org_id from audit.known_orgs(1000) as known)
+    select 'organization', org, array(select known.org_id from audit_internal.known_orgs(1000) as known)
     from unnest(wanted.orgs) as org
     where not exists (select from audit.event where event.org_id = org)
     union all
-    select 'action', pattern, array(select distinct kind.action from audit.kinds() as kind order by 1)
+    select 'action', pattern, array(select distinct kind.action from audit_internal.kinds() as kind order by 1)
     from unnest(wanted.actions) as pattern
-    where not exists (select from audit.kinds() as kind where kind.action ~ audit.glob(array[pattern]))
+    where not exists (select from audit_internal.kinds() as kind where kind.action ~ audit_internal.glob(array[pattern]))
     union all
-    select 'node', node, array(select visible.name from audit.visible_nodes(10000) as visible order by 1)
+    select 'node', node, array(select visible.name from audit_internal.visible_nodes(10000) as visible order by 1)
     from unnest(wanted.nodes) as node
-    where not exists (select from audit.visible_nodes(10000) as visible where visible.name = node)
+    where not exists (select from audit_internal.visible_nodes(10000) as visible where visible.name = node)
 $$;
 
-comment on function audit.unmatched(audit.filter) is
+comment on function audit_internal.unmatched(audit.filter) is
     'What a filter names and no event has, so that it lets nothing through by it: organizations, patterns of actions, nodes; and what there is instead.';

@@ -2,7 +2,7 @@
 -- `pgtrail verify` calls no function of a database: it puts the bodies of these, as they stand in this file, into its own statements
 -- (cli/pgtrail_cli/sql_functions.py), and canonical.py reads the names of the fields here. So everything is qualified, operators too.
 
-create or replace function audit.actor_part(event audit.event)
+create or replace function audit_internal.actor_part(event audit.event)
 returns text
 language sql
 stable
@@ -11,10 +11,10 @@ as $$
     select pg_catalog.json_build_array(event.actor_id, event.actor_label, event.actor_ip, event.user_agent)::text
 $$;
 
-comment on function audit.actor_part(audit.event) is
+comment on function audit_internal.actor_part(audit.event) is
     'Canonical text of the fields that tell who did it: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
 
-create or replace function audit.member_part(name text, value jsonb)
+create or replace function audit_internal.member_part(name text, value jsonb)
 returns text
 language sql
 stable
@@ -23,9 +23,9 @@ as $$
     select pg_catalog.concat(pg_catalog.to_json(name)::text, ': ', value::text)
 $$;
 
-comment on function audit.member_part(text, jsonb) is 'Canonical text of a member of a row.';
+comment on function audit_internal.member_part(text, jsonb) is 'Canonical text of a member of a row.';
 
-create or replace function audit.row_members(content jsonb)
+create or replace function audit_internal.row_members(content jsonb)
 returns jsonb
 language sql
 stable
@@ -38,32 +38,32 @@ as $$
     end
 $$;
 
-comment on function audit.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
+comment on function audit_internal.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
 
-create or replace function audit.parts(event audit.event)
+create or replace function audit_internal.parts(event audit.event)
 returns table (side text, part text, content text)
 language sql
 stable
 parallel safe
 as $$
-    select 'actor' as side, 'actor' as part, audit.actor_part(event) as content
+    select 'actor' as side, 'actor' as part, audit_internal.actor_part(event) as content
     union all
     select 'label', 'label', pg_catalog.to_json(event.resource_label)::text
     where event.resource_label is not null
     union all
-    select 'before', pg_catalog.concat('before.', member.name), audit.member_part(member.name, member.value)
-    from pg_catalog.jsonb_each(audit.row_members(event.before)) as member (name, value)
+    select 'before', pg_catalog.concat('before.', member.name), audit_internal.member_part(member.name, member.value)
+    from pg_catalog.jsonb_each(audit_internal.row_members(event.before)) as member (name, value)
     union all
-    select 'after', pg_catalog.concat('after.', member.name), audit.member_part(member.name, member.value)
-    from pg_catalog.jsonb_each(audit.row_members(event.after)) as member (name, value)
+    select 'after', pg_catalog.concat('after.', member.name), audit_internal.member_part(member.name, member.value)
+    from pg_catalog.jsonb_each(audit_internal.row_members(event.after)) as member (name, value)
     -- (Without an offset Postgres 18 fails to plan it over whole rows of a partitioned table.)
     offset 0
 $$;
 
-comment on function audit.parts(audit.event) is
+comment on function audit_internal.parts(audit.event) is
     'What of an event is committed to by itself, in order: `actor`, `label`, `before.NAME`, `after.NAME`, each with its text.';
 
-create or replace function audit.leaf_salt(secret bytea, event_id bigint)
+create or replace function audit_internal.leaf_salt(secret bytea, event_id bigint)
 returns bytea
 language sql
 immutable
@@ -72,10 +72,10 @@ as $$
     select pg_catalog.sha256(secret operator(pg_catalog.||) pg_catalog.int8send(event_id))
 $$;
 
-comment on function audit.leaf_salt(bytea, bigint) is
+comment on function audit_internal.leaf_salt(bytea, bigint) is
     'What blinds an event''s leaf: SHA-256 over the secret of its seal and its id (8 bytes, big-endian).';
 
-create or replace function audit.part_salt(part text, leaf_salt bytea, actor_salt bytea, person_salt bytea)
+create or replace function audit_internal.part_salt(part text, leaf_salt bytea, actor_salt bytea, person_salt bytea)
 returns bytea
 language sql
 stable
@@ -90,10 +90,10 @@ as $$
     end
 $$;
 
-comment on function audit.part_salt(text, bytea, bytea, bytea) is
+comment on function audit_internal.part_salt(text, bytea, bytea, bytea) is
     'What blinds a part: that of the actor, the actor''s salt; any other, the leaf''s salt or, where the resource tells of a person (person_salt), one of its own, which can be kept when the person''s is destroyed.';
 
-create or replace function audit.commitment(salt bytea, content text)
+create or replace function audit_internal.commitment(salt bytea, content text)
 returns bytea
 language sql
 stable
@@ -102,10 +102,10 @@ as $$
     select pg_catalog.sha256(coalesce(salt, '') operator(pg_catalog.||) pg_catalog.convert_to(content, 'UTF8'))
 $$;
 
-comment on function audit.commitment(bytea, text) is
+comment on function audit_internal.commitment(bytea, text) is
     'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it holds whoever made it to the part, and does not give the part away.';
 
-create or replace function audit.event_text(event audit.event, actor bytea, label bytea, was bytea, becomes bytea)
+create or replace function audit_internal.event_text(event audit.event, actor bytea, label bytea, was bytea, becomes bytea)
 returns text
 language sql
 stable
@@ -115,7 +115,7 @@ as $$
         'pgtrail event 1',
         event.id,
         event.xid::text,
-        audit.rfc3339(event.occurred_at),
+        audit_internal.rfc3339(event.occurred_at),
         event.org_id,
         event.category,
         event.action,
@@ -141,10 +141,10 @@ as $$
     )::text
 $$;
 
-comment on function audit.event_text(audit.event, bytea, bytea, bytea, bytea) is
+comment on function audit_internal.event_text(audit.event, bytea, bytea, bytea, bytea) is
     'The canonical text of an event: a JSON array of its fields, with commitments (in hex) in place of those that may tell of a person.';
 
-create or replace function audit.leaf(leaf_salt bytea, content text)
+create or replace function audit_internal.leaf(leaf_salt bytea, content text)
 returns bytea
 language sql
 stable
@@ -155,17 +155,17 @@ as $$
     )
 $$;
 
-comment on function audit.leaf(bytea, text) is 'The leaf hash (RFC 6962, 2.1) of an event''s text.';
+comment on function audit_internal.leaf(bytea, text) is 'The leaf hash (RFC 6962, 2.1) of an event''s text.';
 
-create or replace function audit.event_leaf(event audit.event, secret bytea, actor_salt bytea, person_salt bytea)
+create or replace function audit_internal.event_leaf(event audit.event, secret bytea, actor_salt bytea, person_salt bytea)
 returns table (leaf bytea)
 language sql
 stable
 parallel safe
 as $$
-    select audit.leaf(blinded.salt, audit.event_text(event, held.actor, held.label, held.was, held.becomes)) as leaf
+    select audit_internal.leaf(blinded.salt, audit_internal.event_text(event, held.actor, held.label, held.was, held.becomes)) as leaf
     -- (Computed once: without an offset each place where it is used would.)
-    from (select audit.leaf_salt(secret, event.id) as salt offset 0) as blinded
+    from (select audit_internal.leaf_salt(secret, event.id) as salt offset 0) as blinded
     cross join lateral (
         select
             pg_catalog.string_agg(hashed.commitment, '') filter (where hashed.side = 'actor') as actor,
@@ -175,16 +175,16 @@ as $$
         from (
             select
                 parts.side,
-                audit.commitment(audit.part_salt(parts.part, blinded.salt, actor_salt, person_salt), parts.content) as commitment
-            from audit.parts(event) as parts
+                audit_internal.commitment(audit_internal.part_salt(parts.part, blinded.salt, actor_salt, person_salt), parts.content) as commitment
+            from audit_internal.parts(event) as parts
         ) as hashed
     ) as held
 $$;
 
-comment on function audit.event_leaf(audit.event, bytea, bytea, bytea) is
+comment on function audit_internal.event_leaf(audit.event, bytea, bytea, bytea) is
     'The leaf of an event of which nothing was erased. secret: of its seal; actor_salt, person_salt: of its actor, and of its resource where that tells of a person.';
 
-create or replace function audit.merkle_parents(level bytea)
+create or replace function audit_internal.merkle_parents(level bytea)
 returns bytea
 language sql
 immutable
@@ -202,10 +202,10 @@ as $$
     from pg_catalog.generate_series(0, pg_catalog.length(level) - 1, 64) as place
 $$;
 
-comment on function audit.merkle_parents(bytea) is
+comment on function audit_internal.merkle_parents(bytea) is
     'The level of a Merkle tree above one: nodes of 32 bytes, one after the other (RFC 6962, 2.1).';
 
-create or replace function audit.merkle_root(leaves bytea)
+create or replace function audit_internal.merkle_root(leaves bytea)
 returns bytea
 language plpgsql
 immutable
@@ -217,16 +217,16 @@ declare
 begin
     while length(level) > 32
     loop
-        level := audit.merkle_parents(level);
+        level := audit_internal.merkle_parents(level);
     end loop;
     return case level when '' then sha256('') else level end;
 end
 $$;
 
-comment on function audit.merkle_root(bytea) is
+comment on function audit_internal.merkle_root(bytea) is
     'The root (RFC 6962, 2.1; 32 bytes) over leaf hashes, 32 bytes each, one after the other.';
 
-create or replace function audit.seal_text(seal audit.seal)
+create or replace function audit_internal.seal_text(seal audit.seal)
 returns text
 language sql
 stable
@@ -234,14 +234,14 @@ as $$
     select pg_catalog.json_build_array(
         'pgtrail seal 1',
         seal.number,
-        audit.rfc3339(seal.sealed_at),
+        audit_internal.rfc3339(seal.sealed_at),
         seal.system_identifier::text,
         seal.from_snapshot::text,
-        audit.rfc3339(seal.from_time),
+        audit_internal.rfc3339(seal.from_time),
         seal.from_xid::text,
         seal.from_id,
         seal.to_snapshot::text,
-        audit.rfc3339(seal.to_time),
+        audit_internal.rfc3339(seal.to_time),
         seal.epoch,
         seal.above_id,
         seal.up_to_id,
@@ -255,14 +255,14 @@ as $$
     )::text
 $$;
 
-comment on function audit.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/seals.md.';
+comment on function audit_internal.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/seals.md.';
 
-create or replace function audit.seal_hash(seal audit.seal)
+create or replace function audit_internal.seal_hash(seal audit.seal)
 returns bytea
 language sql
 stable
 as $$
-    select pg_catalog.sha256(pg_catalog.convert_to(audit.seal_text(seal), 'UTF8'))
+    select pg_catalog.sha256(pg_catalog.convert_to(audit_internal.seal_text(seal), 'UTF8'))
 $$;
 
-comment on function audit.seal_hash(audit.seal) is 'The hash of a seal, 32 bytes.';
+comment on function audit_internal.seal_hash(audit.seal) is 'The hash of a seal, 32 bytes.';

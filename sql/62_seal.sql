@@ -1,6 +1,6 @@
 -- Seals: a hash over each batch of events, chained to the one before. docs/seals.md has every byte of it.
 
-create or replace function audit.random_bytes()
+create or replace function audit_internal.random_bytes()
 returns bytea
 language sql
 volatile
@@ -11,23 +11,23 @@ as $$
     )
 $$;
 
-comment on function audit.random_bytes() is '32 random bytes.';
+comment on function audit_internal.random_bytes() is '32 random bytes.';
 
 create or replace trigger refuse_change
     before update or delete on audit.seal
-    for each row execute function audit.refuse_change();
+    for each row execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.seal
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_change
     before update or delete on audit.seal_leaves
-    for each row execute function audit.refuse_change();
+    for each row execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.seal_leaves
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();
 
 create or replace function audit.seal(p_max_events integer default 65536)
 returns audit.seal
@@ -46,7 +46,7 @@ begin
         return null;
     end if;
     if head.to_snapshot is null then
-        head := audit.begin_sealing(head);
+        head := audit_internal.begin_sealing(head);
     end if;
     if head.to_snapshot is null then
         return null;
@@ -63,14 +63,14 @@ begin
     seal.to_time := head.to_time;
     seal.epoch := head.epoch;
     seal.above_id := head.above_id;
-    seal.up_to_id := audit.last_of_part(seal, p_max_events);
-    seal.personal := audit.present_personal_types();
+    seal.up_to_id := audit_internal.last_of_part(seal, p_max_events);
+    seal.personal := audit_internal.present_personal_types();
     seal.previous := head.hash;
 
-    perform audit.salt_persons(seal);
-    leaves.secret := audit.random_bytes();
+    perform audit_internal.salt_persons(seal);
+    leaves.secret := audit_internal.random_bytes();
     with hashed as materialized (
-        select * from audit.event_leaves(seal, leaves.secret)
+        select * from audit_internal.event_leaves(seal, leaves.secret)
     )
     select
         array_agg(event_id order by event_id),
@@ -89,14 +89,14 @@ begin
     seal.events := cardinality(leaves.ids);
     seal.first_id := leaves.ids[1];
     seal.last_id := leaves.ids[seal.events];
-    seal.root := audit.merkle_root(leaves.leaves);
-    seal.hash := audit.seal_hash(seal);
+    seal.root := audit_internal.merkle_root(leaves.leaves);
+    seal.hash := audit_internal.seal_hash(seal);
     leaves.number := seal.number;
 
     insert into audit.seal values (seal.*);
     insert into audit.seal_leaves values (leaves.*);
-    perform audit.move_head(head, seal);
-    perform audit.announce_seal(seal);
+    perform audit_internal.move_head(head, seal);
+    perform audit_internal.announce_seal(seal);
     return seal;
 end
 $$;
@@ -104,7 +104,7 @@ $$;
 comment on function audit.seal(integer) is
     'Seals the events since the last seal, or the first of them: at most p_max_events. Null: there is nothing to seal, or another session is sealing. Call it until it returns null. The worker does, every ten seconds; pg_cron can.';
 
-create or replace function audit.seal_if_due(p_every interval, p_events integer)
+create or replace function audit_internal.seal_if_due(p_every interval, p_events integer)
 returns audit.seal
 language plpgsql
 volatile
@@ -117,7 +117,7 @@ begin
     -- By the database's clock, so that many workers make no more seals than one.
     if head.to_snapshot is null
         and head.from_time > clock_timestamp() - p_every
-        and audit.count_unsealed(p_events) < p_events
+        and audit_internal.count_unsealed(p_events) < p_events
     then
         return null;
     end if;
@@ -125,10 +125,10 @@ begin
 end
 $$;
 
-comment on function audit.seal_if_due(interval, integer) is
+comment on function audit_internal.seal_if_due(interval, integer) is
     'audit.seal() where the last seal is so long ago, or so many events wait for one; else null.';
 
-create or replace function audit.count_unsealed(p_most integer default 100000)
+create or replace function audit_internal.count_unsealed(p_most integer default 100000)
 returns bigint
 language plpgsql
 stable
@@ -146,7 +146,7 @@ begin
         select count(*)
         from (
             select
-            from audit.batch(head.from_snapshot, pg_current_snapshot()) as event
+            from audit_internal.batch(head.from_snapshot, pg_current_snapshot()) as event
             where event.id > greatest(head.epoch, head.above_id)
             limit p_most
         ) as waiting
@@ -154,9 +154,9 @@ begin
 end
 $$;
 
-comment on function audit.count_unsealed(integer) is 'How many events wait for a seal; it counts no further than p_most.';
+comment on function audit_internal.count_unsealed(integer) is 'How many events wait for a seal; it counts no further than p_most.';
 
-create or replace function audit.begin_sealing(head audit.seal_head)
+create or replace function audit_internal.begin_sealing(head audit.seal_head)
 returns audit.seal_head
 language plpgsql
 volatile
@@ -168,8 +168,8 @@ declare
     -- Taken after the head was locked: what another sealer sealed is behind it.
     present pg_snapshot := pg_current_snapshot();
 begin
-    if head.system_identifier <> audit.system_identifier() then
-        head := audit.follow_restore(head);
+    if head.system_identifier <> audit_internal.system_identifier() then
+        head := audit_internal.follow_restore(head);
     end if;
     if head.to_snapshot is not null then
         return head;
@@ -177,7 +177,7 @@ begin
     -- A seal that announces a seal would go on for ever.
     if exists (
         select
-        from audit.batch(head.from_snapshot, present) as event
+        from audit_internal.batch(head.from_snapshot, present) as event
         where event.id > head.epoch and event.action <> 'audit.sealed'
     )
     then
@@ -192,10 +192,10 @@ begin
 end
 $$;
 
-comment on function audit.begin_sealing(audit.seal_head) is
+comment on function audit_internal.begin_sealing(audit.seal_head) is
     'The head with the batch that is to be sealed next; to_snapshot null: nothing is to be sealed.';
 
-create or replace function audit.move_head(head audit.seal_head, seal audit.seal)
+create or replace function audit_internal.move_head(head audit.seal_head, seal audit.seal)
 returns void
 language plpgsql
 volatile
@@ -217,13 +217,13 @@ begin
         head.next_time := null;
         head.next_xid := null;
     end if;
-    perform audit.store_head(head);
+    perform audit_internal.store_head(head);
 end
 $$;
 
-comment on function audit.move_head(audit.seal_head, audit.seal) is 'Lets the next seal begin where this one ends.';
+comment on function audit_internal.move_head(audit.seal_head, audit.seal) is 'Lets the next seal begin where this one ends.';
 
-create or replace function audit.store_head(head audit.seal_head)
+create or replace function audit_internal.store_head(head audit.seal_head)
 returns void
 language sql
 volatile
@@ -245,9 +245,9 @@ as $$
         above_id = head.above_id
 $$;
 
-comment on function audit.store_head(audit.seal_head) is 'Stores where the next seal begins.';
+comment on function audit_internal.store_head(audit.seal_head) is 'Stores where the next seal begins.';
 
-create or replace function audit.announce_seal(seal audit.seal)
+create or replace function audit_internal.announce_seal(seal audit.seal)
 returns void
 language plpgsql
 volatile
@@ -255,21 +255,21 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if exists (select from audit.destination where seals) then
-        perform audit.record('audit.sealed', 'seal', seal.number::text, null, null, audit.seal_object(seal));
+        perform audit.record('audit.sealed', 'seal', seal.number::text, null, null, audit_internal.seal_object(seal));
     end if;
 end
 $$;
 
-comment on function audit.announce_seal(audit.seal) is 'Records a seal as an event, where a destination asks for seals: what the SIEM has can''t be rewritten here.';
+comment on function audit_internal.announce_seal(audit.seal) is 'Records a seal as an event, where a destination asks for seals: what the SIEM has can''t be rewritten here.';
 
-create or replace function audit.seal_object(seal audit.seal)
+create or replace function audit_internal.seal_object(seal audit.seal)
 returns jsonb
 language sql
 stable
 as $$
     select pg_catalog.jsonb_build_object(
         'number', seal.number,
-        'sealed_at', audit.rfc3339(seal.sealed_at),
+        'sealed_at', audit_internal.rfc3339(seal.sealed_at),
         'events', seal.events,
         'first_id', seal.first_id,
         'last_id', seal.last_id,
@@ -279,9 +279,9 @@ as $$
     )
 $$;
 
-comment on function audit.seal_object(audit.seal) is 'What of a seal is kept elsewhere, as an anchor: number, root, hash and what they cover; digests in hex.';
+comment on function audit_internal.seal_object(audit.seal) is 'What of a seal is kept elsewhere, as an anchor: number, root, hash and what they cover; digests in hex.';
 
-create or replace function audit.seal_of(p_event_id bigint)
+create or replace function audit_internal.seal_of(p_event_id bigint)
 returns audit.seal
 language sql
 stable
@@ -293,4 +293,4 @@ as $$
         and p_event_id = any (seal_leaves.ids)
 $$;
 
-comment on function audit.seal_of(bigint) is 'The seal that an event is in; null: it is not sealed yet.';
+comment on function audit_internal.seal_of(bigint) is 'The seal that an event is in; null: it is not sealed yet.';

@@ -1,6 +1,6 @@
 -- The batch of a seal: which events it holds, also after a restore into another cluster, their salts and their leaves.
 
-create or replace function audit.last_foreign_id()
+create or replace function audit_internal.last_foreign_id()
 returns bigint
 language plpgsql
 stable
@@ -10,7 +10,7 @@ declare
     head audit.seal_head;
 begin
     -- (First: to look for what there can't be takes a plan over all months, and asks whatever server some lie on.)
-    select * into head from audit.seal_head where system_identifier <> audit.system_identifier();
+    select * into head from audit.seal_head where system_identifier <> audit_internal.system_identifier();
     if not found then
         return null;
     end if;
@@ -38,30 +38,30 @@ begin
 end
 $$;
 
-comment on function audit.last_foreign_id() is
+comment on function audit_internal.last_foreign_id() is
     'Where the database was restored into another cluster and no seal was made since: the last event of the old one; null: it was not, or transaction ids go on from where they were.';
 
-create or replace function audit.next_epoch(seal audit.seal)
+create or replace function audit_internal.next_epoch(seal audit.seal)
 returns bigint
 language sql
 stable
 as $$
     select coalesce(
-        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit.last_foreign_id()
+        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit_internal.last_foreign_id()
     )
 $$;
 
-comment on function audit.next_epoch(audit.seal) is
+comment on function audit_internal.next_epoch(audit.seal) is
     'Events above this id were recorded after the database had been restored into another cluster; null: it has not been.';
 
-create or replace function audit.follow_restore(head audit.seal_head)
+create or replace function audit_internal.follow_restore(head audit.seal_head)
 returns audit.seal_head
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    last_foreign bigint := audit.last_foreign_id();
+    last_foreign bigint := audit_internal.last_foreign_id();
     highest_xid xid8;
 begin
     -- Where transaction ids go on from where they were (pg_upgrade, a cluster that was further), so does the chain.
@@ -90,16 +90,16 @@ begin
         head.from_xid := null;
         head.from_id := 0;
     end if;
-    head.system_identifier := audit.system_identifier();
-    perform audit.store_head(head);
+    head.system_identifier := audit_internal.system_identifier();
+    perform audit_internal.store_head(head);
     return head;
 end
 $$;
 
-comment on function audit.follow_restore(audit.seal_head) is
+comment on function audit_internal.follow_restore(audit.seal_head) is
     'The head in a cluster that the database was restored into: first with what was not sealed in the old one, then as a new epoch.';
 
-create or replace function audit.sealed_events(seal audit.seal)
+create or replace function audit_internal.sealed_events(seal audit.seal)
 returns setof audit.event
 language plpgsql
 stable
@@ -110,13 +110,13 @@ set work_mem = '64MB'
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    high_id bigint := least(seal.up_to_id, audit.next_epoch(seal));
+    high_id bigint := least(seal.up_to_id, audit_internal.next_epoch(seal));
 begin
     -- A part of a large batch is found by id, a whole one by transaction.
     if seal.up_to_id is null then
         return query
         select event.*
-        from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+        from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
         where event.id > seal.above_id and (high_id is null or event.id <= high_id);
     else
         return query
@@ -133,26 +133,26 @@ begin
 end
 $$;
 
-comment on function audit.sealed_events(audit.seal) is 'The events of a seal''s batch.';
+comment on function audit_internal.sealed_events(audit.seal) is 'The events of a seal''s batch.';
 
-create or replace function audit.event_leaves(seal audit.seal, secret bytea)
+create or replace function audit_internal.event_leaves(seal audit.seal, secret bytea)
 returns table (event_id bigint, occurred_at timestamptz, leaf bytea)
 language sql
 stable
 as $$
     select event.id, event.occurred_at, hashed.leaf
-    from audit.sealed_events(seal) as event
+    from audit_internal.sealed_events(seal) as event
     left join audit.salt as actor on (actor.kind, actor.type, actor.id) = ('actor', event.actor_type, event.actor_id)
     left join audit.salt as person
         on (person.kind, person.type, person.id) = ('resource', event.resource_type, event.resource_id)
         and event.resource_type = any (seal.personal)
-    cross join lateral audit.event_leaf(event, secret, actor.salt, person.salt) as hashed
+    cross join lateral audit_internal.event_leaf(event, secret, actor.salt, person.salt) as hashed
 $$;
 
-comment on function audit.event_leaves(audit.seal, bytea) is
+comment on function audit_internal.event_leaves(audit.seal, bytea) is
     'The events of a batch that is to be sealed: id, time, leaf hash. secret: 32 random bytes of the seal''s own.';
 
-create or replace function audit.id_in_order(seal audit.seal, low_id bigint, high_id bigint, place integer)
+create or replace function audit_internal.id_in_order(seal audit.seal, low_id bigint, high_id bigint, place integer)
 returns bigint
 language sql
 stable
@@ -175,10 +175,10 @@ as $$
     limit 1
 $$;
 
-comment on function audit.id_in_order(audit.seal, bigint, bigint, integer) is
+comment on function audit_internal.id_in_order(audit.seal, bigint, bigint, integer) is
     'The id of the event at a place, from 1, of a seal''s batch in the order of ids, from low_id to high_id (null: without an end).';
 
-create or replace function audit.last_of_part(seal audit.seal, max_events integer)
+create or replace function audit_internal.last_of_part(seal audit.seal, max_events integer)
 returns bigint
 language plpgsql
 stable
@@ -187,14 +187,14 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    high_id bigint := audit.next_epoch(seal);
+    high_id bigint := audit_internal.next_epoch(seal);
     low_id bigint := seal.above_id + 1;
 begin
     if (
         select count(*) <= max_events
         from (
             select
-            from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+            from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
             where event.id > seal.above_id and (high_id is null or event.id <= high_id)
             limit max_events + 1
         ) as first
@@ -206,27 +206,27 @@ begin
         -- Before its first part lies the whole log. (Plus nothing: else the planner would look for the least from there.)
         low_id := (
             select min(event.id + 0)
-            from audit.batch(seal.from_snapshot, seal.to_snapshot) as event
+            from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
             where event.id > seal.above_id
         );
     end if;
-    return audit.id_in_order(seal, low_id, high_id, max_events);
+    return audit_internal.id_in_order(seal, low_id, high_id, max_events);
 end
 $$;
 
-comment on function audit.last_of_part(audit.seal, integer) is
+comment on function audit_internal.last_of_part(audit.seal, integer) is
     'The last id of the first so many events of a seal''s batch; null: it has no more than that.';
 
-create or replace function audit.salt_persons(seal audit.seal)
+create or replace function audit_internal.salt_persons(seal audit.seal)
 returns void
 language sql
 volatile
 as $$
     insert into audit.salt (kind, type, id, salt)
-    select person.kind, person.type, person.id, audit.random_bytes()
+    select person.kind, person.type, person.id, audit_internal.random_bytes()
     from (
         select distinct part.*
-        from audit.sealed_events(seal) as event
+        from audit_internal.sealed_events(seal) as event
         cross join lateral (values
             ('actor', event.actor_type, event.actor_id),
             ('resource', event.resource_type, event.resource_id)
@@ -238,9 +238,9 @@ as $$
     )
 $$;
 
-comment on function audit.salt_persons(audit.seal) is 'Makes the salts that the events of a seal''s batch lack.';
+comment on function audit_internal.salt_persons(audit.seal) is 'Makes the salts that the events of a seal''s batch lack.';
 
-create or replace function audit.present_personal_types()
+create or replace function audit_internal.present_personal_types()
 returns text[]
 language sql
 stable
@@ -248,7 +248,7 @@ as $$
     select array(
         select resource
         from audit.tracked_table
-        where coalesce(personal, audit.tells_of_a_person(relation))
+        where coalesce(personal, audit_internal.tells_of_a_person(relation))
         union
         select pg_catalog.unnest(latest.personal)
         from audit.node
@@ -263,5 +263,5 @@ as $$
     )
 $$;
 
-comment on function audit.present_personal_types() is
+comment on function audit_internal.present_personal_types() is
     'The resource types whose rows tell of a person now, here or at a node.';

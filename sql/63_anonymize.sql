@@ -1,6 +1,6 @@
 -- Erasure, of one value: a person's names replaced by a pseudonym in a label, a JSON value, a row.
 
-create or replace function audit.mentions(content text, known text[])
+create or replace function audit_internal.mentions(content text, known text[])
 returns boolean
 language sql
 immutable
@@ -15,9 +15,9 @@ as $$
     from pg_catalog.unnest(known) as name
 $$;
 
-comment on function audit.mentions(text, text[]) is 'Whether one of the names stands anywhere in a text.';
+comment on function audit_internal.mentions(text, text[]) is 'Whether one of the names stands anywhere in a text.';
 
-create or replace function audit.without_person(content jsonb, known text[], pseudonym text, own boolean)
+create or replace function audit_internal.without_person(content jsonb, known text[], pseudonym text, own boolean)
 returns jsonb
 language plpgsql
 immutable
@@ -37,7 +37,7 @@ begin
                             when member.again > 1 then pseudonym || '-' || member.again
                             else pseudonym
                         end,
-                        audit.member_without_person(member.key, member.value, known, pseudonym, own)
+                        audit_internal.member_without_person(member.key, member.value, known, pseudonym, own)
                     ),
                     '{}'
                 )
@@ -49,7 +49,7 @@ begin
         when 'array' then
             return (
                 select coalesce(
-                    jsonb_agg(audit.without_person(element.value, known, pseudonym, own) order by element.position), '[]'
+                    jsonb_agg(audit_internal.without_person(element.value, known, pseudonym, own) order by element.position), '[]'
                 )
                 from jsonb_array_elements(content) with ordinality as element (value, position)
             );
@@ -59,41 +59,41 @@ begin
 end
 $$;
 
-comment on function audit.without_person(jsonb, text[], text, boolean) is
+comment on function audit_internal.without_person(jsonb, text[], text, boolean) is
     'The value with the pseudonym in place of each text, and each key, that is one of the names and, where the row is the person''s own, of each member that looks personal.';
 
-create or replace function audit.member_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
+create or replace function audit_internal.member_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
 returns jsonb
 language sql
 immutable
 as $$
     select case
-        when own and audit.looks_personal(key) and value not in ('null', '"[redacted]"') then pg_catalog.to_jsonb(pseudonym)
-        else audit.without_person(value, known, pseudonym, own)
+        when own and audit_internal.looks_personal(key) and value not in ('null', '"[redacted]"') then pg_catalog.to_jsonb(pseudonym)
+        else audit_internal.without_person(value, known, pseudonym, own)
     end
 $$;
 
-comment on function audit.member_without_person(text, jsonb, text[], text, boolean) is
-    'The value of a member, as audit.without_person() leaves it.';
+comment on function audit_internal.member_without_person(text, jsonb, text[], text, boolean) is
+    'The value of a member, as audit_internal.without_person() leaves it.';
 
-create or replace function audit.column_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
+create or replace function audit_internal.column_without_person(key text, value jsonb, known text[], pseudonym text, own boolean)
 returns jsonb
 language plpgsql
 immutable
 as $$
 begin
-    return audit.member_without_person(key, value, known, pseudonym, own);
+    return audit_internal.member_without_person(key, value, known, pseudonym, own);
 exception
     when statement_too_complex then
         -- Hundreds of levels, one function within the other: then all of it goes, if anything has to.
-        return case when own or audit.mentions(value::text, known) then pg_catalog.to_jsonb(pseudonym) else value end;
+        return case when own or audit_internal.mentions(value::text, known) then pg_catalog.to_jsonb(pseudonym) else value end;
 end
 $$;
 
-comment on function audit.column_without_person(text, jsonb, text[], text, boolean) is
-    'The value of a column, as audit.without_person() leaves it; the pseudonym in place of one that is nested too deep to be looked through, and mentions the person or is in a row of theirs.';
+comment on function audit_internal.column_without_person(text, jsonb, text[], text, boolean) is
+    'The value of a column, as audit_internal.without_person() leaves it; the pseudonym in place of one that is nested too deep to be looked through, and mentions the person or is in a row of theirs.';
 
-create or replace function audit.row_without_person(content jsonb, known text[], pseudonym text, own boolean)
+create or replace function audit_internal.row_without_person(content jsonb, known text[], pseudonym text, own boolean)
 returns jsonb
 language sql
 immutable
@@ -102,26 +102,26 @@ as $$
         when 'object' then coalesce(
             (
                 select pg_catalog.jsonb_object_agg(
-                    member.key, audit.column_without_person(member.key, member.value, known, pseudonym, own)
+                    member.key, audit_internal.column_without_person(member.key, member.value, known, pseudonym, own)
                 )
                 from pg_catalog.jsonb_each(content) as member
             ),
             '{}'
         )
-        else audit.without_person(content, known, pseudonym, own)
+        else audit_internal.without_person(content, known, pseudonym, own)
     end
 $$;
 
-comment on function audit.row_without_person(jsonb, text[], text, boolean) is
+comment on function audit_internal.row_without_person(jsonb, text[], text, boolean) is
     'A row without the person: its keys are columns, and stay.';
 
-create or replace function audit.label_without_person(label text, known text[], pseudonym text)
+create or replace function audit_internal.label_without_person(label text, known text[], pseudonym text)
 returns text
 language sql
 immutable
 strict
 as $$
-    -- (By its parts, of which audit.joined_label() may have made it.)
+    -- (By its parts, of which audit_internal.joined_label() may have made it.)
     select case
         when label = any (known) then pseudonym
         else (
@@ -131,5 +131,5 @@ as $$
     end
 $$;
 
-comment on function audit.label_without_person(text, text[], text) is
+comment on function audit_internal.label_without_person(text, text[], text) is
     'A label with the pseudonym in place of a name that it is, or that is one of its parts.';

@@ -1,6 +1,6 @@
 -- Erasure, for the seals: what replaced fields were sealed as is kept, and the salts that could confirm a guess are destroyed.
 
-create or replace function audit.is_sealed(event audit.event)
+create or replace function audit_internal.is_sealed(event audit.event)
 returns boolean
 language sql
 stable
@@ -11,23 +11,23 @@ as $$
     from audit.seal_head as head
 $$;
 
-comment on function audit.is_sealed(audit.event) is 'Whether an event is in a seal.';
+comment on function audit_internal.is_sealed(audit.event) is 'Whether an event is in a seal.';
 
-create or replace function audit.keep_commitments(was audit.event, becomes audit.event, p_erasure_id bigint)
+create or replace function audit_internal.keep_commitments(was audit.event, becomes audit.event, p_erasure_id bigint)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    seal audit.seal := audit.seal_of(was.id);
+    seal audit.seal := audit_internal.seal_of(was.id);
     secret bytea := (select seal_leaves.secret from audit.seal_leaves where number = seal.number);
     replaced record;
 begin
     for replaced in
-        select old.part, old.commitment, audit.commitment(null, new.content) as redacted
-        from audit.sealed_parts(was, secret, seal.personal) as old
-        join audit.parts(becomes) as new using (part)
+        select old.part, old.commitment, audit_internal.commitment(null, new.content) as redacted
+        from audit_internal.sealed_parts(was, secret, seal.personal) as old
+        join audit_internal.parts(becomes) as new using (part)
         where old.content <> new.content
     loop
         -- A field that was erased before is committed to by what it was sealed as.
@@ -40,17 +40,17 @@ begin
 end
 $$;
 
-comment on function audit.keep_commitments(audit.event, audit.event, bigint) is
+comment on function audit_internal.keep_commitments(audit.event, audit.event, bigint) is
     'Stores what the fields of a sealed event that are replaced were sealed as, and what stands there now.';
 
-create or replace function audit.node_fields(event audit.event)
+create or replace function audit_internal.node_fields(event audit.event)
 returns table (part text, content text, salt bytea)
 language sql
 stable
 as $$
     -- Under each salt that the person ever had at the node, or none.
     with sealed as (
-        select node_seal.personal, audit.leaf_salt(node_seal_leaves.secret, event.node_id) as salt
+        select node_seal.personal, audit_internal.leaf_salt(node_seal_leaves.secret, event.node_id) as salt
         from audit.node_seal
         join audit.node_seal_leaves using (node, number)
         where node_seal.node = event.node
@@ -74,25 +74,25 @@ as $$
         union all
         select null
     )
-    select parts.part, parts.content, case when sealed.salt is not null then audit.part_salt(parts.part, sealed.salt, actor.salt, person.salt) end
-    from audit.parts(event) as parts
+    select parts.part, parts.content, case when sealed.salt is not null then audit_internal.part_salt(parts.part, sealed.salt, actor.salt, person.salt) end
+    from audit_internal.parts(event) as parts
     left join sealed on true
     left join actor on parts.part = 'actor'
     left join person on parts.part <> 'actor'
 $$;
 
-comment on function audit.node_fields(audit.event) is
+comment on function audit_internal.node_fields(audit.event) is
     'What of a node''s event is committed to in the node''s leaf, each field once for each salt that may be its own; salt null: its seal has not arrived.';
 
-create or replace function audit.keep_node_commitments(was audit.event, becomes audit.event)
+create or replace function audit_internal.keep_node_commitments(was audit.event, becomes audit.event)
 returns void
 language sql
 volatile
 as $$
     with replaced as (
-        select old.part, old.salt, audit.commitment(old.salt, old.content) as commitment
-        from audit.node_fields(was) as old
-        join audit.parts(becomes) as new using (part)
+        select old.part, old.salt, audit_internal.commitment(old.salt, old.content) as commitment
+        from audit_internal.node_fields(was) as old
+        join audit_internal.parts(becomes) as new using (part)
         where old.content <> new.content
     ),
     -- What was kept with its salt is replaced now.
@@ -113,10 +113,10 @@ as $$
     )
 $$;
 
-comment on function audit.keep_node_commitments(audit.event, audit.event) is
+comment on function audit_internal.keep_node_commitments(audit.event, audit.event) is
     'Stores what the fields of a node''s event that are replaced were sealed as there, where its seal has arrived.';
 
-create or replace function audit.blind_the_rest(p_erasure_id bigint, ids text[])
+create or replace function audit_internal.blind_the_rest(p_erasure_id bigint, ids text[])
 returns void
 language plpgsql
 volatile
@@ -134,11 +134,11 @@ begin
     loop
         -- What says nothing of the person keeps the salts of its own, and can be verified as before.
         insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted, salt)
-        select other.id, held.part, p_erasure_id, held.commitment, audit.commitment(null, held.content), held.salt
+        select other.id, held.part, p_erasure_id, held.commitment, audit_internal.commitment(null, held.content), held.salt
         from audit.event as other
-        cross join lateral audit.seal_of(other.id) as seal
+        cross join lateral audit_internal.seal_of(other.id) as seal
         join audit.seal_leaves on seal_leaves.number = seal.number
-        cross join lateral audit.sealed_parts(other, seal_leaves.secret, seal.personal) as held
+        cross join lateral audit_internal.sealed_parts(other, seal_leaves.secret, seal.personal) as held
         where (other.resource_type, other.resource_id) = (salted.type, salted.id)
             and other.resource_type = any (seal.personal)
             and held.part <> 'actor'
@@ -151,10 +151,10 @@ begin
 end
 $$;
 
-comment on function audit.blind_the_rest(bigint, text[]) is
+comment on function audit_internal.blind_the_rest(bigint, text[]) is
     'Destroys the salts by which a guess at what was erased could be confirmed.';
 
-create or replace function audit.blind_the_nodes(p_erasure_id bigint, own text[], ids text[])
+create or replace function audit_internal.blind_the_nodes(p_erasure_id bigint, own text[], ids text[])
 returns void
 language plpgsql
 volatile
@@ -162,7 +162,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     told text[] := own || array(
-        select distinct audit.resource_key(event)
+        select distinct audit_internal.resource_key(event)
         from audit.erased_part
         join audit.event on event.id = erased_part.event_id
         where erased_part.erasure_id = p_erasure_id and erased_part.part <> 'actor' and event.node is not null
@@ -170,11 +170,11 @@ declare
 begin
     -- As of this log's own salts: what says nothing of the person keeps the salts of its own.
     insert into audit.node_erased_part (node, event_id, part, here, commitment, salt)
-    select sibling.node, sibling.node_id, field.part, true, audit.commitment(field.salt, field.content), field.salt
+    select sibling.node, sibling.node_id, field.part, true, audit_internal.commitment(field.salt, field.content), field.salt
     from audit.event as sibling
-    cross join lateral audit.node_fields(sibling) as field
+    cross join lateral audit_internal.node_fields(sibling) as field
     where sibling.node is not null
-        and audit.resource_key(sibling) = any (told)
+        and audit_internal.resource_key(sibling) = any (told)
         and field.part <> 'actor'
         and field.salt is not null
         and not exists (
@@ -194,10 +194,10 @@ begin
 end
 $$;
 
-comment on function audit.blind_the_nodes(bigint, text[], text[]) is
-    'Destroys the salts of the nodes by which a guess at what was erased could be confirmed. own: the person''s own resources, as audit.resource_key() gives them.';
+comment on function audit_internal.blind_the_nodes(bigint, text[], text[]) is
+    'Destroys the salts of the nodes by which a guess at what was erased could be confirmed. own: the person''s own resources, as audit_internal.resource_key() gives them.';
 
-create or replace function audit.erasure_digest(p_erasure_id bigint)
+create or replace function audit_internal.erasure_digest(p_erasure_id bigint)
 returns bytea
 language sql
 stable
@@ -214,5 +214,5 @@ as $$
     where erasure_id = p_erasure_id
 $$;
 
-comment on function audit.erasure_digest(bigint) is
+comment on function audit_internal.erasure_digest(bigint) is
     'SHA-256 over what an erasure replaced, in the order of event ids and parts (bytewise): id (8 bytes, big-endian), name of the part, commitment, digest of what stands there since.';

@@ -1,6 +1,6 @@
 -- Erasure: a person's name, e-mail address and network address, without breaking a seal.
 
-create or replace function audit.personal_types()
+create or replace function audit_internal.personal_types()
 returns text[]
 language sql
 stable
@@ -9,17 +9,17 @@ as $$
     from (
         select resource as type
         from audit.tracked_table
-        where coalesce(personal, audit.tells_of_a_person(relation))
+        where coalesce(personal, audit_internal.tells_of_a_person(relation))
         union all
         select pg_catalog.unnest(personal)
         from audit.seal
     ) as personal
 $$;
 
-comment on function audit.personal_types() is
+comment on function audit_internal.personal_types() is
     'The resource types whose rows tell of a person, or did when some seal was made.';
 
-create or replace function audit.resource_key(event audit.event)
+create or replace function audit_internal.resource_key(event audit.event)
 returns text
 language sql
 immutable
@@ -27,31 +27,31 @@ as $$
     select event.resource_type || ':' || event.resource_id
 $$;
 
-comment on function audit.resource_key(audit.event) is 'Type and id of an event''s resource in one text.';
+comment on function audit_internal.resource_key(audit.event) is 'Type and id of an event''s resource in one text.';
 
-create or replace function audit.own_resources(names text[])
+create or replace function audit_internal.own_resources(names text[])
 returns text[]
 language sql
 stable
 as $$
-    select coalesce(pg_catalog.array_agg(distinct audit.resource_key(event)), '{}')
+    select coalesce(pg_catalog.array_agg(distinct audit_internal.resource_key(event)), '{}')
     from audit.event
-    where event.resource_type = any (array(select pg_catalog.unnest(audit.personal_types())))
+    where event.resource_type = any (array(select pg_catalog.unnest(audit_internal.personal_types())))
         and (
             event.resource_id = any (names)
             or event.resource_label = any (names)
             or exists (
                 select
                 from pg_catalog.jsonb_each_text(coalesce(event.before, '{}') || coalesce(event.after, '{}')) as field
-                where field.value = any (names) and audit.looks_personal(field.key)
+                where field.value = any (names) and audit_internal.looks_personal(field.key)
             )
         )
 $$;
 
-comment on function audit.own_resources(text[]) is
-    'The resources that are the person who goes by these names: by id, by label, or by a column that looks personal. As audit.resource_key() gives them.';
+comment on function audit_internal.own_resources(text[]) is
+    'The resources that are the person who goes by these names: by id, by label, or by a column that looks personal. As audit_internal.resource_key() gives them.';
 
-create or replace function audit.names_of(ids text[], own text[])
+create or replace function audit_internal.names_of(ids text[], own text[])
 returns text[]
 language sql
 stable
@@ -68,15 +68,15 @@ as $$
             union all
             select value from pg_catalog.jsonb_each_text(coalesce(event.after, '{}'))
         ) as field
-        where audit.resource_key(event) = any (own) and field.value ~ E'^[^@\\s]+@[^@\\s]+$'
+        where audit_internal.resource_key(event) = any (own) and field.value ~ E'^[^@\\s]+@[^@\\s]+$'
     ) as named
     where pg_catalog.length(named.name) > 1 and named.name <> '[redacted]'
 $$;
 
-comment on function audit.names_of(text[], text[]) is
+comment on function audit_internal.names_of(text[], text[]) is
     'What a person goes by in the log: ids and labels, and the e-mail addresses in their own rows.';
 
-create or replace function audit.labels_of(ids text[])
+create or replace function audit_internal.labels_of(ids text[])
 returns text[]
 language sql
 stable
@@ -89,9 +89,9 @@ as $$
     ) as named
 $$;
 
-comment on function audit.labels_of(text[]) is 'An actor''s ids and the labels that they were recorded with.';
+comment on function audit_internal.labels_of(text[]) is 'An actor''s ids and the labels that they were recorded with.';
 
-create or replace function audit.events_about(ids text[], known text[], own text[])
+create or replace function audit_internal.events_about(ids text[], known text[], own text[])
 returns setof audit.event
 language sql
 stable
@@ -99,28 +99,28 @@ as $$
     select event.*
     from audit.event
     where event.actor_id = any (ids)
-        or event.resource_label <> audit.label_without_person(event.resource_label, known, '')
-        or audit.resource_key(event) = any (own)
+        or event.resource_label <> audit_internal.label_without_person(event.resource_label, known, '')
+        or audit_internal.resource_key(event) = any (own)
         -- Of the texts that contain a name somewhere, those that have it as a value.
         or (
-            audit.mentions(event.before::text, known) and event.before <> audit.row_without_person(event.before, known, '', false)
+            audit_internal.mentions(event.before::text, known) and event.before <> audit_internal.row_without_person(event.before, known, '', false)
         )
         or (
-            audit.mentions(event.after::text, known) and event.after <> audit.row_without_person(event.after, known, '', false)
+            audit_internal.mentions(event.after::text, known) and event.after <> audit_internal.row_without_person(event.after, known, '', false)
         )
     order by event.id
 $$;
 
-comment on function audit.events_about(text[], text[], text[]) is 'The events in which a person acts, which are about the person''s own rows, or in which one of their names is a value.';
+comment on function audit_internal.events_about(text[], text[], text[]) is 'The events in which a person acts, which are about the person''s own rows, or in which one of their names is a value.';
 
-create or replace function audit.count_mentions(known text[])
+create or replace function audit_internal.count_mentions(known text[])
 returns bigint
 language sql
 stable
 as $$
     select count(*)
     from audit.event
-    where audit.mentions(
+    where audit_internal.mentions(
         pg_catalog.concat_ws(
             ' ', event.resource_id, event.reason, event.request_id, event.resource_label, event.actor_label, event.db_role, event.before, event.after
         ),
@@ -128,10 +128,10 @@ as $$
     )
 $$;
 
-comment on function audit.count_mentions(text[]) is
+comment on function audit_internal.count_mentions(text[]) is
     'How many events contain one of the names where it can''t be replaced: inside another text, in an id, a reason, a role.';
 
-create or replace function audit.erase_from_event(
+create or replace function audit_internal.erase_from_event(
     was audit.event, ids text[], known text[], own text[], erasure audit.erasure
 )
 returns void
@@ -141,7 +141,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     becomes audit.event := was;
-    is_own boolean := coalesce(audit.resource_key(was) = any (own), false);
+    is_own boolean := coalesce(audit_internal.resource_key(was) = any (own), false);
 begin
     if was.actor_id = any (ids) then
         becomes.actor_id := erasure.pseudonym;
@@ -149,14 +149,14 @@ begin
         becomes.actor_ip := null;
         becomes.user_agent := null;
     end if;
-    becomes.resource_label := audit.label_without_person(was.resource_label, known, erasure.pseudonym);
-    becomes.before := audit.row_without_person(was.before, known, erasure.pseudonym, is_own);
-    becomes.after := audit.row_without_person(was.after, known, erasure.pseudonym, is_own);
+    becomes.resource_label := audit_internal.label_without_person(was.resource_label, known, erasure.pseudonym);
+    becomes.before := audit_internal.row_without_person(was.before, known, erasure.pseudonym, is_own);
+    becomes.after := audit_internal.row_without_person(was.after, known, erasure.pseudonym, is_own);
     if was.node is not null then
-        perform audit.keep_node_commitments(was, becomes);
+        perform audit_internal.keep_node_commitments(was, becomes);
     end if;
-    if audit.is_sealed(was) then
-        perform audit.keep_commitments(was, becomes, erasure.id);
+    if audit_internal.is_sealed(was) then
+        perform audit_internal.keep_commitments(was, becomes, erasure.id);
     end if;
     update audit.event
     set
@@ -171,10 +171,10 @@ begin
 end
 $$;
 
-comment on function audit.erase_from_event(audit.event, text[], text[], text[], audit.erasure) is
+comment on function audit_internal.erase_from_event(audit.event, text[], text[], text[], audit.erasure) is
     'Replaces a person in one event, and keeps what its fields were sealed as.';
 
-create or replace function audit.check_erasure(actor_id text, reason text)
+create or replace function audit_internal.check_erasure(actor_id text, reason text)
 returns void
 language plpgsql
 immutable
@@ -200,7 +200,7 @@ begin
 end
 $$;
 
-comment on function audit.check_erasure(text, text) is 'Raises PT009 unless somebody can be erased so.';
+comment on function audit_internal.check_erasure(text, text) is 'Raises PT009 unless somebody can be erased so.';
 
 create or replace function audit.erase_actor(p_actor_id text, p_reason text, p_also text[] default '{}')
 returns jsonb
@@ -217,22 +217,22 @@ declare
     event audit.event;
     told bigint := 0;
 begin
-    perform audit.check_erasure(p_actor_id, p_reason);
+    perform audit_internal.check_erasure(p_actor_id, p_reason);
     -- No seal is made meanwhile: an event is in one, or in none, until this is done.
     perform from audit.seal_head for update;
     -- Nor is anything filed under what they were called.
     perform from audit.filing for update;
-    known := audit.labels_of(ids);
-    own := audit.own_resources(known);
-    known := audit.names_of(known, own);
+    known := audit_internal.labels_of(ids);
+    own := audit_internal.own_resources(known);
+    known := audit_internal.names_of(known, own);
 
     insert into audit.erasure (pseudonym, reason)
-    values ('erased-' || left(encode(audit.random_bytes(), 'hex'), 16), p_reason)
+    values ('erased-' || left(encode(audit_internal.random_bytes(), 'hex'), 16), p_reason)
     returning * into erasure;
 
-    for event in select found.* from audit.events_about(ids, known, own) as found
+    for event in select found.* from audit_internal.events_about(ids, known, own) as found
     loop
-        perform audit.erase_from_event(event, ids, known, own, erasure);
+        perform audit_internal.erase_from_event(event, ids, known, own, erasure);
         told := told + 1;
     end loop;
     if told = 0 then
@@ -243,11 +243,11 @@ begin
     end if;
     -- (Of an organization that is called as its only member.)
     update audit.org_label
-    set label = audit.label_without_person(label, known, erasure.pseudonym)
-    where label <> audit.label_without_person(label, known, erasure.pseudonym);
-    perform audit.rename_filed(ids, erasure.pseudonym);
-    perform audit.blind_the_rest(erasure.id, ids);
-    perform audit.blind_the_nodes(erasure.id, own, ids);
+    set label = audit_internal.label_without_person(label, known, erasure.pseudonym)
+    where label <> audit_internal.label_without_person(label, known, erasure.pseudonym);
+    perform audit_internal.rename_filed(ids, erasure.pseudonym);
+    perform audit_internal.blind_the_rest(erasure.id, ids);
+    perform audit_internal.blind_the_nodes(erasure.id, own, ids);
 
     erasure.event_id := audit.record(
         'audit.actor_erased', 'actor', erasure.pseudonym, null, null,
@@ -255,14 +255,14 @@ begin
             'pseudonym', erasure.pseudonym,
             'reason', p_reason,
             'events', told,
-            'digest', encode(audit.erasure_digest(erasure.id), 'hex')
+            'digest', encode(audit_internal.erasure_digest(erasure.id), 'hex')
         )
     );
     update audit.erasure as known_erasure
     set event_id = erasure.event_id
     where known_erasure.id = erasure.id;
     return jsonb_build_object(
-        'pseudonym', erasure.pseudonym, 'events', told, 'mentions', audit.count_mentions(known)
+        'pseudonym', erasure.pseudonym, 'events', told, 'mentions', audit_internal.count_mentions(known)
     );
 end
 $$;

@@ -1,13 +1,13 @@
 -- Proofs: that an event is in a seal, to be checked without the log; and a first look at one event, for the page.
 
-create or replace function audit.sealed_parts(event audit.event, secret bytea, personal text[])
+create or replace function audit_internal.sealed_parts(event audit.event, secret bytea, personal text[])
 returns table (place bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
 language sql
 stable
 as $$
     with blinded as materialized (
         select
-            audit.leaf_salt(secret, event.id) as salt,
+            audit_internal.leaf_salt(secret, event.id) as salt,
             (select salt from audit.salt where (kind, type, id) = ('actor', event.actor_type, event.actor_id)) as actor,
             (
                 select salt
@@ -16,9 +16,9 @@ as $$
             ) as person
     ),
     salted as (
-        select parts.*, audit.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
+        select parts.*, audit_internal.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
         from blinded
-        cross join lateral audit.parts(event) with ordinality as parts (side, part, content, place)
+        cross join lateral audit_internal.parts(event) with ordinality as parts (side, part, content, place)
     )
     select
         salted.place,
@@ -27,34 +27,34 @@ as $$
         salted.content,
         coalesce(known.salt, salted.salt),
         known.event_id is not null and known.salt is null,
-        coalesce(known.commitment, audit.commitment(salted.salt, salted.content))
+        coalesce(known.commitment, audit_internal.commitment(salted.salt, salted.content))
     from salted
     left join audit.erased_part as known
         on (known.event_id, known.part) = (event.id, salted.part) and not known.superseded
 $$;
 
-comment on function audit.sealed_parts(audit.event, bytea, text[]) is
-    'audit.parts() of an event that is sealed, each with its salt and with what the leaf holds of it; erased: its text is no longer what was sealed. secret, personal: of its seal.';
+comment on function audit_internal.sealed_parts(audit.event, bytea, text[]) is
+    'audit_internal.parts() of an event that is sealed, each with its salt and with what the leaf holds of it; erased: its text is no longer what was sealed. secret, personal: of its seal.';
 
-create or replace function audit.sealed_text(event audit.event, secret bytea, personal text[])
+create or replace function audit_internal.sealed_text(event audit.event, secret bytea, personal text[])
 returns text
 language sql
 stable
 as $$
-    select audit.event_text(
+    select audit_internal.event_text(
         event,
         pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'actor'),
         pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'label'),
         pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'before'),
         pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'after')
     )
-    from audit.sealed_parts(event, secret, personal) as held
+    from audit_internal.sealed_parts(event, secret, personal) as held
 $$;
 
-comment on function audit.sealed_text(audit.event, bytea, text[]) is
+comment on function audit_internal.sealed_text(audit.event, bytea, text[]) is
     'The canonical text of one event that is sealed, erased or not. secret, personal: of its seal.';
 
-create or replace function audit.merkle_path(leaves bytea, leaf_index integer)
+create or replace function audit_internal.merkle_path(leaves bytea, leaf_index integer)
 returns bytea[]
 language plpgsql
 immutable
@@ -73,17 +73,17 @@ begin
         if sibling <> '' then
             path := path || sibling;
         end if;
-        level := audit.merkle_parents(level);
+        level := audit_internal.merkle_parents(level);
         place := place / 2;
     end loop;
     return path;
 end
 $$;
 
-comment on function audit.merkle_path(bytea, integer) is
-    'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit.merkle_root() takes them.';
+comment on function audit_internal.merkle_path(bytea, integer) is
+    'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit_internal.merkle_root() takes them.';
 
-create or replace function audit.check_is_stored(event audit.event)
+create or replace function audit_internal.check_is_stored(event audit.event)
 returns void
 language plpgsql
 stable
@@ -97,7 +97,7 @@ begin
 end
 $$;
 
-comment on function audit.check_is_stored(audit.event) is 'Raises PT002 unless this is the event as it is recorded.';
+comment on function audit_internal.check_is_stored(audit.event) is 'Raises PT002 unless this is the event as it is recorded.';
 
 create or replace function audit.prove(p_event_id bigint)
 returns jsonb
@@ -115,14 +115,14 @@ begin
             message = format('there is no event %s that you may read', p_event_id),
             hint = 'pgtrail log shows the ids.';
     end if;
-    return audit.proof(event);
+    return audit_internal.proof(event);
 end
 $$;
 
 comment on function audit.prove(bigint) is
     'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/seals.md). PT002.';
 
-create or replace function audit.proof(event audit.event)
+create or replace function audit_internal.proof(event audit.event)
 returns jsonb
 language plpgsql
 stable
@@ -134,8 +134,8 @@ declare
     sealed audit.seal_leaves;
     place integer;
 begin
-    perform audit.check_is_stored(event);
-    seal := audit.seal_of(event.id);
+    perform audit_internal.check_is_stored(event);
+    seal := audit_internal.seal_of(event.id);
     if seal.number is null then
         raise exception using
             errcode = 'PT020',
@@ -146,9 +146,9 @@ begin
     place := array_position(sealed.ids, event.id) - 1;
     return jsonb_build_object(
         'proof', 'pgtrail proof 1',
-        'event', audit.sealed_text(event, sealed.secret, seal.personal),
+        'event', audit_internal.sealed_text(event, sealed.secret, seal.personal),
         -- (It blinds this leaf alone: who has it can't test a guess at another.)
-        'salt', encode(audit.leaf_salt(sealed.secret, event.id), 'hex'),
+        'salt', encode(audit_internal.leaf_salt(sealed.secret, event.id), 'hex'),
         -- Erased: the commitment stands in the event's text, and can't be opened any more.
         'fields', (
             select jsonb_agg(
@@ -158,19 +158,19 @@ begin
                 end
                 order by held.side, held.place
             )
-            from audit.sealed_parts(event, sealed.secret, seal.personal) as held
+            from audit_internal.sealed_parts(event, sealed.secret, seal.personal) as held
         ),
         'leaf_index', place,
-        'path', array(select encode(node, 'hex') from unnest(audit.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
-        'seal', audit.seal_text(seal),
+        'path', array(select encode(node, 'hex') from unnest(audit_internal.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
+        'seal', audit_internal.seal_text(seal),
         'seal_hash', encode(seal.hash, 'hex')
     );
 end
 $$;
 
-comment on function audit.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
+comment on function audit_internal.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
 
-create or replace function audit.sealed_in(event audit.event)
+create or replace function audit_internal.sealed_in(event audit.event)
 returns table (number bigint, sealed_at timestamptz, hash text)
 language plpgsql
 stable
@@ -178,18 +178,18 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    seal audit.seal := audit.seal_of(event.id);
+    seal audit.seal := audit_internal.seal_of(event.id);
 begin
-    perform audit.check_is_stored(event);
+    perform audit_internal.check_is_stored(event);
     if seal.number is not null then
         return query values (seal.number, seal.sealed_at, encode(seal.hash, 'hex'));
     end if;
 end
 $$;
 
-comment on function audit.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT002.';
+comment on function audit_internal.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT002.';
 
-create or replace function audit.check_event(event audit.event)
+create or replace function audit_internal.check_event(event audit.event)
 returns setof text
 language plpgsql
 stable
@@ -200,16 +200,16 @@ declare
     seal audit.seal;
     sealed audit.seal_leaves;
 begin
-    perform audit.check_is_stored(event);
-    seal := audit.seal_of(event.id);
+    perform audit_internal.check_is_stored(event);
+    seal := audit_internal.seal_of(event.id);
     if seal.number is null then
         return;
     end if;
     select * into sealed from audit.seal_leaves where number = seal.number;
-    if seal.hash <> audit.seal_hash(seal) or audit.merkle_root(sealed.leaves) <> seal.root then
+    if seal.hash <> audit_internal.seal_hash(seal) or audit_internal.merkle_root(sealed.leaves) <> seal.root then
         return next 'its seal was changed';
     elsif substr(sealed.leaves, (array_position(sealed.ids, event.id) - 1) * 32 + 1, 32)
-        <> audit.leaf(audit.leaf_salt(sealed.secret, event.id), audit.sealed_text(event, sealed.secret, seal.personal))
+        <> audit_internal.leaf(audit_internal.leaf_salt(sealed.secret, event.id), audit_internal.sealed_text(event, sealed.secret, seal.personal))
         or event.resource_hash is distinct from hashtextextended(event.resource_id, 0)
     then
         return next 'it was changed';
@@ -217,5 +217,5 @@ begin
 end
 $$;
 
-comment on function audit.check_event(audit.event) is
+comment on function audit_internal.check_event(audit.event) is
     'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT002.';

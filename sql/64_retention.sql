@@ -20,7 +20,7 @@ begin
             hint = 'To keep them forever: pgtrail retention set forever';
     end if;
     if p_category is not null then
-        perform audit.check_category(p_category);
+        perform audit_internal.check_category(p_category);
     end if;
     insert into audit.retention as known (category, keep)
     values (p_category, p_keep)
@@ -71,7 +71,7 @@ begin
             message = 'this legal hold would hold nothing',
             hint = 'Give a time to begin with that is before the one to end with, and an organization that has a name.';
     end if;
-    perform audit.check_moments(p_since, p_until);
+    perform audit_internal.check_moments(p_since, p_until);
     insert into audit.legal_hold (name, org_id, since, until, reason)
     values (p_name, p_org, p_since, p_until, p_reason);
 end
@@ -100,7 +100,7 @@ $$;
 
 comment on function audit.release_hold(text) is 'Ends a legal hold. PT002.';
 
-create or replace function audit.is_pending(event audit.event, reached audit.cursor)
+create or replace function audit_internal.is_pending(event audit.event, reached audit.cursor)
 returns boolean
 language sql
 immutable
@@ -115,9 +115,9 @@ as $$
     end
 $$;
 
-comment on function audit.is_pending(audit.event, audit.cursor) is 'Whether a cursor has still to come to an event.';
+comment on function audit_internal.is_pending(audit.event, audit.cursor) is 'Whether a cursor has still to come to an event.';
 
-create or replace function audit.keep_partition_until(p_partition regclass, p_ends timestamptz)
+create or replace function audit_internal.keep_partition_until(p_partition regclass, p_ends timestamptz)
 returns timestamptz
 language plpgsql
 stable
@@ -142,10 +142,10 @@ begin
 end
 $$;
 
-comment on function audit.keep_partition_until(regclass, timestamptz) is
+comment on function audit_internal.keep_partition_until(regclass, timestamptz) is
     'When the last event of a partition may be dropped, by its category; infinity: never.';
 
-create or replace function audit.reasons_to_keep(p_partition regclass, p_even_undelivered boolean default false)
+create or replace function audit_internal.reasons_to_keep(p_partition regclass, p_even_undelivered boolean default false)
 returns text[]
 language plpgsql
 stable
@@ -170,7 +170,7 @@ begin
             ) || array(
                 select format('%%s events are not sealed yet', count(*))
                 from %1$s as event
-                where not audit.is_sealed(event)
+                where not audit_internal.is_sealed(event)
                 having count(*) > 0
             ) || case when $1 then '{}' else array(
                 select format('destination %%s has not got %%s of its events', destination.name, waiting.events)
@@ -179,7 +179,7 @@ begin
                 cross join lateral (
                     select count(*) as events
                     from %1$s as event
-                    where audit.is_news_for(event, destination) and audit.is_pending(event, cursor)
+                    where audit_internal.is_news_for(event, destination) and audit_internal.is_pending(event, cursor)
                 ) as waiting
                 where waiting.events > 0
                 order by destination.name
@@ -206,7 +206,7 @@ begin
 end
 $$;
 
-comment on function audit.reasons_to_keep(regclass, boolean) is
+comment on function audit_internal.reasons_to_keep(regclass, boolean) is
     'Why a partition can''t be dropped, however old: legal holds, events that are not sealed, and (unless they are given up) those that a destination has not got.';
 
 drop function if exists audit.retention_plan(boolean);
@@ -227,16 +227,16 @@ declare
 begin
     for bounds in
         select *
-        from audit.partition_bounds() as known
+        from audit_internal.partition_bounds() as known
         where known.ends <= least(date_trunc('month', now()), p_before)
-            and (p_partition is null or audit.qualified_name(known.partition) = p_partition)
+            and (p_partition is null or audit_internal.qualified_name(known.partition) = p_partition)
         order by known.begins
     loop
-        continue when p_before is null and audit.keep_partition_until(bounds.partition, bounds.ends) > now();
-        partition := audit.qualified_name(bounds.partition);
+        continue when p_before is null and audit_internal.keep_partition_until(bounds.partition, bounds.ends) > now();
+        partition := audit_internal.qualified_name(bounds.partition);
         begins := bounds.begins;
         ends := bounds.ends;
-        kept_because := audit.reasons_to_keep(bounds.partition, p_even_undelivered);
+        kept_because := audit_internal.reasons_to_keep(bounds.partition, p_even_undelivered);
         execute format('select count(*) from %s', bounds.partition) into events;
         return next;
     end loop;
@@ -246,7 +246,7 @@ $$;
 comment on function audit.retention_plan(boolean, timestamptz, text) is
     'The months (or the one that is named) that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one. p_before: those that end by then, whatever the retention, as they are moved to an archive.';
 
-create or replace function audit.carried_evidence(p_partition regclass)
+create or replace function audit_internal.carried_evidence(p_partition regclass)
 returns jsonb
 language plpgsql
 stable
@@ -281,7 +281,7 @@ begin
 end
 $$;
 
-comment on function audit.carried_evidence(regclass) is
+comment on function audit_internal.carried_evidence(regclass) is
     'What the events of a partition say of erasures and earlier removals, by their ids: it is needed to verify when they have gone. Null: nothing.';
 
 drop function if exists audit.drop_partition(text, text, bytea, boolean);
@@ -339,7 +339,7 @@ begin
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
     into dropped.events, dropped.ids;
-    carried := audit.carried_evidence(p_partition::regclass);
+    carried := audit_internal.carried_evidence(p_partition::regclass);
     dropped.event_id := audit.record(
         'audit.partition_dropped', 'partition', p_partition, p_partition, null,
         jsonb_build_object(
@@ -366,7 +366,7 @@ begin
     delete from audit.own_trigger where relation in (select relid from pg_partition_tree(p_partition::regclass));
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
-    perform audit.unfile(plan.begins, plan.ends);
+    perform audit_internal.unfile(plan.begins, plan.ends);
     return dropped.events;
 end
 $$;
@@ -376,7 +376,7 @@ comment on function audit.drop_partition(text, text, bytea, boolean, timestamptz
 
 -- What an archive holds beside the events, so that it can be verified alone ----------------------------------------
 
-create or replace function audit.archived_salts(p_partition text)
+create or replace function audit_internal.archived_salts(p_partition text)
 returns table (kind text, type text, id text, salt bytea)
 language plpgsql
 stable
@@ -386,7 +386,7 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then
+    if not exists (select from audit_internal.partition_bounds() where partition = p_partition::regclass) then
         raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
     end if;
     return query execute format(
@@ -407,9 +407,9 @@ begin
 end
 $$;
 
-comment on function audit.archived_salts(text) is 'The salts of a month''s persons. Whoever has them and the events can open the commitments. PT024.';
+comment on function audit_internal.archived_salts(text) is 'The salts of a month''s persons. Whoever has them and the events can open the commitments. PT024.';
 
-create or replace function audit.archived_parts(p_partition text)
+create or replace function audit_internal.archived_parts(p_partition text)
 returns table (event_id bigint, part text, commitment bytea, salt bytea)
 language plpgsql
 stable
@@ -419,7 +419,7 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    if not exists (select from audit.partition_bounds() where partition = p_partition::regclass) then
+    if not exists (select from audit_internal.partition_bounds() where partition = p_partition::regclass) then
         raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
     end if;
     return query execute format(
@@ -434,4 +434,4 @@ begin
 end
 $$;
 
-comment on function audit.archived_parts(text) is 'What the erased fields of a month''s events were sealed as. PT024.';
+comment on function audit_internal.archived_parts(text) is 'What the erased fields of a month''s events were sealed as. PT024.';

@@ -94,14 +94,14 @@ as $$
 declare
     rendered text;
 begin
-    execute format('select audit.%I($1)', 'render_' || format_name) into rendered using event;
+    execute format('select audit_internal.%I($1)', 'render_' || format_name) into rendered using event;
     return convert_to(rendered, 'UTF8');
 end
 $$;
 
 comment on function audit.render(audit.event, text) is 'An event as a destination of a format gets it, in UTF-8, whole.';
 
-create or replace function audit.shorten_event(event audit.event, max_bytes integer)
+create or replace function audit_internal.shorten_event(event audit.event, max_bytes integer)
 returns audit.event
 language plpgsql
 immutable
@@ -113,8 +113,8 @@ declare
     -- (Of an update after is told twice: what did not move is in the row before too.)
     share integer := case when event.operation = 'UPDATE' then max_bytes / 9 * 2 else max_bytes / 3 end;
 begin
-    event.before := audit.shorten_row(event.before, share);
-    event.after := audit.shorten_row(event.after, share);
+    event.before := audit_internal.shorten_row(event.before, share);
+    event.after := audit_internal.shorten_row(event.after, share);
     event.changed := event.changed[1:longest / 16];
     event.org_id := left(event.org_id, longest);
     event.resource_id := left(event.resource_id, longest);
@@ -128,10 +128,10 @@ begin
 end
 $$;
 
-comment on function audit.shorten_event(audit.event, integer) is
-    'An event whose before and after are shortened to fit, as far as may be, into so many bytes; see audit.shorten_row(). Its other texts are cut, and changed to its first names.';
+comment on function audit_internal.shorten_event(audit.event, integer) is
+    'An event whose before and after are shortened to fit, as far as may be, into so many bytes; see audit_internal.shorten_row(). Its other texts are cut, and changed to its first names.';
 
-create or replace function audit.render_within(event audit.event, format_name text, max_bytes integer)
+create or replace function audit_internal.render_within(event audit.event, format_name text, max_bytes integer)
 returns bytea
 language plpgsql
 stable
@@ -143,12 +143,12 @@ declare
 begin
     while octet_length(rendered) > max_bytes and room > 64
     loop
-        rendered := audit.render(audit.shorten_event(event, room), format_name);
+        rendered := audit.render(audit_internal.shorten_event(event, room), format_name);
         room := room / 2;
     end loop;
     return rendered;
 end
 $$;
 
-comment on function audit.render_within(audit.event, text, integer) is
+comment on function audit_internal.render_within(audit.event, text, integer) is
     'An event as a destination of a format gets it, shortened until it fits into so many bytes, or can''t be shortened any more.';

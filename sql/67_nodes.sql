@@ -4,7 +4,7 @@
 -- is replicated and for nothing else, give an event its place in this log and put what verifies it beside: the hub has seals
 -- of its own. `pgtrail hub init` sets them up; elsewhere there are none.
 
-create or replace function audit.learn_node()
+create or replace function audit_internal.learn_node()
 returns text
 language plpgsql
 volatile
@@ -49,10 +49,10 @@ begin
 end
 $$;
 
-comment on function audit.learn_node() is
+comment on function audit_internal.learn_node() is
     'The node whose changes this session applies, which is kept in the settings pgtrail.node, pgtrail.copies_above, pgtrail.copies_to (0: nothing is copied any more) and pgtrail.copies_again (whether some of it may be here). PT046.';
 
-create or replace function audit.applying_node()
+create or replace function audit_internal.applying_node()
 returns text
 language sql
 volatile
@@ -60,14 +60,14 @@ as $$
     select case
         when pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 1) = pg_catalog.pg_backend_pid()::text
             then pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 2)
-        else audit.learn_node()
+        else audit_internal.learn_node()
     end
 $$;
 
-comment on function audit.applying_node() is
+comment on function audit_internal.applying_node() is
     'The node whose changes this session applies; `-`: what it records is the hub''s own. PT046.';
 
-create or replace function audit.has_received(event audit.event, from_node text)
+create or replace function audit_internal.has_received(event audit.event, from_node text)
 returns boolean
 language sql
 stable
@@ -86,9 +86,9 @@ as $$
     )
 $$;
 
-comment on function audit.has_received(audit.event, text) is 'Whether a node''s event, as it comes from there, is in this log already.';
+comment on function audit_internal.has_received(audit.event, text) is 'Whether a node''s event, as it comes from there, is in this log already.';
 
-create or replace function audit.receive_event()
+create or replace function audit_internal.receive_event()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -96,7 +96,7 @@ as $$
 declare
     copies_to bigint;
 begin
-    new.node := audit.applying_node();
+    new.node := audit_internal.applying_node();
     if new.node = '-' then
         -- What the hub itself has to say of it.
         new.node := null;
@@ -113,7 +113,7 @@ begin
         new.xid := new.node_xid;
         if pg_catalog.current_setting('pgtrail.copies_again')::boolean
             and (
-                audit.has_received(new, new.node)
+                audit_internal.has_received(new, new.node)
                 -- What retention has dropped here does not come back.
                 or exists (select from audit.node_dropped where node = new.node and here and ids @> new.node_id)
             )
@@ -127,17 +127,17 @@ begin
             else pg_catalog.nextval('audit.event_id_seq')
         end;
     end if;
-    if audit.takes_the_wake() then
+    if audit_internal.takes_the_wake() then
         notify pgtrail;
     end if;
     return new;
 end
 $$;
 
-comment on function audit.receive_event() is
+comment on function audit_internal.receive_event() is
     'Gives a node''s event its place in this log. Commits are applied in the order in which the node made them, so ids keep the order of each resource''s events.';
 
-create or replace function audit.record_broken_chain(p_node text, p_number bigint)
+create or replace function audit_internal.record_broken_chain(p_node text, p_number bigint)
 returns void
 language plpgsql
 volatile
@@ -155,17 +155,17 @@ begin
 end
 $$;
 
-comment on function audit.record_broken_chain(text, bigint) is
+comment on function audit_internal.record_broken_chain(text, bigint) is
     'Records that a node''s seal does not fit to those that had arrived, as an event of the hub''s own: destinations hear of it at once.';
 
-create or replace function audit.receive_seal()
+create or replace function audit_internal.receive_seal()
 returns trigger
 language plpgsql
 set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit.applying_node();
+    node_name text := audit_internal.applying_node();
 begin
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash = new.hash) then
         return null;
@@ -183,23 +183,23 @@ begin
         or new.previous <> all (array(select hash from audit.node_seal where node = node_name and number = new.number - 1))
             and exists (select from audit.node_seal where node = node_name and number = new.number - 1)
     then
-        perform audit.record_broken_chain(node_name, new.number);
+        perform audit_internal.record_broken_chain(node_name, new.number);
     end if;
     return null;
 end
 $$;
 
-comment on function audit.receive_seal() is
+comment on function audit_internal.receive_seal() is
     'Keeps a node''s seal in audit.node_seal. Whatever else arrives under its number is kept too, and tells: audit.node_rewritten.';
 
-create or replace function audit.receive_seal_leaves()
+create or replace function audit_internal.receive_seal_leaves()
 returns trigger
 language plpgsql
 set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit.applying_node();
+    node_name text := audit_internal.applying_node();
 begin
     if not exists (
         select
@@ -214,16 +214,16 @@ begin
 end
 $$;
 
-comment on function audit.receive_seal_leaves() is 'Keeps the leaves of a node''s seal in audit.node_seal_leaves.';
+comment on function audit_internal.receive_seal_leaves() is 'Keeps the leaves of a node''s seal in audit.node_seal_leaves.';
 
-create or replace function audit.receive_salt()
+create or replace function audit_internal.receive_salt()
 returns trigger
 language plpgsql
 set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit.applying_node();
+    node_name text := audit_internal.applying_node();
 begin
     -- (A person who was erased there and came back has another; events of before are held to by the old one.)
     if not exists (select from audit.node_dead_salt where digest = pg_catalog.sha256(new.salt))
@@ -240,9 +240,9 @@ begin
 end
 $$;
 
-comment on function audit.receive_salt() is 'Keeps a node''s salt in audit.node_salt, unless it was destroyed here.';
+comment on function audit_internal.receive_salt() is 'Keeps a node''s salt in audit.node_salt, unless it was destroyed here.';
 
-create or replace function audit.receive_erased_part()
+create or replace function audit_internal.receive_erased_part()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
@@ -250,11 +250,11 @@ as $$
 begin
     if new.commitment is not null and new.redacted is not null then
         insert into audit.node_erased_part (node, event_id, part, here, commitment, redacted, salt)
-        select audit.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted, new.salt
+        select audit_internal.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted, new.salt
         where not exists (
             select
             from audit.node_erased_part as known
-            where (known.node, known.event_id, known.part) = (audit.applying_node(), new.event_id, new.part)
+            where (known.node, known.event_id, known.part) = (audit_internal.applying_node(), new.event_id, new.part)
                 and not known.here
                 and (known.commitment, known.redacted) = (new.commitment, new.redacted)
                 and known.salt is not distinct from new.salt
@@ -264,15 +264,15 @@ begin
 end
 $$;
 
-comment on function audit.receive_erased_part() is 'Keeps what a node says that an erased part was sealed as in audit.node_erased_part.';
+comment on function audit_internal.receive_erased_part() is 'Keeps what a node says that an erased part was sealed as in audit.node_erased_part.';
 
-create or replace function audit.receive_dropped_partition()
+create or replace function audit_internal.receive_dropped_partition()
 returns trigger
 language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit.applying_node();
+    node_name text := audit_internal.applying_node();
 begin
     -- What it drops once it is followed is here.
     if pg_catalog.current_setting('pgtrail.copies_to')::bigint > 0 then
@@ -284,25 +284,25 @@ begin
 end
 $$;
 
-comment on function audit.receive_dropped_partition() is 'Keeps which events a node''s retention had dropped before it was copied in audit.node_dropped.';
+comment on function audit_internal.receive_dropped_partition() is 'Keeps which events a node''s retention had dropped before it was copied in audit.node_dropped.';
 
-create or replace function audit.replicated_tables()
+create or replace function audit_internal.replicated_tables()
 returns table (relation regclass, receiver regproc)
 language sql
 stable
 as $$
     values
-        ('audit.event'::regclass, 'audit.receive_event'::regproc),
-        ('audit.seal', 'audit.receive_seal'),
-        ('audit.seal_leaves', 'audit.receive_seal_leaves'),
-        ('audit.salt', 'audit.receive_salt'),
-        ('audit.erased_part', 'audit.receive_erased_part'),
-        ('audit.dropped_partition', 'audit.receive_dropped_partition')
+        ('audit.event'::regclass, 'audit_internal.receive_event'::regproc),
+        ('audit.seal', 'audit_internal.receive_seal'),
+        ('audit.seal_leaves', 'audit_internal.receive_seal_leaves'),
+        ('audit.salt', 'audit_internal.receive_salt'),
+        ('audit.erased_part', 'audit_internal.receive_erased_part'),
+        ('audit.dropped_partition', 'audit_internal.receive_dropped_partition')
 $$;
 
-comment on function audit.replicated_tables() is 'What a node publishes, and the function by which a hub takes it in.';
+comment on function audit_internal.replicated_tables() is 'What a node publishes, and the function by which a hub takes it in.';
 
-create or replace function audit.is_hub()
+create or replace function audit_internal.is_hub()
 returns boolean
 language sql
 stable
@@ -312,14 +312,14 @@ as $$
         select
         from pg_catalog.pg_trigger
         where tgrelid = 'audit.event'::pg_catalog.regclass
-            and tgfoid = 'audit.receive_event'::pg_catalog.regproc
+            and tgfoid = 'audit_internal.receive_event'::pg_catalog.regproc
             and tgenabled = 'R'
     )
 $$;
 
-comment on function audit.is_hub() is 'Whether this database takes in the events of others.';
+comment on function audit_internal.is_hub() is 'Whether this database takes in the events of others.';
 
-create or replace function audit.has_nodes()
+create or replace function audit_internal.has_nodes()
 returns boolean
 language sql
 stable
@@ -329,21 +329,21 @@ as $$
     select exists (select from audit.node)
 $$;
 
-comment on function audit.has_nodes() is
+comment on function audit_internal.has_nodes() is
     'Whether there may be events of other databases in this log: also of nodes that were removed, or in the copy of a hub.';
 
 create or replace trigger refuse_change
     before update or delete on audit.node_seal
-    for each row execute function audit.refuse_change();
+    for each row execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.node_seal
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_change
     before update or delete on audit.node_seal_leaves
-    for each row execute function audit.refuse_change();
+    for each row execute function audit_internal.refuse_change();
 
 create or replace trigger refuse_truncate
     before truncate on audit.node_seal_leaves
-    for each statement execute function audit.refuse_change();
+    for each statement execute function audit_internal.refuse_change();

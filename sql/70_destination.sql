@@ -15,7 +15,7 @@ declare
     made audit.destination;
     new_secret text;
 begin
-    perform audit.check_options(
+    perform audit_internal.check_options(
         'a destination',
         given,
         '{
@@ -37,10 +37,10 @@ begin
                 message = 'allowed_networks is not a list of networks, or max_in_flight not a whole number',
                 hint = 'Write {"allowed_networks": ["10.1.0.0/16"], "max_in_flight": 4}.';
     end;
-    perform audit.check_destination(name, url, format, made.allow_http);
-    perform audit.check_token(format, token, made.token_env, made.token_file);
-    perform audit.check_files_and_limits(made);
-    perform audit.check_oauth(
+    perform audit_internal.check_destination(name, url, format, made.allow_http);
+    perform audit_internal.check_token(format, token, made.token_env, made.token_file);
+    perform audit_internal.check_files_and_limits(made);
+    perform audit_internal.check_oauth(
         made.allow_http, num_nonnulls(token, made.token_env, made.token_file) = 1,
         made.oauth_url, made.oauth_client_id, made.oauth_scope
     );
@@ -64,41 +64,41 @@ begin
     exception
         when unique_violation then
             -- Somebody else adds one of this name at the same time, and was first.
-            perform audit.refuse_known_name(name);
+            perform audit_internal.refuse_known_name(name);
         when integrity_constraint_violation or data_exception then
-            perform audit.refuse_unstorable(name);
+            perform audit_internal.refuse_unstorable(name);
     end;
 
     if (select signed from audit.format as known where known.name = format) then
-        new_secret := audit.new_signing_secret();
-        perform audit.store_secret(made.id, 'signing', new_secret);
+        new_secret := audit_internal.new_signing_secret();
+        perform audit_internal.store_secret(made.id, 'signing', new_secret);
     end if;
     if token is not null then
-        perform audit.store_secret(made.id, 'token', token);
+        perform audit_internal.store_secret(made.id, 'token', token);
     end if;
 
     insert into audit.cursor (destination_id, system_identifier, batch_from, foreign_id, takes_foreign)
     values (
-        made.id, audit.system_identifier(), audit.first_snapshot(chosen.since), audit.foreign_id(), chosen.since is not null
+        made.id, audit_internal.system_identifier(), audit_internal.first_snapshot(chosen.since), audit_internal.foreign_id(), chosen.since is not null
     );
     return new_secret;
 end
 $$;
 
 comment on function audit.add_destination(text, text, text, jsonb) is
-    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. The options are columns of audit.destination ({"categories": ["api_keys"], "max_in_flight": 1}), since as audit.moment() takes it, and token, which is kept in audit.destination_secret. PT002, PT009.';
+    'Forwards events from now on, or since a time, to a URL. Returns the signing secret (Standard Webhooks; null where the format is not signed): it is shown only here. The options are columns of audit.destination ({"categories": ["api_keys"], "max_in_flight": 1}), since as audit_internal.moment() takes it, and token, which is kept in audit.destination_secret. PT002, PT009.';
 
-create or replace function audit.new_signing_secret()
+create or replace function audit_internal.new_signing_secret()
 returns text
 language sql
 volatile
 as $$
-    select 'whsec_' || pg_catalog.encode(audit.random_bytes(), 'base64')
+    select 'whsec_' || pg_catalog.encode(audit_internal.random_bytes(), 'base64')
 $$;
 
-comment on function audit.new_signing_secret() is 'A signing secret of Standard Webhooks: `whsec_` and 32 bytes in base64.';
+comment on function audit_internal.new_signing_secret() is 'A signing secret of Standard Webhooks: `whsec_` and 32 bytes in base64.';
 
-create or replace function audit.check_destination(
+create or replace function audit_internal.check_destination(
     destination_name text, destination_url text, destination_format text, allow_http boolean
 )
 returns void
@@ -113,21 +113,21 @@ begin
             message = format('"%s" can''t be a destination''s name', left(destination_name, 63)),
             hint = 'Use letters, digits, dots, dashes and underscores, at most 63.';
     elsif exists (select from audit.destination where name = destination_name) then
-        perform audit.refuse_known_name(destination_name);
+        perform audit_internal.refuse_known_name(destination_name);
     elsif not exists (select from audit.format where name = destination_format) then
         raise exception using
             errcode = 'PT002',
             message = format('there is no format "%s"', left(destination_format, 63)),
             hint = 'The formats are ' || (select string_agg(name, ', ' order by name) from audit.format) || '.';
     end if;
-    perform audit.check_url(destination_url, allow_http);
+    perform audit_internal.check_url(destination_url, allow_http);
 end
 $$;
 
-comment on function audit.check_destination(text, text, text, boolean) is
+comment on function audit_internal.check_destination(text, text, text, boolean) is
     'Raises PT009 (name), PT009 (URL) or PT002 (format) unless a destination can be added so.';
 
-create or replace function audit.refuse_known_name(destination_name text)
+create or replace function audit_internal.refuse_known_name(destination_name text)
 returns void
 language plpgsql
 stable
@@ -141,9 +141,9 @@ begin
 end
 $$;
 
-comment on function audit.refuse_known_name(text) is 'Raises PT009: two destinations can''t have one name.';
+comment on function audit_internal.refuse_known_name(text) is 'Raises PT009: two destinations can''t have one name.';
 
-create or replace function audit.refuse_unstorable(destination_name text)
+create or replace function audit_internal.refuse_unstorable(destination_name text)
 returns void
 language plpgsql
 stable
@@ -158,9 +158,9 @@ begin
 end
 $$;
 
-comment on function audit.refuse_unstorable(text) is 'Raises PT009: a constraint refuses what a destination was given.';
+comment on function audit_internal.refuse_unstorable(text) is 'Raises PT009: a constraint refuses what a destination was given.';
 
-create or replace function audit.store_secret(found_id bigint, secret_kind text, new_secret text)
+create or replace function audit_internal.store_secret(found_id bigint, secret_kind text, new_secret text)
 returns void
 language plpgsql
 volatile
@@ -172,13 +172,13 @@ begin
     on conflict (destination_id, kind) do update set secret = excluded.secret;
 exception
     when integrity_constraint_violation or data_exception then
-        perform audit.refuse_unstorable((select name from audit.destination where id = found_id));
+        perform audit_internal.refuse_unstorable((select name from audit.destination where id = found_id));
 end
 $$;
 
-comment on function audit.store_secret(bigint, text, text) is 'Keeps a secret of a destination, in place of the one before. PT009.';
+comment on function audit_internal.store_secret(bigint, text, text) is 'Keeps a secret of a destination, in place of the one before. PT009.';
 
-create or replace function audit.check_files_and_limits(made audit.destination)
+create or replace function audit_internal.check_files_and_limits(made audit.destination)
 returns void
 language plpgsql
 immutable
@@ -204,10 +204,10 @@ begin
 end
 $$;
 
-comment on function audit.check_files_and_limits(audit.destination) is
+comment on function audit_internal.check_files_and_limits(audit.destination) is
     'Raises PT009 unless max_in_flight is in its range, and its files can be in the worker''s secrets folder.';
 
-create or replace function audit.check_url(url text, allow_http boolean)
+create or replace function audit_internal.check_url(url text, allow_http boolean)
 returns void
 language plpgsql
 immutable
@@ -233,9 +233,9 @@ begin
 end
 $$;
 
-comment on function audit.check_url(text, boolean) is 'Raises PT009 unless it can be posted to.';
+comment on function audit_internal.check_url(text, boolean) is 'Raises PT009 unless it can be posted to.';
 
-create or replace function audit.check_token(destination_format text, token text, token_env text, token_file text)
+create or replace function audit_internal.check_token(destination_format text, token text, token_env text, token_file text)
 returns void
 language plpgsql
 stable
@@ -270,10 +270,10 @@ begin
 end
 $$;
 
-comment on function audit.check_token(text, text, text, text) is
+comment on function audit_internal.check_token(text, text, text, text) is
     'Raises PT009 unless the token comes from one place, is there where the format needs it, and is fit to be sent. The worker''s own PG variables are nobody''s token.';
 
-create or replace function audit.check_oauth(
+create or replace function audit_internal.check_oauth(
     allow_http boolean, has_token boolean, oauth_url text, oauth_client_id text, oauth_scope text
 )
 returns void
@@ -290,9 +290,9 @@ begin
             message = 'client credentials are four: URL, client id, scope and the client''s secret',
             hint = 'Give --oauth-url, --oauth-client-id, --oauth-scope, and the secret as the token.';
     end if;
-    perform audit.check_url(oauth_url, allow_http);
+    perform audit_internal.check_url(oauth_url, allow_http);
 end
 $$;
 
-comment on function audit.check_oauth(boolean, boolean, text, text, text) is
+comment on function audit_internal.check_oauth(boolean, boolean, text, text, text) is
     'Raises PT009 unless client credentials are whole or not given at all, PT009 for their URL.';

@@ -8,8 +8,8 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    found_id bigint := audit.destination_id(destination_name);
-    new_secret text := audit.new_signing_secret();
+    found_id bigint := audit_internal.destination_id(destination_name);
+    new_secret text := audit_internal.new_signing_secret();
 begin
     if (overlap between interval '0' and interval '30 days') is not true then
         raise exception using
@@ -26,7 +26,7 @@ begin
         where destination_id = found_id and kind = 'signing';
     exception
         when integrity_constraint_violation or data_exception then
-            perform audit.refuse_unstorable(destination_name);
+            perform audit_internal.refuse_unstorable(destination_name);
     end;
     if not exists (select from audit.destination_secret where destination_id = found_id and kind = 'signing') then
         raise exception using
@@ -51,7 +51,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    found_id bigint := audit.destination_id(destination_name);
+    found_id bigint := audit_internal.destination_id(destination_name);
 begin
     if token is null then
         raise exception using
@@ -59,9 +59,9 @@ begin
             message = 'there is no token to keep',
             hint = 'Pipe it in: pgtrail destination set-token NAME < token.txt';
     end if;
-    perform audit.check_token((select format from audit.destination where id = found_id), token, null, null);
+    perform audit_internal.check_token((select format from audit.destination where id = found_id), token, null, null);
     update audit.destination set token_env = null, token_file = null where id = found_id;
-    perform audit.store_secret(found_id, 'token', token);
+    perform audit_internal.store_secret(found_id, 'token', token);
     notify pgtrail;
 end
 $$;
@@ -78,7 +78,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    found_id bigint := audit.destination_id(destination_name);
+    found_id bigint := audit_internal.destination_id(destination_name);
 begin
     if paused is null then
         raise exception using
@@ -110,10 +110,10 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    found_id bigint := audit.destination_id(destination_name);
+    found_id bigint := audit_internal.destination_id(destination_name);
 begin
     if at_once then
-        perform audit.forget_destination(found_id);
+        perform audit_internal.forget_destination(found_id);
     elsif (select paused from audit.destination where id = found_id) then
         raise exception using
             errcode = 'PT028',
@@ -129,7 +129,7 @@ $$;
 comment on function audit.remove_destination(text, boolean) is
     'Removes a destination once it has got everything that was recorded until now, its removal last; or at once, with whatever it has not got. PT002, PT028.';
 
-create or replace function audit.forget_destination(found_id bigint)
+create or replace function audit_internal.forget_destination(found_id bigint)
 returns void
 language plpgsql
 volatile
@@ -142,7 +142,7 @@ begin
 end
 $$;
 
-comment on function audit.forget_destination(bigint) is
+comment on function audit_internal.forget_destination(bigint) is
     'Removes a destination with its cursor, secrets, attempts, replays and dead letters.';
 
 create or replace function audit.replay_events(
@@ -161,7 +161,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    found_id bigint := audit.destination_id(destination_name);
+    found_id bigint := audit_internal.destination_id(destination_name);
     new_id bigint;
 begin
     if coalesce(reason, '') !~ E'\\S' then
@@ -180,12 +180,12 @@ begin
             message = 'dead letters are sent again by their ids',
             hint = 'Use audit.redrive_dead_letters().';
     end if;
-    perform audit.check_moments(since, until);
+    perform audit_internal.check_moments(since, until);
     insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
     values (found_id, since, until, event_ids, coalesce(redrive, false), reason)
     returning id into new_id;
     insert into audit.cursor (destination_id, replay_id, system_identifier, batch_from, batch_to, foreign_id)
-    values (found_id, new_id, audit.system_identifier(), '1:1:', pg_current_snapshot(), audit.foreign_id());
+    values (found_id, new_id, audit_internal.system_identifier(), '1:1:', pg_current_snapshot(), audit_internal.foreign_id());
     notify pgtrail;
     return new_id;
 end
@@ -207,7 +207,7 @@ begin
     select array_agg(event_id order by event_id)
     into chosen
     from audit.dead_letter
-    where destination_id = audit.destination_id(destination_name)
+    where destination_id = audit_internal.destination_id(destination_name)
         and delivered_at is null
         and (event_ids is null or event_id = any (event_ids));
     if chosen is null then
@@ -233,9 +233,9 @@ set search_path = pg_catalog, pg_temp
 as $$
 #variable_conflict use_variable
 declare
-    found_id bigint := audit.destination_id(destination_name);
+    found_id bigint := audit_internal.destination_id(destination_name);
 begin
-    perform audit.check_moments(since);
+    perform audit_internal.check_moments(since);
     -- In the order in which a settlement locks: the cursor, then what refers to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
@@ -247,12 +247,12 @@ begin
     delete from audit.replay where destination_id = found_id and finished_at is null;
     update audit.cursor
     set
-        system_identifier = audit.system_identifier(),
-        batch_from = audit.first_snapshot(since),
+        system_identifier = audit_internal.system_identifier(),
+        batch_from = audit_internal.first_snapshot(since),
         batch_to = null,
         last_sent_id = 0,
         sent_ahead = '{}',
-        foreign_id = audit.foreign_id(),
+        foreign_id = audit_internal.foreign_id(),
         takes_foreign = since is not null,
         batch_last_id = null,
         retry_at = null,

@@ -1,6 +1,6 @@
 -- Destinations: which events each gets, and how far it has got.
 
-create or replace function audit.ping_event()
+create or replace function audit_internal.ping_event()
 returns audit.event
 language sql
 stable
@@ -21,9 +21,9 @@ as $$
     )
 $$;
 
-comment on function audit.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
+comment on function audit_internal.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
 
-create or replace function audit.destination_id(destination_name text)
+create or replace function audit_internal.destination_id(destination_name text)
 returns bigint
 language plpgsql
 stable
@@ -45,9 +45,9 @@ begin
 end
 $$;
 
-comment on function audit.destination_id(text) is 'The id of a destination. PT002.';
+comment on function audit_internal.destination_id(text) is 'The id of a destination. PT002.';
 
-create or replace function audit.foreign_id()
+create or replace function audit_internal.foreign_id()
 returns bigint
 language sql
 stable
@@ -59,10 +59,10 @@ as $$
         and event.xid is distinct from pg_catalog.pg_current_xact_id_if_assigned()
 $$;
 
-comment on function audit.foreign_id() is
+comment on function audit_internal.foreign_id() is
     'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not reached; 0: there is none.';
 
-create or replace function audit.first_snapshot(since timestamptz)
+create or replace function audit_internal.first_snapshot(since timestamptz)
 returns pg_snapshot
 language sql
 stable
@@ -75,15 +75,15 @@ as $$
                 '%1$s:%1$s:', least(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), min(event.xid))
             )::pg_snapshot
             from audit.event
-            where event.id > (select audit.foreign_id())
+            where event.id > (select audit_internal.foreign_id())
         )
     end
 $$;
 
-comment on function audit.first_snapshot(timestamptz) is
+comment on function audit_internal.first_snapshot(timestamptz) is
     'Where a cursor begins: at present, or (since a time) before everything.';
 
-create or replace function audit.is_for(event audit.event, destination audit.destination)
+create or replace function audit_internal.is_for(event audit.event, destination audit.destination)
 returns boolean
 language sql
 immutable
@@ -95,25 +95,25 @@ as $$
         when event.action operator(pg_catalog.=) 'audit.destination_removed'
             and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
         else (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
-            and audit.matches(event, destination.categories, destination.actions, destination.orgs)
+            and audit_internal.matches(event, destination.categories, destination.actions, destination.orgs)
     end
 $$;
 
-comment on function audit.is_for(audit.event, audit.destination) is
+comment on function audit_internal.is_for(audit.event, audit.destination) is
     'Whether a destination gets an event: its filters let it through; or it is a seal, and it asks for seals; or it is its own removal.';
 
-create or replace function audit.is_news_for(event audit.event, destination audit.destination)
+create or replace function audit_internal.is_news_for(event audit.event, destination audit.destination)
 returns boolean
 language sql
 immutable
 as $$
-    select event.imported_from is null and audit.is_for(event, destination)
+    select event.imported_from is null and audit_internal.is_for(event, destination)
 $$;
 
-comment on function audit.is_news_for(audit.event, audit.destination) is
-    'Whether a destination gets an event as it is recorded: audit.is_for(), and it happened now. What was imported is old news, which only a replay sends.';
+comment on function audit_internal.is_news_for(audit.event, audit.destination) is
+    'Whether a destination gets an event as it is recorded: audit_internal.is_for(), and it happened now. What was imported is old news, which only a replay sends.';
 
-create or replace function audit.cursor_state(reached audit.cursor)
+create or replace function audit_internal.cursor_state(reached audit.cursor)
 returns text
 language sql
 stable
@@ -127,16 +127,16 @@ as $$
     end
 $$;
 
-comment on function audit.cursor_state(audit.cursor) is
+comment on function audit_internal.cursor_state(audit.cursor) is
     '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes, or no worker can serve it (audit.cursor.broken); `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
 
-create or replace function audit.backlog(
+create or replace function audit_internal.backlog(
     destination audit.destination, reached audit.cursor, out events bigint, out oldest timestamptz, out error text
 )
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- (As in audit.begin_batch().)
+-- (As in audit_internal.begin_batch().)
 set plan_cache_mode = force_custom_plan
 as $$
 begin
@@ -144,8 +144,8 @@ begin
     into events, oldest
     from (
         select event.occurred_at
-        from audit.batch(reached.batch_from, pg_current_snapshot()) as event
-        where audit.is_news_for(event, destination)
+        from audit_internal.batch(reached.batch_from, pg_current_snapshot()) as event
+        where audit_internal.is_news_for(event, destination)
             and event.id > reached.foreign_id
             and event.id <> all (reached.sent_ahead)
             and (
@@ -163,7 +163,7 @@ exception
 end
 $$;
 
-comment on function audit.backlog(audit.destination, audit.cursor) is
+comment on function audit_internal.backlog(audit.destination, audit.cursor) is
     'How many events a destination has still to get (it counts to 100,000), and since when the oldest of them waits. Null events: its filters raise an error.';
 
 create or replace view audit.destination_status
@@ -180,7 +180,7 @@ select
         when destination.paused then 'paused'
         when behind.error is not null then 'needs_attention'
         when destination.leaving is not null and cursor.failures = 0 and cursor.broken is null then 'leaving'
-        else audit.cursor_state(cursor)
+        else audit_internal.cursor_state(cursor)
     end as state,
     behind.events as events_behind,
     case
@@ -207,7 +207,7 @@ select
     cursor.lease_until
 from audit.destination
 join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
-cross join lateral audit.backlog(destination, cursor) as behind;
+cross join lateral audit_internal.backlog(destination, cursor) as behind;
 
 comment on view audit.destination_status is
     'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds; null: its filters can''t be evaluated, as last_error says.';

@@ -1,6 +1,6 @@
 -- Delivery: what the worker asks for, and what it says became of it.
 
-create or replace function audit.next_batch(
+create or replace function audit_internal.next_batch(
     p_cursor_id bigint,
     p_worker text,
     p_lease interval default '30 seconds',
@@ -48,7 +48,7 @@ begin
         return;
     end if;
     if p_after is null then
-        reached := audit.hold_lease(p_cursor_id, p_worker, p_lease);
+        reached := audit_internal.hold_lease(p_cursor_id, p_worker, p_lease);
     else
         select * into reached from audit.cursor where id = p_cursor_id and lease_holder = p_worker;
     end if;
@@ -62,7 +62,7 @@ begin
     end if;
 
     if reached.replay_id is null and p_after is null then
-        reached := audit.begin_batch(reached, destination, present);
+        reached := audit_internal.begin_batch(reached, destination, present);
         -- It has grown with each batch, so that what is said late of an earlier one moves nothing.
         lease_token := reached.lease_token;
         if lease_token is null then
@@ -70,21 +70,21 @@ begin
         end if;
         if reached.batch_to is null and pg_visible_in_snapshot(destination.leaving, present) then
             -- It has got its own removal, or never will.
-            perform audit.forget_destination(destination.id);
+            perform audit_internal.forget_destination(destination.id);
             lease_token := null;
             return;
         end if;
         -- The log is long, and it was not looked through to its end.
-        in_flight := in_flight or reached.batch_to is null and audit.transactions_between(reached.batch_from, present) > 1000;
+        in_flight := in_flight or reached.batch_to is null and audit_internal.transactions_between(reached.batch_from, present) > 1000;
     end if;
 
     select rendered.event_ids, rendered.event_uids, rendered.resource_keys, rendered.sizes, rendered.body
     into event_ids, event_uids, resource_keys, sizes, body
-    from audit.render_unsent(reached, destination, coalesce(p_after, reached.last_sent_id), p_max_events, p_max_bytes)
+    from audit_internal.render_unsent(reached, destination, coalesce(p_after, reached.last_sent_id), p_max_events, p_max_bytes)
         as rendered;
     if event_ids <> '{}' then
         -- To send it may take as long as a lease lasts.
-        perform audit.renew_lease(p_cursor_id, lease_token, p_lease);
+        perform audit_internal.renew_lease(p_cursor_id, lease_token, p_lease);
     elsif reached.replay_id is not null and p_after is null then
         -- Nothing of it is left.
         delete from audit.cursor where id = reached.id and cursor.lease_token = reached.lease_token;
@@ -95,10 +95,10 @@ begin
 end
 $$;
 
-comment on function audit.next_batch(bigint, text, interval, bigint, integer, bigint) is
-    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit.settle() has moved the cursor, or those after p_after, which moves nothing. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: what events are called outside, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
+comment on function audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint) is
+    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit_internal.settle() has moved the cursor, or those after p_after, which moves nothing. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: what events are called outside, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
 
-create or replace function audit.settle(
+create or replace function audit_internal.settle(
     p_cursor_id bigint,
     p_lease_token bigint,
     p_delivered bigint[],
@@ -177,25 +177,25 @@ begin
         where destination_id = after.destination_id and event_id = any (p_delivered) and delivered_at is null;
     end if;
 
-    perform audit.note_state(before, after, p_hold);
+    perform audit_internal.note_state(before, after, p_hold);
     return true;
 end
 $$;
 
-comment on function audit.settle(
+comment on function audit_internal.settle(
     bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
 ) is
-    'Records what became of events that audit.next_batch() gave, and moves the cursor, in one transaction. p_delivered: what the receiver has; p_through: everything handed out to this id is delivered or dead; p_dead_…: what it refuses; p_dead_in_row: dead letters since the last delivery; p_failed: the first event that has to be sent again, with p_status, p_error, p_retry_in, and p_hold: `attention`, or `gone`, which pauses the destination. False: the lease was lost, nothing is moved or recorded.';
+    'Records what became of events that audit_internal.next_batch() gave, and moves the cursor, in one transaction. p_delivered: what the receiver has; p_through: everything handed out to this id is delivered or dead; p_dead_…: what it refuses; p_dead_in_row: dead letters since the last delivery; p_failed: the first event that has to be sent again, with p_status, p_error, p_retry_in, and p_hold: `attention`, or `gone`, which pauses the destination. False: the lease was lost, nothing is moved or recorded.';
 
-create or replace function audit.note_state(before audit.cursor, after audit.cursor, hold text)
+create or replace function audit_internal.note_state(before audit.cursor, after audit.cursor, hold text)
 returns void
 language plpgsql
 volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    old_state text := audit.cursor_state(before);
-    new_state text := audit.cursor_state(after);
+    old_state text := audit_internal.cursor_state(before);
+    new_state text := audit_internal.cursor_state(after);
     destination_name text := (select name from audit.destination where id = after.destination_id);
 begin
     if hold = 'gone' then
@@ -219,10 +219,10 @@ begin
 end
 $$;
 
-comment on function audit.note_state(audit.cursor, audit.cursor, text) is
+comment on function audit_internal.note_state(audit.cursor, audit.cursor, text) is
     'Records that a destination is held or suspended, or has come back, so that somebody notices; pauses one that is gone.';
 
-create or replace function audit.note_broken(p_cursor_id bigint, p_worker text, p_error text)
+create or replace function audit_internal.note_broken(p_cursor_id bigint, p_worker text, p_error text)
 returns void
 language plpgsql
 volatile
@@ -240,17 +240,17 @@ begin
         and broken is distinct from left(p_error, 1000)
         -- Another worker may well be able to serve it.
         and (lease_holder = p_worker or lease_holder is null or lease_until < clock_timestamp())
-        and system_identifier = audit.system_identifier()
+        and system_identifier = audit_internal.system_identifier()
     for update;
     if not found then
         return;
     end if;
     update audit.cursor set broken = left(p_error, 1000) where id = p_cursor_id returning * into after;
-    perform audit.note_state(before, after, null);
+    perform audit_internal.note_state(before, after, null);
 end
 $$;
 
-comment on function audit.note_broken(bigint, text, text) is
+comment on function audit_internal.note_broken(bigint, text, text) is
     'A worker''s word that it can''t serve a cursor, without anything of an event, or (null) that it can again. Ignored while another worker holds the lease.';
 
 create or replace function audit.maintain()
@@ -265,7 +265,7 @@ as $$
 begin
     perform audit.make_partitions();
     for step in 1..100 loop
-        exit when not audit.file_events();
+        exit when not audit_internal.file_events();
     end loop;
     delete from audit.attempt where attempted_at < now() - interval '30 days';
     delete from audit.worker where seen_at < now() - interval '1 day';

@@ -1,6 +1,6 @@
 -- Delivery: leases, and the batch that a cursor has in progress.
 
-create or replace function audit.hold_lease(p_cursor_id bigint, p_worker text, p_lease interval)
+create or replace function audit_internal.hold_lease(p_cursor_id bigint, p_worker text, p_lease interval)
 returns audit.cursor
 language plpgsql
 volatile
@@ -20,7 +20,7 @@ declare
     holds bigint;
 begin
     select * into held from audit.cursor where id = p_cursor_id;
-    if held.system_identifier <> audit.system_identifier() then
+    if held.system_identifier <> audit_internal.system_identifier() then
         raise exception using
             errcode = 'PT013',
             message = format(
@@ -40,7 +40,7 @@ begin
     from audit.cursor
     where lease_holder = p_worker and lease_until > clock_timestamp();
     if held.lease_holder = p_worker and holds > share then
-        perform audit.release_lease(p_cursor_id, held.lease_token);
+        perform audit_internal.release_lease(p_cursor_id, held.lease_token);
         return null;
     end if;
     update audit.cursor
@@ -61,10 +61,10 @@ begin
 end
 $$;
 
-comment on function audit.hold_lease(bigint, text, interval) is
+comment on function audit_internal.hold_lease(bigint, text, interval) is
     'A cursor if this worker holds its lease, or can take it; else null. A worker with more than its share gives one back when it would renew it. PT013.';
 
-create or replace function audit.worker_is_here(p_worker text, p_lease interval)
+create or replace function audit_internal.worker_is_here(p_worker text, p_lease interval)
 returns void
 language plpgsql
 volatile
@@ -80,10 +80,10 @@ begin
 end
 $$;
 
-comment on function audit.worker_is_here(text, interval) is
+comment on function audit_internal.worker_is_here(text, interval) is
     'A worker''s sign of life: call it more often than its lease is long.';
 
-create or replace function audit.worker_leaves(p_worker text)
+create or replace function audit_internal.worker_leaves(p_worker text)
 returns void
 language sql
 volatile
@@ -93,9 +93,9 @@ as $$
     delete from audit.worker where name = p_worker
 $$;
 
-comment on function audit.worker_leaves(text) is 'Lets the other workers share among themselves at once.';
+comment on function audit_internal.worker_leaves(text) is 'Lets the other workers share among themselves at once.';
 
-create or replace function audit.renew_lease(p_cursor_id bigint, p_lease_token bigint, p_lease interval)
+create or replace function audit_internal.renew_lease(p_cursor_id bigint, p_lease_token bigint, p_lease interval)
 returns boolean
 language plpgsql
 volatile
@@ -110,10 +110,10 @@ begin
 end
 $$;
 
-comment on function audit.renew_lease(bigint, bigint, interval) is
+comment on function audit_internal.renew_lease(bigint, bigint, interval) is
     'Keeps a lease for as long again. False: it was lost.';
 
-create or replace function audit.release_lease(p_cursor_id bigint, p_lease_token bigint)
+create or replace function audit_internal.release_lease(p_cursor_id bigint, p_lease_token bigint)
 returns void
 language sql
 volatile
@@ -125,9 +125,9 @@ as $$
     where id = p_cursor_id and lease_token = p_lease_token
 $$;
 
-comment on function audit.release_lease(bigint, bigint) is 'Gives a lease back, so that another worker need not wait for its end.';
+comment on function audit_internal.release_lease(bigint, bigint) is 'Gives a lease back, so that another worker need not wait for its end.';
 
-create or replace function audit.begin_batch(reached audit.cursor, destination audit.destination, present pg_snapshot)
+create or replace function audit_internal.begin_batch(reached audit.cursor, destination audit.destination, present pg_snapshot)
 returns audit.cursor
 language plpgsql
 volatile
@@ -140,17 +140,17 @@ declare
 begin
     loop
         if reached.batch_to is not null then
-            if exists (select from audit.unsent(reached, destination, reached.last_sent_id, 1)) then
+            if exists (select from audit_internal.unsent(reached, destination, reached.last_sent_id, 1)) then
                 return reached;
             end if;
-            reached := audit.end_batch(reached);
+            reached := audit_internal.end_batch(reached);
             if reached.lease_token is null then
                 return reached;
             end if;
         end if;
 
         -- The lowest id of the new batch, by transaction id; from there on it is read in the order of ids.
-        reached.batch_to := audit.snapshot_after(reached.batch_from, present);
+        reached.batch_to := audit_internal.snapshot_after(reached.batch_from, present);
         reached.batch_last_id := null;
         if reached.takes_foreign then
             reached.last_sent_id := 0;
@@ -158,21 +158,21 @@ begin
             -- (+ 0: by transaction id, not by the primary keys of all partitions.)
             select min(event.id + 0) - 1, max(event.id + 0)
             into reached.last_sent_id, reached.batch_last_id
-            from audit.batch(reached.batch_from, reached.batch_to) as event
-            where audit.is_news_for(event, destination)
+            from audit_internal.batch(reached.batch_from, reached.batch_to) as event
+            where audit_internal.is_news_for(event, destination)
                 and event.id > reached.foreign_id;
         end if;
         if reached.last_sent_id is not null then
-            reached.lease_token := audit.move_cursor(reached);
+            reached.lease_token := audit_internal.move_cursor(reached);
             continue when reached.lease_token is not null;
             return reached;
         end if;
 
         -- Nothing for it. Without a step now and then the batch would span an ever longer range.
-        if audit.transactions_between(reached.batch_from, reached.batch_to) > 1000
-            or exists (select from audit.batch(reached.batch_from, reached.batch_to) offset 1000)
+        if audit_internal.transactions_between(reached.batch_from, reached.batch_to) > 1000
+            or exists (select from audit_internal.batch(reached.batch_from, reached.batch_to) offset 1000)
         then
-            reached := audit.end_batch(reached);
+            reached := audit_internal.end_batch(reached);
         else
             reached.batch_to := null;
             return reached;
@@ -184,10 +184,10 @@ begin
 end
 $$;
 
-comment on function audit.begin_batch(audit.cursor, audit.destination, pg_snapshot) is
+comment on function audit_internal.begin_batch(audit.cursor, audit.destination, pg_snapshot) is
     'The cursor with a batch in progress that has something left, or (batch_to null) with none.';
 
-create or replace function audit.end_batch(reached audit.cursor)
+create or replace function audit_internal.end_batch(reached audit.cursor)
 returns audit.cursor
 language plpgsql
 volatile
@@ -200,14 +200,14 @@ begin
     reached.sent_ahead := '{}';
     reached.takes_foreign := false;
     reached.batch_last_id := null;
-    reached.lease_token := audit.move_cursor(reached);
+    reached.lease_token := audit_internal.move_cursor(reached);
     return reached;
 end
 $$;
 
-comment on function audit.end_batch(audit.cursor) is 'The cursor after its batch in progress, of which nothing is left; stored.';
+comment on function audit_internal.end_batch(audit.cursor) is 'The cursor after its batch in progress, of which nothing is left; stored.';
 
-create or replace function audit.move_cursor(moved audit.cursor)
+create or replace function audit_internal.move_cursor(moved audit.cursor)
 returns bigint
 language sql
 volatile
@@ -225,10 +225,10 @@ as $$
     returning lease_token
 $$;
 
-comment on function audit.move_cursor(audit.cursor) is
+comment on function audit_internal.move_cursor(audit.cursor) is
     'Stores where a batch begins and ends. The new fencing token; null: the lease was lost.';
 
-create or replace function audit.transactions_between(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
+create or replace function audit_internal.transactions_between(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns numeric
 language sql
 immutable
@@ -236,16 +236,16 @@ as $$
     select pg_catalog.pg_snapshot_xmax(to_snapshot)::text::numeric - pg_catalog.pg_snapshot_xmax(from_snapshot)::text::numeric
 $$;
 
-comment on function audit.transactions_between(pg_snapshot, pg_snapshot) is 'How many transactions began between two snapshots.';
+comment on function audit_internal.transactions_between(pg_snapshot, pg_snapshot) is 'How many transactions began between two snapshots.';
 
-create or replace function audit.snapshot_after(from_snapshot pg_snapshot, present pg_snapshot)
+create or replace function audit_internal.snapshot_after(from_snapshot pg_snapshot, present pg_snapshot)
 returns pg_snapshot
 language sql
 immutable
 as $$
     -- Of what is visible at present all that lies below a transaction id.
     select case
-        when audit.transactions_between(from_snapshot, present) <= 100000 then present
+        when audit_internal.transactions_between(from_snapshot, present) <= 100000 then present
         else (
             select pg_catalog.format('%s:%s:%s', coalesce(min(running.xid), bound.xmax), bound.xmax, string_agg(running.xid::text, ',' order by running.xid))
             from (select pg_catalog.pg_snapshot_xmax(from_snapshot)::text::numeric + 100000 as xmax) as bound
@@ -257,5 +257,5 @@ as $$
     end
 $$;
 
-comment on function audit.snapshot_after(pg_snapshot, pg_snapshot) is
+comment on function audit_internal.snapshot_after(pg_snapshot, pg_snapshot) is
     'A snapshot that sees no more than the present one and at most 100,000 transactions beyond an earlier one: what lies between them is found in a bounded time.';

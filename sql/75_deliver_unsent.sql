@@ -1,13 +1,13 @@
 -- Delivery: the events of a batch that were not sent, rendered.
 
-create or replace function audit.unsent(
+create or replace function audit_internal.unsent(
     reached audit.cursor, destination audit.destination, after_id bigint, max_events integer
 )
 returns setof audit.event
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- (As in audit.begin_batch().)
+-- (As in audit_internal.begin_batch().)
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -26,7 +26,7 @@ begin
             and event.occurred_at >= coalesce(replay.since, '-infinity')
             and event.occurred_at < coalesce(replay.until, 'infinity')
             and (replay.event_ids is null or event.id = any (replay.event_ids))
-            and audit.is_for(event, destination)
+            and audit_internal.is_for(event, destination)
         order by event.id
         limit max_events;
     elsif reached.takes_foreign and after_id < reached.foreign_id then
@@ -37,7 +37,7 @@ begin
         where event.id > after_id
             and event.id <= reached.foreign_id
             and event.id <> all (reached.sent_ahead)
-            and audit.is_news_for(event, destination)
+            and audit_internal.is_news_for(event, destination)
         order by event.id
         limit max_events;
     end if;
@@ -45,17 +45,17 @@ begin
         -- The planner can't know how many there are: it would sort a hundred thousand to take ten.
         if (
             select count(*) > 5000
-            from (select from audit.batch(reached.batch_from, reached.batch_to) limit 5001) as first
+            from (select from audit_internal.batch(reached.batch_from, reached.batch_to) limit 5001) as first
         ) then
-            return query select * from audit.unsent_of_many(reached, destination, after_id, max_events);
+            return query select * from audit_internal.unsent_of_many(reached, destination, after_id, max_events);
         else
             return query
             select event.*
-            from audit.batch(reached.batch_from, reached.batch_to) as event
+            from audit_internal.batch(reached.batch_from, reached.batch_to) as event
             where event.id > greatest(after_id, reached.foreign_id)
                 and (reached.batch_last_id is null or event.id <= reached.batch_last_id)
                 and event.id <> all (reached.sent_ahead)
-                and audit.is_news_for(event, destination)
+                and audit_internal.is_news_for(event, destination)
             order by event.id
             limit max_events;
         end if;
@@ -63,10 +63,10 @@ begin
 end
 $$;
 
-comment on function audit.unsent(audit.cursor, audit.destination, bigint, integer) is
+comment on function audit_internal.unsent(audit.cursor, audit.destination, bigint, integer) is
     'The first events of the batch in progress, or of the replay, beyond an id, that were not sent; in the order of their ids.';
 
-create or replace function audit.unsent_of_many(
+create or replace function audit_internal.unsent_of_many(
     reached audit.cursor, destination audit.destination, after_id bigint, max_events integer
 )
 returns setof audit.event
@@ -76,26 +76,26 @@ set search_path = pg_catalog, pg_temp
 -- In the order of the primary key, and no further than it takes.
 set enable_sort = off
 set enable_bitmapscan = off
--- (As in audit.begin_batch().)
+-- (As in audit_internal.begin_batch().)
 set plan_cache_mode = force_custom_plan
 as $$
 begin
     return query
     select event.*
-    from audit.batch(reached.batch_from, reached.batch_to) as event
+    from audit_internal.batch(reached.batch_from, reached.batch_to) as event
     where event.id > greatest(after_id, reached.foreign_id)
         and event.id <= coalesce(reached.batch_last_id, 9223372036854775807)
         and event.id <> all (reached.sent_ahead)
-        and audit.is_news_for(event, destination)
+        and audit_internal.is_news_for(event, destination)
     order by event.id
     limit max_events;
 end
 $$;
 
-comment on function audit.unsent_of_many(audit.cursor, audit.destination, bigint, integer) is
-    'audit.unsent() of a batch that is large: read by id, where a small one is read by transaction and sorted.';
+comment on function audit_internal.unsent_of_many(audit.cursor, audit.destination, bigint, integer) is
+    'audit_internal.unsent() of a batch that is large: read by id, where a small one is read by transaction and sorted.';
 
-create or replace function audit.render_unsent(
+create or replace function audit_internal.render_unsent(
     reached audit.cursor,
     destination audit.destination,
     after_id bigint,
@@ -128,17 +128,17 @@ begin
             with whole as materialized (
                 select
                     event.id,
-                    case when event.node is not null then audit.event_uid(event) end as uid,
+                    case when event.node is not null then audit_internal.event_uid(event) end as uid,
                     hashtext(event.resource_type || ':' || coalesce(event.resource_id, '')) as resource_key,
-                    convert_to(audit.%I(event), 'UTF8') as piece
-                from audit.unsent($1, $2, $3, $4) as event
+                    convert_to(audit_internal.%I(event), 'UTF8') as piece
+                from audit_internal.unsent($1, $2, $3, $4) as event
             ),
             fitting as materialized (
                 select
                     id,
                     uid,
                     resource_key,
-                    case when octet_length(piece) > $6 then audit.shortened($7, id, $6) else piece end as piece
+                    case when octet_length(piece) > $6 then audit_internal.shortened($7, id, $6) else piece end as piece
                 from whole
             ),
             measured as (
@@ -165,10 +165,10 @@ begin
 end
 $$;
 
-comment on function audit.render_unsent(audit.cursor, audit.destination, bigint, integer, bigint) is
-    'What audit.unsent() gives as the destination gets it, until there are too many bytes; see audit.next_batch().';
+comment on function audit_internal.render_unsent(audit.cursor, audit.destination, bigint, integer, bigint) is
+    'What audit_internal.unsent() gives as the destination gets it, until there are too many bytes; see audit_internal.next_batch().';
 
-create or replace function audit.shortened(p_cursor_id bigint, p_event_id bigint, p_max_bytes integer)
+create or replace function audit_internal.shortened(p_cursor_id bigint, p_event_id bigint, p_max_bytes integer)
 returns bytea
 language sql
 stable
@@ -177,12 +177,12 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-    select audit.render_within(event, destination.format, p_max_bytes)
+    select audit_internal.render_within(event, destination.format, p_max_bytes)
     from audit.event
     join audit.cursor on cursor.id = p_cursor_id
     join audit.destination on destination.id = cursor.destination_id
     where event.id = p_event_id
 $$;
 
-comment on function audit.shortened(bigint, bigint, integer) is
-    'An event that a receiver finds too large, shortened to so many bytes where it can be; see audit.render_within().';
+comment on function audit_internal.shortened(bigint, bigint, integer) is
+    'An event that a receiver finds too large, shortened to so many bytes where it can be; see audit_internal.render_within().';

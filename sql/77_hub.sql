@@ -2,7 +2,7 @@
 --
 -- The transport is Postgres' own logical replication. docs/hub.md says how it is operated.
 
-create or replace function audit.subscription_name(p_node text)
+create or replace function audit_internal.subscription_name(p_node text)
 returns text
 language sql
 immutable
@@ -11,9 +11,9 @@ as $$
     select 'pgtrail_' || p_node
 $$;
 
-comment on function audit.subscription_name(text) is 'What a hub calls its subscription to a node.';
+comment on function audit_internal.subscription_name(text) is 'What a hub calls its subscription to a node.';
 
-create or replace function audit.slot_name(p_node text)
+create or replace function audit_internal.slot_name(p_node text)
 returns text
 language sql
 stable
@@ -22,16 +22,16 @@ as $$
     -- Of two hubs, in two clusters or in one, each has its own. At most 51 of the 63 characters that a slot's name may have.
     select 'pgtrail_' || p_node || '_' || pg_catalog.left(
         pg_catalog.md5(
-            audit.system_identifier() || ' ' || (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
+            audit_internal.system_identifier() || ' ' || (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
         ),
         12
     )
 $$;
 
-comment on function audit.slot_name(text) is
+comment on function audit_internal.slot_name(text) is
     'What this hub calls its replication slot at a node, and the role by which it connects: the node''s name, and 12 digits that stand for this database.';
 
-create or replace function audit.timeline()
+create or replace function audit_internal.timeline()
 returns integer
 language sql
 stable
@@ -44,11 +44,11 @@ as $$
     end
 $$;
 
-comment on function audit.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
+comment on function audit_internal.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
 
 -- On a hub ---------------------------------------------------------------------------------------------------------
 
-create or replace function audit.hub_problems()
+create or replace function audit_internal.hub_problems()
 returns table (problem text, hint text)
 language sql
 stable
@@ -84,7 +84,7 @@ as $$
         )
 $$;
 
-comment on function audit.hub_problems() is 'What keeps this database from following one more node, and how to fix it. No rows: nothing does.';
+comment on function audit_internal.hub_problems() is 'What keeps this database from following one more node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.init_hub()
 returns boolean
@@ -96,11 +96,11 @@ as $$
 declare
     replicated record;
 begin
-    if audit.is_hub() then
+    if audit_internal.is_hub() then
         return false;
     end if;
     -- They fire for what is replicated, and for nothing else.
-    for replicated in select * from audit.replicated_tables()
+    for replicated in select * from audit_internal.replicated_tables()
     loop
         execute format(
             'create or replace trigger receive before insert on %s for each row execute function %s()',
@@ -118,14 +118,14 @@ $$;
 comment on function audit.init_hub() is
     'Makes this database a hub: sets up the triggers that take in what nodes publish, and the indexes by which a node''s events are found. Whether it was none before. It locks the log while the indexes are built.';
 
-create or replace function audit.check_is_hub()
+create or replace function audit_internal.check_is_hub()
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if not audit.is_hub() then
+    if not audit_internal.is_hub() then
         raise exception using
             errcode = 'PT048',
             message = format('database "%s" is no hub', current_database()),
@@ -134,9 +134,9 @@ begin
 end
 $$;
 
-comment on function audit.check_is_hub() is 'Raises PT048 unless this database is a hub.';
+comment on function audit_internal.check_is_hub() is 'Raises PT048 unless this database is a hub.';
 
-create or replace function audit.published_columns()
+create or replace function audit_internal.published_columns()
 returns text[]
 language sql
 stable
@@ -144,15 +144,15 @@ set search_path = pg_catalog, pg_temp
 as $$
     select array(
         select replicated.relation::text || '.' || column_of.attname
-        from audit.replicated_tables() as replicated
+        from audit_internal.replicated_tables() as replicated
         join pg_catalog.pg_attribute as column_of on column_of.attrelid = replicated.relation
         where column_of.attnum > 0 and not column_of.attisdropped
     )
 $$;
 
-comment on function audit.published_columns() is 'What a node publishes: `audit.event.id` and so on. A hub has to have all of them.';
+comment on function audit_internal.published_columns() is 'What a node publishes: `audit.event.id` and so on. A hub has to have all of them.';
 
-create or replace function audit.check_new_node(p_name text, p_hashes jsonb, p_columns text[])
+create or replace function audit_internal.check_new_node(p_name text, p_hashes jsonb, p_columns text[])
 returns void
 language plpgsql
 stable
@@ -163,7 +163,7 @@ declare
     known audit.node := (select node from audit.node where name = p_name);
     last record;
 begin
-    perform audit.check_is_hub();
+    perform audit_internal.check_is_hub();
     if p_name !~ '^[a-z][a-z0-9_]{0,29}$' then
         raise exception using
             errcode = 'PT048',
@@ -175,7 +175,7 @@ begin
             message = format('there is a node "%s" already', p_name),
             hint = 'pgtrail status shows it; pgtrail hub remove removes it.';
     end if;
-    p_columns := array(select unnest(p_columns) except select unnest(audit.published_columns()) order by 1);
+    p_columns := array(select unnest(p_columns) except select unnest(audit_internal.published_columns()) order by 1);
     if p_columns <> '{}' then
         raise exception using
             errcode = 'PT048',
@@ -197,10 +197,10 @@ begin
 end
 $$;
 
-comment on function audit.check_new_node(text, jsonb, text[]) is
-    'Raises PT048 unless a database can be added under this name: a new one, or the one that had it, which has the last seal that arrived. p_hashes: the hashes of its seals, hex, by number; p_columns: its audit.published_columns().';
+comment on function audit_internal.check_new_node(text, jsonb, text[]) is
+    'Raises PT048 unless a database can be added under this name: a new one, or the one that had it, which has the last seal that arrived. p_hashes: the hashes of its seals, hex, by number; p_columns: its audit_internal.published_columns().';
 
-create or replace function audit.last_received_seal(p_name text)
+create or replace function audit_internal.last_received_seal(p_name text)
 returns bigint
 language sql
 stable
@@ -210,9 +210,9 @@ as $$
     select max(number) from audit.node_seal where node = p_name
 $$;
 
-comment on function audit.last_received_seal(text) is 'The number of the last seal that arrived from a node; null: none has.';
+comment on function audit_internal.last_received_seal(text) is 'The number of the last seal that arrived from a node; null: none has.';
 
-create or replace function audit.prepare_for_node(p_first_time timestamptz)
+create or replace function audit_internal.prepare_for_node(p_first_time timestamptz)
 returns integer
 language sql
 volatile
@@ -223,7 +223,7 @@ set standard_conforming_strings = on
 set timezone = 'UTC'
 as $$
     -- (What is older was imported, or is wrong: the default partition takes it.)
-    select audit.make_past_partitions(
+    select audit_internal.make_past_partitions(
         array(
             select generate_series(
                 date_trunc('month', greatest(p_first_time, now() - interval '10 years')), now(), interval '1 month'
@@ -232,10 +232,10 @@ as $$
     )
 $$;
 
-comment on function audit.prepare_for_node(timestamptz) is
+comment on function audit_internal.prepare_for_node(timestamptz) is
     'Makes the partitions for what a node holds since that time. How many. In a transaction of its own: audit.add_node() waits for the node.';
 
-create or replace function audit.register_node(
+create or replace function audit_internal.register_node(
     p_name text, p_system_identifier bigint, p_timeline integer, p_last_id bigint
 )
 returns void
@@ -249,7 +249,7 @@ declare
     copies_to bigint := p_last_id + 100000;
     above bigint;
 begin
-    perform audit.check_is_hub();
+    perform audit_internal.check_is_hub();
     if copies_to not between 1 and 1000000000000 then
         raise exception using
             errcode = 'PT048',
@@ -264,8 +264,8 @@ begin
         name, subscription, system_identifier, timeline, copies_above, copies_to, hub_system_identifier, hub_timeline
     )
     values (
-        p_name, audit.own_subscription(p_name), p_system_identifier, p_timeline, above, copies_to,
-        audit.system_identifier(), audit.timeline()
+        p_name, audit_internal.own_subscription(p_name), p_system_identifier, p_timeline, above, copies_to,
+        audit_internal.system_identifier(), audit_internal.timeline()
     )
     on conflict (name) do update
     set subscription = excluded.subscription,
@@ -280,10 +280,10 @@ begin
 end
 $$;
 
-comment on function audit.register_node(text, bigint, integer, bigint) is
+comment on function audit_internal.register_node(text, bigint, integer, bigint) is
     'Notes a node, its subscription (by its name) and the ids that what is copied gets: part of audit.add_node(). PT048.';
 
-create or replace function audit.unregister_node(p_name text)
+create or replace function audit_internal.unregister_node(p_name text)
 returns void
 language plpgsql
 volatile
@@ -303,9 +303,9 @@ begin
 end
 $$;
 
-comment on function audit.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT048.';
+comment on function audit_internal.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT048.';
 
-create or replace function audit.own_subscription(p_node text)
+create or replace function audit_internal.own_subscription(p_node text)
 returns oid
 language sql
 stable
@@ -313,13 +313,13 @@ set search_path = pg_catalog, pg_temp
 as $$
     select subscription.oid
     from pg_catalog.pg_subscription as subscription
-    where subscription.subname = audit.subscription_name(p_node)
+    where subscription.subname = audit_internal.subscription_name(p_node)
         and subscription.subdbid = (
             select database.oid from pg_catalog.pg_database as database where database.datname = pg_catalog.current_database()
         )
 $$;
 
-comment on function audit.own_subscription(text) is 'The subscription of this database to a node, by its name; null: there is none.';
+comment on function audit_internal.own_subscription(text) is 'The subscription of this database to a node, by its name; null: there is none.';
 
 create or replace function audit.add_node(
     p_name text, p_conninfo text, p_system_identifier bigint, p_timeline integer, p_last_id bigint
@@ -337,22 +337,22 @@ begin
         execute format(
             'create subscription %I connection %L publication pgtrail '
             'with (create_slot = false, slot_name = %L, enabled = false, copy_data = true, streaming = on)',
-            audit.subscription_name(p_name), p_conninfo, audit.slot_name(p_name)
+            audit_internal.subscription_name(p_name), p_conninfo, audit_internal.slot_name(p_name)
         );
     exception
         when others then
             -- Anew, since the context of what failed is the statement, with the password in it.
             raise exception using errcode = sqlstate, message = sqlerrm;
     end;
-    perform audit.register_node(p_name, p_system_identifier, p_timeline, p_last_id);
-    execute format('alter subscription %I enable', audit.subscription_name(p_name));
+    perform audit_internal.register_node(p_name, p_system_identifier, p_timeline, p_last_id);
+    execute format('alter subscription %I enable', audit_internal.subscription_name(p_name));
 end
 $$;
 
 comment on function audit.add_node(text, text, bigint, integer, bigint) is
     'Subscribes to a node that has been published to this hub: what it holds is copied, then what it records follows. What is here already is not copied again. As whoever calls it, who may make subscriptions; in one transaction.';
 
-create or replace function audit.present_slot(p_node text)
+create or replace function audit_internal.present_slot(p_node text)
 returns text
 language sql
 stable
@@ -360,13 +360,13 @@ set search_path = pg_catalog, pg_temp
 as $$
     -- (Of a cluster that was upgraded the name would be another now.)
     select coalesce(
-        (select subslotname::text from pg_catalog.pg_subscription where oid = audit.own_subscription(p_node)), audit.slot_name(p_node)
+        (select subslotname::text from pg_catalog.pg_subscription where oid = audit_internal.own_subscription(p_node)), audit_internal.slot_name(p_node)
     )
 $$;
 
-comment on function audit.present_slot(text) is 'What the slot and the role at a node are called that is followed, or would be called.';
+comment on function audit_internal.present_slot(text) is 'What the slot and the role at a node are called that is followed, or would be called.';
 
-create or replace function audit.stop_node(p_name text)
+create or replace function audit_internal.stop_node(p_name text)
 returns text
 language plpgsql
 volatile
@@ -375,14 +375,14 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    if audit.own_subscription(p_name) is not null then
-        execute format('alter subscription %I disable', audit.subscription_name(p_name));
+    if audit_internal.own_subscription(p_name) is not null then
+        execute format('alter subscription %I disable', audit_internal.subscription_name(p_name));
     end if;
-    return audit.present_slot(p_name);
+    return audit_internal.present_slot(p_name);
 end
 $$;
 
-comment on function audit.stop_node(text) is
+comment on function audit_internal.stop_node(text) is
     'Disables the subscription to a node. What is called, in a transaction of its own, before audit.remove_node(), so that nothing begins anew meanwhile. The name of the slot and role at the node.';
 
 create or replace function audit.remove_node(p_name text)
@@ -394,11 +394,11 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    subscription_name text := audit.subscription_name(p_name);
-    slot text := audit.present_slot(p_name);
+    subscription_name text := audit_internal.subscription_name(p_name);
+    slot text := audit_internal.present_slot(p_name);
 begin
-    perform audit.unregister_node(p_name);
-    if audit.own_subscription(p_name) is not null then
+    perform audit_internal.unregister_node(p_name);
+    if audit_internal.own_subscription(p_name) is not null then
         execute format('alter subscription %I disable', subscription_name);
         -- The node may be gone: its slot is dropped there.
         execute format('alter subscription %I set (slot_name = none)', subscription_name);
@@ -411,7 +411,7 @@ $$;
 comment on function audit.remove_node(text) is
     'Ends the subscription to a node; its events stay. The name of the slot and role that are left at the node: audit.unpublish() drops them there. PT048.';
 
-create or replace function audit.node_state()
+create or replace function audit_internal.node_state()
 returns table (
     name text, state text, last_id bigint, last_occurred_at timestamptz, last_seal bigint,
     last_seal_hash text, last_seal_at timestamptz, slot_name text, system_identifier bigint, timeline integer, broken_seal bigint,
@@ -441,12 +441,12 @@ as $$
         last_seal.number,
         encode(last_seal.hash, 'hex'),
         last_seal.sealed_at,
-        coalesce(subscription.subslotname::text, audit.slot_name(node.name)),
+        coalesce(subscription.subslotname::text, audit_internal.slot_name(node.name)),
         node.system_identifier,
         node.timeline,
         node.broken_seal,
-        (node.hub_system_identifier, node.hub_timeline) is distinct from (audit.system_identifier(), audit.timeline()),
-        (select array_agg(replicated.relation::text order by 1) from audit.replicated_tables() as replicated)
+        (node.hub_system_identifier, node.hub_timeline) is distinct from (audit_internal.system_identifier(), audit_internal.timeline()),
+        (select array_agg(replicated.relation::text order by 1) from audit_internal.replicated_tables() as replicated)
     from audit.node
     left join pg_subscription as subscription on subscription.oid = node.subscription
     left join lateral (
@@ -466,12 +466,12 @@ as $$
     order by node.name
 $$;
 
-comment on function audit.node_state() is
+comment on function audit_internal.node_state() is
     'Each node as this hub sees it: whether its subscription is `copying`, `streaming`, `stopped` (it failed, or starts anew: the server''s log says why), `disabled` or `removed`, and what arrived last.';
 
 -- At a node --------------------------------------------------------------------------------------------------------
 
-create or replace function audit.node_problems()
+create or replace function audit_internal.node_problems()
 returns table (problem text, hint text)
 language sql
 stable
@@ -490,14 +490,14 @@ as $$
     where pg_catalog.pg_is_in_recovery()
     union all
     select 'it is a hub itself', 'add its nodes to this hub'
-    where audit.is_hub()
+    where audit_internal.is_hub()
     union all
     select pg_catalog.format('role %s may not make publications, roles and slots there', pg_catalog.quote_ident(current_user)),
         'give --dsn for a superuser; the hub itself gets a role that may only read what is published'
     where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
 $$;
 
-comment on function audit.node_problems() is 'What keeps this database from being a node, and how to fix it. No rows: nothing does.';
+comment on function audit_internal.node_problems() is 'What keeps this database from being a node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.publish(p_role text, p_password text)
 returns void
@@ -512,7 +512,7 @@ begin
     if not exists (select from pg_publication where pubname = 'pgtrail') then
         execute format(
             'create publication pgtrail for table %s with (publish = ''insert'', publish_via_partition_root = true)',
-            (select string_agg(relation::text, ', ') from audit.replicated_tables())
+            (select string_agg(relation::text, ', ') from audit_internal.replicated_tables())
         );
     end if;
     execute format('create role %I login replication connection limit 10 password %L', p_role, p_password);
@@ -553,7 +553,7 @@ $$;
 comment on function audit.unpublish(text) is
     'Takes audit.publish() back: drops the hub''s slot, with what it holds of the write-ahead log, and its role. As a superuser.';
 
-create or replace function audit.published_since(p_id bigint, p_most integer default 100000)
+create or replace function audit_internal.published_since(p_id bigint, p_most integer default 100000)
 returns table (events bigint, first_occurred_at timestamptz)
 language sql
 stable
@@ -568,5 +568,5 @@ as $$
     ) as waiting
 $$;
 
-comment on function audit.published_since(bigint, integer) is
+comment on function audit_internal.published_since(bigint, integer) is
     'How many events have a higher id, counted no further than p_most, and when the first of them occurred: what a hub that has got so far lacks.';

@@ -1,6 +1,6 @@
 -- What keeps events from reaching their destinations. See audit.doctor().
 
-create or replace function audit.find_forwarding_problems()
+create or replace function audit_internal.find_forwarding_problems()
 returns setof audit.finding
 language sql
 stable
@@ -16,7 +16,7 @@ as $$
         pg_catalog.format('pgtrail destination rebase %s --since …', destination.name)
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
-    where cursor.system_identifier <> audit.system_identifier()
+    where cursor.system_identifier <> audit_internal.system_identifier()
     union all
     -- Whether no worker was heard of for a minute, where there is something to be forwarded.
     (
@@ -39,7 +39,7 @@ as $$
     -- Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no
     -- worker can serve.
     select
-        pg_catalog.replace(audit.cursor_state(cursor), '_', ' '),
+        pg_catalog.replace(audit_internal.cursor_state(cursor), '_', ' '),
         destination.name,
         case
             when cursor.broken is not null then 'no worker can serve it: ' || cursor.broken
@@ -56,7 +56,7 @@ as $$
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id
     where not destination.paused
-        and audit.cursor_state(cursor) in ('needs_attention', 'suspended')
+        and audit_internal.cursor_state(cursor) in ('needs_attention', 'suspended')
     union all
     -- Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and
     -- more than 5 minutes behind.
@@ -76,7 +76,7 @@ as $$
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id
     where not destination.paused
-        and audit.cursor_state(cursor) = 'retrying'
+        and audit_internal.cursor_state(cursor) = 'retrying'
         and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
     union all
     select
@@ -141,7 +141,7 @@ as $$
         where status.events_behind > 0
             and status.seconds_behind > 60
             and status.state <> 'paused'
-            and cursor.system_identifier = audit.system_identifier()
+            and cursor.system_identifier = audit_internal.system_identifier()
             -- Whoever is due now is tried at the next look.
             and coalesce(greatest(status.last_attempt_at, status.retry_at), '-infinity')
                 < pg_catalog.clock_timestamp() - interval '1 minute'
@@ -153,7 +153,7 @@ as $$
         destination.name,
         pg_catalog.format(
             'its cursor is %s transactions behind, and each look at what it lacks reads the events of all of them',
-            audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot())
+            audit_internal.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot())
         ),
         pg_catalog.format(
             'start a worker (pgtrail forward), or give it up: pgtrail destination remove %s', destination.name
@@ -161,8 +161,8 @@ as $$
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
     where not destination.paused
-        and cursor.system_identifier = audit.system_identifier()
-        and audit.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot()) > 1000000
+        and cursor.system_identifier = audit_internal.system_identifier()
+        and audit_internal.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot()) > 1000000
     union all
     -- Destinations that refused events which no redrive has delivered since.
     select
@@ -201,7 +201,7 @@ as $$
                 and 'paused' = any (event.changed)
         )
     union all
-    -- Whether audit.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.
+    -- Whether audit_internal.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.
     select
         'information',
         'NOTIFY',
@@ -234,7 +234,7 @@ as $$
         where held.locktype = 'advisory'
             and held.granted
             and held.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-            and (held.classid::bigint << 32) + held.objid::bigint = audit.wake_key()
+            and (held.classid::bigint << 32) + held.objid::bigint = audit_internal.wake_key()
             and held.objsubid = 1
             -- Whoever has recorded an event keeps a lock on the log until the transaction ends.
             and not exists (
@@ -250,4 +250,4 @@ as $$
     )
 $$;
 
-comment on function audit.find_forwarding_problems() is 'What is wrong with forwarding: destinations, workers, the wake-up.';
+comment on function audit_internal.find_forwarding_problems() is 'What is wrong with forwarding: destinations, workers, the wake-up.';

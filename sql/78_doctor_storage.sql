@@ -1,6 +1,6 @@
 -- What is wrong with the tables of the log, and between hubs and nodes. See audit.doctor().
 
-create or replace function audit.find_storage_problems()
+create or replace function audit_internal.find_storage_problems()
 returns setof audit.finding
 language sql
 stable
@@ -8,7 +8,7 @@ as $$
     -- Triggers that refuse changes of the log and are gone, don't fire, or are not what pgtrail created.
     select
         'log unprotected',
-        audit.qualified_name(relation),
+        audit_internal.qualified_name(relation),
         pg_catalog.format(
             '%s %s: a superuser''s slip can change or remove events',
             trigger_name,
@@ -22,24 +22,24 @@ as $$
         ),
         case
             when shown.state = 'function altered' then
-                'restore audit.refuse_change() and audit.erases_a_person() as sql/50_event.sql has them'
+                'restore audit_internal.refuse_change() and audit_internal.erases_a_person() as sql/50_event.sql has them'
             when shown.state not in ('missing', 'altered') then
-                pg_catalog.format('alter table %s enable trigger %I', audit.qualified_name(relation), trigger_name)
+                pg_catalog.format('alter table %s enable trigger %I', audit_internal.qualified_name(relation), trigger_name)
             when trigger_name = 'refuse_truncate' then
                 pg_catalog.format(
-                    'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit.refuse_change()',
-                    audit.qualified_name(relation)
+                    'create or replace trigger refuse_truncate before truncate on %s for each statement execute function audit_internal.refuse_change()',
+                    audit_internal.qualified_name(relation)
                 )
             else
                 pg_catalog.format(
-                    'create or replace trigger refuse_change before update or delete on %s for each row execute function audit.refuse_change()',
+                    'create or replace trigger refuse_change before update or delete on %s for each row execute function audit_internal.refuse_change()',
                     -- (A partition's is its root's.)
-                    audit.qualified_name(case shown.state when 'altered' then root else relation end)
+                    audit_internal.qualified_name(case shown.state when 'altered' then root else relation end)
                 )
         end
-    from audit.judged_triggers() as judged
+    from audit_internal.judged_triggers() as judged
     cross join lateral (
-        select audit.trigger_state(judged.state, judged.trigger_altered, judged.function_altered)
+        select audit_internal.trigger_state(judged.state, judged.trigger_altered, judged.function_altered)
     ) as shown (state)
     where kind = 'protection' and shown.state not in ('enabled', 'always')
     union all
@@ -54,7 +54,7 @@ as $$
         -- Months begin at midnight UTC.
         select pg_catalog.date_trunc('month', pg_catalog.now() at time zone 'UTC') + pg_catalog.make_interval(months => ahead)
     ) as month (begins)
-    where not audit.overlaps_partition(
+    where not audit_internal.overlaps_partition(
         month.begins at time zone 'UTC', (month.begins + interval '1 month') at time zone 'UTC'
     )
     union all
@@ -71,7 +71,7 @@ as $$
             select
                 pg_catalog.to_char(first_month, 'YYYY-MM') as first_month,
                 pg_catalog.to_char(last_month, 'YYYY-MM') as last_month,
-                audit.overlaps_partition(
+                audit_internal.overlaps_partition(
                     first_month at time zone 'UTC', (last_month + interval '1 month') at time zone 'UTC'
                 ) as stays
             from spilled
@@ -105,12 +105,12 @@ as $$
         )
         select
             'publication blocks',
-            audit.qualified_name(class.oid),
+            audit_internal.qualified_name(class.oid),
             pg_catalog.format(
                 'publication %s has it, and it has no replica identity: erasure and retention fail at it',
                 pg_catalog.string_agg(pg_catalog.quote_ident(covered.pubname), ', ' order by covered.pubname)
             ),
-            pg_catalog.format('alter table %s replica identity %s', audit.qualified_name(class.oid), case when keys.is_there then 'default' else 'full' end)
+            pg_catalog.format('alter table %s replica identity %s', audit_internal.qualified_name(class.oid), case when keys.is_there then 'default' else 'full' end)
         from covered
         join pg_catalog.pg_class as class on class.oid = covered.relation and class.relkind = 'r'
         cross join lateral (
@@ -129,9 +129,9 @@ as $$
     )
 $$;
 
-comment on function audit.find_storage_problems() is 'What is wrong with the tables of the log: their protection, their partitions, publications that have them.';
+comment on function audit_internal.find_storage_problems() is 'What is wrong with the tables of the log: their protection, their partitions, publications that have them.';
 
-create or replace function audit.find_hub_problems()
+create or replace function audit_internal.find_hub_problems()
 returns setof audit.finding
 language sql
 stable
@@ -146,11 +146,11 @@ as $$
             else 'its subscription is gone, and what it records does not arrive'
         end,
         case state
-            when 'disabled' then pg_catalog.format('alter subscription %I enable', audit.subscription_name(name))
+            when 'disabled' then pg_catalog.format('alter subscription %I enable', audit_internal.subscription_name(name))
             when 'stopped' then 'pgtrail status'
             else pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s', name)
         end
-    from audit.node_state()
+    from audit_internal.node_state()
     where state not in ('streaming', 'copying', 'removed')
     union all
     select
@@ -166,7 +166,7 @@ as $$
         name,
         'this hub was restored or promoted since it was added: what it had confirmed to the node may be missing here',
         pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s: what is here already is not copied again', name)
-    from audit.node_state()
+    from audit_internal.node_state()
     where hub_moved and state <> 'removed'
     union all
     -- Slots of hubs at this node that nobody reads: they keep the write-ahead log.
@@ -188,4 +188,4 @@ as $$
         and not pg_catalog.pg_is_in_recovery()
 $$;
 
-comment on function audit.find_hub_problems() is 'What is wrong between a hub and its nodes.';
+comment on function audit_internal.find_hub_problems() is 'What is wrong between a hub and its nodes.';

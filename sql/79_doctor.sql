@@ -1,6 +1,6 @@
 -- What is wrong, and what to do about it: audit.doctor().
 
-create or replace function audit.find_circumstances()
+create or replace function audit_internal.find_circumstances()
 returns setof audit.finding
 language sql
 stable
@@ -12,7 +12,7 @@ as $$
             'until then new columns are not recorded, new partitions lack their TRUNCATE, a renamed or dropped table is not noticed, '
             'and no event says that a trigger was switched off or a table altered',
         'call audit.recompile() at the end of each of your migrations; or run pgtrail migrate as a superuser, once'
-    where pg_catalog.to_regprocedure('audit.extend_capture()') is null
+    where pg_catalog.to_regprocedure('audit_internal.extend_capture()') is null
     union all
     select
         'information',
@@ -29,7 +29,7 @@ as $$
     where pg_catalog.pg_is_in_recovery()
 $$;
 
-comment on function audit.find_circumstances() is
+comment on function audit_internal.find_circumstances() is
     'What is not wrong, and limits what pgtrail does: installed without a superuser; a standby.';
 
 create or replace function audit.doctor()
@@ -45,15 +45,15 @@ set jit = off
 as $$
     select found.*
     from (
-        select * from audit.find_capture_problems()
+        select * from audit_internal.find_capture_problems()
         union all
-        select * from audit.find_forwarding_problems()
+        select * from audit_internal.find_forwarding_problems()
         union all
-        select * from audit.find_storage_problems()
+        select * from audit_internal.find_storage_problems()
         union all
-        select * from audit.find_hub_problems()
+        select * from audit_internal.find_hub_problems()
         union all
-        select * from audit.find_circumstances()
+        select * from audit_internal.find_circumstances()
     ) as found
     -- What is lost, then what is not forwarded, then what can wait.
     order by

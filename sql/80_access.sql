@@ -83,19 +83,36 @@ end
 $$;
 
 -- Functions are executable by everyone unless someone says otherwise.
-revoke execute on all functions in schema audit from public;
+revoke execute on all functions in schema audit, audit_internal from public;
 -- (In all schemas: what is revoked in one alone does not take back what holds everywhere.)
 alter default privileges for role audit_owner revoke execute on functions from public;
 
 -- The owner itself can't change what is recorded.
 revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves, audit.node_seal, audit.node_seal_leaves
     from audit_owner;
--- Only these fields, and only inside an erasure: audit.refuse_change() sees to it.
+-- Only these fields, and only inside an erasure: audit_internal.refuse_change() sees to it.
 grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
--- Everyone: an application names its actor without any other grant.
-grant usage on schema audit to public;
+-- Everyone: an application names its actor without any other grant. A function that runs as its caller gives nobody a right,
+-- so all of audit_internal's are open; each that runs as its owner is granted below.
+grant usage on schema audit, audit_internal to public;
 grant execute on function audit.set_actor(text, text, text, inet, text, text, text) to public;
+do $$
+declare
+    invoker regprocedure;
+begin
+    for invoker in
+        select oid
+        from pg_proc
+        where pronamespace = 'audit_internal'::regnamespace
+            and not prosecdef
+            and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype)
+            and prokind = 'f'
+    loop
+        execute format('grant execute on function %s to public', invoker);
+    end loop;
+end
+$$;
 
 -- Readers.
 grant select on
@@ -105,37 +122,19 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.label_of_org(text),
-    audit.row_before(audit.event), audit.details(jsonb, jsonb, text[]), audit.told_details(jsonb, jsonb, text[]),
-    audit.field_details(text, jsonb, jsonb), audit.told_fields(jsonb, jsonb, text[]), audit.cut_value(jsonb, integer),
-    audit.changed_members(text, jsonb, jsonb, integer),
-    audit.short_details(jsonb, jsonb, text[], integer), audit.rfc3339(timestamptz), audit.spreadsheet_safe(text), audit.blanks(), audit.spreadsheet_time(timestamptz), audit.spreadsheet_value(jsonb), audit.glob(text[]),
-    audit.matches(audit.event, text[], text[], text[]), audit.is_in_range(timestamptz, bigint, audit.filter), audit.filter(jsonb),
-    audit.check_options(text, jsonb, jsonb),
-    audit.moment(text), audit.check_moments(timestamptz[]), audit.check_category(text),
-    audit.batch(pg_snapshot, pg_snapshot), audit.transactions_open_in(pg_snapshot), audit.event_json(audit.event), audit.render_webhook(audit.event),
-    audit.render_cloudevents(audit.event), audit.render_cloudevents_batch(audit.event),
-    audit.render_splunk_hec(audit.event), audit.render_datadog(audit.event), audit.render_elastic(audit.event),
-    audit.render_ocsf(audit.event), audit.render_sentinel(audit.event), audit.render_ndjson(audit.event),
-    audit.render(audit.event, text), audit.event_object(audit.event), audit.recorded_object(audit.event), audit.event_summary(audit.event),
-    audit.merge_objects(json, json), audit.email_address(text), audit.epoch_milliseconds(timestamptz),
-    audit.uri_escape(text), audit.percent_encode(text), audit.shorten_row(jsonb, integer),
-    audit.smallest_fields(jsonb, integer), audit.operation_kind(text), audit.ocsf_type(audit.event),
-    audit.ocsf_user(audit.event), audit.ocsf_managed_entity(audit.event, jsonb), audit.ocsf_object(audit.event),
-    audit.ocsf_unmapped(audit.event), audit.prove(bigint), audit.proof(audit.event),
-    audit.record_export(jsonb, bigint), audit.check_patterns(text[]), audit.passes(audit.event, audit.filter),
-    audit.has_nodes(), audit.visible_nodes(integer),
-    audit.visible_orgs(), audit.removed_until(), audit.visible_from(audit.filter), audit.narrowed(audit.filter), audit.goes_by_org(audit.filter), audit.kinds(),
-    audit.known_orgs(integer), audit.unmatched(audit.filter),
-    audit.horizon(audit.filter, integer), audit.has_index_of_its_own(audit.filter), audit.newest(audit.filter, integer),
-    audit.unfiled(), audit.goes_by_actor(audit.filter), audit.newest_filed(audit.filter, integer),
-    audit.filed_kinds(), audit.may_hold(audit.filed, audit.filter, text, text, text),
-    audit.filed_events(audit.filter, text, text, text, integer), audit.newest_of_filed(audit.filter, integer),
-    audit.search(jsonb, integer, integer), audit.arrived(jsonb, pg_snapshot, integer),
-    audit.neighbours(text, text, text, timestamptz, bigint), audit.is_of_time_alone(audit.filter),
-    audit.counted(jsonb, text, integer), audit.export_statement(audit.filter, boolean), audit.begin_export(jsonb, boolean),
-    audit.sealed_in(audit.event), audit.check_event(audit.event),
-    audit.event_uid(audit.event), audit.event_name(audit.event), audit.event_id(text)
+    audit.row_before(audit.event),
+    audit.filter(jsonb),
+    audit.event_json(audit.event),
+    audit.render(audit.event, text),
+    audit.prove(bigint),
+    audit_internal.proof(audit.event),
+    audit_internal.record_export(jsonb, bigint),
+    audit.passes(audit.event, audit.filter),
+    audit_internal.has_nodes(),
+    audit_internal.removed_until(),
+    audit.search(jsonb, integer, integer),
+    audit_internal.sealed_in(audit.event),
+    audit_internal.check_event(audit.event)
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Who sees every organization sees the configuration too, but no secret.
@@ -144,12 +143,10 @@ grant select on
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.is_for(audit.event, audit.destination), audit.is_news_for(audit.event, audit.destination), audit.backlog(audit.destination, audit.cursor),
-    audit.cursor_state(audit.cursor), audit.destination_id(text),
-    audit.ping_event(), audit.system_identifier(), audit.doctor(), audit.partition_bounds(), audit.qualified_name(regclass),
-    audit.identity_columns(regclass), audit.identity_index(regclass), audit.count_unsealed(integer),
-    audit.retention_plan(boolean, timestamptz, text), audit.seal_object(audit.seal),
-    audit.seal_text(audit.seal), audit.is_hub(), audit.check_is_hub(), audit.node_state()
+    audit.doctor(),
+    audit_internal.count_unsealed(integer),
+    audit.retention_plan(boolean, timestamptz, text),
+    audit_internal.node_state()
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
     audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
@@ -160,7 +157,11 @@ grant select on
     audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,
     audit.node_copy, audit.node_dropped, audit.event_id_seq
     to audit_auditor, audit_admin;
-grant execute on function audit.seal(integer), audit.seal_if_due(interval, integer), audit.file_events(integer, integer) to audit_admin, audit_forwarder;
+grant execute on function
+    audit.seal(integer),
+    audit_internal.seal_if_due(interval, integer),
+    audit_internal.file_events(integer, integer)
+    to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
 revoke execute on procedure audit.record_baseline(regclass, bigint) from public;
 grant execute on procedure audit.record_baseline(regclass, bigint) to audit_admin;
@@ -173,77 +174,18 @@ grant execute on function
     audit.rule(regclass, text, text, text, text),
     audit.drop_rule(regclass, text, text),
     audit.recompile(regclass),
-    audit.compile_table(regclass),
-    audit.renew_triggers(regclass),
-    audit.misfits(),
-    audit.renew_relatives(),
-    audit.watch_table(regclass),
-    audit.create_triggers(regclass),
-    audit.records_by_row(audit.tracked_table, text),
-    audit.changes_rows_before(regclass),
-    audit.update_columns(audit.tracked_table),
-    audit.audited_columns(audit.tracked_table),
-    audit.is_for_columns(oid, text[]),
-    audit.drop_triggers(regclass, boolean),
-    audit.drop_orphaned_functions(),
-    audit.drop_disowned_functions(regclass),
-    audit.allow_reading(regclass),
-    audit.granted_recorders(regclass),
-    audit.assign_recorder(regclass),
-    audit.revoke_reading(regclass),
-    audit.is_path(regclass, text),
-    audit.written_path(regclass, text, text),
-    audit.store_paths(regclass, text, text),
-    audit.name_known_orgs(regclass),
-    audit.check_stored_column(regclass, text, text),
-    audit.columns_of_secret(regclass, text),
-    audit.secrets_by_name(regclass, text[]),
-    audit.tracked_root(regclass),
-    audit.concerned_tables(regclass),
-    audit.lock_briefly(regclass[], text),
-    audit.lock_for_policies(regclass, regclass[], boolean),
-    audit.observe(regclass, regclass, bigint, bigint),
-    audit.observed_all(regclass, bigint),
-    audit.baseline_batches(regclass),
-    audit.own_triggers(regclass[]),
-    audit.function_digest(oid),
-    audit.is_as_created(oid, regclass),
-    audit.fires("char"),
-    audit.enable_triggers(regclass),
-    audit.watch_triggers(),
-    audit.capture_function_name(regclass, text),
-    audit.parse_condition(regclass, text, text),
-    audit.looks_secret(text, oid),
-    audit.is_secret_words(text, boolean),
-    audit.secret_stems(),
-    audit.names_secret(text),
-    audit.counts_tokens(text),
-    audit.is_address_with_secret(text),
-    audit.words_of(text),
-    audit.name_words(text),
-    audit.table_word(text),
-    audit.type_kind(oid),
-    audit.split_words(text),
-    audit.words_of_table(regclass),
-    audit.holds_tokens(regclass),
-    audit.tokens_by_name(regclass),
-    audit.token_columns(regclass),
-    audit.is_table_of_settings(text),
-    audit.settings_by_name(regclass),
-    audit.column_of_path(text, text[]),
-    audit.is_secret_or_holds_one(text, text[]),
-    audit.present_steps(),
-    audit.column_names(regclass),
-    audit.check_can_be_tracked(regclass, boolean, boolean),
-    audit.checked_source(regclass, text, text),
-    audit.partition_tree(regclass),
-    audit.trigger_names(),
-    audit.installed_triggers(),
-    audit.check_is_not_own(regclass, name),
-    audit.untracked_children(regclass),
-    audit.check_columns(regclass, text[], text),
-    audit.check_is_tracked(regclass),
-    audit.check_name(text, text, text, text),
+    audit_internal.compile_table(regclass),
+    audit_internal.watch_table(regclass),
+    audit_internal.drop_orphaned_functions(),
+    audit_internal.drop_disowned_functions(regclass),
+    audit_internal.assign_recorder(regclass),
+    audit_internal.written_path(regclass, text, text),
+    audit_internal.store_paths(regclass, text, text),
+    audit_internal.name_known_orgs(regclass),
+    audit_internal.observe(regclass, regclass, bigint, bigint),
+    audit_internal.observed_all(regclass, bigint),
+    audit_internal.watch_triggers(),
+    audit_internal.parse_condition(regclass, text, text),
     audit.make_partitions(integer),
     audit.maintain(),
     audit.grant_org(name, text),
@@ -262,46 +204,28 @@ grant execute on function
     audit.place_hold(text, text, text, timestamptz, timestamptz),
     audit.release_hold(text),
     audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
-    audit.archived_salts(text),
-    audit.archived_parts(text)
+    audit_internal.archived_salts(text),
+    audit_internal.archived_parts(text)
     to audit_admin;
 
--- What pgtrail suggest, preset and import call as whoever runs them (sql/adopt/).
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
-grant execute on function
-    audit.value_looks_secret(text),
-    audit.value_looks_random(text),
-    audit.credential_form(),
-    audit.looks_secret_within(text),
-    audit.marked(text),
-    audit.looks_beyond_the_row(text),
-    audit.is_trusted_type(oid),
-    audit.is_made_by_superusers(oid),
-    audit.parts_of_type(oid),
-    audit.tells_of_a_person(regclass),
-    audit.looks_personal(text),
-    audit.split_unquoted(text, text),
-    audit.named_table(text[], regclass),
-    audit.column_number(regclass, text)
-    to audit_admin;
 
 -- Whoever records.
-select audit.equip_recorder(role_name) from audit.recorder;
+select audit_internal.equip_recorder(role_name) from audit.recorder;
 
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function
-    audit.next_batch(bigint, text, interval, bigint, integer, bigint),
-    audit.shortened(bigint, bigint, integer),
-    audit.renew_lease(bigint, bigint, interval),
-    audit.settle(
+    audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint),
+    audit_internal.shortened(bigint, bigint, integer),
+    audit_internal.renew_lease(bigint, bigint, interval),
+    audit_internal.settle(
         bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
     ),
-    audit.release_lease(bigint, bigint),
-    audit.wake_key(),
-    audit.note_broken(bigint, text, text),
-    audit.worker_is_here(text, interval),
-    audit.worker_leaves(text),
+    audit_internal.release_lease(bigint, bigint),
+    audit_internal.note_broken(bigint, text, text),
+    audit_internal.worker_is_here(text, interval),
+    audit_internal.worker_leaves(text),
     audit.maintain()
     to audit_forwarder;
 
@@ -313,12 +237,15 @@ create policy published on audit.event
 grant select on
     audit.event, audit.seal, audit.seal_leaves, audit.salt, audit.erased_part, audit.dropped_partition, audit.installation
     to audit_hub;
-grant execute on function audit.published_since(bigint, integer), audit.system_identifier(), audit.timeline() to audit_hub;
 
 -- Whoever operates a hub, and may make subscriptions.
 grant execute on function
-    audit.hub_problems(), audit.init_hub(), audit.check_new_node(text, jsonb, text[]), audit.published_columns(), audit.node_problems(), audit.last_received_seal(text),
-    audit.add_node(text, text, bigint, integer, bigint), audit.prepare_for_node(timestamptz), audit.present_slot(text), audit.stop_node(text), audit.remove_node(text),
-    audit.register_node(text, bigint, integer, bigint), audit.unregister_node(text),
-    audit.own_subscription(text), audit.subscription_name(text), audit.slot_name(text)
+    audit.init_hub(),
+    audit_internal.check_new_node(text, jsonb, text[]),
+    audit_internal.last_received_seal(text),
+    audit.add_node(text, text, bigint, integer, bigint),
+    audit_internal.prepare_for_node(timestamptz),
+    audit.remove_node(text),
+    audit_internal.register_node(text, bigint, integer, bigint),
+    audit_internal.unregister_node(text)
     to audit_admin;

@@ -2,7 +2,7 @@
 -- Only a superuser can create an event trigger; elsewhere audit.recompile() after a schema change does the same, later.
 -- Here which tables a statement alters, and what follows for these.
 
-create or replace function audit.altered_relations()
+create or replace function audit_internal.altered_relations()
 returns setof oid
 language sql
 stable
@@ -42,10 +42,10 @@ as $$
     select relation from altered
 $$;
 
-comment on function audit.altered_relations() is
+comment on function audit_internal.altered_relations() is
     'The relations that this statement alters: by name, by their type or extension, and those that inherit from them or are their partitions. Inside an event trigger alone.';
 
-create or replace function audit.touched_tables()
+create or replace function audit_internal.touched_tables()
 returns setof regclass
 language sql
 stable
@@ -110,14 +110,14 @@ as $$
         union all
         -- (A tracked table stands for its partitions, of which there may be thousands.)
         select altered.relation::pg_catalog.regclass
-        from audit.altered_relations() as altered (relation)
+        from audit_internal.altered_relations() as altered (relation)
         where altered.relation in (
                 select tracked.relation from audit.tracked_table as tracked
                 union all
                 select step.place from audit.path_step as step
             )
     ) as place (relation)
-    where exists (select from audit.concerned_tables(place.relation))
+    where exists (select from audit_internal.concerned_tables(place.relation))
         or exists (select from audit.own_trigger where own_trigger.relation = place.relation)
         or exists (
             select
@@ -126,10 +126,10 @@ as $$
         )
 $$;
 
-comment on function audit.touched_tables() is
+comment on function audit_internal.touched_tables() is
     'The tables that this statement has made or altered and that concern us: tracked ones, their partitions, the log''s own. Inside an event trigger alone.';
 
-create or replace function audit.follow_functions()
+create or replace function audit_internal.follow_functions()
 returns void
 language plpgsql
 volatile
@@ -143,34 +143,34 @@ declare
         join audit.own_trigger as known on known.relation = pg_trigger.tgrelid and known.trigger_name = pg_trigger.tgname
         where pg_trigger.tgfoid = any (touched)
         union
-        -- What audit.refuse_change() calls is theirs, too.
+        -- What audit_internal.refuse_change() calls is theirs, too.
         select root
-        from audit.own_triggers()
+        from audit_internal.own_triggers()
         where kind = 'protection' and (
                 select pg_proc.oid
                 from pg_proc
-                where pg_proc.proname = 'erases_a_person' and pg_proc.pronamespace = 'audit'::regnamespace
+                where pg_proc.proname = 'erases_a_person' and pg_proc.pronamespace = 'audit_internal'::regnamespace
             ) = any (touched)
     );
 begin
     if roots <> '{}' then
         -- (Who may execute a function compiling settles after it has written it.)
-        perform audit.note_triggers(roots, with_grants => false);
+        perform audit_internal.note_triggers(roots, with_grants => false);
     end if;
 end
 $$;
 
-comment on function audit.follow_functions() is
+comment on function audit_internal.follow_functions() is
     'Records when a function that one of pgtrail''s triggers calls is no longer what pgtrail made. Inside an event trigger alone.';
 
-create or replace function audit.alters_a_column_type()
+create or replace function audit_internal.alters_a_column_type()
 returns boolean
 language sql
 stable
 as $$
     select exists (
         select
-        from audit.altered_relations() as altered (relation)
+        from audit_internal.altered_relations() as altered (relation)
         join pg_catalog.pg_type on pg_type.typrelid = altered.relation
         join pg_catalog.pg_depend
             on refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass and refobjid in (pg_type.oid, pg_type.typarray)
@@ -179,10 +179,10 @@ as $$
     )
 $$;
 
-comment on function audit.alters_a_column_type() is
+comment on function audit_internal.alters_a_column_type() is
     'Whether a column somewhere has rows of the table that this statement alters as its values. Inside an event trigger alone.';
 
-create or replace function audit.fit_tables()
+create or replace function audit_internal.fit_tables()
 returns void
 language plpgsql
 volatile
@@ -194,22 +194,22 @@ declare
 begin
     for found_misfits in
         select relation, jsonb_agg(jsonb_build_object('operation', operation, 'by_row', by_row, 'columns', columns)) as triggers
-        from audit.misfits()
+        from audit_internal.misfits()
         group by relation
     loop
-        perform audit.compile_table(found_misfits.relation);
+        perform audit_internal.compile_table(found_misfits.relation);
         for misfit in select * from jsonb_to_recordset(found_misfits.triggers) as fitted (operation text, by_row boolean, columns text[])
         loop
-            perform audit.fit_trigger(found_misfits.relation, misfit.operation, misfit.by_row, misfit.columns);
+            perform audit_internal.fit_trigger(found_misfits.relation, misfit.operation, misfit.by_row, misfit.columns);
         end loop;
     end loop;
 end
 $$;
 
-comment on function audit.fit_tables() is
+comment on function audit_internal.fit_tables() is
     'Has tables record by row that got a parent, and by statement again those that lost it; and has the triggers of hot tables called for the columns that are audited now, or for all where a BEFORE trigger came.';
 
-create or replace function audit.fail_or_warn(p_statement text, p_sqlstate text, p_error text)
+create or replace function audit_internal.fail_or_warn(p_statement text, p_sqlstate text, p_error text)
 returns void
 language plpgsql
 volatile
@@ -227,10 +227,10 @@ begin
 end
 $$;
 
-comment on function audit.fail_or_warn(text, text, text) is
+comment on function audit_internal.fail_or_warn(text, text, text) is
     'What audit.policy wants where a schema change can''t be followed: that it fails too, or that it goes through with a warning.';
 
-create or replace function audit.note_attached_partitions(touched regclass[])
+create or replace function audit_internal.note_attached_partitions(touched regclass[])
 returns void
 language plpgsql
 volatile
@@ -240,10 +240,10 @@ declare
     attached record;
 begin
     for attached in
-        select distinct audit.qualified_name(present.root) as root, audit.qualified_name(present.relation) as name
-        from audit.own_triggers() as present
+        select distinct audit_internal.qualified_name(present.root) as root, audit_internal.qualified_name(present.relation) as name
+        from audit_internal.own_triggers() as present
         where present.kind = 'capture'
-            and present.root = any (array(select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)))
+            and present.root = any (array(select audit_internal.tracked_root(relation) from unnest(touched) as touched_table (relation)))
             and not exists (select from audit.own_trigger as known where known.relation = present.relation)
         order by 1, 2
     loop
@@ -255,5 +255,5 @@ begin
 end
 $$;
 
-comment on function audit.note_attached_partitions(regclass[]) is
+comment on function audit_internal.note_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';

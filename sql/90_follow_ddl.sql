@@ -1,6 +1,6 @@
 -- The functions of the event triggers for what is created or altered.
 
-create or replace function audit.follow_ddl()
+create or replace function audit_internal.follow_ddl()
 returns event_trigger
 language plpgsql
 security definer
@@ -16,26 +16,26 @@ declare
     altered regclass;
 begin
     if tg_tag in ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE') then
-        perform audit.follow_functions();
+        perform audit_internal.follow_functions();
         return;
     end if;
-    touched := array(select audit.touched_tables());
+    touched := array(select audit_internal.touched_tables());
     if tg_tag in ('ALTER TABLE', 'CREATE TABLE', 'ALTER FOREIGN TABLE', 'CREATE FOREIGN TABLE') then
-        touched := touched || array(select audit.tables_with_other_relatives());
+        touched := touched || array(select audit_internal.tables_with_other_relatives());
     end if;
     changes_types := tg_tag in ('ALTER TYPE', 'ALTER DOMAIN')
-        or (tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW') and audit.alters_a_column_type());
+        or (tg_tag in ('ALTER TABLE', 'ALTER FOREIGN TABLE', 'ALTER VIEW', 'ALTER MATERIALIZED VIEW') and audit_internal.alters_a_column_type());
     -- A table whose triggers are being made is watched once they are all there.
     if (touched = '{}' and not changes_types)
         or (tg_tag = 'CREATE TRIGGER' and not exists (select from audit.own_trigger where relation = any (touched)))
     then
         return;
     end if;
-    perform audit.note_altered(
+    perform audit_internal.note_altered(
         array(
-            select audit.tracked_root(relation) from unnest(touched) as touched_table (relation)
+            select audit_internal.tracked_root(relation) from unnest(touched) as touched_table (relation)
             union
-            select audit.tables_with_own_types() where changes_types
+            select audit_internal.tables_with_own_types() where changes_types
         ),
         tg_tag
     );
@@ -43,42 +43,42 @@ begin
         return;
     end if;
     if tg_tag = 'ALTER TABLE' then
-        perform audit.note_attached_partitions(touched);
+        perform audit_internal.note_attached_partitions(touched);
     end if;
     if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE RULE', 'ALTER RULE') then
         -- Compiling puts right what somebody altered.
-        perform audit.note_triggers(
-            array(select audit.tracked_root(relation) from unnest(touched) as touched_table (relation))
+        perform audit_internal.note_triggers(
+            array(select audit_internal.tracked_root(relation) from unnest(touched) as touched_table (relation))
         );
         for altered in
             select distinct concerned.relation
             from unnest(touched) as touched_table (relation)
-            cross join lateral audit.concerned_tables(touched_table.relation) as concerned (relation)
+            cross join lateral audit_internal.concerned_tables(touched_table.relation) as concerned (relation)
         loop
-            perform audit.compile_table(altered);
+            perform audit_internal.compile_table(altered);
         end loop;
-        perform audit.fit_tables();
+        perform audit_internal.fit_tables();
     elsif tg_tag = 'CREATE TRIGGER' and exists (
         select
         from pg_event_trigger_ddl_commands() as command
         join pg_trigger on pg_trigger.oid = command.objid and command.classid = 'pg_trigger'::regclass
         -- (One of ours that is not as it should be is told of, and stays for whoever looks.)
-        where pg_trigger.tgname <> all (audit.trigger_names())
+        where pg_trigger.tgname <> all (audit_internal.trigger_names())
     )
     then
-        perform audit.fit_tables();
+        perform audit_internal.fit_tables();
     end if;
-    perform audit.watch_triggers();
+    perform audit_internal.watch_triggers();
 exception
     when others then
-        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
+        perform audit_internal.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
-comment on function audit.follow_ddl() is
+comment on function audit_internal.follow_ddl() is
     'Follows a tracked table''s new shape, name, schema and partitions, and records when one of pgtrail''s triggers no longer fires.';
 
-create or replace function audit.follow_rewrite()
+create or replace function audit_internal.follow_rewrite()
 returns event_trigger
 language plpgsql
 security definer
@@ -92,13 +92,13 @@ begin
     if pg_event_trigger_table_rewrite_reason() & 6 <> 0 then
         update audit.table_shape
         set rewritten = true
-        where relation = audit.tracked_root(pg_event_trigger_table_rewrite_oid());
+        where relation = audit_internal.tracked_root(pg_event_trigger_table_rewrite_oid());
     end if;
 exception
     when others then
-        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
+        perform audit_internal.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
-comment on function audit.follow_rewrite() is
+comment on function audit_internal.follow_rewrite() is
     'Remembers, until the statement ends and is recorded, that it writes the values of a tracked table''s rows anew.';

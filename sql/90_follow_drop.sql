@@ -1,6 +1,6 @@
 -- The function of the event trigger for what is dropped.
 
-create or replace function audit.relation_named(schema_name text, relation_name text)
+create or replace function audit_internal.relation_named(schema_name text, relation_name text)
 returns regclass
 language sql
 stable
@@ -12,9 +12,9 @@ as $$
     where pg_namespace.nspname = schema_name and pg_class.relname = relation_name
 $$;
 
-comment on function audit.relation_named(text, text) is 'The table of this name, whoever may use its schema; null: there is none.';
+comment on function audit_internal.relation_named(text, text) is 'The table of this name, whoever may use its schema; null: there is none.';
 
-create or replace function audit.table_of_dropped(object_type text, objid oid, address_names text[])
+create or replace function audit_internal.table_of_dropped(object_type text, objid oid, address_names text[])
 returns regclass
 language sql
 stable
@@ -23,13 +23,13 @@ as $$
         when object_type in ('table', 'table column') then objid::pg_catalog.regclass
         -- (It has no table of its own any more.)
         when object_type in ('policy', 'rule', 'trigger', 'table constraint', 'default value')
-            then audit.relation_named(address_names[1], address_names[2])
+            then audit_internal.relation_named(address_names[1], address_names[2])
     end
 $$;
 
-comment on function audit.table_of_dropped(text, oid, text[]) is 'The table that a dropped object was, or was of.';
+comment on function audit_internal.table_of_dropped(text, oid, text[]) is 'The table that a dropped object was, or was of.';
 
-create or replace function audit.refuse_to_lose_hot_triggers()
+create or replace function audit_internal.refuse_to_lose_hot_triggers()
 returns void
 language plpgsql
 volatile
@@ -57,10 +57,10 @@ begin
 end
 $$;
 
-comment on function audit.refuse_to_lose_hot_triggers() is
+comment on function audit_internal.refuse_to_lose_hot_triggers() is
     'Raises PT076 where an ALTER TABLE ... CASCADE drops a trigger that is for audited columns alone with one of these. Inside an event trigger alone.';
 
-create or replace function audit.follow_drop()
+create or replace function audit_internal.follow_drop()
 returns event_trigger
 language plpgsql
 security definer
@@ -74,7 +74,7 @@ declare
     altered regclass;
 begin
     if tg_tag = 'ALTER TABLE' then
-        perform audit.refuse_to_lose_hot_triggers();
+        perform audit_internal.refuse_to_lose_hot_triggers();
     end if;
     -- Writers wait while a table is untracked, and what is dropped then is functions for the most part.
     if not exists (select from pg_event_trigger_dropped_objects() where classid <> 'pg_proc'::regclass) then
@@ -100,22 +100,22 @@ begin
         elsif exists (select from pg_class where oid = dropped.root) then
             perform audit.record(
                 'audit.partition_dropped', 'partition', dropped.name, dropped.name,
-                jsonb_build_object('table', audit.qualified_name(dropped.root)), null
+                jsonb_build_object('table', audit_internal.qualified_name(dropped.root)), null
             );
         end if;
-        perform audit.drop_orphaned_functions();
+        perform audit_internal.drop_orphaned_functions();
     end loop;
 
     -- What an ALTER TABLE drops is seen at its end.
     if tg_tag = 'ALTER TABLE' then
         return;
     end if;
-    perform audit.note_altered(
+    perform audit_internal.note_altered(
         array(
-            select audit.tracked_root(audit.table_of_dropped(object.object_type, object.objid, object.address_names))
+            select audit_internal.tracked_root(audit_internal.table_of_dropped(object.object_type, object.objid, object.address_names))
             from pg_event_trigger_dropped_objects() as object
             union
-            select audit.tables_with_other_relatives()
+            select audit_internal.tables_with_other_relatives()
         ),
         tg_tag
     );
@@ -123,23 +123,23 @@ begin
         select distinct concerned.relation
         from pg_event_trigger_dropped_objects() as object
         cross join lateral (
-            select audit.table_of_dropped(object.object_type, object.objid, object.address_names)
+            select audit_internal.table_of_dropped(object.object_type, object.objid, object.address_names)
             where object.object_type in ('table', 'table column', 'policy')
         ) as place (relation)
-        cross join lateral audit.concerned_tables(place.relation) as concerned (relation)
+        cross join lateral audit_internal.concerned_tables(place.relation) as concerned (relation)
         join audit.tracked_table as tracked on tracked.relation = concerned.relation
         join pg_class on pg_class.oid = concerned.relation
     loop
-        perform audit.compile_table(altered);
+        perform audit_internal.compile_table(altered);
     end loop;
     if exists (
         select
         from pg_event_trigger_dropped_objects()
         where object_type = 'table'
-            or object_type = 'trigger' and address_names[3] <> all (audit.trigger_names())
+            or object_type = 'trigger' and address_names[3] <> all (audit_internal.trigger_names())
     )
     then
-        perform audit.fit_tables();
+        perform audit_internal.fit_tables();
     end if;
     if exists (
         select
@@ -148,19 +148,19 @@ begin
         where known.relation is not null
             or (
                 object.object_type = 'trigger'
-                and audit.relation_named(object.address_names[1], object.address_names[2])
+                and audit_internal.relation_named(object.address_names[1], object.address_names[2])
                     in (select relation from audit.own_trigger)
             )
     ) then
-        perform audit.watch_triggers();
+        perform audit_internal.watch_triggers();
     end if;
 exception
     when sqlstate 'PT076' then
         raise;
     when others then
-        perform audit.fail_or_warn(tg_tag, sqlstate, sqlerrm);
+        perform audit_internal.fail_or_warn(tg_tag, sqlstate, sqlerrm);
 end
 $$;
 
-comment on function audit.follow_drop() is
+comment on function audit_internal.follow_drop() is
     'Records that a tracked table, a partition or one of pgtrail''s triggers was dropped, forgets what is gone, and follows a column that went with its type.';

@@ -2,7 +2,7 @@
 
 -- As everything is before anybody touches it; what protects the log is as it was installed just now.
 update audit.own_trigger set function_version = null where kind = 'protection';
-select audit.watch_triggers();
+select audit_internal.watch_triggers();
 
 reset role;
 
@@ -15,7 +15,7 @@ begin
 
     -- It runs as whoever changes the table, who may do this by hand too; and since that may be a superuser, it is the
     -- superuser's, and calls nothing that anybody else could replace.
-    create or replace function audit.extend_capture()
+    create or replace function audit_internal.extend_capture()
     returns event_trigger
     language plpgsql
     set search_path = pg_catalog, pg_temp
@@ -53,7 +53,7 @@ begin
                 cross join lateral (
                     select 1, pg_proc.proowner
                     from pg_trigger
-                    join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+                    join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit_internal'::regnamespace
                     where pg_trigger.tgrelid = parent.oid and starts_with(pg_proc.proname, 'capture ')
                     union all
                     select 2, granted.grantee
@@ -87,7 +87,7 @@ begin
                         and not exists (select from pg_trigger where tgrelid = class.oid and tgname = 'pgtrail_truncate')
                     then
                         format(
-                            'create trigger pgtrail_truncate before truncate on %I.%I for each statement execute function audit.%I()',
+                            'create trigger pgtrail_truncate before truncate on %I.%I for each statement execute function audit_internal.%I()',
                             namespace.nspname, class.relname, capture.truncate_function
                         )
                     end
@@ -99,7 +99,7 @@ begin
                 -- That of the table whose copy its own triggers are.
                 select regexp_replace(pg_proc.proname, ' insert$', ' truncate')
                 from pg_trigger
-                join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+                join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit_internal'::regnamespace
                 where pg_trigger.tgrelid = class.oid and pg_trigger.tgname = 'pgtrail_insert' and pg_trigger.tgparentid <> 0
             ) as capture (truncate_function) on true
             union all
@@ -119,7 +119,7 @@ begin
                         where recorder.rolname ~ '^audit_recorder(_[0-9]+)?$' and granted.privilege_type = 'SELECT'
                     )
             from pg_trigger
-            join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit'::regnamespace
+            join pg_proc on pg_proc.oid = pg_trigger.tgfoid and pg_proc.pronamespace = 'audit_internal'::regnamespace
             join pg_class as class on class.oid = pg_trigger.tgrelid and not class.relispartition
             join pg_namespace as namespace on namespace.oid = class.relnamespace
             where tg_tag = 'ALTER TABLE'
@@ -142,19 +142,19 @@ begin
     end
     $$;
 
-    comment on function audit.extend_capture() is
+    comment on function audit_internal.extend_capture() is
         'Lets the role that records a table go on reading it where it went: a new partition, another schema, row-level security; gives a partition its trigger for TRUNCATE, and takes it from one that was detached. Runs as whoever altered the table.';
 
-    revoke execute on function audit.extend_capture() from public;
+    revoke execute on function audit_internal.extend_capture() from public;
     -- (By which it is known for one of ours; nobody can call it.)
-    grant execute on function audit.extend_capture() to audit_owner;
+    grant execute on function audit_internal.extend_capture() to audit_owner;
 
     drop event trigger if exists pgtrail_extend_capture;
     drop event trigger if exists pgtrail_follow_ddl;
     drop event trigger if exists pgtrail_follow_drop;
-    execute audit.event_trigger_text('pgtrail_extend_capture');
-    execute audit.event_trigger_text('pgtrail_follow_ddl');
-    execute audit.event_trigger_text('pgtrail_follow_drop');
+    execute audit_internal.event_trigger_text('pgtrail_extend_capture');
+    execute audit_internal.event_trigger_text('pgtrail_follow_ddl');
+    execute audit_internal.event_trigger_text('pgtrail_follow_drop');
 end
 $superuser$;
 
@@ -167,7 +167,7 @@ begin
     -- audit_owner has no right to a trigger of the application's tables, and whoever gives a table a parent none to pgtrail's
     -- functions. This runs as the superuser, reads pg_catalog alone, and can do nothing but have a trigger of pgtrail's fire for
     -- each row rather than for each statement, or the other way round.
-    create or replace function audit.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean, columns text[])
+    create or replace function audit_internal.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean, columns text[])
     returns void
     language plpgsql
     volatile
@@ -196,13 +196,13 @@ begin
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace
         where given.operation = event_operation
             and pg_trigger.tgrelid = tracked_relation
-            and pg_proc.pronamespace = 'audit'::regnamespace
+            and pg_proc.pronamespace = 'audit_internal'::regnamespace
             and starts_with(pg_proc.proname, 'capture ');
         if not found then
             return;
         end if;
         execute format(
-            'create or replace trigger %I after %s%s on %s %s execute function audit.%I()',
+            'create or replace trigger %I after %s%s on %s %s execute function audit_internal.%I()',
             trigger.tgname,
             event_operation,
             ' of ' || (select string_agg(quote_ident(name), ', ' order by position) from unnest(columns) with ordinality as updated (name, position)),
@@ -213,13 +213,13 @@ begin
     end
     $$;
 
-    comment on function audit.fit_trigger(regclass, text, boolean, text[]) is
+    comment on function audit_internal.fit_trigger(regclass, text, boolean, text[]) is
         'Has a capture trigger fire for each row, or for each statement; and for updates of these columns alone, where there are any. Runs as the superuser who installed it.';
 
-    revoke execute on function audit.fit_trigger(regclass, text, boolean, text[]) from public;
-    grant execute on function audit.fit_trigger(regclass, text, boolean, text[]) to audit_owner;
+    revoke execute on function audit_internal.fit_trigger(regclass, text, boolean, text[]) from public;
+    grant execute on function audit_internal.fit_trigger(regclass, text, boolean, text[]) to audit_owner;
 
     drop event trigger if exists pgtrail_follow_rewrite;
-    execute audit.event_trigger_text('pgtrail_follow_rewrite');
+    execute audit_internal.event_trigger_text('pgtrail_follow_rewrite');
 end
 $fitting$;

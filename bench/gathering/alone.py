@@ -54,13 +54,15 @@ def _round(server: EmbeddedPostgres, connection: stage.Connection, seconds: int)
 
 
 def _batch(connection: stage.Connection) -> float:
-    """Microseconds of the backend's processor for each event that audit.next_batch() hands out."""
-    cursor = "(select id from audit.cursor where replay_id is null and destination_id = audit.destination_id('growth'))"
+    """Microseconds of the backend's processor for each event that audit_internal.next_batch() hands out."""
+    cursor = "(select id from audit.cursor where replay_id is null and destination_id = audit_internal.destination_id('growth'))"
     connection.execute("update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1")
     events, before = 0, growth.processor_seconds(connection.info.backend_pid)
     # What is handed out again and again, as if it had not been settled.
     for _ in range(10):
-        row = connection.execute(f"select cardinality(event_ids) from audit.next_batch({cursor}, 'growth')".encode())
+        row = connection.execute(
+            f"select cardinality(event_ids) from audit_internal.next_batch({cursor}, 'growth')".encode()
+        )
         events += (row.fetchone() or (0,))[0]
     return (growth.processor_seconds(connection.info.backend_pid) - before) / events * 1e6
 

@@ -43,7 +43,7 @@ class Event:
     after: str | None
 
     def parts(self) -> Iterator[tuple[str, str, str]]:
-        """What is committed to by itself, as audit.parts() gives it: side, name and text."""
+        """What is committed to by itself, as audit_internal.parts() gives it: side, name and text."""
         yield "actor", "actor", self.actor
         if self.label is not None:
             yield "label", "label", self.label

@@ -1,10 +1,13 @@
 """The options by which events are chosen, shared by the commands that list them."""
 
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, TypeVar
 
 import click
 from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
 
 from pgtrail_cli.connection import Connection
 from pgtrail_cli.errors import PgtrailError
@@ -41,6 +44,12 @@ _OPTIONS = (
 
 Filter = dict[str, Any]
 """What audit.filter() takes: only what was given."""
+
+
+def as_jsonb(options: Mapping[str, Any]) -> Jsonb:
+    """Options as a parameter. (Unescaped: what is not UTF-8 is refused as in any other text.)"""
+    return Jsonb(options, dumps=partial(json.dumps, ensure_ascii=False))
+
 
 archive_option = click.option(
     "--archive",

@@ -5,10 +5,9 @@ from difflib import get_close_matches
 from typing import Any
 
 import click
-from psycopg.types.json import Jsonb
 
 from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES, as_filter
+from pgtrail_cli.filters import QUERIES, as_filter, as_jsonb
 from pgtrail_cli.moments import from_json
 from pgtrail_cli.render import local_time, printable
 
@@ -34,7 +33,7 @@ def ever(connection: Connection, name: str, **options: object) -> list[str]:
 
 
 def _report(connection: Connection, name: str, period: str, options: dict[str, object]) -> list[str]:
-    asked = {"filter": Jsonb(as_filter(**options)), "limit": MAX_COUNTED}
+    asked = {"filter": as_jsonb(as_filter(**options)), "limit": MAX_COUNTED}
     row = connection.execute(QUERIES["matching"], asked).fetchone()
     events, unmatched = row or (0, None)
     shown = f"{events:,}{' or more' if events == MAX_COUNTED else ''} {'event' if events == 1 else 'events'} {period}"

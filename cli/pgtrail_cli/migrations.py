@@ -155,7 +155,9 @@ def _migrate(backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration],
                 step = "audit.recompile()"
                 row = connection.execute("select audit.recompile()").fetchone()
                 compiled = row[0] if row else 0
-            follows_ddl = connection.execute("select to_regproc('audit.extend_capture') is not null").fetchone()
+            follows_ddl = connection.execute(
+                "select to_regproc('audit_internal.extend_capture') is not null"
+            ).fetchone()
         applied_now = tuple(migration.id for migration in pending)
         return Migrated(applied_now, replaced, compiled, follows_ddl == (True,))
     except psycopg.Error as error:
@@ -218,16 +220,16 @@ def _check_schema(connection: Connection) -> None:
     """Other tools for the same end keep their tables in a schema of the same name."""
     row = connection.execute(
         """
-        select coalesce(' (it has ' || string_agg(relname, ', ' order by relname) || ')', '')
+        select nspname, coalesce(' (it has ' || string_agg(relname, ', ' order by relname) || ')', '')
         from pg_namespace
         left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p')
-        where nspname = 'audit' and pg_get_userbyid(nspowner) <> 'audit_owner'
+        where nspname in ('audit', 'audit_internal') and pg_get_userbyid(nspowner) <> 'audit_owner'
         group by nspname
         """
     ).fetchone()
     if row is not None:
         raise PgtrailError(
-            f"this database has a schema audit that is not pgtrail's{row[0]}",
+            f"this database has a schema {row[0]} that is not pgtrail's{row[1]}",
             "pgtrail needs that name: docs/coming-from.md moves another tool's schema out of the way without a gap",
         )
 

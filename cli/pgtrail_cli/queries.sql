@@ -10,15 +10,15 @@ select
     coalesce((found.event).resource_label, (found.event).resource_id) as resource,
     shown.details::text as details,
     (found.event).operation,
-    audit.event_name(found.event) as name,
+    audit_internal.event_name(found.event) as name,
     case when %(as_json)s and found.summary is null then audit.event_json(found.event)::text end as json,
     -- (Nothing was found.)
     case when found.number = 1 and found.summary is not null then
-        (select jsonb_agg(missing) from audit.unmatched(audit.narrowed(audit.filter(%(filter)s::jsonb))) as missing)
+        (select jsonb_agg(missing) from audit_internal.unmatched(audit_internal.narrowed(audit.filter(%(filter)s::jsonb))) as missing)
     end as unmatched,
     found.summary
 from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
-left join lateral audit.short_details(
+left join lateral audit_internal.short_details(
     (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
 ) as shown (details) on true
 order by found.number
@@ -33,12 +33,12 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     shown.details::text as details,
     event.operation,
-    audit.event_name(event) as name,
+    audit_internal.event_name(event) as name,
     case when %(as_json)s and event.id is not null then audit.event_json(event)::text end as json,
     present.snapshot::text
 from pg_current_snapshot() as present (snapshot)
-left join audit.arrived(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
-left join lateral audit.short_details(event.before, event.after, event.changed, %(max_chars)s) as shown (details) on true
+left join audit_internal.arrived(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
+left join lateral audit_internal.short_details(event.before, event.after, event.changed, %(max_chars)s) as shown (details) on true
 order by event.id
 
 -- name: snapshot
@@ -50,25 +50,25 @@ select pg_is_in_recovery()
 -- name: matching
 -- How many events pass, and what the filter names that no event has.
 select
-    (select count(*) from audit.newest(wanted, %(limit)s)),
-    (select jsonb_agg(missing) from audit.unmatched(wanted) as missing)
-from audit.narrowed(audit.filter(%(filter)s::jsonb)) as wanted
+    (select count(*) from audit_internal.newest(wanted, %(limit)s)),
+    (select jsonb_agg(missing) from audit_internal.unmatched(wanted) as missing)
+from audit_internal.narrowed(audit.filter(%(filter)s::jsonb)) as wanted
 
 -- name: begin_export
 select
     begun.events,
     begun.csv,
     begun.visible_from,
-    case when begun.events = 0 then (select jsonb_agg(missing) from audit.unmatched(begun.passing) as missing) end as unmatched
-from audit.begin_export(%(filter)s::jsonb, %(by_field)s) as begun
+    case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched(begun.passing) as missing) end as unmatched
+from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s) as begun
 
 -- name: event_id
-select audit.event_id(%(name)s)
+select audit_internal.event_id(%(name)s)
 
 -- name: event
 select
     event.id,
-    audit.event_name(event) as name,
+    audit_internal.event_name(event) as name,
     event.node,
     event.occurred_at,
     event.action,
@@ -76,7 +76,7 @@ select
     event.operation,
     event.table_name,
     event.org_id,
-    audit.label_of_org(event.org_id) as org_label,
+    audit_internal.label_of_org(event.org_id) as org_label,
     event.resource_type,
     event.resource_id,
     event.resource_label,
@@ -149,12 +149,12 @@ select audit.untrack(%(table)s::oid::regclass)
 select
     current_database() as database,
     current_setting('server_version') as server,
-    audit.is_hub() as is_hub,
+    audit_internal.is_hub() as is_hub,
     (select count(*) from audit.tracked_table where category <> 'audit') as tracked_tables,
     (select min(occurred_at) from audit.event) as first_event_at,
     (select max(occurred_at) from audit.event) as last_event_at,
-    (select count(*) from audit.partition_bounds()) as partitions,
-    (select max(ends) from audit.partition_bounds()) as partitions_until,
+    (select count(*) from audit_internal.partition_bounds()) as partitions,
+    (select max(ends) from audit_internal.partition_bounds()) as partitions_until,
     pg_relation_size('audit.event_default') > 0 as default_partition_used,
     (select count(*) from audit.destination where not paused) as destinations_active,
     (select count(*) from audit.destination where paused) as destinations_paused
@@ -223,7 +223,7 @@ select
     status.lease_until
 from audit.destination_status as status
 join audit.destination on destination.id = status.id
-where status.id = audit.destination_id(%(name)s)
+where status.id = audit_internal.destination_id(%(name)s)
 
 -- name: attempts
 select
@@ -239,7 +239,7 @@ select
     retry_at,
     worker
 from audit.attempt
-where destination_id = audit.destination_id(%(name)s)
+where destination_id = audit_internal.destination_id(%(name)s)
 order by id desc
 limit 10
 
@@ -263,14 +263,14 @@ copy pg_temp.pgtrail_token (token) from stdin (format binary)
 select set_config('pgtrail.token', token, true) is not null from pg_temp.pgtrail_token
 
 -- name: rebase_destination
-select audit.rebase_destination(%(name)s, audit.moment(%(since)s))
+select audit.rebase_destination(%(name)s, audit_internal.moment(%(since)s))
 
 -- name: remove_destination
 select audit.remove_destination(%(name)s, at_once => %(now)s)
 
 -- name: replay
 select audit.replay_events(
-    %(name)s, %(reason)s, since => audit.moment(%(since)s), until => audit.moment(%(until)s), event_ids => %(event_ids)s
+    %(name)s, %(reason)s, since => audit_internal.moment(%(since)s), until => audit_internal.moment(%(until)s), event_ids => %(event_ids)s
 )
 
 -- name: redrive
@@ -288,23 +288,23 @@ select
     dead_letter.last_at
 from audit.dead_letter
 left join audit.event on event.id = dead_letter.event_id
-where dead_letter.destination_id = audit.destination_id(%(name)s)
+where dead_letter.destination_id = audit_internal.destination_id(%(name)s)
     and dead_letter.delivered_at is null
 order by dead_letter.event_id
 limit %(limit)s
 
 -- name: rendered
-select audit.render(sent.event, destination.format), audit.event_uid(sent.event)
+select audit.render(sent.event, destination.format), audit_internal.event_uid(sent.event)
 from audit.destination
 cross join lateral (
-    select audit.ping_event() as event
+    select audit_internal.ping_event() as event
     where %(event_id)s::bigint is null
     union all
     select event
     from audit.event
     where event.id = %(event_id)s
 ) as sent
-where destination.id = audit.destination_id(%(name)s)
+where destination.id = audit_internal.destination_id(%(name)s)
 
 -- name: reader_role
 -- One that may be set. Null: who owns the log, and is in neither, reads as who they are.
@@ -373,7 +373,7 @@ unlisten pgtrail_doctor
 select pg_backend_pid()
 
 -- name: seal
-select seal.number, seal.events, audit.seal_object(seal)
+select seal.number, seal.events, audit_internal.seal_object(seal)
 from audit.seal()
 where number is not null
 
@@ -390,7 +390,7 @@ select audit.set_retention(%(keep)s::interval, %(category)s)
 select audit.clear_retention(%(category)s)
 
 -- name: place_hold
-select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit.moment(%(since)s), audit.moment(%(until)s))
+select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.moment(%(since)s), audit_internal.moment(%(until)s))
 
 -- name: release_hold
 select audit.release_hold(%(name)s)
@@ -435,7 +435,7 @@ where %(org)s::text is null
 select pg_temp.suggest(variadic %(schemas)s::text[])
 
 -- name: import_source
-select source.relation::oid, audit.qualified_name(source.relation)
+select source.relation::oid, audit_internal.qualified_name(source.relation)
 from pg_temp.import_source(%(tool)s, %(table)s::oid::regclass::text) as source (relation)
 
 -- name: import_survey
@@ -454,31 +454,31 @@ limit %(most)s
 
 -- name: hub_problems
 select problem, hint
-from audit.hub_problems()
+from audit_internal.hub_problems()
 
 -- name: init_hub
 select audit.init_hub()
 
 -- name: slot_name
-select audit.slot_name(%(name)s)
+select audit_internal.slot_name(%(name)s)
 
 -- name: last_received_seal
-select audit.last_received_seal(%(name)s)
+select audit_internal.last_received_seal(%(name)s)
 
 -- name: check_new_node
-select audit.check_new_node(%(name)s, %(hashes)s, %(columns)s)
+select audit_internal.check_new_node(%(name)s, %(hashes)s, %(columns)s)
 
 -- name: node_problems
 select problem, hint
-from audit.node_problems()
+from audit_internal.node_problems()
 
 -- name: node_identity
 select
-    audit.system_identifier(),
-    audit.timeline(),
+    audit_internal.system_identifier(),
+    audit_internal.timeline(),
     (select last_value from audit.event_id_seq),
     (select min(occurred_at) from audit.event),
-    audit.published_columns(),
+    audit_internal.published_columns(),
     coalesce(
         (select jsonb_build_object(number::text, encode(hash, 'hex')) from audit.seal where number = %(seal)s), '{}'
     )
@@ -500,10 +500,10 @@ where (select rolsuper from pg_roles where rolname = current_user)
 select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s)
 
 -- name: prepare_for_node
-select audit.prepare_for_node(%(first_time)s)
+select audit_internal.prepare_for_node(%(first_time)s)
 
 -- name: stop_node
-select audit.stop_node(%(name)s)
+select audit_internal.stop_node(%(name)s)
 
 -- name: end_replication
 select pg_terminate_backend(pid)
@@ -515,7 +515,7 @@ select audit.remove_node(%(name)s)
 
 -- name: node_state
 select *
-from audit.node_state()
+from audit_internal.node_state()
 
 -- name: node_conninfo
 select subconninfo

@@ -8,12 +8,12 @@ from functools import cache
 from pgtrail_cli.project_files import project_files
 
 _FUNCTION = re.compile(
-    r"^create or replace function audit\.(?P<name>\w+)\((?P<parameters>[^)]*)\)\n"
+    r"^create or replace function audit(?:_internal)?\.(?P<name>\w+)\((?P<parameters>[^)]*)\)\n"
     r"returns (?P<returns>\w+)[^$]*\nlanguage sql\n[^$]*as \$\$\n(?:    --.*\n)*    select\s(?P<body>[^$]*)\$\$;",
     re.MULTILINE,
 )
 _COMMENT = re.compile(r"^ *-- .*\n", re.MULTILINE)
-_CALL = re.compile(r"\baudit\.(\w+)\(")
+_CALL = re.compile(r"\baudit(?:_internal)?\.(\w+)\(")
 _SIGN = re.compile(r"'(?:[^']|'')*'|[(),]")
 
 
@@ -41,7 +41,7 @@ def sql_functions() -> dict[str, SqlFunction]:
 
 
 def inline(query: str) -> str:
-    """A query with the bodies of the functions of schema audit that it calls, and of those that they call."""
+    """A query with the bodies of the functions of pgtrail that it calls, and of those that they call."""
     while call := _CALL.search(query):
         arguments = list(_arguments(query, call.end()))
         end = call.end() + sum(map(len, arguments)) + len(arguments)

@@ -87,7 +87,7 @@ def aged(nemo):
             f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)"
         )
         su.execute(
-            f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
+            f"select audit_internal.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
         )
     su.execute("reset role")
     fill(su, 1, 120)
@@ -103,7 +103,11 @@ def pgtrail(pgtrail):
 
 
 def months(database):
-    return database.connect().execute("select count(*) from audit.partition_bounds() where ends < now()").fetchone()[0]
+    return (
+        database.connect()
+        .execute("select count(*) from audit_internal.partition_bounds() where ends < now()")
+        .fetchone()[0]
+    )
 
 
 def test_old_months_move_and_read_as_they_did(aged, pgtrail, tmp_path):
@@ -360,7 +364,7 @@ def test_a_month_that_comes_again_is_archived_beside_the_first(aged, pgtrail, tm
     su = aged.connect()
     su.execute("set role audit_owner")
     su.execute("create table audit.event_2020_01_2 (like audit.event including defaults including constraints)")
-    su.execute("select audit.attach_partition('event_2020_01_2', '2020-01-01Z', '2020-02-01Z')")
+    su.execute("select audit_internal.attach_partition('event_2020_01_2', '2020-01-01Z', '2020-02-01Z')")
     su.execute("reset role")
     fill(su, 1, 40)
     seal(su)
@@ -381,7 +385,7 @@ def test_the_archive_of_another_database_is_not_written_over(aged, pgtrail, tmp_
     su = aged.connect()
     su.execute("set role audit_owner")
     su.execute("create table audit.event_2020_01 (like audit.event including defaults including constraints)")
-    su.execute("select audit.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
+    su.execute("select audit_internal.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
     su.execute("reset role")
     fill(su, 1, 10)
     seal(su)

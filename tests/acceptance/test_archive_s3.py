@@ -33,7 +33,7 @@ def aged(nemo):
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute("create table audit.event_2020_01 (like audit.event including defaults including constraints)")
-    su.execute("select audit.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
+    su.execute("select audit_internal.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
     su.execute("reset role")
     su.execute(
         "insert into audit.event (occurred_at, org_id, category, action, operation, resource_type, resource_id, actor_type, after) "

@@ -20,7 +20,7 @@ def aged(nemo):
             f"create table audit.event_2020_0{month} (like audit.event including defaults including constraints)"
         )
         su.execute(
-            f"select audit.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
+            f"select audit_internal.attach_partition('event_2020_0{month}', '2020-0{month}-01Z', '2020-0{month + 1}-01Z')"
         )
     su.execute("reset role")
     su.execute(
@@ -44,7 +44,7 @@ def months(database):
     return [
         row[0]
         for row in database.connect().execute(
-            "select partition::text from audit.partition_bounds() where ends < now() order by begins"
+            "select partition::text from audit_internal.partition_bounds() where ends < now() order by begins"
         )
     ]
 
@@ -163,7 +163,7 @@ def test_nothing_but_an_old_month_is_ever_dropped(aged, partition):
     su = aged.connect()
     su.execute("select audit.set_retention('1 day')")
     present = su.execute(
-        "select partition::text from audit.partition_bounds() where ends > now() order by begins limit 1"
+        "select partition::text from audit_internal.partition_bounds() where ends > now() order by begins limit 1"
     ).fetchone()[0]
     for name in (partition, present):
         with pytest.raises(psycopg.Error) as raised:
@@ -254,7 +254,7 @@ def test_what_a_removed_month_said_of_erasures_and_removals_goes_on(aged):
     su.execute("select audit.set_retention('400 days')")
     su.execute("select audit.drop_partition('audit.event_2020_02')")
     seal(su)
-    (carried,) = su.execute("select audit.carried_evidence(%s::regclass)", [this_month(su)]).fetchone()
+    (carried,) = su.execute("select audit_internal.carried_evidence(%s::regclass)", [this_month(su)]).fetchone()
     said, _, evidence = verified(su)
     assert said == []
     assert [kind for kind, *_ in evidence.listed] == ["removal", "erasure"]
@@ -267,7 +267,7 @@ def test_what_a_removed_month_said_of_erasures_and_removals_goes_on(aged):
 
 def this_month(connection):
     return connection.execute(
-        "select partition::text from audit.partition_bounds() where now() >= begins and now() < ends"
+        "select partition::text from audit_internal.partition_bounds() where now() >= begins and now() < ends"
     ).fetchone()[0]
 
 

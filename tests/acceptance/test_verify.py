@@ -78,14 +78,14 @@ REWRITTEN = """
     update audit.event set reason = 'forged' where id = (select min(id) from audit.event);
     update audit.seal_leaves set leaves = (
         select string_agg(leaf, '' order by event_id)
-        from audit.seal cross join lateral audit.event_leaves(seal, seal_leaves.secret) where seal.number = seal_leaves.number
+        from audit.seal cross join lateral audit_internal.event_leaves(seal, seal_leaves.secret) where seal.number = seal_leaves.number
     );
-    update audit.seal set root = audit.merkle_root((select leaves from audit.seal_leaves where seal_leaves.number = seal.number));
-    update audit.seal set hash = audit.seal_hash(seal) where number = 1;
+    update audit.seal set root = audit_internal.merkle_root((select leaves from audit.seal_leaves where seal_leaves.number = seal.number));
+    update audit.seal set hash = audit_internal.seal_hash(seal) where number = 1;
     update audit.seal set previous = (select hash from audit.seal where number = 1) where number = 2;
-    update audit.seal set hash = audit.seal_hash(seal) where number = 2;
+    update audit.seal set hash = audit_internal.seal_hash(seal) where number = 2;
     update audit.seal set previous = (select hash from audit.seal where number = 2) where number = 3;
-    update audit.seal set hash = audit.seal_hash(seal) where number = 3;
+    update audit.seal set hash = audit_internal.seal_hash(seal) where number = 3;
     update audit.seal_head set hash = (select hash from audit.seal where number = 3);
 """
 
@@ -119,13 +119,13 @@ def test_what_was_changed_of_pgtrail_itself_is_named(sealed, pgtrail):
     su = database.connect()
     su.execute("alter function audit.prove(bigint) set search_path = evil")
     su.execute(
-        "create or replace function audit.seal_hash(seal audit.seal) returns bytea language sql as 'select null::bytea'"
+        "create or replace function audit_internal.seal_hash(seal audit.seal) returns bytea language sql as 'select null::bytea'"
     )
     done = pgtrail("verify", dsn=database.dsn("auditor"))
     assert done.returncode == 1
     assert [line.split(": ")[0] for line in done.stdout.splitlines()] == [
         "function audit.prove(bigint)",
-        "function audit.seal_hash(audit.seal)",
+        "function audit_internal.seal_hash(audit.seal)",
     ]
 
 
@@ -170,7 +170,7 @@ HOOKED = """
     create schema evil;
     grant usage on schema evil to public;
     create table evil.forged as
-        select event.id, (audit.event_leaves(seal, seal_leaves.secret)).*
+        select event.id, (audit_internal.event_leaves(seal, seal_leaves.secret)).*
         from audit.seal join audit.seal_leaves using (number) join audit.event on event.id = seal.first_id
         where number = 3;
     create table evil.map (forged bytea, original bytea);
@@ -180,7 +180,7 @@ HOOKED = """
     insert into evil.map
         select forged.leaf, original.leaf
         from audit.seal join audit.seal_leaves using (number)
-        cross join lateral audit.event_leaves(seal, seal_leaves.secret) as forged
+        cross join lateral audit_internal.event_leaves(seal, seal_leaves.secret) as forged
         join evil.forged as original using (event_id)
         where number = 3 and forged.leaf <> original.leaf;
     create function evil.sha256(bytea) returns bytea language sql immutable as

@@ -88,12 +88,12 @@ def take(su):
     taken = []
     while True:
         token, ids = su.execute(
-            "select lease_token, event_ids from audit.next_batch((select id from audit.cursor), 'worker-1')"
+            "select lease_token, event_ids from audit_internal.next_batch((select id from audit.cursor), 'worker-1')"
         ).fetchone()
         if not ids:
             return taken
         taken += ids
-        su.execute("select audit.settle((select id from audit.cursor), %s, %s, %s)", [token, ids, max(ids)])
+        su.execute("select audit_internal.settle((select id from audit.cursor), %s, %s, %s)", [token, ids, max(ids)])
 
 
 def check_that_destinations_wait_for_a_rebase(su):

@@ -112,7 +112,7 @@ def renderer(database: Database) -> Callable[[str], list[Rendered]]:
     operator.execute(SELF_AUDIT)
     query = sql.SQL(
         "select to_jsonb(event) || jsonb_build_object('row_before', audit.row_before(event)), {}(event) from ("
-        "select event from audit.event union all select audit.ping_event()) as every"
+        "select event from audit.event union all select audit_internal.ping_event()) as every"
     )
 
     def render(name: str) -> list[Rendered]:

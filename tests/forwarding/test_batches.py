@@ -5,7 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-NEXT = "select lease_token, event_ids, body, in_flight from audit.next_batch(%s, 'worker-1', p_max_events => %s)"
+NEXT = (
+    "select lease_token, event_ids, body, in_flight from audit_internal.next_batch(%s, 'worker-1', p_max_events => %s)"
+)
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def table(db):
     connection.execute(
         "select audit.add_destination('siem', 'https://siem.example', options => '{\"categories\": [\"thing\"]}')"
     )
-    connection.execute("select audit.next_batch(1, 'worker-1')")
+    connection.execute("select audit_internal.next_batch(1, 'worker-1')")
     return connection
 
 
@@ -39,7 +41,7 @@ def take(connection, most=100):
 
 def settle(connection, token, ids):
     return connection.execute(
-        "select audit.settle(1, %s, %s::bigint[], p_through => %s)", [token, ids, max(ids)]
+        "select audit_internal.settle(1, %s, %s::bigint[], p_through => %s)", [token, ids, max(ids)]
     ).fetchone()[0]
 
 
@@ -117,7 +119,7 @@ def test_a_rolled_back_transaction_never_comes(db, table):
 def test_only_one_worker_at_a_time_and_an_older_lease_moves_nothing(table):
     insert(table, 1)
     token, ids, _, _ = take(table)
-    other = "select lease_token, event_ids from audit.next_batch(1, 'worker-2')"
+    other = "select lease_token, event_ids from audit_internal.next_batch(1, 'worker-2')"
     assert table.execute(other).fetchone() == (None, [])
     table.execute("update audit.cursor set lease_until = now() - interval '1 second'")
     new_token, same_ids = table.execute(other).fetchone()
@@ -153,7 +155,7 @@ def test_an_older_lease_does_not_move_where_a_batch_begins(table):
     take(table)
     before = table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone()
     stale = 'select jsonb_populate_record(cursor, \'{"lease_token": -1, "last_sent_id": 99}\') from audit.cursor'
-    table.execute(f"select audit.move_cursor(({stale}))")
+    table.execute(f"select audit_internal.move_cursor(({stale}))")
     assert table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone() == before
 
 
@@ -170,7 +172,7 @@ def test_the_cursor_of_a_destination_that_gets_nothing_keeps_up(table):
 
 def test_a_handout_ends_before_the_event_that_makes_it_too_large(table):
     table.execute("insert into public.thing select i, repeat('x', 600000) from generate_series(1, 8) as i")
-    taken = "select event_ids from audit.next_batch(1, 'worker-1', p_max_bytes => %s)"
+    taken = "select event_ids from audit_internal.next_batch(1, 'worker-1', p_max_bytes => %s)"
     assert len(table.execute(taken, [1]).fetchone()[0]) == 1, "one event goes however large it is"
     assert len(table.execute(taken, [1_300_000]).fetchone()[0]) == 2, "as rendered, however well it is compressed"
     assert len(take(table)[1]) == 3, "two megabytes, where nothing else is said"
@@ -197,10 +199,10 @@ def test_maintenance_forgets_attempts_of_last_month_and_makes_the_months_ahead(d
     table.execute(
         "insert into audit.attempt (destination_id, worker, delivered, attempted_at) values (1, 'w', 0, now() - interval '31 days')"
     )
-    months = "select count(*) from audit.partition_bounds()"
+    months = "select count(*) from audit_internal.partition_bounds()"
     made = table.execute(months).fetchone()
     table.execute(
-        "do $$ begin execute (select format('drop table %s', partition) from audit.partition_bounds() order by begins desc limit 1); end $$"
+        "do $$ begin execute (select format('drop table %s', partition) from audit_internal.partition_bounds() order by begins desc limit 1); end $$"
     )
     db.connect("forwarder").execute("select audit.maintain()")
     assert table.execute("select array_agg(delivered) from audit.attempt").fetchone() == ([1],)
@@ -211,7 +213,7 @@ def test_a_failure_leaves_the_cursor_says_why_and_waits(table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     table.execute(
-        "select audit.settle(1, %s, '{}', 0, p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
+        "select audit_internal.settle(1, %s, '{}', 0, p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
         [token, ids[0]],
     )
     assert take(table)[1] == []
@@ -229,7 +231,7 @@ def test_the_cursor_and_its_attempt_are_one_transaction(db, table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     broken = db.connect(autocommit=False)
-    broken.execute("select audit.settle(1, %s, %s, %s)", [token, ids, max(ids)])
+    broken.execute("select audit_internal.settle(1, %s, %s, %s)", [token, ids, max(ids)])
     broken.rollback()
     assert table.execute("select count(*) from audit.attempt").fetchone() == (0,)
     assert take(table)[1] == ids
@@ -265,7 +267,7 @@ def test_since_begins_in_the_past_and_filters_let_pass_what_they_name(db, table)
         "select audit.add_destination('past', 'https://x.example', "
         'options => \'{"actions": ["*.updated", "thing.d*"], "since": "1d"}\')'
     )
-    row = table.execute("select event_ids from audit.next_batch(2, 'worker-1')").fetchone()
+    row = table.execute("select event_ids from audit_internal.next_batch(2, 'worker-1')").fetchone()
     assert row[0] == ids_of(table, 1)[1:]
 
 
@@ -286,7 +288,10 @@ def test_the_batch_is_found_by_index_however_long_the_log_is(table):
     insert(table, 0)
     snapshot = table.execute("select batch_from::text from audit.cursor").fetchone()[0]
     plan = "\n".join(
-        row[0] for row in table.execute(f"explain select min(id) from audit.batch('{snapshot}', pg_current_snapshot())")
+        row[0]
+        for row in table.execute(
+            f"explain select min(id) from audit_internal.batch('{snapshot}', pg_current_snapshot())"
+        )
     )
     assert "event_2" in plan
     assert "Seq Scan on event_2" not in plan
@@ -297,7 +302,7 @@ def test_a_look_reads_nothing_of_a_month_that_one_transaction_recorded(table):
     table.execute("vacuum analyze audit.event")
     (snapshot,) = table.execute("select pg_current_snapshot()::text").fetchone()
     (plan,) = table.execute(
-        f"explain (analyze, timing off, format json) select from audit.batch('{snapshot}', pg_current_snapshot())"
+        f"explain (analyze, timing off, format json) select from audit_internal.batch('{snapshot}', pg_current_snapshot())"
     ).fetchone()
     scans = [scan for scan in nodes_of(plan[0]["Plan"]) if scan.get("Relation Name", "").startswith("event")]
     assert len(scans) > 1
@@ -332,7 +337,7 @@ def test_a_long_log_is_looked_through_in_parts_that_see_neither_more_nor_less(su
             "select after::text, array(select x from unnest(%(probes)s::text[]::xid8[]) as x "
             "where x >= pg_snapshot_xmax(%(here)s::pg_snapshot) and pg_visible_in_snapshot(x, after) "
             "or x = any (array(select pg_snapshot_xip(%(here)s::pg_snapshot))) and pg_visible_in_snapshot(x, after))::text[] "
-            "from audit.snapshot_after(%(here)s, %(present)s) as after",
+            "from audit_internal.snapshot_after(%(here)s, %(present)s) as after",
             {"here": here, "present": present, "probes": [str(xid) for xid in set(probes)]},
         ).fetchone()
         seen += visible[0]
@@ -352,10 +357,10 @@ def test_with_a_beginning_in_the_past_a_transaction_that_is_still_open_is_not_pa
         'select audit.add_destination(\'past\', \'https://x.example\', options => \'{"categories": ["thing"], "since": "1970-01-01"}\')'
     )
     seen = []
-    take_past = "select lease_token, event_ids from audit.next_batch(2, 'worker-1')"
+    take_past = "select lease_token, event_ids from audit_internal.next_batch(2, 'worker-1')"
     token, ids = table.execute(take_past).fetchone()
     seen += ids
-    table.execute("select audit.settle(2, %s, %s::bigint[], %s)", [token, ids, max(ids)])
+    table.execute("select audit_internal.settle(2, %s, %s::bigint[], %s)", [token, ids, max(ids)])
     late.commit()
     seen += table.execute(take_past).fetchone()[1]
     assert sorted(seen) == ids_of(table, 1, 2)

@@ -135,10 +135,10 @@ def test_a_statement_that_holds_up_one_destination_holds_up_no_other(
 
 def test_the_worker_makes_the_months_ahead(nemo, start_worker, wait_until):
     su = nemo.connect()
-    months = "select count(*) from audit.partition_bounds()"
+    months = "select count(*) from audit_internal.partition_bounds()"
     made = su.execute(months).fetchone()
     su.execute(
-        "do $$ begin execute (select format('drop table %s', partition) from audit.partition_bounds() order by begins desc limit 1); end $$"
+        "do $$ begin execute (select format('drop table %s', partition) from audit_internal.partition_bounds() order by begins desc limit 1); end $$"
     )
     start_worker(nemo.dsn("forwarder"))
     wait_until(lambda: su.execute(months).fetchone() == made)

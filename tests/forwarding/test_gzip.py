@@ -76,7 +76,7 @@ def add(su):
     def make(receiver, answer, name="siem", **settings):
         receiver.answer = lambda _: answer
         settings = {"token": "a-token", **ALLOWED, **settings}
-        kind = settings.pop("format")
+        kind = settings.pop("format", "webhook")
         row = su.execute("select audit.add_destination(%s, %s, %s, %s)", [name, receiver.url, kind, Jsonb(settings)])
         receiver.secret = row.fetchone()[0]
 

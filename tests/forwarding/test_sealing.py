@@ -17,7 +17,7 @@ def create_team(connection, org, name):
 
 
 def unsealed(connection):
-    return connection.execute("select audit.count_unsealed()").fetchone()[0]
+    return connection.execute("select audit_internal.count_unsealed()").fetchone()[0]
 
 
 def test_the_worker_seals_also_without_destinations(nemo, org, start_worker, wait_until):
@@ -97,7 +97,7 @@ def test_what_a_siem_receives_of_the_seals_is_an_anchor(
     with su.transaction():
         su.execute("set local session_replication_role = replica")
         su.execute("update audit.seal set root = sha256(root)")
-        su.execute("update audit.seal set hash = audit.seal_hash(seal)")
+        su.execute("update audit.seal set hash = audit_internal.seal_hash(seal)")
     assert verify().returncode == 1
     assert "it was rewritten" in verify().stdout
 

@@ -67,7 +67,7 @@ class Hub:
         """End a node's subscription, so that both databases can be dropped."""
         if self.one("select exists (select from audit.node where name = %s and subscription is not null)", name):
             # In the order of pgtrail hub remove: what is still being copied holds up whoever drops it.
-            role = self.one("select audit.stop_node(%s)", name)
+            role = self.one("select audit_internal.stop_node(%s)", name)
             node = self.nodes[name].connect()
             node.execute("select pg_terminate_backend(pid) from pg_stat_activity where usename = %s", [role])
             self.one("select audit.remove_node(%s)", name)
@@ -75,7 +75,7 @@ class Hub:
 
     def follows_all(self) -> bool:
         """Whether nothing is being copied any more, and every event and seal is here."""
-        states = self.rows("select state from audit.node_state() where state <> 'removed'")
+        states = self.rows("select state from audit_internal.node_state() where state <> 'removed'")
         return set(states) == {("streaming",)} and self.has_all()
 
     def has_all(self) -> bool:

@@ -67,7 +67,7 @@ def test_an_invented_erasure_excuses_no_event_that_was_removed(recorded, pgtrail
 def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     redacted = recorded.one(
-        "select encode(audit.commitment(null, audit.actor_part(event)), 'hex') from audit.event where node_id = %s and node = 'eu1'",
+        "select encode(audit_internal.commitment(null, audit_internal.actor_part(event)), 'hex') from audit.event where node_id = %s and node = 'eu1'",
         number,
     )
     meddle(recorded, f"update audit.event set actor_label = 'bob@acme.com' where id = {number}")
@@ -76,7 +76,7 @@ def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail
         recorded,
         "alter table audit.erased_part drop constraint erased_part_erasure_id_fkey",
         "insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted) "
-        "select event.id, 'actor', 1, audit.commitment(salt.salt, audit.actor_part(event)), "
+        "select event.id, 'actor', 1, audit_internal.commitment(salt.salt, audit_internal.actor_part(event)), "
         f"decode('{redacted}', 'hex') from audit.event join audit.salt on salt.id = event.actor_id where event.id = {number}",
     )
     wait_until(lambda: recorded.one("select exists (select from audit.node_erased_part)"))
@@ -93,7 +93,7 @@ def test_a_forged_epoch_leaves_no_event_out_of_the_chain(recorded, pgtrail, wait
         f"delete from audit.event where id = {number}",
         f"update audit.seal_head set epoch = {number}, above_id = {number}, from_snapshot = '1:1:', system_identifier = 7",
     )
-    meddle(recorded, "update audit.seal_head set system_identifier = audit.system_identifier()")
+    meddle(recorded, "update audit.seal_head set system_identifier = audit_internal.system_identifier()")
     assert any(f"eu1:{number}" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 

@@ -21,7 +21,7 @@ def test_a_destination_of_the_hub_gets_every_nodes_events_under_their_names(
     expected = {
         row[0]
         for row in hub.rows(
-            "select audit.event_uid(event) from audit.event where node is not null and category = 'organization'"
+            "select audit_internal.event_uid(event) from audit.event where node is not null and category = 'organization'"
         )
     }
     assert len(expected) == 20
@@ -35,7 +35,7 @@ def test_a_destination_of_the_hub_gets_every_nodes_events_under_their_names(
     assert len(order) == 10
     assert all(ids == sorted(ids) for ids in order.values())
     # The hub's worker seals what came from its nodes.
-    wait_until(lambda: hub.one("select audit.count_unsealed() = 0"))
+    wait_until(lambda: hub.one("select audit_internal.count_unsealed() = 0"))
     assert pgtrail("verify", dsn=hub.dsn("auditor")).returncode == 0
 
 
@@ -45,7 +45,7 @@ def test_an_event_of_a_node_is_sent_again_by_its_name(hub, sink, add_destination
     hub.nodes["eu1"].connect().execute(ORGS)
     wait_until(lambda: len(sink.requests) == 5)
     (uid, name) = hub.rows(
-        "select audit.event_uid(event), audit.event_name(event) from audit.event where category = 'organization' order by id limit 1"
+        "select audit_internal.event_uid(event), audit_internal.event_name(event) from audit.event where category = 'organization' order by id limit 1"
     )[0]
     shown = pgtrail("destination", "test", "siem", "--event", name, "--dry-run", dsn=hub.dsn("forwarder"))
     assert uid in shown.stdout, shown.stderr

@@ -22,7 +22,7 @@ def test_a_node_that_is_removed_and_added_again_has_every_event_once(hub, pgtrai
     sealed(node)
     wait_until(hub.has_all)
     assert pgtrail("hub", "remove", "eu1", "--dsn", node.dsn(), dsn=hub.dsn()).returncode == 0
-    assert hub.rows("select state from audit.node_state() where name = 'eu1'") == [("removed",)]
+    assert hub.rows("select state from audit_internal.node_state() where name = 'eu1'") == [("removed",)]
     assert connection.execute(
         "select count(*) from pg_replication_slots where database = current_database()"
     ).fetchone() == (0,)
@@ -93,7 +93,7 @@ def test_what_stands_in_the_way_is_said_with_its_mend_and_leaves_nothing(shared_
 
 def test_the_hubs_role_reads_what_is_published_and_nothing_else(shared_hub):
     node = shared_hub.nodes["eu1"]
-    role = shared_hub.one("select audit.slot_name('eu1')")
+    role = shared_hub.one("select audit_internal.slot_name('eu1')")
     connection = node.connect(role)
     connection.execute("select 1 from audit.event, audit.salt limit 1")
     for statement in (
@@ -158,7 +158,7 @@ def test_the_status_tells_of_each_node_and_of_what_is_wrong(hub, pgtrail, wait_u
 
 def test_a_slot_that_is_gone_is_named_and_the_node_added_again(hub, pgtrail, wait_until):
     node = hub.nodes["eu1"]
-    role = hub.one("select audit.slot_name('eu1')")
+    role = hub.one("select audit_internal.slot_name('eu1')")
     hub.su.execute("alter subscription pgtrail_eu1 disable")
     su = node.connect()
     wait_until(
@@ -227,7 +227,7 @@ def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo,
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit.make_past_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))"
+        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(
@@ -239,14 +239,14 @@ def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo,
     request.addfinalizer(lambda: hub.take_out("old"))
     wait_until(hub.has_all)
     assert hub.one("select count(*) from audit.event_default") == 0
-    assert hub.one("select count(*) from audit.partition_bounds() where ends <= now()") >= 3
+    assert hub.one("select count(*) from audit_internal.partition_bounds() where ends <= now()") >= 3
 
 
 def test_what_retention_drops_on_the_hub_leaves_each_nodes_chain_whole(hub, nemo, pgtrail, wait_until, request):
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(
@@ -272,7 +272,7 @@ def test_what_retention_dropped_at_the_node_is_missed_by_nobody(hub, nemo, pgtra
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(

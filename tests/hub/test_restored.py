@@ -89,7 +89,7 @@ def write(database, slug):
 def test_a_node_that_was_restored_is_named_and_the_hub_has_what_it_lost(restored, pgtrail, wait_until):
     hub, node = restored
     # (Once what the restored node records lies behind what the hub had confirmed, it arrives.)
-    wait_until(lambda: hub.rows("select state from audit.node_state()") == [("streaming",)])
+    wait_until(lambda: hub.rows("select state from audit_internal.node_state()") == [("streaming",)])
     done = pgtrail("status", "--json", dsn=hub.dsn())
     assert done.returncode == 1
     (seen,) = json.loads(done.stdout)["nodes"]

@@ -54,15 +54,15 @@ def rewrite(node, first):
                     seal audit.seal;
                     ids bigint[];
                     leaves bytea;
-                    secret bytea := audit.random_bytes();
+                    secret bytea := audit_internal.random_bytes();
                 begin
                     select * into seal from was where number = %(number)s;
                     select array_agg(event_id order by event_id), string_agg(leaf, '' order by event_id)
                     into ids, leaves
-                    from audit.event_leaves(seal, secret);
-                    seal.root := audit.merkle_root(leaves);
+                    from audit_internal.event_leaves(seal, secret);
+                    seal.root := audit_internal.merkle_root(leaves);
                     seal.previous := coalesce((select before.hash from audit.seal as before where before.number = %(number)s - 1), seal.previous);
-                    seal.hash := audit.seal_hash(seal);
+                    seal.hash := audit_internal.seal_hash(seal);
                     insert into audit.seal values (seal.*);
                     insert into audit.seal_leaves values (seal.number, ids, leaves, secret);
                     update audit.seal_head set hash = seal.hash;

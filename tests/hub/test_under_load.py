@@ -226,7 +226,7 @@ def test_a_node_that_is_taken_out_and_added_again_while_it_is_written_to_is_here
             more_is_recorded()
             add(pgtrail, hub, "eu1")
         more_arrives()
-    wait_until(lambda: hub.rows("select distinct state from audit.node_state()") == [("streaming",)])
+    wait_until(lambda: hub.rows("select distinct state from audit_internal.node_state()") == [("streaming",)])
     seal_all(hub, wait_until)
     assert_all_here_once(hub, "eu1")
     assert_order_is_that_of_the_commits(hub, "eu1")

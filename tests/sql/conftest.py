@@ -50,9 +50,9 @@ def unwatch(su):
         "drop event trigger pgtrail_follow_ddl",
         "drop event trigger pgtrail_follow_drop",
         "drop event trigger pgtrail_extend_capture",
-        "drop function audit.extend_capture()",
+        "drop function audit_internal.extend_capture()",
         "drop event trigger pgtrail_follow_rewrite",
-        "drop function audit.fit_trigger(regclass, text, boolean, text[])",
+        "drop function audit_internal.fit_trigger(regclass, text, boolean, text[])",
     ):
         su.execute(statement)
 

@@ -48,10 +48,12 @@ def test_a_search_finds_whatever_row_level_security_lets_through(two_orgs, right
         with two_orgs.connect("looker") as looker:
             rows = looker.execute("select org_id from audit.log").fetchall()
             assert {A, B, None} <= {row[0] for row in rows}
-            found = looker.execute("select count(*) from audit.newest(audit.narrowed(audit.filter('{}')), 1000)")
+            found = looker.execute(
+                "select count(*) from audit_internal.newest(audit_internal.narrowed(audit.filter('{}')), 1000)"
+            )
             assert found.fetchone() == (len(rows),)
-            assert looker.execute("select audit.visible_orgs()").fetchone() == (None,)
-            looker.execute("select * from audit.visible_nodes(10)")
+            assert looker.execute("select audit_internal.visible_orgs()").fetchone() == (None,)
+            looker.execute("select * from audit_internal.visible_nodes(10)")
     finally:
         su.execute("drop policy if exists own on audit.event")
         su.execute("drop role looker")
@@ -61,7 +63,7 @@ def test_a_batch_and_a_grant_of_another_are_hidden_from_a_reader(two_orgs):
     su = two_orgs.connect()
     su.execute("select audit.grant_org('auditor', %s)", [B])
     reader = two_orgs.connect("reader")
-    rows = reader.execute("select org_id from audit.batch('1:1:', pg_current_snapshot())").fetchall()
+    rows = reader.execute("select org_id from audit_internal.batch('1:1:', pg_current_snapshot())").fetchall()
     assert {row[0] for row in rows} == {A}
     assert reader.execute("select role_name, org_id from audit.org_grant").fetchall() == [("reader", A)]
 
@@ -145,7 +147,7 @@ def test_every_definer_has_the_pinned_path_and_no_public_execute(nemo):
         """
         select proname, proconfig, has_function_privilege('public', oid, 'execute')
         from pg_proc
-        where pronamespace = 'audit'::regnamespace and prosecdef
+        where pronamespace = 'audit_internal'::regnamespace and prosecdef
         """
     ).fetchall()
     assert len(definers) > 30
@@ -156,7 +158,7 @@ def test_every_definer_has_the_pinned_path_and_no_public_execute(nemo):
 
 def test_the_public_may_call_set_actor_and_nothing_else(nemo):
     rows = nemo.connect().execute(
-        "select proname from pg_proc where pronamespace = 'audit'::regnamespace "
+        "select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace "
         "and has_function_privilege('public', oid, 'execute')"
     )
     assert rows.fetchall() == [("set_actor",)]
@@ -174,7 +176,7 @@ def test_everything_has_a_comment(nemo):
         where relnamespace = 'audit'::regnamespace and relkind in ('r', 'p') and not relispartition
             and attnum > 0 and not attisdropped and col_description(attrelid, attnum) is null
         union all
-        select proname from pg_proc where pronamespace = 'audit'::regnamespace and obj_description(oid, 'pg_proc') is null
+        select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace and obj_description(oid, 'pg_proc') is null
         """
         )
         .fetchall()

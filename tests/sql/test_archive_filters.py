@@ -64,7 +64,7 @@ def made(su, folder):
     """The month, and its archive."""
     su.execute("create table audit.event_2020_01 (like audit.event including defaults including constraints)")
     su.execute("alter table audit.event_2020_01 owner to audit_owner")
-    su.execute("select audit.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
+    su.execute("select audit_internal.attach_partition('event_2020_01', '2020-01-01Z', '2020-02-01Z')")
     su.execute(
         "insert into audit.event (occurred_at, org_id, category, action, resource_type, resource_id, resource_label, actor_type, actor_id, "
         "actor_label, operation, before, after, changed, resource_hash) "
@@ -125,7 +125,7 @@ def test_every_filter_finds_the_same_events_in_the_same_order(both, chosen, most
     until = min(wanted["until"] or datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC))
     since = {"since": str(wanted["since"])} if wanted["since"] else {}
     asked = Jsonb(wanted | since | {"until": str(until)})
-    live = [row[0] for row in su.execute("select id from audit.newest(audit.filter(%s), %s)", [asked, most])]
+    live = [row[0] for row in su.execute("select id from audit_internal.newest(audit.filter(%s), %s)", [asked, most])]
     assert [event["id"] for event in archive.newest(wanted, most)] == live
     count = "select count(*) from audit.event, audit.filter(%s) as filter where audit.passes(event, filter)"
     assert (archive.count(wanted),) == su.execute(count, [asked]).fetchone()
@@ -137,7 +137,7 @@ def test_every_event_reads_as_the_database_writes_it(both):
     assert len(events) == 500
     stored = su.execute(
         "select audit.event_json(event)::text, details::text from audit.event "
-        "cross join lateral audit.short_details(before, after, changed, 61) as details where occurred_at < '2021-01-01' order by occurred_at, id"
+        "cross join lateral audit_internal.short_details(before, after, changed, 61) as details where occurred_at < '2021-01-01' order by occurred_at, id"
     ).fetchall()
     assert [(as_json(event), event["summary"]) for event in events] == stored
     for view, ours in (

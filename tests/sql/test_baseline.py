@@ -54,7 +54,7 @@ def test_batches_commit_and_what_was_interrupted_goes_on(db, su):
     su.execute("insert into public.team select i, repeat('x', 500) from generate_series(1, 5000) as i")
     su.execute("analyze public.team")
     su.execute("select audit.track('public.team')")
-    assert su.execute("select count(*) > 3 from audit.baseline_batches('public.team')").fetchone() == (True,)
+    assert su.execute("select count(*) > 3 from audit_internal.baseline_batches('public.team')").fetchone() == (True,)
     holder = db.connect(autocommit=False)
     # (The last row: its batch finds a writer that does not end.)
     holder.execute("update public.team set name = 'y' where id = 5000")
@@ -137,7 +137,7 @@ def test_row_level_security_hides_no_row_and_its_policies_run_nowhere(db, su, te
     ("statement", "sqlstate"),
     [
         ("call audit.record_baseline('public.other')", "PT002"),
-        ("select audit.observe('public.team', 'public.other', 0, 1)", "PT002"),
+        ("select audit_internal.observe('public.team', 'public.other', 0, 1)", "PT002"),
     ],
 )
 def test_what_can_not_be_observed_is_refused(su, team, statement, sqlstate):
@@ -151,7 +151,7 @@ def test_each_batch_is_read_committed_whatever_the_default_is(su, team):
     su.execute("set default_transaction_isolation = 'serializable'")
     assert su.execute("call audit.record_baseline('public.team')").fetchone() == (3,)
     with pytest.raises(psycopg.errors.Error) as refused:
-        su.execute("select audit.observe('public.team', 'public.team', 0, 1)")
+        su.execute("select audit_internal.observe('public.team', 'public.team', 0, 1)")
     assert refused.value.sqlstate == "PT035"
 
 

@@ -218,7 +218,7 @@ CASES = [
 ]
 
 LAST = """
-    select event.*, audit.row_before(event) as row_before, audit.details(before, after, changed) as details
+    select event.*, audit.row_before(event) as row_before, audit_internal.details(before, after, changed) as details
     from audit.event
     where xid = (select max(xid) from audit.event)
     order by id
@@ -322,7 +322,7 @@ def test_no_secret_is_anywhere(nemo, app):
     for query in (
         "select event::text from audit.event",
         "select export::text from audit.export",
-        "select audit.render_webhook(event) from audit.event",
+        "select audit_internal.render_webhook(event) from audit.event",
         "select diff::text from audit.diff",
     ):
         texts = [row[0] for row in su.execute(query)]

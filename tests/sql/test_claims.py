@@ -5,7 +5,7 @@ import json
 import pytest
 
 RECORDED = "select actor_type, actor_id, db_role, after from audit.event order by id desc limit 1"
-EXPORTED = "select audit.record_export('{}', 3)"
+EXPORTED = "select audit_internal.record_export('{}', 3)"
 
 
 @pytest.mark.parametrize("kind", ["database", "Database", " database\n", "data\u200bbase", "DATABASE\u00a0"])

@@ -70,7 +70,7 @@ def functions(nemo):
         .execute(
             "select oid, proname::text, proowner::regrole::text, prosecdef, proconfig, prosrc, proacl::text, "
             "(select rolsuper from pg_roles where pg_roles.oid = proowner) "
-            "from pg_proc where pronamespace = 'audit'::regnamespace order by proname"
+            "from pg_proc where pronamespace = 'audit_internal'::regnamespace order by proname"
         )
         .fetchall()
     )
@@ -146,7 +146,7 @@ def called_by(source, present):
     """The functions of schema audit that a source calls, not those that it tells people to call."""
     text = re.sub(r"--[^\n]*", "", source)
     text = re.sub(r"'(?:[^']|'')*'", "''", text)
-    return set(re.findall(r"audit\.(\w+)\s*\(", text)) & present
+    return set(re.findall(r"audit(?:_internal)?\.(\w+)\s*\(", text)) & present
 
 
 def test_whatever_names_things_names_them_alike_in_every_session(nemo):
@@ -156,7 +156,7 @@ def test_whatever_names_things_names_them_alike_in_every_session(nemo):
         nemo.connect()
         .execute(
             "select proname::text, prosecdef, provolatile = 'v' and prorettype <> 'trigger'::regtype, prokind = 'p', "
-            "coalesce(proconfig, '{}'), prosrc from pg_proc where pronamespace = 'audit'::regnamespace"
+            "coalesce(proconfig, '{}'), prosrc from pg_proc where pronamespace = 'audit_internal'::regnamespace"
         )
         .fetchall()
     )

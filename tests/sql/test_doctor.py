@@ -7,7 +7,7 @@ import pytest
 
 from pgtrail_cli.migrations import migrate
 
-HEARD = "select audit.worker_is_here('worker-1', '30 seconds')"
+HEARD = "select audit_internal.worker_is_here('worker-1', '30 seconds')"
 BURN = """
     create temporary table burnt ();
     do $$
@@ -62,7 +62,9 @@ def siem(su):
 
 def take(su, cursor):
     su.execute(HEARD)
-    return su.execute("select lease_token, event_ids from audit.next_batch(%s, 'worker-1')", [cursor]).fetchone()
+    return su.execute(
+        "select lease_token, event_ids from audit_internal.next_batch(%s, 'worker-1')", [cursor]
+    ).fetchone()
 
 
 def settle(su, cursor, **failure):
@@ -72,7 +74,7 @@ def settle(su, cursor, **failure):
     arguments = {"p_failed": min(ids), **failure} if failure else {}
     named = "".join(f", {name} => %({name})s" for name in arguments)
     done = su.execute(
-        f"select audit.settle(%(cursor)s, %(token)s, %(ids)s::bigint[], %(through)s{named})",
+        f"select audit_internal.settle(%(cursor)s, %(token)s, %(ids)s::bigint[], %(through)s{named})",
         {"cursor": cursor, "token": token, "ids": delivered, "through": max(delivered, default=0), **arguments},
     ).fetchone()
     assert done == (True,)
@@ -151,7 +153,7 @@ def test_a_partitions_own_copy_of_a_trigger_is_disabled(su, found, fixed, parts)
         "alter table public.thing drop constraint thing_pkey; alter table public.thing add primary key (name)",
         "update audit.tracked_table set secret = '{name}', label = null where resource = 'thing'",
         "insert into audit.rule (relation, operation, action, category) values ('public.thing', 'DELETE', 'thing.gone', 'thing')",
-        """create or replace function audit."capture public.thing delete"() returns trigger language plpgsql as 'begin return null; end'""",
+        """create or replace function audit_internal."capture public.thing delete"() returns trigger language plpgsql as 'begin return null; end'""",
     ],
 )
 def test_what_was_compiled_is_out_of_date(su, found, fixed, thing, unwatched, change):
@@ -279,7 +281,7 @@ def test_a_table_of_ours_that_a_publication_refuses_to_change(su, found, fixed, 
         "alter table audit.salt replica identity full",
     )
     fixed("publication blocks")
-    month = su.execute("select partition::text from audit.partition_bounds() limit 1").fetchone()[0]
+    month = su.execute("select partition::text from audit_internal.partition_bounds() limit 1").fetchone()[0]
     su.execute(f"alter table {month} replica identity nothing")
     assert found()[0][1::2] == (month, f"alter table {month} replica identity default")
     fixed("publication blocks")
@@ -311,7 +313,7 @@ def test_without_a_superuser_the_limits_are_information(su, unwatched):
 def months(su):
     """The partitions of this month and the next."""
     rows = su.execute(
-        "select partition::text from audit.partition_bounds() where ends > now() order by begins limit 2"
+        "select partition::text from audit_internal.partition_bounds() where ends > now() order by begins limit 2"
     ).fetchall()
     return [row[0] for row in rows]
 
@@ -356,7 +358,7 @@ def test_a_destination_that_was_restored_into_another_cluster(su, found, siem):
 
 
 def test_no_worker(su, found, siem):
-    su.execute("select audit.worker_leaves('worker-1')")
+    su.execute("select audit_internal.worker_leaves('worker-1')")
     ((problem, subject, finding, hint),) = found()
     assert (problem, subject, hint) == ("no worker", "pgtrail forward", "pgtrail forward")
     assert finding.startswith("no worker is known")
@@ -370,7 +372,7 @@ def test_no_worker(su, found, siem):
 
 
 def test_where_nothing_is_to_be_forwarded_no_worker_is_missed(su, found, siem):
-    su.execute("select audit.worker_leaves('worker-1')")
+    su.execute("select audit_internal.worker_leaves('worker-1')")
     su.execute("select audit.pause_destination('siem')")
     assert found() == []
 
@@ -508,7 +510,7 @@ def test_dead_letters_that_nobody_looked_at(su, found, thing, siem):
     token, ids = take(su, siem)
     event = max(ids)
     su.execute(
-        "select audit.settle(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
+        "select audit_internal.settle(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
         [siem, token, ids[:-1], event, [event]],
     )
     ((problem, subject, finding, hint),) = found()
@@ -551,7 +553,7 @@ def test_prepared_transactions_silence_the_wakeups_unless_somebody_chose(su, fou
 def test_what_is_lost_comes_before_what_is_late_and_information_comes_last(su, found, thing, siem, unwatched):
     su.execute("reset pgtrail.notify")
     su.execute("drop trigger pgtrail_update on public.thing")
-    su.execute("select audit.worker_leaves('worker-1')")
+    su.execute("select audit_internal.worker_leaves('worker-1')")
     su.execute("create table public.gone (id int primary key)")
     su.execute("select audit.track('public.gone')")
     su.execute("drop table public.gone")
@@ -588,7 +590,7 @@ def test_neither_a_writer_nor_a_worker_is_taken_for_one_who_holds_the_wake_up(db
     assert su.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (1,)
     assert found("wake-up held") == []
     writer.rollback()
-    worker.execute("select pg_advisory_lock(audit.wake_key())")
+    worker.execute("select pg_advisory_lock(audit_internal.wake_key())")
     assert found("wake-up held") == []
 
 
@@ -604,7 +606,7 @@ def test_a_destination_whose_filters_raise_is_found_and_hides_no_other(su, found
 
 
 def test_a_destination_that_no_worker_can_serve_is_found_until_one_can(su, found, siem):
-    note = "select audit.note_broken(%s, %s, %s)"
+    note = "select audit_internal.note_broken(%s, %s, %s)"
     su.execute(note, [siem, "worker-1", "its settings can't be used"])
     ((_, subject, finding, _),) = found("needs attention")
     assert (subject, finding) == ("siem", "no worker can serve it: its settings can't be used")

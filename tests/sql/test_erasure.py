@@ -217,7 +217,7 @@ NAMES = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["
 def test_a_name_is_replaced_wherever_it_is_a_value_and_nowhere_else(su, name, value):
     content = {"a": name, "b": [value, name], "c": name + "!"}
     (got,) = su.execute(
-        "select audit.without_person(%s::jsonb, array[%s], 'X', false)", [json.dumps(content), name]
+        "select audit_internal.without_person(%s::jsonb, array[%s], 'X', false)", [json.dumps(content), name]
     ).fetchone()
 
     def replaced(part):
@@ -239,7 +239,7 @@ def test_a_name_is_replaced_wherever_it_is_a_value_and_nowhere_else(su, name, va
     ],
 )  # fmt: skip
 def test_columns_that_tell_of_a_person(su, column, personal):
-    assert su.execute("select audit.looks_personal(%s)", [column]).fetchone() == (personal,)
+    assert su.execute("select audit_internal.looks_personal(%s)", [column]).fetchone() == (personal,)
 
 
 def test_a_table_says_itself_whether_it_tells_of_a_person(su):
@@ -248,7 +248,7 @@ def test_a_table_says_itself_whether_it_tells_of_a_person(su):
     ):  # fmt: skip
         su.execute(f"create table public.{name} (id int primary key, {columns})")
         su.execute(f"select audit.track('public.{name}', personal => {said})")
-        assert su.execute("select %s = any (audit.personal_types())", [name]).fetchone() == (expected,)
+        assert su.execute("select %s = any (audit_internal.personal_types())", [name]).fetchone() == (expected,)
 
 
 @pytest.mark.parametrize("levels", [700, 3000])

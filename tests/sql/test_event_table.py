@@ -15,7 +15,7 @@ def su(db):
 
 def partitions(connection):
     return connection.execute(
-        "select partition::text, begins, ends from audit.partition_bounds() order by 2"
+        "select partition::text, begins, ends from audit_internal.partition_bounds() order by 2"
     ).fetchall()
 
 

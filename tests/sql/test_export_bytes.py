@@ -61,7 +61,9 @@ PLAIN_DETAILS = """
 def test_a_cell_is_marked_where_its_first_sign_would_begin_a_formula(db):
     choose = random.Random(4711)
     cells = [None, *SIGNS, *("".join(choose.choices(SIGNS, k=choose.randint(1, 5))) for _ in range(5000))]
-    found = db.connect().execute("select cell, audit.spreadsheet_safe(cell) from unnest(%s::text[]) as cell", [cells])
+    found = db.connect().execute(
+        "select cell, audit_internal.spreadsheet_safe(cell) from unnest(%s::text[]) as cell", [cells]
+    )
     begins = re.compile(f"[\t\n\r]|{BLANK}[-=+@＝＋－＠]")
     plain = [cell and (f"'{cell}" if begins.match(cell) else cell) for cell in cells]
     rows = found.fetchall()
@@ -71,7 +73,7 @@ def test_a_cell_is_marked_where_its_first_sign_would_begin_a_formula(db):
 
 @pytest.mark.any_server
 def test_what_nobody_sees_before_a_formula_is_the_same_to_an_archive(db):
-    assert db.connect().execute("select audit.blanks()").fetchone() == (BLANKS,)
+    assert db.connect().execute("select audit_internal.blanks()").fetchone() == (BLANKS,)
 
 
 HOSTILE = ["=1+1", "\n=1", "\ufeff＝cmd()", "\u00a0@x", 'a"b,c\nd', "", "x" * 40_000, "=" * 40_000, "null", "5", "é🦊"]
@@ -123,7 +125,7 @@ def test_a_time_is_of_utc_to_the_microsecond(db, zone):
             values (timestamptz '2026-03-29 01:00:00+00'), ('2024-02-29 23:59:59.999999+00'), ('2026-01-01 00:00:00+14'), ('infinity'), (null),
                 ('0044-03-15 12:00:00+00 BC'), ('12026-01-01 00:00:00+00')
         ) as moments (moment)
-        where audit.rfc3339(moment) is distinct from to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+        where audit_internal.rfc3339(moment) is distinct from to_char(moment at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
         """
     ).fetchall()
     assert different == []
@@ -158,9 +160,9 @@ def test_details_are_those_of_the_fields_that_changed_or_were_there(db):
         f"""
         select before, after, changed
         from sides
-        where audit.details(before, after, changed)::text is distinct from {PLAIN_DETAILS}::text
-            or (select told from audit.told_details(before, after, changed) as told)::text is distinct from {PLAIN_DETAILS}::text
-            or case when cardinality(changed) = 1 then audit.field_details(changed[1], before, after)::text is distinct from {PLAIN_DETAILS}::text end
+        where audit_internal.details(before, after, changed)::text is distinct from {PLAIN_DETAILS}::text
+            or (select told from audit_internal.told_details(before, after, changed) as told)::text is distinct from {PLAIN_DETAILS}::text
+            or case when cardinality(changed) = 1 then audit_internal.field_details(changed[1], before, after)::text is distinct from {PLAIN_DETAILS}::text end
         """
     ).fetchall()
     assert different == []

@@ -33,7 +33,7 @@ def test_as_installed_nothing_goes_unrecorded_the_change_fails_and_says_in_what(
     for statement in WRITES[:2]:
         with pytest.raises(psycopg.errors.DivisionByZero) as raised:
             app.execute(statement)
-        assert 'audit."capture public.thing' in raised.value.diag.context
+        assert 'audit_internal."capture public.thing' in raised.value.diag.context
     assert app.execute("select * from public.thing").fetchall() == [(1, "a", 1)]
     assert events(thing_of_app) == [("thing.odd", "INSERT", "a", None)]
 

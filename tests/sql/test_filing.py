@@ -37,7 +37,7 @@ FILTER = st.fixed_dictionaries(
         "until": st.integers(0, 2000),
     },
 )
-NEWEST = "select id from audit.newest(audit.filter(%s::jsonb || coalesce(%s::jsonb, '{}')), %s)"
+NEWEST = "select id from audit_internal.newest(audit.filter(%s::jsonb || coalesce(%s::jsonb, '{}')), %s)"
 PASSING = (
     "select id, occurred_at from audit.event where audit.passes(event, audit.filter(%s::jsonb)) "
     "order by occurred_at desc, id desc"
@@ -54,7 +54,7 @@ def record(connection, events):
 
 
 def file_all(connection, apart=100000):
-    while connection.execute("select audit.file_events(1, %s)", [apart]).fetchone() == (True,):
+    while connection.execute("select audit_internal.file_events(1, %s)", [apart]).fetchone() == (True,):
         pass
 
 
@@ -97,7 +97,7 @@ def test_whatever_is_filed_already_the_same_events_are_found_in_pages(su, filed,
 
 def test_a_transaction_that_was_open_meanwhile_is_filed_once_it_has_ended(db):
     su, other = db.connect(), db.connect()
-    found = 'select count(*) from audit.newest(audit.filter(\'{"actor_id": "ann"}\'), 9)'
+    found = 'select count(*) from audit_internal.newest(audit.filter(\'{"actor_id": "ann"}\'), 9)'
     event = {"hours": 1, "org": "a", "category": "teams", "action": "team.created", "type": "user", "actor": "ann"}
     with other.transaction():
         record(other, [event])
@@ -115,8 +115,8 @@ def test_two_at_once_file_each_event_once(db):
     file_all(su)
     record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 50)
     with other.transaction():
-        assert other.execute("select audit.file_events(1)").fetchone() == (False,)
-        assert su.execute("select audit.file_events(1)").fetchone() == (False,)
+        assert other.execute("select audit_internal.file_events(1)").fetchone() == (False,)
+        assert su.execute("select audit_internal.file_events(1)").fetchone() == (False,)
         assert su.execute("select count(*) from audit.filed where action = 'a'").fetchone() == (0,)
     assert su.execute("select sum(cardinality(ids)) from audit.filed where action = 'a'").fetchone() == (50,)
 
@@ -125,9 +125,9 @@ def test_few_events_wait_for_more(su):
     file_all(su)
     was = su.execute("select to_snapshot::text from audit.filing").fetchone()
     record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}] * 3)
-    assert su.execute("select audit.file_events(4)").fetchone() == (False,)
+    assert su.execute("select audit_internal.file_events(4)").fetchone() == (False,)
     assert su.execute("select to_snapshot::text from audit.filing").fetchone() == was
-    assert su.execute("select audit.file_events(3)").fetchone() == (False,)
+    assert su.execute("select audit_internal.file_events(3)").fetchone() == (False,)
     assert su.execute("select to_snapshot::text from audit.filing").fetchone() != was
 
 
@@ -172,7 +172,7 @@ def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo)
     su.execute("select audit.grant_org('reader', 'a')")
     reader = nemo.connect("reader")
     assert reader.execute("select org_id, cardinality(ids) from audit.filed").fetchall() == [("a", 1)]
-    assert reader.execute("select id from audit.unfiled() where actor_id <> 'postgres'").fetchall() == []
+    assert reader.execute("select id from audit_internal.unfiled() where actor_id <> 'postgres'").fetchall() == []
     for fields, count in (
         ({"actor_id": "ann"}, 1),
         ({"actor_id": "bob"}, 0),
@@ -180,7 +180,7 @@ def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo)
         ({"orgs": ["b"]}, 0),
     ):
         assert len(reader.execute(NEWEST, [json.dumps(fields), None, 9]).fetchall()) == count
-    assert ("teams", "a") in reader.execute("select * from audit.kinds()").fetchall()
+    assert ("teams", "a") in reader.execute("select * from audit_internal.kinds()").fetchall()
 
 
 def test_a_person_who_is_erased_is_found_by_their_pseudonym(nemo):
@@ -208,7 +208,7 @@ def test_whoever_files_waits_for_an_erasure(db):
     record(su, [{"hours": 1, "org": "a", "category": "teams", "action": "a", "type": "user", "actor": "ann"}])
     with other.transaction():
         other.execute("select audit.erase_actor('ann', 'request 17')")
-        assert su.execute("select audit.file_events(1)").fetchone() == (False,)
+        assert su.execute("select audit_internal.file_events(1)").fetchone() == (False,)
     file_all(su)
     hashed = "select count(*) from audit.filed where actor_hash = hashtextextended('ann', 0)"
     assert su.execute(hashed).fetchone() == (0,)
@@ -233,7 +233,7 @@ def test_what_retention_drops_is_filed_no_longer(su, filed):
     for month in ("01", "02"):
         su.execute(f"create table audit.event_2020_{month} (like audit.event including defaults including constraints)")
         su.execute(
-            f"select audit.attach_partition('event_2020_{month}', '2020-{month}-01Z', '2020-{month}-01Z'::timestamptz + interval '1 month')"
+            f"select audit_internal.attach_partition('event_2020_{month}', '2020-{month}-01Z', '2020-{month}-01Z'::timestamptz + interval '1 month')"
         )
     su.execute("reset role")
     su.execute(
@@ -248,4 +248,4 @@ def test_what_retention_drops_is_filed_no_longer(su, filed):
     su.execute("select audit.drop_partition('audit.event_2020_01')")
     left = su.execute(NEWEST, [json.dumps({"actor_id": "ann"}), None, 9]).fetchall()
     assert len(left) == 4
-    assert ("teams", "a") not in su.execute("select * from audit.kinds()").fetchall()
+    assert ("teams", "a") not in su.execute("select * from audit_internal.kinds()").fetchall()

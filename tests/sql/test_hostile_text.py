@@ -167,7 +167,7 @@ def test_in_the_names_of_tables_columns_resources_and_rules(db, su, canary):
         rows = su.execute(
             "select operation, action, resource_type, org_id, resource_label, resource_id, before, after, changed "
             "from audit.event where table_name = %s order by id",
-            [su.execute("select audit.qualified_name(to_regclass(%s))", [name.as_string(su)]).fetchone()[0]],
+            [su.execute("select audit_internal.qualified_name(to_regclass(%s))", [name.as_string(su)]).fetchone()[0]],
         ).fetchall()
         assert [row[0] for row in rows] == ["INSERT", "UPDATE", "TRUNCATE"]
         _, action, resource, org_id, resource_label, resource_id, _, after, _ = rows[0]
@@ -215,7 +215,7 @@ def test_in_a_destination_and_in_filters(su, canary):
             state = refusal(su, statement, arguments)
             assert state is None or state.startswith("PT"), (state, statement, text)
         matched = su.execute(
-            "select audit.passes(event, (%(t)s, %(t)s, %(t)s, %(t)s, null, null, %(t)s, null, null, null, null, null, %(t)s)) from audit.event limit 1",
+            "select audit.passes(event, jsonb_populate_record(null::audit.filter, (select jsonb_object_agg(name, %(t)s::text[]) from unnest('{categories,actions,orgs,actors,resources,nodes}'::text[]) as name))) from audit.event limit 1",
             {"t": [text]},
         ).fetchone()
         assert matched in ((True,), (False,)), text
@@ -223,7 +223,7 @@ def test_in_a_destination_and_in_filters(su, canary):
     patterns = [text for text in texts("patterns") if "*" not in text and "\x01" not in text and len(text) <= 200]
     pairs = list(itertools.pairwise(patterns))
     found = su.execute(
-        "select own ~ audit.glob(array[own]), other ~ audit.glob(array[own]), own = other from unnest(%s::text[], %s::text[]) as pair (own, other)",
+        "select own ~ audit_internal.glob(array[own]), other ~ audit_internal.glob(array[own]), own = other from unnest(%s::text[], %s::text[]) as pair (own, other)",
         [[own for own, _ in pairs], [other for _, other in pairs]],
     ).fetchall()
     assert all(matches_itself and matches_other == same for matches_itself, matches_other, same in found)

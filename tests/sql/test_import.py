@@ -231,7 +231,7 @@ def test_a_rehearsal_says_the_same_and_leaves_nothing(supa):
     record(supa, "INSERT", {"id": 1})
     record(supa, "INSERT", {"id": "garbage"})
     record(supa, "UPDATE", {"id": 1, "hits": 2}, {"id": 1, "hits": 1})
-    state = "select (select count(*) from audit.event), (select count(*) from audit.import), (select count(*) from audit.partition_bounds())"
+    state = "select (select count(*) from audit.event), (select count(*) from audit.import), (select count(*) from audit_internal.partition_bounds())"
     before = supa.execute(state).fetchone()
     with supa.transaction(force_rollback=True):
         rehearsed = run(supa, "supa_audit", dry_run=True)
@@ -432,14 +432,14 @@ def test_destinations_get_it_by_a_replay_alone(supa, db):
     run(supa, "supa_audit")
     supa.execute("insert into public.thing (id) values (2)")
     worker = db.connect("forwarder")
-    worker.execute("select audit.worker_is_here('w', '30 s')")
-    batch = "select event_ids, lease_token from audit.next_batch(%s, 'w')"
+    worker.execute("select audit_internal.worker_is_here('w', '30 s')")
+    batch = "select event_ids, lease_token from audit_internal.next_batch(%s, 'w')"
     live = supa.execute("select id from audit.cursor").fetchone()[0]
     own = supa.execute("select id from audit.event where category = 'thing' and imported_from is null").fetchone()[0]
     [old] = imported(supa, "id")[0]
     events, token = worker.execute(batch, [live]).fetchone()
     assert events == [own]
-    worker.execute("select audit.settle(%s, %s, %s, %s)", [live, token, events, own])
+    worker.execute("select audit_internal.settle(%s, %s, %s, %s)", [live, token, events, own])
     assert worker.execute(batch, [live]).fetchone()[0] == []
     assert supa.execute("select events_behind, seconds_behind from audit.destination_status").fetchone() == (0, 0)
     supa.execute("select audit.replay_events('siem', 'history', since => '2025-01-01', until => '2025-12-31')")
@@ -457,8 +457,8 @@ def test_an_import_that_is_for_nobody_does_not_stay_in_the_way(supa, db):
     )
     run(supa, "supa_audit")
     worker = db.connect("forwarder")
-    worker.execute("select audit.worker_is_here('w', '30 s')")
-    worker.execute("select from audit.next_batch((select id from audit.cursor), 'w')")
+    worker.execute("select audit_internal.worker_is_here('w', '30 s')")
+    worker.execute("select from audit_internal.next_batch((select id from audit.cursor), 'w')")
     passed = "select pg_visible_in_snapshot((select max(xid) from audit.event where imported_from is not null), batch_from) from audit.cursor"
     assert supa.execute(passed).fetchone() == (True,)
 

@@ -27,7 +27,7 @@ def test_what_an_operator_may_do_is_no_finding(su):
 @pytest.mark.parametrize(
     ("statement", "name"),
     [
-        ("create or replace function audit.seal_hash(seal audit.seal) returns bytea language sql stable as 'select null::bytea'", "function audit.seal_hash(audit.seal)"),
+        ("create or replace function audit_internal.seal_hash(seal audit.seal) returns bytea language sql stable as 'select null::bytea'", "function audit_internal.seal_hash(audit.seal)"),
         ("alter function audit.prove(bigint) set search_path = evil", "function audit.prove(bigint)"),
         ("alter function audit.prove(bigint) reset search_path", "function audit.prove(bigint)"),
         ("alter function audit.prove(bigint) security definer", "function audit.prove(bigint)"),
@@ -35,7 +35,7 @@ def test_what_an_operator_may_do_is_no_finding(su):
         ("alter function audit.prove(bigint) volatile", "function audit.prove(bigint)"),
         ("grant execute on function audit.erase_actor(text, text, text[]) to public", "function audit.erase_actor(text,text,text[])"),
         ("drop function audit.prove(bigint)", "function audit.prove(bigint)"),
-        ("create function audit.batch(text, text) returns setof audit.event language sql as 'select * from audit.event'", "function audit.batch(text,text)"),
+        ("create function audit_internal.batch(text, text) returns setof audit.event language sql as 'select * from audit.event'", "function audit_internal.batch(text,text)"),
         ("create or replace view audit.today with (security_invoker) as select * from audit.log where action <> 'x.y'", "table audit.today"),
         ("alter view audit.log reset (security_invoker)", "table audit.log"),
         ("create policy hide on audit.event as restrictive using (action <> 'x.y')", "policy hide on audit.event"),
@@ -47,7 +47,7 @@ def test_what_an_operator_may_do_is_no_finding(su):
         ("create rule hide as on insert to audit.seal do instead nothing", "rule hide on audit.seal"),
         ("create rule hide as on insert to audit.event_default do instead nothing", "rule hide on audit.(partition)"),
         ("alter table audit.event disable trigger refuse_change", "trigger refuse_change on audit.event"),
-        ("create trigger sneak before insert on audit.event for each row execute function audit.refuse_change()", "trigger sneak on audit.event"),
+        ("create trigger sneak before insert on audit.event for each row execute function audit_internal.refuse_change()", "trigger sneak on audit.event"),
         ("alter table audit.event_default disable trigger refuse_truncate", "trigger refuse_truncate on audit.(partition)"),
         ("alter table audit.event alter xid drop not null", "column settings of audit.event"),
         ("alter table audit.event alter xid set default '3'", "column settings of audit.event"),

@@ -86,9 +86,9 @@ def test_a_name_of_any_collation_is_judged(turkish):
         for function in ("looks_secret", "looks_secret_within", "names_secret", "may_name_secret"):
             found = su.execute(f"select audit.{function}('API_KEY' collate {collation})").fetchone()
             assert found == (True,), (function, collation)
-        judged = f"select audit.text_without_secrets('PASSWORD=x' collate {collation}), audit.may_hold_secret_value('AKIA' collate {collation})"
+        judged = f"select audit_internal.text_without_secrets('PASSWORD=x' collate {collation}), audit_internal.may_hold_secret_value('AKIA' collate {collation})"
         assert su.execute(judged).fetchone() == ("PASSWORD=[redacted]", True)
-        judged = f"select audit.value_looks_secret('sk-0123456789abcdef' collate {collation}), audit.value_looks_random('x' collate {collation})"
+        judged = f"select audit_internal.value_looks_secret('sk-0123456789abcdef' collate {collation}), audit_internal.value_looks_random('x' collate {collation})"
         assert su.execute(judged).fetchone() == (True, False)
 
 
@@ -109,7 +109,9 @@ def folded_in_the_databases_locale(source):
 
 
 def test_no_function_folds_the_case_of_a_name_as_the_locale_has_it(su):
-    sources = su.execute("select proname, prosrc from pg_proc where pronamespace = 'audit'::regnamespace").fetchall()
+    sources = su.execute(
+        "select proname, prosrc from pg_proc where pronamespace = 'audit_internal'::regnamespace"
+    ).fetchall()
     assert sum(len(FOLDS.findall(source)) for _, source in sources) > 20
     sources += [(file.name, file.read_text()) for file in (project_files("sql") / "adopt").glob("*/*.sql")]
     found = {(name, text) for name, source in sources for text in folded_in_the_databases_locale(source)}

@@ -139,7 +139,7 @@ def test_every_table_and_view_is_read_and_written_by_whom_it_should(rows):
 
 def test_every_function_is_called_by_whom_it_should(rows):
     functions = rows(
-        "select oid, proname::text from pg_proc where pronamespace = 'audit'::regnamespace and not starts_with(proname, 'capture ')"
+        "select oid, proname::text from pg_proc where pronamespace = 'audit_internal'::regnamespace and not starts_with(proname, 'capture ')"
     )
     assert set(EXECUTE) <= {name for _, name in functions}, "a decision for what is gone"
     for oid, name in functions:
@@ -148,7 +148,7 @@ def test_every_function_is_called_by_whom_it_should(rows):
 
 def test_compiled_functions_are_for_who_makes_triggers(rows):
     compiled = rows(
-        "select oid from pg_proc where pronamespace = 'audit'::regnamespace and starts_with(proname, 'capture ')"
+        "select oid from pg_proc where pronamespace = 'audit_internal'::regnamespace and starts_with(proname, 'capture ')"
     )
     assert len(compiled) > 20
     for (oid,) in compiled:

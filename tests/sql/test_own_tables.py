@@ -135,8 +135,8 @@ def test_an_own_table_that_is_altered_is_followed(su, admin):
     "statement",
     [
         "select audit.track('shop.item', org => 'id -> audit.destination_secret.secret')",
-        "select audit.store_paths('shop.item', 'id -> audit.destination_secret.secret', null)",
-        "select audit.store_paths('audit.destination_secret', 'destination_id -> shop.item.name', null)",
+        "select audit_internal.store_paths('shop.item', 'id -> audit.destination_secret.secret', null)",
+        "select audit_internal.store_paths('audit.destination_secret', 'destination_id -> shop.item.name', null)",
     ],
 )
 def test_no_way_to_an_organization_begins_in_an_own_table_or_leads_through_one(su, admin, statement):

@@ -236,4 +236,4 @@ def test_an_owner_without_any_grant_is_followed_too(db, su, writes):
 def test_nobody_calls_what_changes_a_triggers_level(db):
     for user in ("app", "admin", "auditor", "forwarder"):
         with pytest.raises(Exception, match="permission denied"):
-            db.connect(user).execute("select audit.fit_trigger('pg_class', 'INSERT', true, '{}')")
+            db.connect(user).execute("select audit_internal.fit_trigger('pg_class', 'INSERT', true, '{}')")

@@ -26,10 +26,10 @@ begin
         'insert into public.ran select current_user, ''ran''',
         'insert into audit.recording (category, action, resource_type, actor_type) values (''forged'', ''forged.event'', ''x'', ''x'')',
         'insert into audit.event (category, action, resource_type, actor_type) values (''forged'', ''forged.event'', ''x'', ''x'')',
-        'alter function audit."capture other.private update"() security invoker',
-        'alter function audit."capture shop.key update"() security invoker',
-        'alter function audit."read shop.key"(regclass, tid, tid) reset search_path',
-        'drop function audit."capture other.private update"() cascade',
+        'alter function audit_internal."capture other.private update"() security invoker',
+        'alter function audit_internal."capture shop.key update"() security invoker',
+        'alter function audit_internal."read shop.key"(regclass, tid, tid) reset search_path',
+        'drop function audit_internal."capture other.private update"() cascade',
         'create table audit.mine ()',
         'grant audit_owner to app',
         'alter role app superuser'
@@ -99,7 +99,7 @@ class Spied:
         assert self.su.execute("select rolsuper from pg_roles where rolname = 'app'").fetchone() == (False,)
         assert (
             self.su.execute(
-                "select proname from pg_proc where pronamespace = 'audit'::regnamespace and proname ~ '^(capture|read|find) ' "
+                "select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace and proname ~ '^(capture|read|find) ' "
                 "and (not prosecdef or proconfig is null or not proconfig[1] like 'search_path=pg_catalog%')"
             ).fetchall()
             == []
@@ -242,9 +242,9 @@ def test_a_capture_function_records_no_other_table_than_its_own(spied, operation
     }[operation]
     made = (
         f"create trigger t {'before' if operation == 'truncate' else 'after'} {operation} on shop.fake {rows} "
-        f'for each {level} execute function audit."capture shop.key {operation}"()'
+        f'for each {level} execute function audit_internal."capture shop.key {operation}"()'
     )
-    spied.su.execute(f'grant execute on function audit."capture shop.key {operation}"() to app')
+    spied.su.execute(f'grant execute on function audit_internal."capture shop.key {operation}"() to app')
     assert spied.run("app", "insert into shop.fake values (7, 'forged', 1)", made)
     spied.run(
         "app",
@@ -262,7 +262,7 @@ def test_a_capture_function_records_no_other_table_than_its_own(spied, operation
 
 def test_a_table_that_took_the_place_of_another_is_not_recorded_as_that(spied):
     spied.su.execute("select audit.track('shop.key')")
-    spied.su.execute('grant execute on function audit."capture shop.key update"() to app')
+    spied.su.execute('grant execute on function audit_internal."capture shop.key update"() to app')
     spied.run(
         "app",
         "alter table shop.key rename to old_key",
@@ -271,7 +271,7 @@ def test_a_table_that_took_the_place_of_another_is_not_recorded_as_that(spied):
     )
     spied.run(
         "app",
-        'create trigger t after update on shop.key for each row execute function audit."capture shop.old_key update"()',
+        'create trigger t after update on shop.key for each row execute function audit_internal."capture shop.old_key update"()',
     )
     assert not spied.run("app", "update shop.key set name = 'y'")
     assert spied.actions("key") == []
@@ -389,7 +389,7 @@ def test_from_audit_owner_no_way_leads_to_a_superuser(db, su):
         assert (
             su.execute(
                 "select proname from pg_proc join pg_roles on pg_roles.oid = proowner "
-                "where pronamespace = 'audit'::regnamespace and rolsuper and proname not in ('extend_capture', 'fit_trigger')"
+                "where pronamespace = 'audit_internal'::regnamespace and rolsuper and proname not in ('extend_capture', 'fit_trigger')"
             ).fetchall()
             == []
         )
@@ -415,7 +415,7 @@ def test_a_trigger_without_the_rows_of_the_statement_finds_no_others_under_their
     owner = spied.connect("app")
     owner.execute("insert into shop.key values (1, 'a', 1)")
     owner.execute(
-        f'create trigger zzz after {operation} on shop.key for each statement execute function audit."capture shop.key {operation}"()'
+        f'create trigger zzz after {operation} on shop.key for each statement execute function audit_internal."capture shop.key {operation}"()'
     )
     # Whoever has temporary tables of such a name goes on, where the trigger is pgtrail's.
     owner.execute(
@@ -576,7 +576,7 @@ def test_each_owners_tables_have_a_role_of_their_own(db, su):
         su.execute("select audit.track(%s)", [table])
     roles = dict(
         su.execute(
-            "select name, audit.recorder_of(relation) from audit.tracked_table where category <> 'audit'"
+            "select name, audit_internal.recorder_of(relation) from audit.tracked_table where category <> 'audit'"
         ).fetchall()
     )
     assert len(set(roles.values())) == 3
@@ -615,7 +615,7 @@ def recorders_that_were_granted(su, table):
 
 
 def test_capture_is_extended_by_one_role_whoever_may_read_the_table(su, owned):
-    role = su.execute("select audit.recorder_of('a.one')").fetchone()[0]
+    role = su.execute("select audit_internal.recorder_of('a.one')").fetchone()[0]
     owned.execute("create table a.other (id int); grant select on a.other to public")
     owned.execute("alter table a.other enable row level security")
     assert su.execute("select count(*) from pg_policy where polrelid = 'a.other'::regclass").fetchone() == (0,)
@@ -636,7 +636,7 @@ def test_a_partition_of_a_table_that_all_may_read_gets_one_reader(su, owned):
         "create table a.parts (id int primary key) partition by range (id); grant select on a.parts to public"
     )
     su.execute("select audit.track('a.parts')")
-    role = su.execute("select audit.recorder_of('a.parts')").fetchone()[0]
+    role = su.execute("select audit_internal.recorder_of('a.parts')").fetchone()[0]
     owned.execute("create table a.part partition of a.parts for values from (0) to (10)")
     assert recorders_that_were_granted(su, "a.part") == [role]
     owned.execute("alter table a.part enable row level security")
@@ -696,12 +696,12 @@ def test_what_leads_to_an_organization_is_read_through_row_level_security_too(su
 
 @pytest.mark.parametrize("hand_over", ["alter table a.two owner to admin", "reassign owned by app to admin"])
 def test_who_recorded_for_the_owner_before_reads_the_table_no_more(su, owned, hand_over):
-    before = su.execute("select audit.recorder_of('a.two')").fetchone()[0]
+    before = su.execute("select audit_internal.recorder_of('a.two')").fetchone()[0]
     assert recorders_that_were_granted(su, "a.two") == [before]
     su.execute("alter table a.two enable row level security")
     su.execute(hand_over)
     su.execute("select audit.recompile()")
-    role = su.execute("select audit.recorder_of('a.two')").fetchone()[0]
+    role = su.execute("select audit_internal.recorder_of('a.two')").fetchone()[0]
     assert role not in (before, None)
     assert recorders_that_were_granted(su, "a.two") == [role]
     assert su.execute(
@@ -747,7 +747,9 @@ def test_two_who_are_given_roles_at_once_wait_for_one_another(db, su, wait_until
             first.commit()
         waiting.result()
     second.commit()
-    assert su.execute("select audit.recorder_of('a.one') <> audit.recorder_of('b.two')").fetchone() == (True,)
+    assert su.execute(
+        "select audit_internal.recorder_of('a.one') <> audit_internal.recorder_of('b.two')"
+    ).fetchone() == (True,)
 
 
 def test_where_no_role_is_left_to_record_an_owners_tables_an_error_says_what_to_do(db, su):
@@ -768,7 +770,7 @@ def test_who_records_can_do_nothing_else(db, su):
     su.execute("create table public.thing (id int primary key, at timestamptz)")
     su.execute("select audit.track('public.thing')")
     su.execute("insert into public.thing values (1, now())")
-    role = su.execute("select audit.recorder_of('public.thing')").fetchone()[0]
+    role = su.execute("select audit_internal.recorder_of('public.thing')").fetchone()[0]
     recorder = db.connect()
     recorder.execute(f"set session authorization {role}")
     for refused in (
@@ -792,7 +794,7 @@ def test_who_records_can_do_nothing_else(db, su):
         "create function audit.mine() returns void language sql as ''",
         "insert into public.thing values (2)",
         "select audit.seal()",
-        "select audit.compile_table('public.thing')",
+        "select audit_internal.compile_table('public.thing')",
         "select audit.record('a', 'b', 'c', 'd', null, null)",
         "select pg_read_file('PG_VERSION')",
     ):
@@ -801,7 +803,7 @@ def test_who_records_can_do_nothing_else(db, su):
     executable = {
         name
         for (name,) in recorder.execute(
-            "select proname from pg_proc where pronamespace = 'audit'::regnamespace and has_function_privilege(oid, 'execute')"
+            "select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace and has_function_privilege(oid, 'execute')"
         )
         if not name.startswith(("capture ", "read ", "find ", "label ", "name "))
     }

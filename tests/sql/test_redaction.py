@@ -196,7 +196,9 @@ def without(value, name):
 @given(document=DOCUMENTS)
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_two_stars_hide_every_member_of_the_name_and_nothing_else(su, document):
-    assert su.execute("select audit.redact(%s, '{**,k}')", [Jsonb(document)]).fetchone()[0] == without(document, "k")
+    assert su.execute("select audit_internal.redact(%s, '{**,k}')", [Jsonb(document)]).fetchone()[0] == without(
+        document, "k"
+    )
 
 
 TEXTS = [
@@ -272,7 +274,7 @@ def past(path, name):
 @given(document=TREES, path=PATHS)
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_what_is_at_a_path_is_hidden_and_nothing_else(su, document, path):
-    found = su.execute("select audit.redact(%s, %s)", [Jsonb(document), path]).fetchone()[0]
+    found = su.execute("select audit_internal.redact(%s, %s)", [Jsonb(document), path]).fetchone()[0]
     assert found == redacted(json.loads(json.dumps(document)), {tuple(path)})
 
 
@@ -300,7 +302,9 @@ def nested(levels, value):
 @pytest.mark.parametrize("path", ["{**,?}", "{*,*,api_key}", "{**,api_key,**,b}", "{*}"])
 @pytest.mark.parametrize("kind", LARGE)
 def test_redacting_takes_time_in_proportion(su, kind, path):
-    small, large = (seconds(su, "audit.redacted(%s, %s)", LARGE[kind](size), path) for size in (100_000, 400_000))
+    small, large = (
+        seconds(su, "audit_internal.redacted(%s, %s)", LARGE[kind](size), path) for size in (100_000, 400_000)
+    )
     # Four times the text. (Ten times would be seen: quadratic, it takes sixteen times.)
     assert large < 10 * small + 0.02
     assert large < 5
@@ -330,7 +334,7 @@ def test_nesting_is_looked_through_or_hidden_as_a_whole(su, levels):
     document = '{"a": ' * levels + '{"name": "ann", "token": "S3CRET"}' + "}" * levels
     for path in ("{**,?}", "{**,token}", "{**,a,**,token}"):
         began = spent(su)
-        found = su.execute("select audit.redacted(%s, %s)::text", [document, path]).fetchone()[0]
+        found = su.execute("select audit_internal.redacted(%s, %s)::text", [document, path]).fetchone()[0]
         assert spent(su) - began < 1
         if levels < 1000:
             assert found == document.replace("S3CRET", "[redacted]")
@@ -420,23 +424,25 @@ def nested_text(levels, value):
 
 @pytest.mark.parametrize("kind", WITH_SECRETS)
 def test_an_imported_row_is_rid_of_its_secrets_in_proportion(su, kind):
-    small, large = (seconds(su, "audit.without_secrets(%s)", WITH_SECRETS[kind](size)) for size in (50_000, 200_000))
+    small, large = (
+        seconds(su, "audit_internal.without_secrets(%s)", WITH_SECRETS[kind](size)) for size in (50_000, 200_000)
+    )
     assert large < 10 * small + 0.02
     assert large < 5
     # (Of many strings that may be JSON, a thousand are looked into; none of the rest is shown.)
-    assert su.execute("select audit.without_secrets(value) = value from document").fetchone() == (False,)
+    assert su.execute("select audit_internal.without_secrets(value) = value from document").fetchone() == (False,)
 
 
 @pytest.mark.any_server
 def test_names_are_taken_for_those_of_secrets_by_their_words(su):
-    judged = "select name from unnest(%s::text[]) as name where audit.looks_secret(name) = %s"
+    judged = "select name from unnest(%s::text[]) as name where audit_internal.looks_secret(name) = %s"
     assert su.execute(judged, [SECRETS.split(), False]).fetchall() == []
     assert su.execute(judged, [PLAIN.split(), True]).fetchall() == []
     # In JSON too, and the quick look passes over none of them.
-    within = "select name from unnest(%s::text[]) as name where not audit.looks_secret_within(name) or not audit.may_name_secret(name)"
+    within = "select name from unnest(%s::text[]) as name where not audit_internal.looks_secret_within(name) or not audit_internal.may_name_secret(name)"
     assert su.execute(within, [SECRETS.split()]).fetchall() == []
     # What JSON alone calls a secret.
-    judged = "select name from unnest(%s::text[]) as name where audit.looks_secret_within(name)"
+    judged = "select name from unnest(%s::text[]) as name where audit_internal.looks_secret_within(name)"
     assert {name for (name,) in su.execute(judged, [PLAIN.split()])} == {
         "key", "signature", "certificate", "object_storage_key", "project_key",
     }  # fmt: skip
@@ -450,7 +456,7 @@ def test_the_type_of_a_column_has_a_say(su):
     for columns, expected in ((TYPED, True), (TYPED_PLAIN, False)):
         for column in columns.split(","):
             name, type = column.split()
-            found = su.execute("select audit.looks_secret(%s, %s::regtype)", [name, type]).fetchone()[0]
+            found = su.execute("select audit_internal.looks_secret(%s, %s::regtype)", [name, type]).fetchone()[0]
             assert found is expected, column
 
 
@@ -476,7 +482,7 @@ def test_the_type_of_a_column_has_a_say(su):
 )
 @pytest.mark.any_server
 def test_the_name_in_a_row_of_settings_says_whether_its_value_is_a_secret(su, name, expected):
-    assert su.execute("select audit.names_secret(%s)", [name]).fetchone() == (expected,)
+    assert su.execute("select audit_internal.names_secret(%s)", [name]).fetchone() == (expected,)
 
 
 STORED = (
@@ -569,7 +575,7 @@ def test_what_is_secret_in_a_value_is_hidden_wherever_a_row_says_it(su, bulk):
 )  # fmt: skip
 def test_a_question_mark_is_any_member_that_looks_secret(su, name):
     document = {"list": [{name: "s3cret", "mode": "on"}], name: {"deep": 1}}
-    redacted = su.execute("select audit.redact(%s, '{**,?}')", [Jsonb(document)]).fetchone()[0]
+    redacted = su.execute("select audit_internal.redact(%s, '{**,?}')", [Jsonb(document)]).fetchone()[0]
     assert redacted == {"list": [{name: "[redacted]", "mode": "on"}], name: "[redacted]"}
 
 
@@ -593,7 +599,9 @@ def test_a_question_mark_is_any_member_that_looks_secret(su, name):
     ],
 )
 def test_what_only_tells_of_a_secret_stays(su, name):
-    assert su.execute("select audit.redact(%s, '{**,?}')", [Jsonb({name: "kept"})]).fetchone()[0] == {name: "kept"}
+    assert su.execute("select audit_internal.redact(%s, '{**,?}')", [Jsonb({name: "kept"})]).fetchone()[0] == {
+        name: "kept"
+    }
 
 
 WORDS = [
@@ -660,15 +668,15 @@ def test_the_quick_look_passes_over_nothing_that_the_others_find(su):
     names = [f"{one}{between}{other}" for one in WORDS for other in WORDS for between in ("_", "-")]
     names += [f"{one}{other.title()}" for one in WORDS for other in WORDS]
     overlooked = (
-        "select told from unnest(%s::text[]) as told where audit.looks_secret_within(told) "
-        "and not audit.may_name_secret(jsonb_build_object(told, 1)::text)"
+        "select told from unnest(%s::text[]) as told where audit_internal.looks_secret_within(told) "
+        "and not audit_internal.may_name_secret(jsonb_build_object(told, 1)::text)"
     )
     assert su.execute(overlooked, [names]).fetchall() == []
-    overlooked = "select told from unnest(%s::text[]) as told where not audit.value_looks_secret(told)"
+    overlooked = "select told from unnest(%s::text[]) as told where not audit_internal.value_looks_secret(told)"
     assert su.execute(overlooked, [VALUES]).fetchall() == []
-    assert su.execute('select audit.may_name_secret(\'{"name": "ann", "size": 3}\')').fetchone() == (False,)
+    assert su.execute('select audit_internal.may_name_secret(\'{"name": "ann", "size": 3}\')').fetchone() == (False,)
     for told in ("Ann Miller, 2026-07-01 12:00", "key sk-0c3f9a21 of Ann"):
-        assert su.execute("select audit.may_hold_secret_value(%s)", [told]).fetchone() == (False,)
+        assert su.execute("select audit_internal.may_hold_secret_value(%s)", [told]).fetchone() == (False,)
 
 
 # Values ---------------------------------------------------------------------------------------------------------------
@@ -729,7 +737,7 @@ SHOWN = [
 
 @pytest.mark.parametrize("content", HIDDEN)
 def test_what_is_secret_in_a_text_is_hidden_and_the_rest_is_not(su, content):
-    without = "select audit.text_without_secrets(%s)"
+    without = "select audit_internal.text_without_secrets(%s)"
     assert su.execute(without, [content]).fetchone() == (HIDDEN[content],)
     assert su.execute(without, [HIDDEN[content]]).fetchone() == (HIDDEN[content],)
 
@@ -749,7 +757,7 @@ def test_each_of_these_is_hidden_wherever_it_is_written(su, bulk):
 
 @pytest.mark.any_server
 def test_a_text_without_secrets_stays_as_it_is(su):
-    changed = "select content from unnest(%s::text[]) as content where audit.text_without_secrets(content) <> content"
+    changed = "select content from unnest(%s::text[]) as content where audit_internal.text_without_secrets(content) <> content"
     assert su.execute(changed, [SHOWN]).fetchall() == []
 
 
@@ -767,8 +775,8 @@ PIECES = st.lists(st.sampled_from([*HIDDEN, *SHOWN, "'", "\\", "\n", "@", ":", "
 def test_a_row_is_rid_of_its_secrets_in_the_columns_that_are_named(su, name, content, columns):
     row = {"a": content, "b": {name: [content, 1, None]}, "c": "x"}
     found, again, may_hold = su.execute(
-        "with once as materialized (select audit.without_secrets(%(row)s, %(columns)s) as row) "
-        "select row, audit.without_secrets(row, %(columns)s), audit.may_hold_secret_value(%(content)s) from once",
+        "with once as materialized (select audit_internal.without_secrets(%(row)s, %(columns)s) as row) "
+        "select row, audit_internal.without_secrets(row, %(columns)s), audit_internal.may_hold_secret_value(%(content)s) from once",
         {"row": Jsonb(row), "columns": list(columns), "content": content},
     ).fetchone()
     assert found == again
@@ -792,7 +800,9 @@ def test_a_text_is_rid_of_its_secrets_in_proportion(su, kind):
     def content(size):
         return TEXTS_AT_LENGTH[kind] * (size // len(TEXTS_AT_LENGTH[kind]))
 
-    small, large = (seconds(su, "audit.text_without_secrets(%s #>> '{}')", content(size)) for size in (50_000, 200_000))
+    small, large = (
+        seconds(su, "audit_internal.text_without_secrets(%s #>> '{}')", content(size)) for size in (50_000, 200_000)
+    )
     assert large < 10 * small + 0.02
     assert large < 3
 
@@ -803,5 +813,5 @@ def test_what_can_not_be_looked_through_is_hidden(su):
         '{"a":' * 5000 + '{"token":"S3CRET"}' + "}" * 5000,
         "=" + "S3CRET" * 2_000_000,
     ):
-        hidden = su.execute("select audit.text_without_secrets(%s)", [content]).fetchone()[0]
+        hidden = su.execute("select audit_internal.text_without_secrets(%s)", [content]).fetchone()[0]
         assert hidden.strip('"') == "[redacted]"

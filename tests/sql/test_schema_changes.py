@@ -406,7 +406,7 @@ def test_a_temporary_schema_fools_no_event_trigger(db, su, thing):
 def broken(su, thing):
     """Following a schema change fails."""
     su.execute(
-        "create or replace function audit.watch_triggers() returns void language plpgsql "
+        "create or replace function audit_internal.watch_triggers() returns void language plpgsql "
         "as $$ begin raise exception 'broken'; end $$"
     )
 
@@ -634,7 +634,7 @@ def test_reassign_owned_fires_no_event_trigger_and_the_doctor_names_the_table(db
     su.execute("select audit.recompile()")
     with pytest.raises(psycopg.errors.FeatureNotSupported):
         su.execute(
-            "create event trigger other on ddl_command_end when tag in ('REASSIGN OWNED') execute function audit.follow_ddl()"
+            "create event trigger other on ddl_command_end when tag in ('REASSIGN OWNED') execute function audit_internal.follow_ddl()"
         )
     su.execute("reassign owned by app to admin")
     assert [row[:2] for row in su.execute("select * from audit.doctor() where problem <> 'information'")] == [

@@ -152,7 +152,7 @@ def test_a_seal_waits_for_nobody_and_nobody_for_it(things, db):
 
 
 def test_a_seal_is_due_after_a_time_or_a_number_of_events(things):
-    due = "select (audit.seal_if_due(%s, %s)).number is not null"
+    due = "select (audit_internal.seal_if_due(%s, %s)).number is not null"
     assert things.execute(due, ["1 hour", 5]).fetchone() == (True,), "the first"
     add(things, 4)
     assert things.execute(due, ["1 hour", 5]).fetchone() == (False,)
@@ -181,7 +181,7 @@ def test_seals_are_announced_to_who_asks_and_do_not_go_on_for_ever(things):
     )
     assert seal(things) == 0
     gets = things.execute(
-        "select name, audit.is_for(event, destination) from audit.destination, audit.event where action = 'audit.sealed' order by 1"
+        "select name, audit_internal.is_for(event, destination) from audit.destination, audit.event where action = 'audit.sealed' order by 1"
     ).fetchall()
     assert gets == [("other", False), ("siem", True)]
     add(things)
@@ -324,7 +324,7 @@ def rewrite(connection, number):
         update audit.seal_leaves
         set leaves = (
             select string_agg(leaf, '' order by event_id)
-            from audit.seal cross join lateral audit.event_leaves(seal, seal_leaves.secret) where seal.number = seal_leaves.number
+            from audit.seal cross join lateral audit_internal.event_leaves(seal, seal_leaves.secret) where seal.number = seal_leaves.number
         )
         where number = %s
         """,
@@ -332,11 +332,11 @@ def rewrite(connection, number):
     )
     meddle(
         connection,
-        "update audit.seal set root = audit.merkle_root((select leaves from audit.seal_leaves where seal_leaves.number = seal.number)), "
+        "update audit.seal set root = audit_internal.merkle_root((select leaves from audit.seal_leaves where seal_leaves.number = seal.number)), "
         "previous = coalesce((select hash from audit.seal as b where b.number = seal.number - 1), previous) where number = %s",
         [number],
     )
-    meddle(connection, "update audit.seal set hash = audit.seal_hash(seal) where number = %s", [number])
+    meddle(connection, "update audit.seal set hash = audit_internal.seal_hash(seal) where number = %s", [number])
     meddle(
         connection,
         "update audit.seal_head set hash = (select hash from audit.seal where seal.number = seal_head.number)",
@@ -372,9 +372,9 @@ def test_nobody_changes_a_seal_a_superuser_with_his_triggers_on_included(things,
 
 @given(leaves=st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=40))
 def test_every_leaf_has_a_path_to_the_root_and_to_no_other(tree, leaves):
-    root = tree.execute("select audit.merkle_root(%s)", [b"".join(leaves)]).fetchone()[0]
+    root = tree.execute("select audit_internal.merkle_root(%s)", [b"".join(leaves)]).fetchone()[0]
     for index, leaf in enumerate(leaves):
-        path = tree.execute("select audit.merkle_path(%s, %s)", [b"".join(leaves), index]).fetchone()[0]
+        path = tree.execute("select audit_internal.merkle_path(%s, %s)", [b"".join(leaves), index]).fetchone()[0]
         assert root_from_path(leaf, index, len(leaves), path) == root
         assert root_from_path(bytes([leaf[0] ^ 1]) + leaf[1:], index, len(leaves), path) != root
         assert root_from_path(leaf, len(leaves), len(leaves), path) is None
@@ -414,7 +414,7 @@ ROOTS = {
 def test_the_roots_are_those_of_certificate_transparency(tree, size):
     hashed = "sha256('\\x00' || decode(leaf, 'hex'))"
     (root,) = tree.execute(
-        f"select audit.merkle_root(string_agg({hashed}, '' order by place)) from unnest(%s::text[]) with ordinality as l (leaf, place)",
+        f"select audit_internal.merkle_root(string_agg({hashed}, '' order by place)) from unnest(%s::text[]) with ordinality as l (leaf, place)",
         [VECTORS[:size]],
     ).fetchone()
     assert root.hex() == ROOTS[size]
@@ -442,7 +442,7 @@ def test_only_who_may_read_an_event_gets_its_proof_and_its_salts(nemo):
     for forged in ("event.actor_label", "event.reason", "event.request_id"):
         with pytest.raises(psycopg.Error) as raised:
             reader.execute(
-                f"select audit.proof(jsonb_populate_record(event, jsonb_build_object('id', {ids[1]}, %s::text, 'x'))) from audit.event",
+                f"select audit_internal.proof(jsonb_populate_record(event, jsonb_build_object('id', {ids[1]}, %s::text, 'x'))) from audit.event",
                 [forged.removeprefix("event.")],
             )
         assert raised.value.sqlstate == "PT002"

@@ -5,8 +5,8 @@ import pytest
 
 from pgtrail_cli.demo import scenario
 
-NEWEST = "select id from audit.newest({filter}, 1000)"
-HORIZON = "select occurred_at, id from audit.horizon({filter}, %s)"
+NEWEST = "select id from audit_internal.newest({filter}, 1000)"
+HORIZON = "select occurred_at, id from audit_internal.horizon({filter}, %s)"
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_pages_go_on_where_the_last_one_ended(full):
     pages, before = [], {}
     while True:
         text, parameter = wanted(categories=["api_keys", "teams"], **before)
-        page = su.execute(f"select id, occurred_at::text from audit.newest({text}, 4)", [parameter]).fetchall()
+        page = su.execute(f"select id, occurred_at::text from audit_internal.newest({text}, 4)", [parameter]).fetchall()
         if not page:
             break
         pages.append([row[0] for row in page])
@@ -98,7 +98,7 @@ def test_the_horizon_is_where_so_many_events_have_been_looked_at(full):
 @pytest.mark.any_server
 def test_counts_are_of_all_that_passes_or_say_how_far_back_they_reach(full):
     su = full.connect()
-    counted = "select category, events, counted_from from audit.counted('{}', 'day', %s)"
+    counted = "select category, events, counted_from from audit_internal.counted('{}', 'day', %s)"
     rows = su.execute(counted, [10_000]).fetchall()
     by_category = su.execute("select category, count(*) from audit.event group by 1 order by 1").fetchall()
     assert sorted(row[:2] for row in rows) == by_category
@@ -112,7 +112,7 @@ def test_counts_are_of_all_that_passes_or_say_how_far_back_they_reach(full):
 def test_kinds_are_the_categories_and_actions_that_there_are(full):
     su = full.connect()
     distinct = su.execute("select distinct category, action from audit.event order by 1, 2").fetchall()
-    assert su.execute("select * from audit.kinds()").fetchall() == distinct
+    assert su.execute("select * from audit_internal.kinds()").fetchall() == distinct
 
 
 def test_who_names_an_organization_sees_that_one_alone_however_they_ask(full):
@@ -126,13 +126,13 @@ def test_who_names_an_organization_sees_that_one_alone_however_they_ask(full):
             "select set_config('role', 'audit_org_reader', true), set_config('pgtrail.org', %s, true)", [acme]
         )
         assert auditor.execute("select distinct org_id from audit.event").fetchall() == [(acme,)]
-        assert auditor.execute("select audit.visible_orgs()").fetchone() == ([acme],)
+        assert auditor.execute("select audit_internal.visible_orgs()").fetchone() == ([acme],)
         assert newest(auditor, orgs=[trial]) == []
         assert auditor.execute(
-            "select (audit.narrowed(audit.filter(%s))).orgs",
+            "select (audit_internal.narrowed(audit.filter(%s))).orgs",
             [psycopg.types.json.Jsonb({"orgs": [trial]})],
         ).fetchone() == ([],)
-        auditor.execute("select audit.record_export('{}', 0)")
+        auditor.execute("select audit_internal.record_export('{}', 0)")
         with pytest.raises(psycopg.errors.InsufficientPrivilege), auditor.transaction():
             auditor.execute("select from audit.destination")
     # Outside of it, all of them; and the export is an event of the organization's.
@@ -150,7 +150,7 @@ def test_a_reader_can_neither_become_it_nor_reach_further_by_naming_an_organizat
     reader = full.connect("reader")
     reader.execute("select set_config('pgtrail.org', %s, false)", [acme])
     assert reader.execute("select count(*) from audit.event").fetchone() == (0,)
-    assert reader.execute("select audit.visible_orgs()").fetchone() == ([],)
+    assert reader.execute("select audit_internal.visible_orgs()").fetchone() == ([],)
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         reader.execute("set role audit_org_reader")
 
@@ -160,12 +160,8 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
     acme = org_of(su)
     (event_id,) = su.execute("select id from audit.event where action = 'key.rotated'").fetchone()
     auditor = full.connect("auditor")
-    state = (
-        "select sealed.number from audit.event cross join lateral audit.sealed_in(event) as sealed where event.id = %s"
-    )
-    problems = (
-        "select problem from audit.event cross join lateral audit.check_event(event) as problem where event.id = %s"
-    )
+    state = "select sealed.number from audit.event cross join lateral audit_internal.sealed_in(event) as sealed where event.id = %s"
+    problems = "select problem from audit.event cross join lateral audit_internal.check_event(event) as problem where event.id = %s"
     assert auditor.execute(state, [event_id]).fetchall() == []
     su.execute("select audit.seal()")
     with auditor.transaction():
@@ -176,7 +172,7 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
         assert auditor.execute(problems, [event_id]).fetchall() == []
         with pytest.raises(psycopg.Error, match="not the event as it is recorded"), auditor.transaction():
             auditor.execute(
-                "select audit.sealed_in((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
+                "select audit_internal.sealed_in((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
                 [event_id],
             )
     su.execute("set session_replication_role = replica")

@@ -82,19 +82,19 @@ CALLS = {
         "truncate nemo.setting",
     ],
     "reader": [
-        "select * from audit.newest(audit.filter('{{\"actor_id\": \"app\"}}'), 9)",
-        "select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit.record_export('{{}}', 1)",
+        "select * from audit_internal.newest(audit.filter('{{\"actor_id\": \"app\"}}'), 9)",
+        "select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit_internal.record_export('{{}}', 1)",
     ],
     "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],
     "forwarder": [
-        "select audit.seal()", "select audit.worker_is_here('w', '30 s')", "select * from audit.next_batch(1, 'w')",
-        "select audit.maintain()", "select audit.file_events(1)", "select audit.worker_leaves('w')",
+        "select audit.seal()", "select audit_internal.worker_is_here('w', '30 s')", "select * from audit_internal.next_batch(1, 'w')",
+        "select audit.maintain()", "select audit_internal.file_events(1)", "select audit_internal.worker_leaves('w')",
     ],
     "admin": [
         "select audit.add_destination('s', 'https://s.example')", "select audit.rotate_secret('s')", "select audit.grant_org('reader', 'o')",
         "select audit.replay_events('s', 'why', event_ids => '{{1}}')", "select audit.remove_destination('s', true)",
         "select audit.set_retention('400 days')", "select audit.place_hold('h', 'why')", "select audit.set_on_failure('continue')",
-        "select audit.make_partitions(1)", "select audit.compile_table('nemo.team')", "select audit.erase_actor('app', 'why')",
+        "select audit.make_partitions(1)", "select audit_internal.compile_table('nemo.team')", "select audit.erase_actor('app', 'why')",
     ],
 }  # fmt: skip
 

@@ -277,7 +277,7 @@ def test_the_default_of_a_number_is_known(su, default, number):
     ],
 )
 def test_a_random_text_is_known(su, value, is_random):
-    assert su.execute("select audit.value_looks_random(%s)", [value]).fetchone() == (is_random,)
+    assert su.execute("select audit_internal.value_looks_random(%s)", [value]).fetchone() == (is_random,)
 
 
 # Applied --------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ def test_words_that_are_run_together_are_taken_apart(su):
     for name in WORDS:
         su.execute(f'create table public."{name}" (id int)')
     found = su.execute(
-        "select relname::text, audit.words_of_table(oid) from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
+        "select relname::text, audit_internal.words_of_table(oid) from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
     ).fetchall()
     assert dict(found) == WORDS
 
@@ -78,7 +78,9 @@ TOKENS = {
 def test_a_token_is_known_by_the_table_that_it_is_in(su, table):
     su.execute(f"create table public.{table}")
     name = table.split(" (")[0]
-    assert [row[0] for row in su.execute("select audit.token_columns(%s)", [f"public.{name}"])] == TOKENS[table]
+    assert [row[0] for row in su.execute("select audit_internal.token_columns(%s)", [f"public.{name}"])] == TOKENS[
+        table
+    ]
 
 
 def test_what_refers_to_a_token_holds_it_too(su):
@@ -91,7 +93,7 @@ def test_what_refers_to_a_token_holds_it_too(su):
         """
     )
     found = [
-        [row[0] for row in su.execute("select audit.token_columns(%s)", [table])]
+        [row[0] for row in su.execute("select audit_internal.token_columns(%s)", [table])]
         for table in ("public.token_use", "public.visit", "public.client")
     ]
     assert found == [["of_key"], ["client"], []]
@@ -127,4 +129,7 @@ SETTINGS = {
 def test_settings_by_name_are_known_by_their_table(su, table):
     su.execute(f"create table public.{table}")
     name = table.split(" (")[0]
-    assert su.execute("select * from audit.settings_by_name(%s)", [f"public.{name}"]).fetchall() == SETTINGS[table]
+    assert (
+        su.execute("select * from audit_internal.settings_by_name(%s)", [f"public.{name}"]).fetchall()
+        == SETTINGS[table]
+    )

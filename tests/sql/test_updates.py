@@ -348,7 +348,7 @@ VALUES = st.recursive(
 @example(document=['"{"'])
 def test_where_the_quick_look_finds_nothing_there_is_nothing_to_redact(su, document):
     assert su.execute(
-        "select audit.may_name_secret(doc::text) or audit.redact(doc, '{**,?}') = doc from (select %s::jsonb) as given (doc)",
+        "select audit_internal.may_name_secret(doc::text) or audit_internal.redact(doc, '{**,?}') = doc from (select %s::jsonb) as given (doc)",
         [Jsonb(document)],
     ).fetchone() == (True,)
 

@@ -401,21 +401,21 @@ def forge_erasure(connection, event, part, change, *, told=True):
             "select event.id, held.part, %s, held.commitment, '\\x' || repeat('00', 32) "
             "from audit.event join audit.seal on event.id between seal.first_id and seal.last_id "
             "join audit.seal_leaves using (number) "
-            "cross join lateral audit.sealed_parts(event, seal_leaves.secret, seal.personal) as held "
+            "cross join lateral audit_internal.sealed_parts(event, seal_leaves.secret, seal.personal) as held "
             "where event.id = %s and held.part = %s".replace("'\\x' || repeat('00', 32)", "sha256('')"),
             [number, event, part],
         )
         connection.execute(f"update audit.event set {change} where id = %s", [event])
         connection.execute(
-            "update audit.erased_part set redacted = (select audit.commitment(null, field.content) from audit.event "
-            "cross join lateral audit.parts(event) as field where event.id = erased_part.event_id and field.part = erased_part.part) "
+            "update audit.erased_part set redacted = (select audit_internal.commitment(null, field.content) from audit.event "
+            "cross join lateral audit_internal.parts(event) as field where event.id = erased_part.event_id and field.part = erased_part.part) "
             "where erasure_id = %s",
             [number],
         )
         if told:
             connection.execute(
                 "update audit.erasure set event_id = audit.record('audit.actor_erased', 'actor', pseudonym, null, null, "
-                "jsonb_build_object('pseudonym', pseudonym, 'digest', encode(audit.erasure_digest(id), 'hex'))) where id = %s",
+                "jsonb_build_object('pseudonym', pseudonym, 'digest', encode(audit_internal.erasure_digest(id), 'hex'))) where id = %s",
                 [number],
             )
     seal(connection)
@@ -500,7 +500,7 @@ def test_a_proof_gives_away_the_salt_of_its_own_leaf_alone(log):
     (proof,) = log.execute("select audit.prove(%s)", [event]).fetchone()
     (leaves, secret, ids) = log.execute("select leaves, secret, ids from audit.seal_leaves where number = 1").fetchone()
     (text,) = log.execute(
-        "select audit.sealed_text(event, secret, personal) from audit.event, audit.seal_leaves join audit.seal using (number) where id = %s and number = 1",
+        "select audit_internal.sealed_text(event, secret, personal) from audit.event, audit.seal_leaves join audit.seal using (number) where id = %s and number = 1",
         [sibling],
     ).fetchone()
     place = ids.index(sibling) * 32
@@ -510,7 +510,7 @@ def test_a_proof_gives_away_the_salt_of_its_own_leaf_alone(log):
         log.execute(digest, [bytes.fromhex(guess), text]).fetchone()[0] for guess in guesses
     ]
     assert secret.hex() not in json.dumps(proof)
-    salt = log.execute("select audit.leaf_salt(%s, %s)", [secret, sibling]).fetchone()[0]
+    salt = log.execute("select audit_internal.leaf_salt(%s, %s)", [secret, sibling]).fetchone()[0]
     assert leaves[place : place + 32] == log.execute(digest, [salt, text]).fetchone()[0]
 
 

@@ -45,7 +45,7 @@ def test_all_triggers_at_once_are_one_event_and_recompile_enables_them(su, thing
     "drop",
     [
         "drop trigger pgtrail_update on public.thing",
-        """drop function audit."capture public.thing update"() cascade""",
+        """drop function audit_internal."capture public.thing update"() cascade""",
         "alter trigger pgtrail_update on public.thing rename to other",
         "create or replace trigger pgtrail_update after update on public.thing for each row execute function suppress_redundant_updates_trigger()",
     ],
@@ -65,7 +65,7 @@ def test_dropping_a_trigger_or_what_is_as_good_is_an_event(su, thing, told, drop
 
 
 def capture(operation, table="thing"):
-    return f'audit."capture public.{table} {operation}"'
+    return f'audit_internal."capture public.{table} {operation}"'
 
 
 ALTERED_TRIGGERS = [
@@ -247,22 +247,22 @@ def test_altered_and_put_back_within_one_transaction_are_two_events(su, thing, t
     ("alter", "repair"),
     [
         (
-            "create or replace trigger refuse_change before update or delete on audit.seal for each row when (false) execute function audit.refuse_change()",
-            "create or replace trigger refuse_change before update or delete on audit.seal for each row execute function audit.refuse_change()",
+            "create or replace trigger refuse_change before update or delete on audit.seal for each row when (false) execute function audit_internal.refuse_change()",
+            "create or replace trigger refuse_change before update or delete on audit.seal for each row execute function audit_internal.refuse_change()",
         ),
         (
-            "create or replace trigger refuse_change before delete on audit.event for each row execute function audit.refuse_change()",
-            "create or replace trigger refuse_change before update or delete on audit.event for each row execute function audit.refuse_change()",
+            "create or replace trigger refuse_change before delete on audit.event for each row execute function audit_internal.refuse_change()",
+            "create or replace trigger refuse_change before update or delete on audit.event for each row execute function audit_internal.refuse_change()",
         ),
         (
-            "create or replace trigger refuse_truncate after truncate on audit.seal for each statement execute function audit.refuse_change()",
-            "create or replace trigger refuse_truncate before truncate on audit.seal for each statement execute function audit.refuse_change()",
+            "create or replace trigger refuse_truncate after truncate on audit.seal for each statement execute function audit_internal.refuse_change()",
+            "create or replace trigger refuse_truncate before truncate on audit.seal for each statement execute function audit_internal.refuse_change()",
         ),
-        ("alter function audit.refuse_change() security definer", "alter function audit.refuse_change() security invoker"),
-        ("alter function audit.refuse_change() owner to app", "alter function audit.refuse_change() owner to audit_owner"),
-        ("alter function audit.refuse_change() set search_path = public", None),
-        ("create or replace function audit.refuse_change() returns trigger language plpgsql as 'begin return new; end'", None),
-        ("create or replace function audit.erases_a_person(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
+        ("alter function audit_internal.refuse_change() security definer", "alter function audit_internal.refuse_change() security invoker"),
+        ("alter function audit_internal.refuse_change() owner to app", "alter function audit_internal.refuse_change() owner to audit_owner"),
+        ("alter function audit_internal.refuse_change() set search_path = public", None),
+        ("create or replace function audit_internal.refuse_change() returns trigger language plpgsql as 'begin return new; end'", None),
+        ("create or replace function audit_internal.erases_a_person(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
     ],
 )  # fmt: skip
 def test_the_protection_of_the_log_is_compared_whole_too(su, told, alter, repair):
@@ -283,7 +283,7 @@ def test_the_protection_of_the_log_is_compared_whole_too(su, told, alter, repair
 
 
 def test_dropping_what_refuses_changes_is_an_event(su, told):
-    su.execute("drop function audit.refuse_change() cascade")
+    su.execute("drop function audit_internal.refuse_change() cascade")
     assert {event[0] for event in told()} == {"audit.protection_disabled"}
     assert "log unprotected" in {
         row[0] for row in su.execute("select * from audit.doctor() where problem <> 'information'")
@@ -347,7 +347,7 @@ def test_the_logs_own_protection_is_watched_too(su, told):
     assert after == {"triggers": {"refuse_truncate on audit.event_default": "missing"}}
     su.execute(
         "create trigger refuse_truncate before truncate on audit.event_default "
-        "for each statement execute function audit.refuse_change()"
+        "for each statement execute function audit_internal.refuse_change()"
     )
     assert [event[0] for event in told()] == ["audit.protection_enabled"]
 
@@ -358,7 +358,7 @@ def test_the_logs_own_protection_is_watched_too(su, told):
         ("alter table audit.seal disable trigger all", "alter table audit.seal enable trigger all"),
         (
             "drop trigger refuse_truncate on audit.seal_leaves",
-            "create trigger refuse_truncate before truncate on audit.seal_leaves for each statement execute function audit.refuse_change()",
+            "create trigger refuse_truncate before truncate on audit.seal_leaves for each statement execute function audit_internal.refuse_change()",
         ),
     ],
 )
@@ -400,7 +400,7 @@ def test_such_an_event_is_forwarded_like_any_other(su, thing):
     )
     su.execute("alter table public.thing disable trigger all")
     assert su.execute(
-        "select audit.is_for(event, destination) from audit.event, audit.destination where action = 'audit.capture_disabled'"
+        "select audit_internal.is_for(event, destination) from audit.event, audit.destination where action = 'audit.capture_disabled'"
     ).fetchone() == (True,)
 
 

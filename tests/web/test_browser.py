@@ -162,7 +162,7 @@ def test_times_are_those_of_the_browser_and_utc_stands_beside(visit, day):
     expect(page.locator("#zone")).to_have_text("Times in America/St_Johns")
     time = page.locator("#events time").first
     ours = day.connect().execute(
-        "select to_char(max(occurred_at) at time zone 'America/St_Johns', 'YYYY-MM-DD HH24:MI:SS'), audit.rfc3339(max(occurred_at)) "
+        "select to_char(max(occurred_at) at time zone 'America/St_Johns', 'YYYY-MM-DD HH24:MI:SS'), audit_internal.rfc3339(max(occurred_at)) "
         "from audit.event where action = 'plan.changed'"
     ).fetchone()  # fmt: skip
     assert (time.inner_text(), time.get_attribute("title")) == ours

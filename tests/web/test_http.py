@@ -315,7 +315,7 @@ def test_dead_letters_are_shown_and_sent_again_with_a_reason(day):
     event = event_of(day, "key.rotated")
     su.execute(
         "insert into audit.dead_letter (destination_id, event_id, status, error, attempts) "
-        "values (audit.destination_id('picky'), %s, 422, '<b>no such field</b>', 3)",
+        "values (audit_internal.destination_id('picky'), %s, 422, '<b>no such field</b>', 3)",
         [event],
     )
     with serving(day, user="admin") as running, running.client() as client:

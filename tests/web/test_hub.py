@@ -210,12 +210,12 @@ def test_what_was_delivered_or_refused_is_called_by_its_name(day, rotated):
     su.execute("select audit.add_destination('picky', 'https://picky.example/hooks')")
     su.execute(
         "insert into audit.dead_letter (destination_id, event_id, status, error, attempts) "
-        "select audit.destination_id('picky'), id, 422, 'no', 3 from unnest(array[%s, 999999999]) as id",
+        "select audit_internal.destination_id('picky'), id, 422, 'no', 3 from unnest(array[%s, 999999999]) as id",
         [here],
     )
     su.execute(
         "insert into audit.attempt (destination_id, attempted_at, delivered, first_event_id, last_event_id, dead_letters, worker) "
-        "values (audit.destination_id('picky'), now(), 2, %s, %s, 0, 'w')",
+        "values (audit_internal.destination_id('picky'), now(), 2, %s, %s, 0, 'w')",
         [there, here],
     )
     with serving(day) as running, running.client() as client:
@@ -339,7 +339,7 @@ def large_hub(server, nemo_template):
             {"begin": BEGIN, "events": EVENTS},
         )
         su.execute("select audit.grant_org('reader', 'org_' || n) from generate_series(1, 25) as n")
-        su.execute("select audit.file_events()")
+        su.execute("select audit_internal.file_events()")
         su.execute("vacuum analyze audit.event")
         yield database
 
@@ -391,6 +391,6 @@ def test_a_name_is_not_looked_for_where_there_are_no_nodes(large_hub):
     with su.transaction(force_rollback=True):
         su.execute("set local session_replication_role = replica")
         su.execute("delete from audit.node")
-        assert su.execute("select audit.event_id('eu1:14002')").fetchone() == (None,)
+        assert su.execute("select audit_internal.event_id('eu1:14002')").fetchone() == (None,)
         with pytest.raises(psycopg.Error, match="is no event id"), su.transaction():
-            su.execute("select audit.event_id('eu1:')")
+            su.execute("select audit_internal.event_id('eu1:')")

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.any_server
 EVE, ANN = {"x-remote-user": "eve"}, {"x-remote-user": "ann"}
 SLOW_SECONDS = 7
 SLOW_PATTERN = """
-    create or replace function audit.check_patterns(patterns text[]) returns void language plpgsql as $$
+    create or replace function audit_internal.check_patterns(patterns text[]) returns void language plpgsql as $$
     begin
         if 'slow*' = any (patterns) then
             perform pg_catalog.pg_sleep({seconds});

@@ -28,8 +28,8 @@ select
     -- A test is signed as the worker would.
     has_function_privilege('audit.pause_destination(text, boolean)', 'execute')
         and has_table_privilege('audit.destination_secret', 'select') as can_send,
-    audit.visible_orgs() = '{}' as sees_nothing,
-    audit.has_nodes() as is_hub,
+    audit_internal.visible_orgs() = '{}' as sees_nothing,
+    audit_internal.has_nodes() as is_hub,
     current_setting('TimeZone') as zone,
     current_database() as database,
     pg_current_snapshot()::text as snapshot,
@@ -46,7 +46,7 @@ select
 select
     (found.event).id,
     to_char((found.event).occurred_at, 'YYYY-MM-DD HH24:MI:SS') as local_time,
-    audit.rfc3339((found.event).occurred_at) as utc_time,
+    audit_internal.rfc3339((found.event).occurred_at) as utc_time,
     (found.event).action,
     (found.event).category,
     coalesce((found.event).actor_label, (found.event).actor_id) as actor,
@@ -61,7 +61,7 @@ select
     (extract(epoch from (found.event).occurred_at) * 1000000)::bigint as microseconds,
     found.summary
 from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
-left join lateral audit.short_details(
+left join lateral audit_internal.short_details(
     (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
 ) as shown (details) on true
 order by found.number
@@ -73,19 +73,19 @@ select
     counted.events,
     to_char(counted.counted_from, 'YYYY-MM-DD HH24:MI') as counted_from,
     counted.counted_from::date as counted_from_day
-from audit.counted(%(filter)s::jsonb, %(unit)s, %(max_events)s) as counted
+from audit_internal.counted(%(filter)s::jsonb, %(unit)s, %(max_events)s) as counted
 
 -- name: actions
 -- What can be asked for. (Of one organization only what it could have: the rest is not its business.)
 select distinct action
-from audit.kinds()
-where audit.visible_orgs() is null
+from audit_internal.kinds()
+where audit_internal.visible_orgs() is null
 order by action
 
 -- name: nodes
 -- What can be asked for: the nodes, and then the hub itself.
 select name
-from audit.visible_nodes(%(look_at)s)
+from audit_internal.visible_nodes(%(look_at)s)
 order by name = '-', name
 
 -- name: arrived
@@ -93,25 +93,25 @@ order by name = '-', name
 select
     pg_current_snapshot()::text as snapshot,
     exists (select from pg_snapshot_xip(pg_current_snapshot())) as in_flight,
-    (select count(*) from audit.arrived(%(filter)s::jsonb, %(snapshot)s::pg_snapshot, 1000)) as events
+    (select count(*) from audit_internal.arrived(%(filter)s::jsonb, %(snapshot)s::pg_snapshot, 1000)) as events
 
 -- name: event_id
-select audit.event_id(%(called)s) as id
+select audit_internal.event_id(%(called)s) as id
 
 -- name: event
 select
     event.id,
-    audit.event_name(event) as name,
+    audit_internal.event_name(event) as name,
     event.node,
     to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
-    audit.rfc3339(event.occurred_at) as utc_time,
+    audit_internal.rfc3339(event.occurred_at) as utc_time,
     event.action,
     event.category,
     coalesce(category.label, event.category) as category_label,
     event.operation,
     event.table_name,
     event.org_id,
-    audit.label_of_org(event.org_id) as org_label,
+    audit_internal.label_of_org(event.org_id) as org_label,
     event.resource_type,
     event.resource_id,
     event.resource_label,
@@ -132,7 +132,7 @@ select
     sealed.hash as seal_hash
 from audit.event
 left join audit.category on category.name = event.category
-left join lateral audit.sealed_in(event) as sealed on true
+left join lateral audit_internal.sealed_in(event) as sealed on true
 where event.id = %(id)s
 
 -- name: diff
@@ -144,17 +144,17 @@ order by changed desc, field
 -- name: neighbours
 -- The events before and after one, of the same resource.
 select previous, following
-from audit.neighbours(%(node)s, %(resource_type)s, %(resource_id)s, %(utc_time)s::timestamptz, %(id)s)
+from audit_internal.neighbours(%(node)s, %(resource_type)s, %(resource_id)s, %(utc_time)s::timestamptz, %(id)s)
 
 -- name: check_event
 select problem
 from audit.event
-cross join lateral audit.check_event(event) as problem
+cross join lateral audit_internal.check_event(event) as problem
 where event.id = %(id)s
 
 -- name: begin_export
 select events, csv, passing::text
-from audit.begin_export(%(filter)s::jsonb, %(by_field)s)
+from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s)
 
 -- name: ndjson
 select audit.event_json(event)::text as json
@@ -188,15 +188,15 @@ select
     attempt.delivered,
     attempt.first_event_id,
     coalesce(
-        case when audit.has_nodes() then
-            (select audit.event_name(event) from audit.event where event.id = attempt.first_event_id)
+        case when audit_internal.has_nodes() then
+            (select audit_internal.event_name(event) from audit.event where event.id = attempt.first_event_id)
         end,
         attempt.first_event_id::text
     ) as first_event,
     attempt.last_event_id,
     coalesce(
-        case when audit.has_nodes() then
-            (select audit.event_name(event) from audit.event where event.id = attempt.last_event_id)
+        case when audit_internal.has_nodes() then
+            (select audit_internal.event_name(event) from audit.event where event.id = attempt.last_event_id)
         end,
         attempt.last_event_id::text
     ) as last_event,
@@ -205,14 +205,14 @@ select
     attempt.error,
     attempt.worker
 from audit.attempt
-where attempt.destination_id = audit.destination_id(%(name)s)
+where attempt.destination_id = audit_internal.destination_id(%(name)s)
 order by attempt.id desc
 limit 50
 
 -- name: dead_letters
 select
     dead_letter.event_id,
-    coalesce(audit.event_name(event), dead_letter.event_id::text) as event_name,
+    coalesce(audit_internal.event_name(event), dead_letter.event_id::text) as event_name,
     event.action,
     dead_letter.status,
     dead_letter.error,
@@ -220,7 +220,7 @@ select
     to_char(dead_letter.last_at, 'YYYY-MM-DD HH24:MI:SS') as last_at
 from audit.dead_letter
 left join audit.event on event.id = dead_letter.event_id
-where dead_letter.destination_id = audit.destination_id(%(name)s)
+where dead_letter.destination_id = audit_internal.destination_id(%(name)s)
     and dead_letter.delivered_at is null
 order by dead_letter.event_id
 limit 200

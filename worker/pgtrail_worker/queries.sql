@@ -90,16 +90,16 @@ select
     dead_in_row,
     in_flight,
     waiting
-from audit.next_batch(%(cursor)s, %(worker)s, p_lease => %(lease)s, p_after => %(after)s, p_max_events => %(most)s)
+from audit_internal.next_batch(%(cursor)s, %(worker)s, p_lease => %(lease)s, p_after => %(after)s, p_max_events => %(most)s)
 
 -- name: shortened
-select audit.shortened(%(cursor)s, %(event)s, %(max_bytes)s)
+select audit_internal.shortened(%(cursor)s, %(event)s, %(max_bytes)s)
 
 -- name: renew_lease
-select audit.renew_lease(%(cursor)s, %(lease_token)s, %(lease)s)
+select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, %(lease)s)
 
 -- name: settle
-select audit.settle(
+select audit_internal.settle(
     %(cursor)s,
     %(lease_token)s,
     %(delivered)s::bigint[],
@@ -116,22 +116,22 @@ select audit.settle(
 )
 
 -- name: release_lease
-select audit.release_lease(%(cursor)s, %(lease_token)s)
+select audit_internal.release_lease(%(cursor)s, %(lease_token)s)
 
 -- name: note_broken
-select audit.note_broken(%(cursor)s, %(worker)s, %(error)s::text)
+select audit_internal.note_broken(%(cursor)s, %(worker)s, %(error)s::text)
 
 -- name: worker_is_here
-select audit.worker_is_here(%(worker)s, %(lease)s)
+select audit_internal.worker_is_here(%(worker)s, %(lease)s)
 
 -- name: worker_leaves
-select audit.worker_leaves(%(worker)s)
+select audit_internal.worker_leaves(%(worker)s)
 
 -- name: maintain
 select audit.maintain()
 
 -- name: file_events
-select audit.file_events() as more
+select audit_internal.file_events() as more
 
 -- name: status
 select
@@ -146,7 +146,7 @@ from audit.destination_status
 select
     number,
     events
-from audit.seal_if_due(%(every)s, %(events)s)
+from audit_internal.seal_if_due(%(every)s, %(events)s)
 where number is not null
 
 -- name: expect_signs_of_life
@@ -157,7 +157,7 @@ select 1
 
 -- name: hush
 -- How far transactions have come, if nobody else has the wake-up: no writer notifies until it is given back.
-select case when pg_try_advisory_lock(audit.wake_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
+select case when pg_try_advisory_lock(audit_internal.wake_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
 
 -- name: notify_others
 -- The page and those who follow the log listen too. How far transactions have come, if there were any.
@@ -167,4 +167,4 @@ where pg_snapshot_xmax(pg_current_snapshot()) > %(reached)s::xid8
 
 -- name: end_hush
 -- Who began to write since the last look told nobody.
-select pg_advisory_unlock(audit.wake_key()) from pg_notify('pgtrail', '')
+select pg_advisory_unlock(audit_internal.wake_key()) from pg_notify('pgtrail', '')

@@ -51,7 +51,7 @@ EVENT = (
     Column("node"),
     Column("node_id", "bigint"),
     Column("node_xid", "ubigint"),
-    Column("org_label", written="audit.label_of_org(org_id)"),
+    Column("org_label", written="audit_internal.label_of_org(org_id)"),
     Column("row_before", written="audit.row_before(event)"),
     Column("details", written="told.details"),
     # (Nearly always the same.)

@@ -11,7 +11,7 @@ set variable given = $given
 create temp macro rfc3339(moment) as strftime(moment at time zone 'UTC', '%Y-%m-%dT%H:%M:%S.%fZ');
 -- The share of the organizations that one belongs to: the first eight digits of the SHA-256 of its id, modulo their number.
 create temp macro part_of(org_id, parts) as ('0x' || sha256(coalesce(org_id, ''))[:8])::bigint % parts;
--- audit.glob(): in a pattern only * is special.
+-- audit_internal.glob(): in a pattern only * is special.
 create temp macro expression(patterns) as
     '^(' || array_to_string(list_transform(patterns, lambda pattern: replace(regexp_escape(pattern), '\*', '.*')), '|') || ')$';
 -- (A point is any character there, a line's end too.)
@@ -44,7 +44,7 @@ create temp macro passes(event, wanted) as
     and (wanted.resource_id is null or event.resource_id = wanted.resource_id)
 
 -- name: moment
--- audit.moment(), in the time zone of this machine.
+-- audit_internal.moment(), in the time zone of this machine.
 select case
     when regexp_full_match($description, '\s*\d+\s*[a-z]+\s*') then now() - try_cast($description as interval)
     when trim($description) = 'now' then now()

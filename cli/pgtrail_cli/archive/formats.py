@@ -30,14 +30,14 @@ BLANKS = (
     + "".join(map(chr, range(0x2066, 0x2070)))
     + "\u2800\u3000\u3164\ufeff\uffa0\ufff9\ufffa\ufffb"
 )
-"""audit.blanks()"""
+"""audit_internal.blanks()"""
 MAX_CELL_CHARS = 32_000
 OPTIONAL = ("node", "imported_from")
 """Members of an event in JSON that are left out where they are null."""
 
 
 def event_name(event: Event) -> str:
-    """audit.event_name()"""
+    """audit_internal.event_name()"""
     return str(event["id"]) if event["node"] is None else f"{event['node']}:{event['node_id']}"
 
 
@@ -134,12 +134,12 @@ def _cells(event: Event) -> dict[str, str | None]:
 
 
 def spreadsheet_safe(cell: str) -> str:
-    """audit.spreadsheet_safe()"""
+    """audit_internal.spreadsheet_safe()"""
     return f"'{cell}" if cell[:1] in {"\t", "\n", "\r"} or cell.lstrip(BLANKS)[:1] in SIGNS else cell
 
 
 def _value(value: str | None) -> str | None:
-    """audit.spreadsheet_value(), of JSON as text."""
+    """audit_internal.spreadsheet_value(), of JSON as text."""
     if value is None or value == "null":
         return None
     is_text = value.startswith('"')

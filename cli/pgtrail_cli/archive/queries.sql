@@ -1,5 +1,8 @@
 -- What archiving asks Postgres.
 
+-- name: moment
+select audit_internal.moment(%(text)s)
+
 -- name: retention_plan
 select partition, begins, events, kept_because
 from audit.retention_plan(%(even_undelivered)s, %(before)s::timestamptz)
@@ -11,7 +14,7 @@ select audit.drop_partition(
 
 -- name: partition_bounds
 select begins, ends
-from audit.partition_bounds()
+from audit_internal.partition_bounds()
 where partition = %(partition)s::regclass
 
 -- name: month
@@ -34,29 +37,29 @@ select pg_try_advisory_lock(hashtextextended('pgtrail archive', 0))
 copy (
     select {columns}
     from audit.event
-    cross join lateral audit.told_details(event.before, event.after, event.changed) as told (details)
-    cross join lateral audit.short_details(event.before, event.after, event.changed, 61) as summary (details)
-    cross join lateral audit.short_details(event.before, event.after, event.changed, 32001) as fields (details)
+    cross join lateral audit_internal.told_details(event.before, event.after, event.changed) as told (details)
+    cross join lateral audit_internal.short_details(event.before, event.after, event.changed, 61) as summary (details)
+    cross join lateral audit_internal.short_details(event.before, event.after, event.changed, 32001) as fields (details)
     where occurred_at >= {begins} and occurred_at < {ends}
 ) to stdout with (format csv, header, null '\N', encoding 'UTF8')
 
 -- name: copy_salts
 copy (
     select kind, type, id, encode(salt, 'hex') as salt
-    from audit.archived_salts({partition})
+    from audit_internal.archived_salts({partition})
 ) to stdout with (format csv, header, null '\N', encoding 'UTF8')
 
 -- name: copy_erased_parts
 copy (
     select event_id, part, encode(commitment, 'hex') as commitment, encode(salt, 'hex') as salt
-    from audit.archived_parts({partition})
+    from audit_internal.archived_parts({partition})
 ) to stdout with (format csv, header, null '\N', encoding 'UTF8')
 
 -- name: seals
 select
     seal.number,
-    audit.seal_object(seal)
-        || jsonb_build_object('seal', audit.seal_text(seal), 'secret', encode(seal_leaves.secret, 'hex')),
+    audit_internal.seal_object(seal)
+        || jsonb_build_object('seal', audit_internal.seal_text(seal), 'secret', encode(seal_leaves.secret, 'hex')),
     seal_leaves.ids,
     seal_leaves.leaves
 from audit.seal

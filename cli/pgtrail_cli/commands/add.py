@@ -6,11 +6,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import click
-from psycopg.types.json import Jsonb
 
 from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.errors import NotUnderstood, PgtrailError
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.filters import QUERIES, as_jsonb
 from pgtrail_cli.matching import recent, say
 from pgtrail_worker.address import Network, forbidden
 
@@ -63,7 +62,7 @@ def add(connection: Connection, name: str, url: str, format: str, token_stdin: b
         --url https://splunk.example.com:8088/services/collector/event
     """
     _check_address(url, [_network(text) for text in options["allowed_networks"]])
-    given = Jsonb({key: value for key, value in options.items() if value not in (None, ())})
+    given = as_jsonb({key: value for key, value in options.items() if value not in (None, ())})
     lines = recent(connection, name, **{kind: options[kind] for kind in ("categories", "actions", "orgs")})
     with connection.transaction():
         if token_stdin:

@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 
 import click
 
+from pgtrail_cli.archive import QUERIES
 from pgtrail_cli.archive.location import find_location
 from pgtrail_cli.archive.moving import Target, drop_month, lock_archiving, old_months
 from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.render import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -50,7 +50,7 @@ def archive(connection: Connection, where: str, before: str, dry_run: bool, jobs
       pgtrail archive /mnt/archive --before 90d
       pgtrail archive s3://audit-archive/production
     """
-    moment, _ = connection.execute(QUERIES["moments"], {"since": before, "until": None}).fetchone() or (None, None)
+    (moment,) = connection.execute(QUERIES["moment"], {"text": before}).fetchone() or (None,)
     drop_months(connection, where, jobs=jobs, temp=temp, before=moment, dry_run=dry_run)
 
 

@@ -10,14 +10,13 @@ from typing import IO, Any, LiteralString
 import click
 import psycopg
 from psycopg import sql
-from psycopg.types.json import Jsonb
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail_cli.atomic_file import atomic_file
 from pgtrail_cli.commands import archived
 from pgtrail_cli.connection import Connection, dsn_option, open_connection
 from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, filter_options
+from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, as_jsonb, filter_options
 from pgtrail_cli.matching import Notes, say_visible_from, warn_unmatched
 from pgtrail_cli.render import console
 
@@ -92,7 +91,7 @@ class Begun:
 
 def begin_export(connection: Connection, wanted: Filter, by_field: bool = False) -> Begun:
     """Say in the log who takes out what."""
-    asked = {"filter": Jsonb(wanted), "by_field": by_field}
+    asked = {"filter": as_jsonb(wanted), "by_field": by_field}
     try:
         row = connection.execute(QUERIES["begin_export"], asked).fetchone()
     except psycopg.errors.ReadOnlySqlTransaction as error:

@@ -3,10 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from psycopg.types.json import Jsonb
-
 from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES, Filter
+from pgtrail_cli.filters import QUERIES, Filter, as_jsonb
 from pgtrail_web.details import LONGEST_VALUE
 
 FOLLOW_SECONDS = 1.0
@@ -19,7 +17,7 @@ class Follower:
 
     def __init__(self, connection: Connection, wanted: Filter, as_json: bool) -> None:
         self._connection = connection
-        self._asked = {"filter": Jsonb(wanted), "as_json": as_json, "max_chars": LONGEST_VALUE + 1}
+        self._asked = {"filter": as_jsonb(wanted), "as_json": as_json, "max_chars": LONGEST_VALUE + 1}
         row = connection.execute(QUERIES["snapshot"]).fetchone()
         assert row is not None
         self._snapshot: str

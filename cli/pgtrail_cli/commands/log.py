@@ -6,14 +6,13 @@ from typing import Any
 
 import click
 import psycopg
-from psycopg.types.json import Jsonb
 from rich.table import Table
 from rich.text import Text
 
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.following import Follower
 from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
-from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, event_id, filter_options, no_event
+from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, as_jsonb, event_id, filter_options, no_event
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.moments import from_json, shown
@@ -95,7 +94,7 @@ def search(connection: Connection, wanted: Filter, limit: int, as_json: bool = F
     *found, last = connection.execute(
         QUERIES["search"],
         {
-            "filter": Jsonb(wanted),
+            "filter": as_jsonb(wanted),
             "limit": limit,
             # (Who says since when is ready to wait.)
             "look_at": None if "since" in wanted else LOOK_AT,

@@ -89,7 +89,7 @@ def _show(plan: Plan) -> None:
         ("legal holds", _listed(plan.holds)),
         ("destinations", _listed(map(str, plan.deliveries))),
         ("event triggers", _listed(plan.event_triggers)),
-        ("schemas", "audit, pgtrail_meta, and all that is in them"),
+        ("schemas", "audit, audit_internal, pgtrail_meta, and all that is in them"),
         ("roles", "\n".join(_roles(plan.roles))),
         ("depends on it", _listed([*plan.dependents, *(f"{name} names it" for name in plan.callers)])),
         ("still running", _listed(plan.sessions or plan.workers)),

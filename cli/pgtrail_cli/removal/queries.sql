@@ -10,14 +10,14 @@ select
     current_user::text,
     to_regclass('audit.installation') is not null,
     (select rolsuper from pg_roles where rolname = current_user),
-    (select bool_and(pg_has_role(nspowner, 'usage')) from pg_namespace where nspname in ('audit', 'pgtrail_meta'))
+    (select bool_and(pg_has_role(nspowner, 'usage')) from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta'))
 
 -- name: contents
 select
     count(*),
     min(occurred_at),
     max(occurred_at),
-    (select count(*) from audit.partition_bounds()),
+    (select count(*) from audit_internal.partition_bounds()),
     (select count(*) from audit.seal),
     array(
         select format('%I.%I', nspname, relname)
@@ -53,14 +53,14 @@ order by application_name
 select evtname::text
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
+where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 order by evtname
 
 -- name: drop_event_triggers
 select format('drop event trigger %I', evtname)
 from pg_event_trigger
 join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
+where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 
 -- name: marked_tables
 with own_role as (
@@ -71,7 +71,7 @@ step (relation, before, after, locks) as (
     from pg_trigger
     join pg_proc on pg_proc.oid = tgfoid
     where tgparentid = 0
-        and pg_proc.pronamespace = to_regnamespace('audit')
+        and pg_proc.pronamespace = to_regnamespace('audit_internal')
         and starts_with(proname, 'capture ')
     union all
     select polrelid, format('drop policy %I on ', polname), '', true
@@ -111,7 +111,7 @@ from step
 join pg_class on pg_class.oid = step.relation
 join pg_namespace on pg_namespace.oid = pg_class.relnamespace
 cross join lateral (select format('%I.%I', nspname, relname) as name) as known
-where nspname not in ('audit', 'pgtrail_meta')
+where nspname not in ('audit', 'audit_internal', 'pgtrail_meta')
 group by pg_class.oid, known.name
 -- A parent before its partitions, whose own triggers are left when it is done.
 order by pg_class.relispartition, known.name
@@ -131,7 +131,7 @@ from (
     select 2, pg_class.oid, format('lock table %I.%I in access exclusive mode', nspname, relname)
     from pg_class
     join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname in ('audit', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
+    where nspname in ('audit', 'audit_internal', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
 ) as step (place, relation, statement)
 order by place, relation
 
@@ -142,14 +142,14 @@ reached as (
     select classid, objid, objsubid, false as strange
     from pg_depend
     where refclassid = 'pg_namespace'::regclass
-        and refobjid in (select oid from pg_namespace where nspname in ('audit', 'pgtrail_meta'))
+        and refobjid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta'))
     union
     select
         hanging.classid,
         hanging.objid,
         hanging.objsubid,
         hanging.deptype in ('n', 'a', 'x')
-            and not coalesce(place.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'pgtrail_meta')), false)
+            and not coalesce(place.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta')), false)
     from reached
     join pg_depend as hanging on hanging.refclassid = reached.classid and hanging.refobjid = reached.objid
     cross join lateral (
@@ -175,16 +175,16 @@ reached as (
 found as (
     select classid, objid, objsubid from reached where strange
     union
-    -- Somebody else's, put into our schema.
+    -- Somebody else's, put into our schemas.
     select 'pg_class'::regclass, pg_class.oid, 0
     from pg_class
-    where relnamespace = to_regnamespace('audit')
+    where relnamespace in (select oid from pg_namespace where nspname in ('audit', 'audit_internal'))
         and relkind in ('r', 'p', 'v', 'm', 'f', 'S')
         and relowner <> to_regrole('audit_owner')
     union
     select 'pg_proc'::regclass, pg_proc.oid, 0
     from pg_proc
-    where pronamespace = to_regnamespace('audit')
+    where pronamespace in (select oid from pg_namespace where nspname in ('audit', 'audit_internal'))
         and proowner not in (select oid from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$')
         -- (A superuser's that are ours are there for audit_owner to call.)
         and not exists (select from aclexplode(proacl) as one where one.grantee = to_regrole('audit_owner'))
@@ -199,12 +199,14 @@ found as (
             from pg_roles
             where rolname ~ '^audit_(owner|admin|auditor|reader|forwarder|org_reader|hub|recorder(_[0-9]+)?)$'
         )
-        and (
-            (classid = 'pg_class'::regclass
-                and (select relnamespace from pg_class where oid = objid) is distinct from to_regnamespace('audit'))
-            or (classid = 'pg_proc'::regclass
-                and (select pronamespace from pg_proc where oid = objid) is distinct from to_regnamespace('audit'))
-            or (classid = 'pg_namespace'::regclass and objid is distinct from to_regnamespace('audit'))
+        and not coalesce(
+            case classid
+                when 'pg_class'::regclass then (select relnamespace from pg_class where oid = objid)
+                when 'pg_proc'::regclass then (select pronamespace from pg_proc where oid = objid)
+                when 'pg_namespace'::regclass then objid
+            end
+            in (select oid from pg_namespace where nspname in ('audit', 'audit_internal')),
+            true
         )
 )
 select distinct case
@@ -220,7 +222,7 @@ where not (
             from pg_trigger
             join pg_proc on pg_proc.oid = tgfoid
             where pg_trigger.oid = objid
-                and pg_proc.pronamespace = to_regnamespace('audit')
+                and pg_proc.pronamespace = to_regnamespace('audit_internal')
                 and starts_with(proname, 'capture ')
         )
     )
@@ -241,8 +243,8 @@ order by 1
 select format('%I.%I', nspname, proname)
 from pg_proc
 join pg_namespace on pg_namespace.oid = pronamespace
-where prosrc ~ '\maudit\.[a-z_]'
-    and nspname not in ('audit', 'pgtrail_meta', 'pg_catalog', 'information_schema')
+where prosrc ~ '\maudit(_internal)?\.[a-z_]'
+    and nspname not in ('audit', 'audit_internal', 'pgtrail_meta', 'pg_catalog', 'information_schema')
 order by 1
 
 -- name: drop_schemas
@@ -250,7 +252,7 @@ select statement
 from (
     select 1, format('drop schema %I cascade', nspname)
     from pg_namespace
-    where nspname in ('audit', 'pgtrail_meta')
+    where nspname in ('audit', 'audit_internal', 'pgtrail_meta')
     union all
     -- It is the default again, so nothing is left of it.
     select 2, 'alter default privileges for role audit_owner grant execute on functions to public'
@@ -262,7 +264,7 @@ from (
     from pg_namespace
     cross join lateral aclexplode(nspacl) as granted
     join pg_roles on pg_roles.oid = granted.grantee
-    where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$' and nspname not in ('audit', 'pgtrail_meta')
+    where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$' and nspname not in ('audit', 'audit_internal', 'pgtrail_meta')
     union all
     select 4, format('alter database %I reset %s', datname, split_part(setting, '=', 1))
     from pg_db_role_setting

@@ -2,14 +2,14 @@
 
 -- name: facts
 -- Each object of schema audit, aspect by aspect, as `pgtrail migrate` makes it. What is made for tracked tables
--- (audit."capture …", "read …", "find …", "label …", "name …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
+-- (audit_internal."capture …", "read …", "find …", "label …", "name …") is left to `pgtrail doctor`; of partitions only what must not be there or must be is looked at.
 -- Whatever planning or running a read evaluates is here, so this reads nothing but pg_catalog, and runs before anything else is read.
 with recursive recorder as (
     select oid from pg_roles where rolname ~ '^audit_recorder(_[0-9]+)?$'
 ),
 -- Reading a table reads what inherits from it, in whatever schema.
 tree as (
-    select oid from pg_class where relnamespace = 'audit'::regnamespace and relkind not in ('i', 'I', 't')
+    select oid from pg_class where relnamespace in (select oid from pg_namespace where nspname in ('audit', 'audit_internal')) and relkind not in ('i', 'I', 't')
     union
     select inhrelid from tree join pg_inherits on inhparent = tree.oid
 ),
@@ -62,7 +62,7 @@ fact as (
             )
         )
     ) as aspect (aspect, value)
-    where pronamespace = 'audit'::regnamespace and proname !~ '^(capture|read|find|label|name) '
+    where pronamespace in (select oid from pg_namespace where nspname in ('audit', 'audit_internal')) and proname !~ '^(capture|read|find|label|name) '
     union all
     select
         aspect.what || name,
@@ -235,14 +235,15 @@ fact as (
     join pg_index on indrelid = catalogue.oid and indexrelid >= 16384
     union all
     select
-        'type audit.' || quote_ident(typname),
+        format('type %%I.%%I', nspname, typname),
         'definition',
         concat_ws(' ', typtype, typbasetype, typowner::regrole)
     from pg_type
-    where typnamespace = 'audit'::regnamespace and typtype not in ('c', 'b')
+    join pg_namespace on pg_namespace.oid = typnamespace
+    where nspname in ('audit', 'audit_internal') and typtype not in ('c', 'b')
     union all
     select
-        'schema audit',
+        'schema ' || nspname,
         aspect.*
     from pg_namespace
     cross join lateral (values
@@ -256,7 +257,7 @@ fact as (
             )
         )
     ) as aspect (aspect, value)
-    where nspname = 'audit'
+    where nspname in ('audit', 'audit_internal')
     union all
     -- What would change the meaning of every statement here. (Below 16384 is what initdb made.)
     select

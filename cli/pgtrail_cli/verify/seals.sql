@@ -30,7 +30,7 @@ order by number
 select
     number, sealed_at, from_snapshot::text, from_time, from_xid::text, from_id, to_snapshot::text, to_time, epoch, above_id,
     up_to_id, events, first_id, last_id, personal, months, root, previous, hash,
-    audit.seal_text(seal) as text,
+    audit_internal.seal_text(seal) as text,
     system_identifier::text
 from {seals} as seal
 where number = any (%(numbers)s::bigint[])
@@ -112,14 +112,14 @@ select
     end as odd_xid,
     case when event.node is null then event.occurred_at end as occurred_at
 from ({batch}) as event
-cross join lateral audit.event_leaf(event, %(secret)s::bytea, event.actor_salt, event.person_salt) as hashed
+cross join lateral audit_internal.event_leaf(event, %(secret)s::bytea, event.actor_salt, event.person_salt) as hashed
 order by event.id
 
 -- name: texts
 -- Some of these events in full.
 select
-    audit.event_text(event, null, null, null, null),
-    audit.actor_part(event),
+    audit_internal.event_text(event, null, null, null, null),
+    audit_internal.actor_part(event),
     pg_catalog.to_json(event.resource_label)::text,
     event.before::text,
     event.after::text,

@@ -94,7 +94,7 @@ declare
                     pg_type.typtype = 'e'
                     and (attname = 'op' or attname <> all (pg_temp.import_columns(p_tool) || '{auth_uid,auth_role,xact_id}'::text[]))
                 )
-                and not audit.is_trusted_type(atttypid)
+                and not audit_internal.is_trusted_type(atttypid)
                 and not pg_temp.is_hstore(atttypid)
             order by attnum
             limit 1
@@ -134,7 +134,7 @@ begin
     from pg_class
     where pg_class.relkind in ('r', 'p')
         and case when p_table is null then pg_class.relname = usual_name else pg_class.oid = p_table::regclass end
-        and wanted <@ audit.column_names(pg_class.oid);
+        and wanted <@ audit_internal.column_names(pg_class.oid);
     if cardinality(found_tables) = 1 then
         perform pg_temp.check_source(p_tool, found_tables[1]);
         return found_tables[1];

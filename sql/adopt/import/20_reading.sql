@@ -133,7 +133,7 @@ as $$
     select concat(
         '(',
         case p_tool
-            when 'supa_audit' then pg_temp.supa_audit_reading(source, place, audit.column_names(source))
+            when 'supa_audit' then pg_temp.supa_audit_reading(source, place, audit_internal.column_names(source))
             when 'audit_trigger' then pg_temp.audit_trigger_reading(source, place)
             else pg_temp.litellm_reading(source, place)
         end,

@@ -8,7 +8,7 @@ stable
 as $$
     select concat(
         'cross join lateral jsonb_to_record(source.', case row_name when 'old' then 'before' else 'after' end, ') as ', row_name, ' (',
-        string_agg(format('%I %s', attname, audit.plain_type(atttypid)), ', ' order by attnum),
+        string_agg(format('%I %s', attname, audit_internal.plain_type(atttypid)), ', ' order by attnum),
         ')'
     )
     from pg_attribute
@@ -22,16 +22,16 @@ language sql
 stable
 as $$
     select concat(
-        E'\n    select source.number, named.category, named.action, ', audit.compiled_org(tracked, row_name, row_operation), '::text, ',
-        audit.compiled_resource_id(tracked, row_name), '::text, ',
-        audit.compiled_label(tracked, row_name, row_operation), '::text, ',
-        case when row_operation = 'INSERT' then 'null::jsonb' else audit.compiled_row(tracked, 'old') end, ', ',
-        case when row_operation = 'DELETE' then 'null::jsonb' else audit.compiled_row(tracked, 'new') end, ', ',
-        case when row_operation = 'UPDATE' then audit.compiled_changed(tracked) else 'null::text[]' end,
+        E'\n    select source.number, named.category, named.action, ', audit_internal.compiled_org(tracked, row_name, row_operation), '::text, ',
+        audit_internal.compiled_resource_id(tracked, row_name), '::text, ',
+        audit_internal.compiled_label(tracked, row_name, row_operation), '::text, ',
+        case when row_operation = 'INSERT' then 'null::jsonb' else audit_internal.compiled_row(tracked, 'old') end, ', ',
+        case when row_operation = 'DELETE' then 'null::jsonb' else audit_internal.compiled_row(tracked, 'new') end, ', ',
+        case when row_operation = 'UPDATE' then audit_internal.compiled_changed(tracked) else 'null::text[]' end,
         E'\n    from source\n    ',
         case when row_operation <> 'INSERT' then pg_temp.import_record(tracked.relation, 'old') || E'\n    ' end,
         case when row_operation <> 'DELETE' then pg_temp.import_record(tracked.relation, 'new') || E'\n    ' end,
-        'cross join lateral ', audit.compiled_naming(tracked, row_operation, with_rules),
+        'cross join lateral ', audit_internal.compiled_naming(tracked, row_operation, with_rules),
         E'\n    where source.operation = ', quote_literal(row_operation), ' and named.action is not null'
     )
     from (select case row_operation when 'DELETE' then 'old' else 'new' end) as row (row_name)
@@ -56,13 +56,13 @@ language plpgsql
 volatile
 as $$
 declare
-    role_name name := audit.assign_recorder(relation);
+    role_name name := audit_internal.assign_recorder(relation);
     function_name text := 'import as ' || left(role_name, 50);
 begin
-    if exists (select from pg_proc where proname = function_name and pronamespace = 'audit'::regnamespace and proowner = role_name::regrole) then
+    if exists (select from pg_proc where proname = function_name and pronamespace = 'audit_internal'::regnamespace and proowner = role_name::regrole) then
         return function_name;
     end if;
-    perform audit.create_compiled(
+    perform audit_internal.create_compiled(
         function_name,
         'statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]',
         'table (number bigint, category text, action text, org_id text, resource_id text, resource_label text, '
@@ -88,7 +88,7 @@ $body$,
         role_name,
         'Maps rows of another tool to events, for pgtrail import. Only audit_owner may call it.'
     );
-    execute format('grant execute on function audit.%I(text, bigint[], text[], jsonb[], jsonb[]) to audit_owner', function_name);
+    execute format('grant execute on function audit_internal.%I(text, bigint[], text[], jsonb[], jsonb[]) to audit_owner', function_name);
     return function_name;
 end
 $$;
@@ -101,7 +101,7 @@ as $$
 declare
     importer regprocedure;
 begin
-    for importer in select oid from pg_proc where pronamespace = 'audit'::regnamespace and starts_with(proname, 'import as ')
+    for importer in select oid from pg_proc where pronamespace = 'audit_internal'::regnamespace and starts_with(proname, 'import as ')
     loop
         execute format('drop function %s', importer);
     end loop;
@@ -120,7 +120,7 @@ language plpgsql
 volatile
 as $$
 begin
-    return query execute format('select * from audit.%I($1, $2, $3, $4, $5)', importer)
+    return query execute format('select * from audit_internal.%I($1, $2, $3, $4, $5)', importer)
     using statement, numbers, operations, before, after;
 end
 $$;

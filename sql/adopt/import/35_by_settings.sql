@@ -27,7 +27,7 @@ as $$
             select coalesce(jsonb_object_agg(member.key, member.value), '{}')
             from jsonb_each(image) as member
             where document ? member.key
-        ) || audit.without_secrets(document - known)
+        ) || audit_internal.without_secrets(document - known)
     end
 $$;
 
@@ -110,8 +110,8 @@ volatile
 as $$
     with known as materialized (
         select
-            audit.column_names(settings.relation) as columns,
-            array(select name from audit.audited_columns(settings)) as audited,
+            audit_internal.column_names(settings.relation) as columns,
+            array(select name from audit_internal.audited_columns(settings)) as audited,
             case when p_tool = 'litellm' and cardinality(identity.columns) = 1 then identity.columns[1] end as key_column,
             array(
                 select attname::text
@@ -122,7 +122,7 @@ as $$
                     and atttypid in ('json'::regtype, 'jsonb'::regtype)
                     and p_tool <> 'supa_audit'
             ) as json_columns
-        from (select audit.identity_columns(settings.relation)) as identity (columns)
+        from (select audit_internal.identity_columns(settings.relation)) as identity (columns)
     ),
     -- With the key that LiteLLM keeps beside a row, and JSON that is kept as text taken for what it is.
     told as materialized (

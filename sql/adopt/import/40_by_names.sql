@@ -13,21 +13,21 @@ declare
 begin
     foreach path in array secret
     loop
-        member := audit.column_of_path(path, array(select jsonb_object_keys(image)));
+        member := audit_internal.column_of_path(path, array(select jsonb_object_keys(image)));
         continue when member is null;
         if starts_with(path, member || ' when ') then
-            continue when not audit.names_secret(document ->> substr(path, length(member || ' when ') + 1));
+            continue when not audit_internal.names_secret(document ->> substr(path, length(member || ' when ') + 1));
             path := member;
         end if;
         image := image || jsonb_build_object(
             member,
-            audit.redact(
+            audit_internal.redact(
                 image -> member,
                 coalesce(string_to_array(nullif(substr(path, length(member) + 2), ''), '.'), '{}')
             )
         );
     end loop;
-    return audit.without_secrets(image);
+    return audit_internal.without_secrets(image);
 end
 $$;
 
@@ -40,7 +40,7 @@ as $$
     -- Without one of them it would be another row''s.
     select string_agg(
         case
-            when name = any (secret) or audit.looks_secret_within(name) or audit.value_looks_secret(document ->> name) then pg_temp.digest_of(document ->> name)
+            when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.digest_of(document ->> name)
             else document ->> name
         end,
         ',' order by position
@@ -71,7 +71,7 @@ as $$
                 when 'TRUNCATE' then 'truncated' else 'changed' end
         ),
         told.moved,
-        audit.short_org(told.row ->> settings.org),
+        audit_internal.short_org(told.row ->> settings.org),
         coalesce(
             pg_temp.plain_key(told.row, known.keys, settings.secret),
             case when known.is_secret then pg_temp.digest_of(row.object_id) else row.object_id end,
@@ -85,8 +85,8 @@ as $$
     from pg_temp.told_rows(p_tool, p_rows, p_names, settings) as row
     cross join (
         select
-            coalesce(nullif(audit.identity_columns(settings.relation), '{}'), '{id}'),
-            audit.names_secret(settings.resource) or audit.names_secret(settings.name)
+            coalesce(nullif(audit_internal.identity_columns(settings.relation), '{}'), '{id}'),
+            audit_internal.names_secret(settings.resource) or audit_internal.names_secret(settings.name)
         offset 0
     ) as known (keys, is_secret)
     cross join lateral (

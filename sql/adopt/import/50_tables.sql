@@ -28,7 +28,7 @@ begin
     -- By its name; a table that was renamed since, by what it is.
     select * into settings from audit.tracked_table where relation = coalesce(named, p_oid::regclass);
     if settings.relation is not null then
-        settings.name := audit.qualified_name(settings.relation);
+        settings.name := audit_internal.qualified_name(settings.relation);
         return settings;
     end if;
     settings.relation := named;

@@ -11,7 +11,7 @@ declare
     state audit.import;
 begin
     insert into audit.import (tool, relation, source)
-    values (p_tool, p_source, audit.qualified_name(p_source))
+    values (p_tool, p_source, audit_internal.qualified_name(p_source))
     on conflict (relation) do nothing;
     -- Two at once: the second waits until the first has stored what it read.
     select * into strict state from audit.import where relation = p_source for update;

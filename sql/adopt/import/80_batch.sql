@@ -56,7 +56,7 @@ declare
     stored jsonb := '[]';
 begin
     if not p_dry_run then
-        made := audit.make_past_partitions(array(select occurred_at from unnest(dated)));
+        made := audit_internal.make_past_partitions(array(select occurred_at from unnest(dated)));
         if made > 0 then
             -- Committed first: who reads the log waits for them no longer than they take to make.
             return jsonb_build_object('partitions', made);

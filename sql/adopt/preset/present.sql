@@ -21,7 +21,7 @@ as $$
     select array(
         select name
         from unnest(names) with ordinality as wanted (name, position)
-        where audit.columns_of_secret(relation, name) <@ audit.column_names(relation)
+        where audit_internal.columns_of_secret(relation, name) <@ audit_internal.column_names(relation)
         order by position
     )
 $$;
@@ -32,10 +32,10 @@ returns boolean
 language sql
 stable
 as $$
-    select coalesce(audit.column_number(place, names[cardinality(names)]) is not null, false)
+    select coalesce(audit_internal.column_number(place, names[cardinality(names)]) is not null, false)
     from (select parse_ident(step)) as written (names)
     cross join lateral (
-        select case cardinality(names) when 1 then relation else audit.named_table(names, relation) end
+        select case cardinality(names) when 1 then relation else audit_internal.named_table(names, relation) end
     ) as home (place)
 $$;
 
@@ -46,10 +46,10 @@ language sql
 stable
 as $$
     select string_agg(path.part, ', ' order by path.number)
-    from audit.split_unquoted(paths, ',') as path (part, number)
+    from audit_internal.split_unquoted(paths, ',') as path (part, number)
     where (
         select bool_and(pg_temp.is_present_step(relation, step.part))
-        from audit.split_unquoted(path.part, '->') as step (part, number)
+        from audit_internal.split_unquoted(path.part, '->') as step (part, number)
     )
 $$;
 
@@ -59,9 +59,9 @@ language sql
 stable
 as $$
     select case
-        when audit.is_path(relation, label) then (
+        when audit_internal.is_path(relation, label) then (
             select string_agg(pg_temp.present_paths(relation, part), ' + ' order by number)
-            from audit.split_unquoted(label, E'\\+')
+            from audit_internal.split_unquoted(label, E'\\+')
         )
         else (pg_temp.present_columns(relation, array[label]))[1]
     end

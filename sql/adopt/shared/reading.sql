@@ -9,7 +9,7 @@ language sql
 stable
 as $$
     -- An enum, or an array of one, is read, written and compared by Postgres' own functions, whoever owns it.
-    select audit.is_trusted_type(type_oid) or pg_type.typtype = 'e' or coalesce(element.typtype = 'e' and pg_type.typcategory = 'A', false)
+    select audit_internal.is_trusted_type(type_oid) or pg_type.typtype = 'e' or coalesce(element.typtype = 'e' and pg_type.typcategory = 'A', false)
     from pg_type
     left join pg_type as element on element.oid = pg_type.typelem
     where pg_type.oid = type_oid
@@ -110,7 +110,7 @@ as $$
         left join pg_policy on class_id = 'pg_policy'::regclass and pg_policy.oid = object_id
         left join pg_constraint on class_id = 'pg_constraint'::regclass and pg_constraint.oid = object_id
         left join pg_attrdef on class_id = 'pg_attrdef'::regclass and pg_attrdef.oid = object_id
-        where audit.looks_beyond_the_row(
+        where audit_internal.looks_beyond_the_row(
             concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(conbin, conrelid), pg_get_expr(adbin, adrelid))
         )
         union all
@@ -133,12 +133,12 @@ as $$
 begin
     -- Whoever has no more rights than others, and can't go back to a role that has, reads it as by a SELECT of their own.
     if not pg_has_role('audit_owner', 'member') and not pg_has_role(session_user, 'audit_owner', 'member') then
-        return format('(select source.xmin as "pgtrail xmin", source.* from %s as source)', audit.qualified_name(relation));
+        return format('(select source.xmin as "pgtrail xmin", source.* from %s as source)', audit_internal.qualified_name(relation));
     end if;
     -- The names are looked up here and never again: a view knows its tables by their oids. It is parsed and not planned.
     execute format(
         'create temporary view "pgtrail reading" as select source.xmin as "pgtrail xmin", source.* from %s as source',
-        audit.qualified_name(relation)
+        audit_internal.qualified_name(relation)
     );
     -- What could be evaluated stays as it is until the end of the transaction, for the partitions too. Writers don't wait.
     lock table pg_temp."pgtrail reading" in share update exclusive mode;

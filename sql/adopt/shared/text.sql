@@ -42,7 +42,7 @@ stable
 as $$
     select format(
         'select audit.track(%s, %s%s%s);',
-        pg_temp.literal(audit.qualified_name(relation)),
+        pg_temp.literal(audit_internal.qualified_name(relation)),
         pg_temp.literal(resource),
         ', ' || pg_temp.literal(category),
         string_agg(format(E',\n    %s => %s', argument, value), '' order by number)
@@ -66,7 +66,7 @@ stable
 as $$
     select format(
         'select audit.rule(%s, %s, %s, %s%s);',
-        pg_temp.literal(audit.qualified_name(relation)),
+        pg_temp.literal(audit_internal.qualified_name(relation)),
         pg_temp.literal(action),
         pg_temp.literal(category),
         pg_temp.literal(operation),

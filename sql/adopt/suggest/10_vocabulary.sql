@@ -1,5 +1,5 @@
 -- The words by which suggest knows tables and columns: data, and general ones. No application's name is in here.
--- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit.table_word()).
+-- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit_internal.table_word()).
 
 -- What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with
 -- the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the
@@ -54,7 +54,7 @@ $$;
 
 -- What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings
 -- are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret:
--- audit.looks_secret() and audit.token_columns().)
+-- audit_internal.looks_secret() and audit_internal.token_columns().)
 create function pg_temp.column_vocabulary()
 returns table (kind text, pattern text, types text[], why text)
 language sql

@@ -10,7 +10,7 @@ declare
     unknown text := (
         select string_agg(format('"%s"', name), ', ')
         from unnest(schema_names) as name
-        where name in ('audit', 'pgtrail_meta', 'information_schema')
+        where name in ('audit', 'audit_internal', 'pgtrail_meta', 'information_schema')
             or starts_with(name, 'pg_')
             or not exists (select from pg_namespace where nspname = name)
     );
@@ -23,7 +23,7 @@ begin
                 'Its schemas are ' || (
                     select string_agg(nspname, ', ' order by nspname)
                     from pg_namespace
-                    where nspname not in ('audit', 'pgtrail_meta', 'information_schema') and not starts_with(nspname, 'pg_')
+                    where nspname not in ('audit', 'audit_internal', 'pgtrail_meta', 'information_schema') and not starts_with(nspname, 'pg_')
                 ) || '.',
                 'This database has none.'
             );
@@ -42,8 +42,8 @@ as $$
         select
             class.oid,
             class.relnamespace,
-            audit.words_of_table(class.oid) as words,
-            string_to_array(audit.words_of_table(class.oid), '_') as parts
+            audit_internal.words_of_table(class.oid) as words,
+            string_to_array(audit_internal.words_of_table(class.oid), '_') as parts
         from pg_class as class
         join pg_namespace as namespace on namespace.oid = class.relnamespace
         where namespace.nspname = any (schema_names)
@@ -84,7 +84,7 @@ strict
 as $$
 declare
     columns constant text[] := array(
-        select audit.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
+        select audit_internal.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
     -- What a thing is that people plan, buy or go to.
     of_a_thing constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
@@ -116,7 +116,7 @@ begin
         and not exists (select from unnest(columns) as name where name ~ of_a_thing)
         and exists (
             select from pg_attribute
-            where attrelid = relation and attnum > 0 and not attisdropped and audit.type_kind(atttypid) = 'time'
+            where attrelid = relation and attnum > 0 and not attisdropped and audit_internal.type_kind(atttypid) = 'time'
         )
         and exists (
             select from unnest(columns) as name
@@ -133,7 +133,7 @@ stable
 as $$
     with judged as materialized (
         select named.relation, named.words, named.short, class.relispartition, class.relname,
-            audit.table_word(audit.split_words(audit.name_words(class.relname))) as whole,
+            audit_internal.table_word(audit_internal.split_words(audit_internal.name_words(class.relname))) as whole,
             out.why as left_out_why, known.resource, known.category, known.ending
         from pg_temp.suggested_words(schema_names) as named
         join pg_class as class on class.oid = named.relation
@@ -143,7 +143,7 @@ as $$
             where kind <> 'known'
                 and named.short ~ ('(^|_)(?:' || pattern || ')')
                 and (kind <> 'log' or pg_temp.is_log(named.relation, named.short))
-                and (kind <> 'short-lived' or audit.holds_tokens(named.relation))
+                and (kind <> 'short-lived' or audit_internal.holds_tokens(named.relation))
             limit 1
         ) as out on true
         left join lateral (
@@ -160,7 +160,7 @@ as $$
         select
             judged.*,
             case
-                when short !~ '^[a-z][a-z0-9_]*$' then 'table_' || left(md5(audit.qualified_name(relation)), 6)
+                when short !~ '^[a-z][a-z0-9_]*$' then 'table_' || left(md5(audit_internal.qualified_name(relation)), 6)
                 when resource is null then short
                 when short ~ ending then regexp_replace(short, ending, E'\\1' || resource)
                 else regexp_replace(words, ending, E'\\1' || resource)
@@ -186,7 +186,7 @@ as $$
             ranked.relation, short, relispartition, left_out_why, category, call,
             case
                 when name is not null and row_number() over (partition by name order by relation::text collate "C") = 1 then name
-                else left(call, 50) || '_' || left(md5(audit.qualified_name(relation)), 6)
+                else left(call, 50) || '_' || left(md5(audit_internal.qualified_name(relation)), 6)
             end as name
         from ranked
     )
@@ -197,8 +197,8 @@ as $$
         coalesce(category, case when call ~ '^table_[0-9a-f]{6}$' then 'other' else left(pg_temp.plural(call), 56) end),
         coalesce(
             case when relispartition then format('a partition of %s, and recorded with it',
-                (select audit.qualified_name(inhparent) from pg_inherits where inhrelid = relation limit 1)) end,
-            'it ' || audit.refusal(relation),
+                (select audit_internal.qualified_name(inhparent) from pg_inherits where inhrelid = relation limit 1)) end,
+            'it ' || audit_internal.refusal(relation),
             case when exists (
                 select from pg_depend
                 where classid = 'pg_class'::regclass and objid = relation and deptype = 'e'

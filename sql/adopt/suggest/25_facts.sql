@@ -12,14 +12,14 @@ declare
 begin
     perform pg_temp.check_schemas(schema_names);
     facts := jsonb_build_object(
-        'tables', (select coalesce(jsonb_agg(fact order by audit.qualified_name(relation) collate "C"), '[]') from pg_temp.suggested_tables(schema_names) as fact)
+        'tables', (select coalesce(jsonb_agg(fact order by audit_internal.qualified_name(relation) collate "C"), '[]') from pg_temp.suggested_tables(schema_names) as fact)
     );
     facts := facts || jsonb_build_object('sample', pg_temp.suggest_sample(facts, row_limit));
     return facts || jsonb_build_object(
         'settings', (
             select coalesce(jsonb_agg(jsonb_build_object('relation', relation, 'value_column', value_column, 'name_column', name_column) order by number), '[]')
             from pg_temp.facts_tables(facts) as tables
-            cross join lateral audit.settings_by_name(tables.relation) with ordinality as setting (value_column, name_column, number)
+            cross join lateral audit_internal.settings_by_name(tables.relation) with ordinality as setting (value_column, name_column, number)
             where left_out is null
         ),
         'columns', (select coalesce(jsonb_agg(fact), '[]') from pg_temp.suggested_columns(facts) as fact)
@@ -55,7 +55,7 @@ as $$
     )
 $$;
 
--- The settings by name of audit.suggest_facts(): rows of audit.settings_by_name().
+-- The settings by name of audit.suggest_facts(): rows of audit_internal.settings_by_name().
 create function pg_temp.facts_settings(facts jsonb)
 returns table (relation regclass, value_column text, name_column text)
 language sql
@@ -75,8 +75,8 @@ as $$
     select
         attname::text,
         case
-            when audit.name_words(attname) ~ E'^(\\w+_)?(status|state)$' then 'state'
-            when audit.name_words(attname) ~ '^(name|key|param_name|config_type|(setting|option|config)_(name|key))$' then 'name'
+            when audit_internal.name_words(attname) ~ E'^(\\w+_)?(status|state)$' then 'state'
+            when audit_internal.name_words(attname) ~ '^(name|key|param_name|config_type|(setting|option|config)_(name|key))$' then 'name'
             else 'text'
         end
     from pg_attribute
@@ -103,18 +103,18 @@ as $$
                 case question.asked
                     when 'values' then
                         'select %1$L, ''values'', array(select sampled.%2$I::text from sampled where sampled.%2$I collate "C" ~ ''^[[:alnum:]_. -]{1,40}$'' '
-                        'and not audit.value_looks_secret(sampled.%2$I::text) and not audit.value_looks_random(sampled.%2$I::text) '
+                        'and not audit_internal.value_looks_secret(sampled.%2$I::text) and not audit_internal.value_looks_random(sampled.%2$I::text) '
                         'group by 1 order by count(*) desc, 1 limit 13)'
                     when 'secret' then
-                        'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit.value_looks_secret(sampled.%2$I::text) limit 1)'
+                        'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit_internal.value_looks_secret(sampled.%2$I::text) limit 1)'
                     -- Each is another, of one length, and they begin differently (an id that is made of the time doesn't).
                     when 'random' then
                         'select %1$L, ''random'', array(select ''yes'' from sampled where sampled.%2$I <> '''' and pg_column_size(sampled.%2$I) < 1000 '
                         'having count(*) >= %3$s and count(distinct sampled.%2$I) = count(*) and count(distinct length(sampled.%2$I)) = 1 '
                         'and count(distinct left(pg_temp.random_part(sampled.%2$I::text), 3)) >= 0.6 * count(*) '
-                        'and count(*) filter (where audit.value_looks_random(pg_temp.random_part(sampled.%2$I::text))) >= 0.8 * count(*))'
+                        'and count(*) filter (where audit_internal.value_looks_random(pg_temp.random_part(sampled.%2$I::text))) >= 0.8 * count(*))'
                 end,
-                name, name, case when audit.name_words(name) ~ '(^|_)(key|code)$' then 1 else 2 end
+                name, name, case when audit_internal.name_words(name) ~ '(^|_)(key|code)$' then 1 else 2 end
             ),
             ' union all '
         )

@@ -79,18 +79,18 @@ as $$
     with place as materialized (
         select
             tables.relation,
-            audit.holds_tokens(tables.relation) as holds_tokens,
-            array(select audit.token_columns(tables.relation)) as token_columns,
-            audit.is_table_of_settings(tables.words)
+            audit_internal.holds_tokens(tables.relation) as holds_tokens,
+            array(select audit_internal.token_columns(tables.relation)) as token_columns,
+            audit_internal.is_table_of_settings(tables.words)
                 or tables.words ~ '(^|_)(policy|limit|quota|plan|tier|threshold|allowance|entitlement|rule)$' as is_of_settings
         from pg_temp.facts_tables(facts) as tables
         where tables.left_out is null
     ),
     candidate as materialized (
         select
-            place.relation, attnum, attname::text as name, audit.name_words(attname) as words,
-            audit.type_kind(atttypid) as kind, audit.looks_secret(attname, atttypid) as sounds_secret, attnotnull,
-            attname::text = any (audit.identity_columns(place.relation)) as is_key,
+            place.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words,
+            audit_internal.type_kind(atttypid) as kind, audit_internal.looks_secret(attname, atttypid) as sounds_secret, attnotnull,
+            attname::text = any (audit_internal.identity_columns(place.relation)) as is_key,
             exists (
                 select from pg_constraint
                 where conrelid = place.relation and contype = 'f' and attnum = any (conkey)

@@ -13,14 +13,14 @@ as $$
         where left_out is null or starts_with(left_out, 'tracked')
     ),
     field as materialized (
-        select place.relation, attnum, attname::text as name, audit.name_words(attname) as words, atttypid, attnotnull,
+        select place.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words, atttypid, attnotnull,
             exists (
                 select from pg_constraint where conrelid = place.relation and contype = 'f' and attnum = any (conkey)
             ) as refers
         from place
         join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
         -- Who did it leads to a person, not to the owner of the row; what is open at the moment leads to nothing that lasts.
-        where audit.name_words(attname) !~ '_by(_|$)|^author(_id)?$' and audit.name_words(attname) !~ pg_temp.momentary_words()
+        where audit_internal.name_words(attname) !~ '_by(_|$)|^author(_id)?$' and audit_internal.name_words(attname) !~ pg_temp.momentary_words()
     ),
     declared as (
         select field.relation, field.attnum, field.name, field.attnotnull, confrelid::regclass as parent
@@ -63,12 +63,12 @@ as $$
         where left_out is null or starts_with(left_out, 'tracked')
     ),
     field as materialized (
-        select place.relation, attnum, attname::text as name, audit.name_words(attname) as words, attnotnull, conkey is not null as is_key
+        select place.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words, attnotnull, conkey is not null as is_key
         from place
         join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
         join pg_type on pg_type.oid = atttypid and typcategory in ('S', 'N', 'U')
         left join pg_constraint on conrelid = place.relation and contype = 'p' and conkey = array[attnum]
-        where audit.name_words(attname) !~ pg_temp.momentary_words()
+        where audit_internal.name_words(attname) !~ pg_temp.momentary_words()
     ),
     chosen as materialized (
         select candidate.column_pattern, home.relation
@@ -125,7 +125,7 @@ as $$
             and edge.parent not in (select own.relation from own where own.is_itself)
         union all
         select way.relation, way.number, way.filled + edge.is_filled::integer, edge.parent,
-            format('%s -> %s.%I', way.steps, audit.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent, is_of_person
+            format('%s -> %s.%I', way.steps, audit_internal.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent, is_of_person
         from way
         join edge on edge.relation = way.place
         where depth < 4
@@ -134,7 +134,7 @@ as $$
             and way.place not in (select own.relation from own)
     ),
     arrived as (
-        select way.relation, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
+        select way.relation, format('%s -> %s.%I', steps, audit_internal.qualified_name(place), own.name) as written,
             -- Who is in a team may be of another organization than the team is.
             row_number() over (partition by way.relation order by depth, is_of_person, way.filled desc, way.number, steps collate "C") as rank,
             depth, min(depth) over (partition by way.relation) as shortest

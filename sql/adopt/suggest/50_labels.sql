@@ -27,7 +27,7 @@ as $$
     select tracked.relation, tracked.label
     from pg_temp.facts_tables(facts) as tables
     join audit.tracked_table as tracked on tracked.relation = tables.relation
-    where tracked.label = any (audit.column_names(tracked.relation))
+    where tracked.label = any (audit_internal.column_names(tracked.relation))
 $$;
 
 -- Labels through foreign keys for the tables that have no column which people know a row by: of what tells its rows apart
@@ -59,7 +59,7 @@ as $$
         union all
         -- A device of a credential of a user.
         select way.relation, way.number, way.is_filled, way.tells_apart, way.first_parent, edge.parent,
-            format('%s -> %s.%I', way.steps, audit.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
+            format('%s -> %s.%I', way.steps, audit_internal.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
         from way
         join edge on edge.relation = way.place
         where depth < 3
@@ -69,7 +69,7 @@ as $$
     ),
     part as (
         select distinct on (way.relation, way.number)
-            way.relation, way.number, place, depth, format('%s -> %s.%I', steps, audit.qualified_name(place), own.name) as written,
+            way.relation, way.number, place, depth, format('%s -> %s.%I', steps, audit_internal.qualified_name(place), own.name) as written,
             case when tells_apart then 1 when is_filled then 2 else 3 end as tier,
             tables.category in ('users', 'profile', 'members') as is_person,
             way.first_parent in (select org.relation from org) as is_org

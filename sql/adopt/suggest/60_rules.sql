@@ -71,9 +71,9 @@ language sql
 stable
 as $$
     with setting as (
-        select name, audit.name_words(name) as words, rank
+        select name, audit_internal.name_words(name) as words, rank
         from unnest(names[:8]) with ordinality as setting (name, rank)
-        where audit.name_words(name) ~ '^[a-z][a-z0-9_]{0,40}$'
+        where audit_internal.name_words(name) ~ '^[a-z][a-z0-9_]{0,40}$'
     ),
     named as (
         select
@@ -122,7 +122,7 @@ as $$
         where (
                 tables.category in ('users', 'profile', 'members', 'password')
                 or tables.words ~ '(^|_)(login|auth|credential|admin|administrator|staff|employee)$'
-                or audit.tells_of_a_person(tables.relation)
+                or audit_internal.tells_of_a_person(tables.relation)
             )
             and not exists (
                 select from field
@@ -204,11 +204,11 @@ as $$
     with found as materialized (
         select found.*, row_number() over (
                 order by found.rank, array_position('{INSERT,UPDATE,DELETE}', found.operation), found.turn, found.field collate "C", found.action collate "C",
-                    audit.qualified_name(found.relation) collate "C"
+                    audit_internal.qualified_name(found.relation) collate "C"
             ) as number
         from pg_temp.suggested_column_rules(facts) as found
         where found.action ~ E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$'
-            and (select problem from audit.parse_condition(found.relation, found.operation, found.condition)) is null
+            and (select problem from audit_internal.parse_condition(found.relation, found.operation, found.condition)) is null
     ),
     together as (
         -- Two columns that say the same (is_staff, is_superuser) are one rule.
@@ -246,5 +246,5 @@ as $$
     select rest.relation, 1000000, 'UPDATE', rest.action, rest.category, rest.condition, false,
         'so that a change of both gives an event of each category'
     from rest
-    where (select problem from audit.parse_condition(rest.relation, 'UPDATE', rest.condition)) is null
+    where (select problem from audit_internal.parse_condition(rest.relation, 'UPDATE', rest.condition)) is null
 $$;

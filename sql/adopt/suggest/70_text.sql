@@ -35,7 +35,7 @@ as $$
                 'pg_stat_user_tables: %s updates (%s of them moved no index) on %s rows%s', n_tup_upd, n_tup_hot_upd, n_live_tup,
                 case when ignored then ', most likely of the ignored columns'
                     else ': each would be an event. Find the column that moves and add it to ignore' end) end,
-            case when cardinality(audit.identity_columns(it.oid)) = 0
+            case when cardinality(audit_internal.identity_columns(it.oid)) = 0
                 then 'it has no key: its events are identified by a digest of the whole row. Add a primary key first' end,
             case when not pg_has_role(pg_class.relowner, 'usage')
                 then format('only its owner, %s, or who has TRIGGER on it can apply this', pg_temp.one_line(pg_get_userbyid(pg_class.relowner))) end
@@ -84,7 +84,7 @@ as $$
         tables.resource, tables.category, orgs.org, orgs.why, coalesce(own.name, labels.label), labels.why,
         coalesce(shown.ignore, '{}'), shown.ignore_why,
         coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}') || settings.pairs, shown.secret_why,
-        case when tables.category in ('users', 'profile') and not audit.tells_of_a_person(tables.relation) then true end,
+        case when tables.category in ('users', 'profile') and not audit_internal.tells_of_a_person(tables.relation) then true end,
         actors.name,
         pg_temp.suggest_notes(tables.relation, shown.columns, facts -> 'sample' -> tables.relation::oid::text)
     from pg_temp.facts_tables(facts) as tables
@@ -114,7 +114,7 @@ as $$
             )
             select count(*) from heir
         ),
-        audit.qualified_name(tables.relation) collate "C"
+        audit_internal.qualified_name(tables.relation) collate "C"
 $$;
 
 -- The comment above a proposed table: the why of each choice.
@@ -191,7 +191,7 @@ as $$
         ) as categories
     ),
     line (part, rank, text) as (
-        select 1, 0, '-- ' || pg_temp.one_line(audit.qualified_name(relation)) from proposed
+        select 1, 0, '-- ' || pg_temp.one_line(audit_internal.qualified_name(relation)) from proposed
         union all
         select 2, 0, said from pg_temp.suggest_comment(suggestion) as said
         union all
@@ -220,7 +220,7 @@ returns setof text
 language sql
 stable
 as $$
-    select format('-- %s: %s', pg_temp.one_line(audit.qualified_name(relation)), pg_temp.one_line(left_out))
+    select format('-- %s: %s', pg_temp.one_line(audit_internal.qualified_name(relation)), pg_temp.one_line(left_out))
     from jsonb_to_record(suggestion) as rest (relation regclass, left_out text)
     union all
     select '--     ' || replace(pg_temp.track_call(relation, resource, null, org, label, ignore, secret, '{}', personal, actor), E'\n    ', ' ')
