@@ -17,7 +17,7 @@ from pgtrail_cli.project_files import project_files
 CATALOGUE = """
     select md5(string_agg(line, ' ' order by line)) from (
         select oid::text || xmin::text as line from pg_class where relnamespace = 'audit'::regnamespace
-        union all select oid::text || xmin::text from pg_proc where pronamespace = 'audit_internal'::regnamespace
+        union all select oid::text || xmin::text from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[])
         union all select oid::text || xmin::text from pg_trigger
         union all select event::text from audit.event
     ) as lines

@@ -147,7 +147,7 @@ def test_every_definer_has_the_pinned_path_and_no_public_execute(nemo):
         """
         select proname, proconfig, has_function_privilege('public', oid, 'execute')
         from pg_proc
-        where pronamespace = 'audit_internal'::regnamespace and prosecdef
+        where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) and prosecdef
         """
     ).fetchall()
     assert len(definers) > 30
@@ -156,10 +156,9 @@ def test_every_definer_has_the_pinned_path_and_no_public_execute(nemo):
         assert not public, name
 
 
-def test_the_public_may_call_set_actor_and_nothing_else(nemo):
+def test_of_schema_audit_the_public_may_call_set_actor_and_nothing_else(nemo):
     rows = nemo.connect().execute(
-        "select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace "
-        "and has_function_privilege('public', oid, 'execute')"
+        "select proname from pg_proc where pronamespace = 'audit'::regnamespace and has_function_privilege('public', oid, 'execute')"
     )
     assert rows.fetchall() == [("set_actor",)]
 
@@ -176,7 +175,7 @@ def test_everything_has_a_comment(nemo):
         where relnamespace = 'audit'::regnamespace and relkind in ('r', 'p') and not relispartition
             and attnum > 0 and not attisdropped and col_description(attrelid, attnum) is null
         union all
-        select proname from pg_proc where pronamespace = 'audit_internal'::regnamespace and obj_description(oid, 'pg_proc') is null
+        select proname from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) and obj_description(oid, 'pg_proc') is null
         """
         )
         .fetchall()

@@ -70,7 +70,7 @@ def functions(nemo):
         .execute(
             "select oid, proname::text, proowner::regrole::text, prosecdef, proconfig, prosrc, proacl::text, "
             "(select rolsuper from pg_roles where pg_roles.oid = proowner) "
-            "from pg_proc where pronamespace = 'audit_internal'::regnamespace order by proname"
+            "from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) order by proname"
         )
         .fetchall()
     )
@@ -156,7 +156,7 @@ def test_whatever_names_things_names_them_alike_in_every_session(nemo):
         nemo.connect()
         .execute(
             "select proname::text, prosecdef, provolatile = 'v' and prorettype <> 'trigger'::regtype, prokind = 'p', "
-            "coalesce(proconfig, '{}'), prosrc from pg_proc where pronamespace = 'audit_internal'::regnamespace"
+            "coalesce(proconfig, '{}'), prosrc from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[])"
         )
         .fetchall()
     )

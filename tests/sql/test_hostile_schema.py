@@ -254,16 +254,16 @@ def test_the_page_calls_nothing(armed, calls):
 REACHED = """
 select distinct pg_proc.oid
 from pg_depend
-join pg_proc on pg_proc.oid = refobjid and pronamespace = 'audit_internal'::regnamespace
+join pg_proc on pg_proc.oid = refobjid and pronamespace = any ('{audit,audit_internal}'::regnamespace[])
 where refclassid = 'pg_proc'::regclass and classid <> 'pg_proc'::regclass and proname not like 'capture %'
 union
-select oid from pg_proc where pronamespace = 'audit_internal'::regnamespace and has_function_privilege('public', oid, 'execute')
+select oid from pg_proc where pronamespace = 'audit'::regnamespace and has_function_privilege('public', oid, 'execute')
 """
-"""What Postgres calls under the path of whoever uses a view or a table, and what everybody may call."""
+"""What Postgres calls under the path of whoever uses a view or a table, and what an application calls."""
 FUNCTIONS = """
 select oid, proname, prosrc, exists (select from unnest(proconfig) as setting where setting like 'search\\_path=%')
 from pg_proc
-where pronamespace = 'audit_internal'::regnamespace
+where pronamespace = any ('{audit,audit_internal}'::regnamespace[])
 """
 WRITTEN = re.compile(r"--[^\n]*|E?'(?:[^'\\]|\\.|'')*'|operator\(pg_catalog\.[^)]+\)|=>|\(\*\)|\.\*")
 """Comments, strings, and what says whose it is."""

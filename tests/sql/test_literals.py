@@ -29,7 +29,7 @@ def with_backslashes(su, which):
     return {
         (name, token.group())
         for name, source in su.execute(
-            f"select proname, prosrc from pg_proc where pronamespace = 'audit_internal'::regnamespace and proname {which} '^(capture|read|find) '"
+            f"select proname, prosrc from pg_proc where pronamespace = any ('{{audit,audit_internal}}'::regnamespace[]) and proname {which} '^(capture|read|find) '"
         )
         for token in plain_literals(source)
         if "\\" in token.group()

@@ -1,4 +1,4 @@
-"""Who may do what with every object of schema audit: read from the catalogue, so that a new one needs a decision here."""
+"""Who may do what with every object of the schemas audit and audit_internal: read from the catalogue, so that a new one needs a decision here."""
 
 import pytest
 
@@ -43,53 +43,30 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "details", "told_details", "field_details", "told_fields", "goes_by_org", "goes_by_actor", "cut_value", "changed_members", "short_details", "rfc3339", "spreadsheet_safe", "blanks", "spreadsheet_time", "spreadsheet_value", "glob", "matches", "is_in_range", "filter", "check_options", "moment", "check_moments", "check_category", "batch", "transactions_open_in", "event_json", "render_webhook",
-            "render_cloudevents", "render_cloudevents_batch", "render_splunk_hec", "render_datadog", "render_elastic", "render_ocsf",
-            "render_sentinel", "render_ndjson", "render", "event_object", "recorded_object", "event_summary", "merge_objects", "email_address",
-            "epoch_milliseconds", "uri_escape", "percent_encode", "shorten_row", "smallest_fields", "operation_kind", "ocsf_type",
-            "ocsf_user", "ocsf_managed_entity", "ocsf_object", "ocsf_unmapped", "prove", "proof", "record_export",
-            "check_patterns", "passes", "label_of_org", "visible_orgs", "removed_until", "visible_from", "narrowed", "kinds", "horizon", "has_index_of_its_own", "newest", "unfiled", "filed_kinds", "may_hold", "filed_events", "newest_filed", "newest_of_filed", "neighbours", "counted",
-            "known_orgs", "unmatched",
-            "export_statement", "search", "arrived", "begin_export", "is_of_time_alone", "sealed_in", "check_event",
-            "event_uid", "event_name", "event_id",
+            "row_before", "event_json", "filter", "passes", "search", "render", "prove",
+            "proof", "record_export", "has_nodes", "removed_until", "sealed_in", "check_event",
         ],
         READERS,
     ),
-    **dict.fromkeys(["has_nodes", "visible_nodes"], READERS),
+    **dict.fromkeys(["doctor", "retention_plan", "count_unsealed", "node_state"], WHO_SEES_ALL),
     **dict.fromkeys(
         [
-            "is_for", "backlog", "is_news_for", "cursor_state", "destination_id", "ping_event", "doctor", "partition_bounds", "qualified_name",
-            "identity_columns", "identity_index", "count_unsealed", "seal_object", "seal_text", "retention_plan",
-            "is_hub", "check_is_hub", "node_state",
-        ],
-        WHO_SEES_ALL,
-    ),
-    **dict.fromkeys(
-        [
-            "track", "untrack", "rule", "drop_rule", "recompile", "compile_table", "create_triggers", "records_by_row", "changes_rows_before", "update_columns", "is_for_columns", "audited_columns", "drop_triggers",
-            "drop_orphaned_functions", "allow_reading", "granted_recorders", "revoke_reading", "assign_recorder", "parse_condition", "is_path", "written_path", "store_paths", "name_known_orgs", "check_stored_column", "columns_of_secret", "secrets_by_name", "tracked_root", "concerned_tables", "lock_briefly", "lock_for_policies", "untracked_children", "observe", "observed_all", "baseline_batches", "record_baseline", "own_triggers", "function_digest", "enable_triggers",
-            "renew_triggers", "watch_triggers", "misfits", "renew_relatives", "watch_table", "is_as_created", "fires", "drop_disowned_functions",
-            "capture_function_name", "present_steps", "looks_secret", "is_secret_words", "secret_stems", "names_secret", "counts_tokens", "is_address_with_secret", "marked", "words_of", "column_of_path", "is_secret_or_holds_one", "column_names", "check_can_be_tracked", "checked_source", "partition_tree", "trigger_names", "installed_triggers", "check_is_not_own", "check_columns",
-            "holds_tokens", "is_table_of_settings", "settings_by_name", "split_words", "token_columns", "tokens_by_name", "words_of_table",
-            "check_is_tracked", "check_name", "make_partitions", "grant_org", "revoke_org", "add_destination", "rotate_secret", "set_token",
-            "pause_destination", "replay_events", "redrive_dead_letters", "rebase_destination", "remove_destination", "erase_actor",
-            "set_on_failure", "set_retention", "clear_retention", "place_hold", "release_hold", "drop_partition", "archived_salts",
-            "archived_parts",
-            "name_words", "table_word", "type_kind", "value_looks_secret", "value_looks_random", "credential_form", "looks_secret_within", "looks_beyond_the_row",
-            "tells_of_a_person", "looks_personal", "is_trusted_type", "is_made_by_superusers", "parts_of_type", "split_unquoted", "named_table", "column_number",
-            "hub_problems", "init_hub", "check_new_node", "last_received_seal", "published_columns", "node_problems", "add_node", "prepare_for_node", "present_slot", "stop_node", "remove_node", "register_node",
-            "unregister_node", "own_subscription", "subscription_name", "slot_name",
+            "track", "untrack", "rule", "drop_rule", "recompile", "record_baseline", "make_partitions", "grant_org", "revoke_org",
+            "add_destination", "rotate_secret", "set_token", "pause_destination", "replay_events", "redrive_dead_letters",
+            "rebase_destination", "remove_destination", "erase_actor", "set_on_failure", "set_retention", "clear_retention",
+            "place_hold", "release_hold", "drop_partition", "init_hub", "add_node", "remove_node",
+            "compile_table", "watch_table", "drop_orphaned_functions", "drop_disowned_functions", "assign_recorder", "written_path",
+            "store_paths", "name_known_orgs", "observe", "observed_all", "watch_triggers", "parse_condition", "archived_salts",
+            "archived_parts", "check_new_node", "last_received_seal", "prepare_for_node", "register_node", "unregister_node",
         ],
         ADMIN,
     ),
     **dict.fromkeys(
-        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "wake_key", "note_broken"], FORWARDER
+        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "note_broken"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "file_events", "maintain"], ADMIN | FORWARDER),
-    "system_identifier": WHO_SEES_ALL | HUB,
-    **dict.fromkeys(["published_since", "timeline"], HUB),
 }  # fmt: skip
-"""Who calls a function. One that is not here is called by nobody but the definers."""
+"""Who calls a function that people call, or that runs as its owner. One that is not here is called by nobody but definers."""
 
 
 @pytest.fixture
@@ -139,16 +116,20 @@ def test_every_table_and_view_is_read_and_written_by_whom_it_should(rows):
 
 def test_every_function_is_called_by_whom_it_should(rows):
     functions = rows(
-        "select oid, proname::text from pg_proc where pronamespace = 'audit_internal'::regnamespace and not starts_with(proname, 'capture ')"
+        "select oid, proname::text, pronamespace = 'audit_internal'::regnamespace and not prosecdef "
+        "and prorettype not in ('trigger'::regtype, 'event_trigger'::regtype) and prokind = 'f' "
+        "from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) and not starts_with(proname, 'capture ')"
     )
-    assert set(EXECUTE) <= {name for _, name in functions}, "a decision for what is gone"
-    for oid, name in functions:
-        assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == EXECUTE.get(name, NOBODY), name
+    assert set(EXECUTE) <= {name for _, name, _ in functions}, "a decision for what is gone"
+    for oid, name, is_open in functions:
+        # What runs as its caller gives nobody a right.
+        wanted = EVERYBODY if is_open else EXECUTE.get(name, NOBODY)
+        assert holders(rows, "has_function_privilege(role, %s::oid, 'execute')", oid) == wanted, name
 
 
 def test_compiled_functions_are_for_who_makes_triggers(rows):
     compiled = rows(
-        "select oid from pg_proc where pronamespace = 'audit_internal'::regnamespace and starts_with(proname, 'capture ')"
+        "select oid from pg_proc where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) and starts_with(proname, 'capture ')"
     )
     assert len(compiled) > 20
     for (oid,) in compiled:
@@ -164,9 +145,10 @@ def test_no_sequence_is_anybodys_but_the_last_id_is_read_by_who_verifies(rows):
             assert holders(rows, f"has_sequence_privilege(role, 'audit.{name}', '{privilege}')") == wanted, name
 
 
-def test_the_schema_is_used_by_everybody_and_made_in_by_nobody(rows):
-    assert holders(rows, "has_schema_privilege(role, 'audit', 'usage')") == EVERYBODY
-    assert holders(rows, "has_schema_privilege(role, 'audit', 'create')") == NOBODY
+def test_the_schemas_are_used_by_everybody_and_made_in_by_nobody(rows):
+    for schema in ("audit", "audit_internal"):
+        assert holders(rows, f"has_schema_privilege(role, '{schema}', 'usage')") == EVERYBODY
+        assert holders(rows, f"has_schema_privilege(role, '{schema}', 'create')") == NOBODY
 
 
 def test_what_the_owner_makes_from_now_on_is_closed(nemo, rows):

@@ -45,7 +45,7 @@ ARGUMENTS = """
     select given.name, format_type(given.type, null)
     from pg_proc
     cross join lateral unnest(proargnames, proargtypes::oid[]) as given (name, type)
-    where pronamespace = 'audit_internal'::regnamespace and proname = %s and given.type is not null
+    where pronamespace = any ('{audit,audit_internal}'::regnamespace[]) and proname = %s and given.type is not null
 """
 
 
