@@ -8,7 +8,7 @@ stable
 as $$
     -- (A line break ends a comment that the condition may end in.)
     select pg_catalog.concat(
-        'create function audit."parsed condition"() returns boolean language sql begin atomic select (',
+        'create function audit_internal."parsed condition"() returns boolean language sql begin atomic select (',
         condition,
         E'\n) as matches from ',
         pg_catalog.concat_ws(
@@ -50,7 +50,7 @@ begin
     -- Each undone as soon as it is known: there is never such a function.
     begin
         execute audit_internal.condition_frame(relation, row_operation, 'true');
-        empty := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
+        empty := pg_get_function_sqlbody(to_regprocedure('audit_internal."parsed condition"()'));
         raise sqlstate 'PT062';
     exception
         when sqlstate 'PT062' then
@@ -58,8 +58,8 @@ begin
     end;
     begin
         execute audit_internal.condition_frame(relation, row_operation, condition);
-        filled := pg_get_function_sqlbody(to_regprocedure('audit."parsed condition"()'));
-        needs := audit_internal.needed_by('pg_proc'::regclass, to_regprocedure('audit."parsed condition"()'), relation);
+        filled := pg_get_function_sqlbody(to_regprocedure('audit_internal."parsed condition"()'));
+        needs := audit_internal.needed_by('pg_proc'::regclass, to_regprocedure('audit_internal."parsed condition"()'), relation);
         raise sqlstate 'PT062';
     exception
         when sqlstate 'PT062' then

@@ -96,7 +96,7 @@ class Rendered:
 
 
 def _function(name: str) -> sql.Identifier:
-    return sql.Identifier("audit", f"render_{name}")
+    return sql.Identifier("audit_internal", f"render_{name}")
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,6 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgtrail_cli.project_files import project_files
-
 pytestmark = pytest.mark.any_server
 
 BAD_ROWS = {
@@ -141,19 +139,3 @@ def test_whoever_writes_the_table_itself_can_t_store_a_null_in_a_list(nemo, colu
             su.execute(f"update audit.destination set {column} = {value}::{kind}")
 
 
-def test_rows_from_before_the_constraints_are_cleaned_by_the_migration_that_brings_them(nemo):
-    su = nemo.connect()
-    text = next(file for file in project_files("migrations").glob("*.sql") if "destinations" in file.name).read_text()
-    su.execute(
-        "select audit.add_destination('x', 'https://x.example'), audit.add_destination('y', 'https://y.example')"
-    )
-    for column in ("allowed_networks", "categories", "actions", "orgs"):
-        su.execute(f"alter table audit.destination drop constraint {column}_are_a_list")
-    su.execute(
-        "update audit.destination set allowed_networks = array[null, '10.0.0.0/8']::cidr[], actions = '{{a,b},{c,d}}', "
-        "categories = array[null]::text[] where name = 'x'"
-    )
-    su.execute(text.partition("alter table audit.destination_secret")[0])
-    columns = "allowed_networks::text[], actions, categories, orgs"
-    cleaned = su.execute(f"select {columns} from audit.destination order by name").fetchall()
-    assert cleaned == [(["10.0.0.0/8"], ["a", "b", "c", "d"], [], None), ([], None, None, None)]

@@ -115,7 +115,7 @@ def check_what_is_read(su):
     assert not [cell for row in cells for cell in row if cell.startswith(("=", "+", "@", "\t", "\r", "-"))]
     for (name,) in su.execute("select name from audit.format").fetchall():
         for (document,) in su.execute(
-            sql.SQL("select audit.{}(event) from audit.event where category = 'thing' and id % 10 = 0").format(
+            sql.SQL("select audit_internal.{}(event) from audit.event where category = 'thing' and id % 10 = 0").format(
                 sql.Identifier(f"render_{name}")
             )
         ):
