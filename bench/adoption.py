@@ -23,7 +23,7 @@ from pathlib import Path
 
 import psycopg
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 from stage import Connection, database
 
 COLUMNS = {

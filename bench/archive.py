@@ -26,18 +26,18 @@ from psycopg.types.json import Jsonb
 
 import history
 import results
-from pgtrail_cli.archive import QUERIES as ARCHIVE_QUERIES
-from pgtrail_cli.archive.checking import check_month
-from pgtrail_cli.archive.formats import csv_header, csv_line
-from pgtrail_cli.archive.location import Folder
-from pgtrail_cli.archive.manifest import EVENTS, Manifest
-from pgtrail_cli.archive.moving import old_months, working_directory
-from pgtrail_cli.archive.reading import Archive, open_archive
-from pgtrail_cli.archive.reading import resolve as resolve_archived
-from pgtrail_cli.archive.spool import spool
-from pgtrail_cli.archive.writing import write_month
+from pgtrail.archive import QUERIES as ARCHIVE_QUERIES
+from pgtrail.archive.checking import check_month
+from pgtrail.archive.formats import csv_header, csv_line
+from pgtrail.archive.location import Folder
+from pgtrail.archive.manifest import EVENTS, Manifest
+from pgtrail.archive.moving import old_months, working_directory
+from pgtrail.archive.reading import Archive, open_archive
+from pgtrail.archive.reading import resolve as resolve_archived
+from pgtrail.archive.spool import spool
+from pgtrail.archive.writing import write_month
+from pgtrail.export import begin_export
 from pgtrail_cli.commands import log as command
-from pgtrail_cli.commands.export import begin_export
 from pgtrail_cli.filters import as_filter
 from results import Figure
 

@@ -25,7 +25,7 @@ import psycopg
 import history
 import results
 import stage
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 from results import Figure
 
 TEAMS = 1000

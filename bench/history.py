@@ -24,11 +24,11 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.install import files_hash
+from pgtrail.project_files import project_files
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import files_hash
-from pgtrail_cli.project_files import project_files
 
 Connection = psycopg.Connection[Any]
 MONTHS = 24

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import results
 from gathering import alone, applying, reading, receiving
 from gathering.ground import NAMES, Values, prepared, show
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.server.binaries import best_binaries
 
 PARTS = ("applying", "copying", "reading", "alone")
 BEFORE = "8b7b9e7"

@@ -20,10 +20,10 @@ from pathlib import Path
 import psycopg
 
 import results
-from pgtrail_cli.binaries import best_binaries, readable_binaries
+from pgtrail.server.binaries import best_binaries, readable_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
+from pgtrail.server.server_user import server_user
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.server_user import server_user
 
 ROWS = 100_000
 TABLES = {"unaudited": "nemo.plain", "tracked": "nemo.api_key", "WHEN clause": "nemo.guarded"}

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import results
 from auditors import AUDITORS, Auditor
 from auditors.peers import versions
-from pgtrail_cli.binaries import Binaries, find_binaries
+from pgtrail.server.binaries import Binaries, find_binaries
 from writing.counting import PARTS, ROWS, NoValgrind, count
 from writing.ground import prepared
 from writing.works import DELETE, IGNORED, INSERT, UPDATE

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import results
 import stage
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.server.binaries import best_binaries
 
 
 def main() -> None:

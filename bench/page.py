@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 import history
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 FILTERS = {
     "nothing": "",

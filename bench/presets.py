@@ -23,11 +23,11 @@ from pathlib import Path
 
 import psycopg
 
-from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
-from pgtrail_cli.presets import preset_named, tracking
+from pgtrail.connection import open_connection
+from pgtrail.install import migrate
+from pgtrail.presets import preset_named, tracking
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from stage import print_beside, transactions
 
 KEYS = 20_000

@@ -26,8 +26,8 @@ from psycopg.types.json import Jsonb
 import history
 import reads_filters as asked
 import results
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.commands import log as command
-from pgtrail_cli.embedded import EmbeddedPostgres
 from pgtrail_cli.filters import QUERIES, as_filter
 from pgtrail_web import log as page
 from pgtrail_web.database import Database, query, read_frame, rows

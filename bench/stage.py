@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
 
 Connection = psycopg.Connection[Any]
 PATIENCE_SECONDS = 300.0

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 import results
 from auditors import AUDITORS, Auditor
 from auditors.peers import versions
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.server.binaries import best_binaries
 from stage import spread
 from writing.ground import SETTINGS, prepared
 from writing.measure import measure, rows_needed

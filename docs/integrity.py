@@ -11,11 +11,11 @@ from pathlib import Path
 
 import psycopg
 
-from pgtrail_cli.binaries import find_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
-from pgtrail_cli.verify import QUERIES
-from pgtrail_cli.verify.integrity import digests
+from pgtrail.install import migrate
+from pgtrail.server.binaries import find_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
+from pgtrail.verify import QUERIES
+from pgtrail.verify.integrity import digests
 
 TARGET = Path(__file__).parents[1] / "cli" / "pgtrail_cli" / "verify" / "expected.json"
 BUILDER = "create role builder login createrole; create database plain owner builder; create database hub"

@@ -8,9 +8,9 @@ import psycopg
 from playwright.sync_api import sync_playwright
 from psycopg.conninfo import make_conninfo
 
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo import scenario, stage
-from pgtrail_cli.embedded import EmbeddedPostgres
 
 IMAGES = Path(__file__).parent / "images"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-sync")

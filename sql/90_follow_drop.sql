@@ -73,6 +73,13 @@ declare
     dropped record;
     altered regclass;
 begin
+    -- The capture functions are in the other schema, and every write of a tracked table would fail.
+    if to_regclass('audit.event') is null then
+        raise exception using
+            errcode = 'PT076',
+            message = 'the schema audit can''t be dropped alone',
+            hint = 'pgtrail uninstall removes it all, or: drop schema audit, audit_internal cascade';
+    end if;
     if tg_tag = 'ALTER TABLE' then
         perform audit_internal.refuse_to_lose_hot_triggers();
     end if;

@@ -5,9 +5,9 @@ from contextlib import nullcontext
 from psycopg.abc import Params, Query
 from psycopg.pq import TransactionStatus
 
-from pgtrail_cli.adoption import install
+from pgtrail.adoption import install
+from pgtrail.queries import load
 from pgtrail_cli.filters import QUERIES as COMMANDS
-from pgtrail_worker.queries import load
 
 
 def adopting(

@@ -20,10 +20,10 @@ from psycopg import sql
 from pytest_postgresql.janitor import DatabaseJanitor
 from tests import command
 
-from pgtrail_cli.binaries import Binaries, find_binaries
+from pgtrail.install import migrate
+from pgtrail.server.binaries import Binaries, find_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import install_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 

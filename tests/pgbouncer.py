@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.conftest import Database, required
 from tests.nginx import free_port, is_open
 
-from pgtrail_cli.server_user import server_user
+from pgtrail.server.server_user import server_user
 
 START_SECONDS = 10
 

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from pgtrail_cli.verify.beside import check_log
-from pgtrail_cli.verify.evidence import Evidence, gather
-from pgtrail_cli.verify.nodes import check_node, check_node_seal
-from pgtrail_cli.verify.seals import Found, check_seal, read_log
-from pgtrail_cli.verify.source import Source
+from pgtrail.verify.beside import check_log
+from pgtrail.verify.evidence import Evidence, gather
+from pgtrail.verify.nodes import check_node, check_node_seal
+from pgtrail.verify.seals import Found, check_seal, read_log
+from pgtrail.verify.source import Source
 
 Problem = tuple[int | None, Any, str]
 """Seal, event (None: the seal itself) and problem; of what is beside the seals the subject is in the problem."""

@@ -14,10 +14,10 @@ import psycopg
 import growth
 import stage
 from gathering.ground import Values
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.install import migrate
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import install_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
 from writing.ground import SETTINGS
 
 PROJECT = Path(__file__).parents[2]

@@ -14,11 +14,11 @@ from pathlib import Path
 import psycopg
 
 import stage
-from pgtrail_cli import nodes as command
-from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.connection import open_connection
+from pgtrail import hub as command
+from pgtrail.connection import open_connection
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
 
 NAMES = ("ap1", "eu1", "us1")
 TEAMS = 1000

@@ -17,9 +17,9 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
-from pgtrail_cli.verify.evidence import Evidence
-from pgtrail_cli.verify.nodes import check_node_seals
-from pgtrail_cli.verify.seals import Found, Log, check_seals
+from pgtrail.verify.evidence import Evidence
+from pgtrail.verify.nodes import check_node_seals
+from pgtrail.verify.seals import Found, Log, check_seals
 from pgtrail_web.filters import parse
 from pgtrail_web.viewer import Viewer
 from reads_clock import TimedAsyncCursor

@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 from auditors import Auditor
-from pgtrail_cli.binaries import Binaries, readable_binaries
-from pgtrail_cli.server_user import server_user
+from pgtrail.server.binaries import Binaries, readable_binaries
+from pgtrail.server.server_user import server_user
 from writing.ground import DATABASE
 from writing.works import Script
 

@@ -12,9 +12,9 @@ from psycopg import sql
 
 from auditors import Auditor
 from auditors.auditor import TABLES
-from pgtrail_cli.binaries import Binaries, best_binaries
+from pgtrail.server.binaries import Binaries, best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.embedded import EmbeddedPostgres
 from stage import Connection
 from writing.works import BULK_ROWS, FOLDER, ROWS
 

@@ -1,17 +1,14 @@
 """The options by which events are chosen, shared by the commands that list them."""
 
-import json
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 from psycopg.rows import dict_row
-from psycopg.types.json import Jsonb
 
-from pgtrail_cli.connection import Connection
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_worker.queries import load
+from pgtrail.connection import Connection
+from pgtrail.errors import PgtrailError
+from pgtrail.queries import load
 
 QUERIES = load("pgtrail_cli")
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,16 +37,6 @@ _OPTIONS = (
     click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
     click.option("--until", help="Only before this time."),
 )
-
-
-Filter = dict[str, Any]
-"""What audit.filter() takes: only what was given."""
-
-
-def as_jsonb(options: Mapping[str, Any]) -> Jsonb:
-    """Options as a parameter. (Unescaped: what is not UTF-8 is refused as in any other text.)"""
-    return Jsonb(options, dumps=partial(json.dumps, ensure_ascii=False))
-
 
 archive_option = click.option(
     "--archive",
@@ -92,7 +79,7 @@ def filter_options(command: Command) -> Command:
     return command
 
 
-def as_filter(**options: Any) -> Filter:
+def as_filter(**options: Any) -> dict[str, Any]:
     """The options as audit.filter() takes them, which checks them. One that is not named was not given."""
     return {
         name: list(value) if isinstance(value, tuple) else value

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.streams import write_anything
 
@@ -82,22 +82,31 @@ def _one_line() -> Iterator[None]:
         yield
     except click.exceptions.NoArgsIsHelpError:
         raise
-    except click.UsageError as error:
-        command = error.ctx.command_path if error.ctx else "pgtrail"
-        raise NotUnderstood(error.format_message(), f"try: {command} --help") from error
-    except UnicodeEncodeError as error:
-        # (Arguments and variables come as they are: bytes that are not UTF-8 as lone surrogates.)
-        raise NotUnderstood(f"{ascii(error.object)[:100]} is not UTF-8", "write it in UTF-8") from error
-    except OSError as error:
+    except (PgtrailError, click.UsageError, UnicodeEncodeError, OSError) as error:
         # (A reader that went away is click's to see to.)
-        if error.errno != errno.ENOSPC and error.filename is None:
+        if isinstance(error, OSError) and error.errno != errno.ENOSPC and error.filename is None:
             raise
-        if error.errno != errno.ENOSPC:
-            name = ascii(error.filename)[:100]
-            raise PgtrailError(f"{name} can't be used: {error.strerror}", "name another file or folder") from error
-        # What is still in the buffer would be written, and fail, once more at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise PgtrailError("there is no room for the output", "make room, or write it elsewhere") from error
+        explained = _explained(error)
+        click.echo(f"pgtrail: {explained.format_message()}", err=True)
+        raise SystemExit(explained.exit_code) from error
+
+
+def _explained(error: PgtrailError | click.UsageError | UnicodeEncodeError | OSError) -> PgtrailError:
+    match error:
+        case PgtrailError():
+            return error
+        case click.UsageError():
+            command = error.ctx.command_path if error.ctx else "pgtrail"
+            return NotUnderstood(error.format_message(), f"try: {command} --help")
+        case UnicodeEncodeError():
+            # (Arguments and variables come as they are: bytes that are not UTF-8 as lone surrogates.)
+            return NotUnderstood(f"{ascii(error.object)[:100]} is not UTF-8", "write it in UTF-8")
+    if error.errno != errno.ENOSPC:
+        name = ascii(error.filename)[:100]
+        return PgtrailError(f"{name} can't be used: {error.strerror}", "name another file or folder")
+    # What is still in the buffer would be written, and fail, once more at the end.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return PgtrailError("there is no room for the output", "make room, or write it elsewhere")
 
 
 @click.group(

@@ -1,22 +1,19 @@
 """Whether filters let anything through: how many events they match, and what was meant where a name is unknown."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
-from typing import Any
 
 import click
 
-from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES, as_filter, as_jsonb
-from pgtrail_cli.moments import from_json
+from pgtrail.connection import Connection
+from pgtrail.export import Notes, as_jsonb
+from pgtrail.moments import from_json
+from pgtrail_cli.filters import QUERIES, as_filter
 from pgtrail_cli.render import local_time, printable
 
 MAX_COUNTED = 100_000
 MAX_NAMED = 5
 RECENT = "30d"
-
-Notes = Iterable[Mapping[str, Any]] | None
-"""What the database says of a filter: a list of objects; None: nothing."""
 
 
 def recent(connection: Connection, name: str, **options: object) -> list[str]:

@@ -6,8 +6,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgtrail_cli.moments import shown
-from pgtrail_web.details import REDACTED, Details, behind, printable, short_changes, value
+from pgtrail.details import REDACTED, Details, behind, short_changes, value
+from pgtrail.moments import shown
+from pgtrail.text import printable
 
 __all__ = ["behind", "console", "local_time", "plain_table", "printable", "short_details", "value"]
 

@@ -13,7 +13,7 @@ import pytest
 from tests import command
 from tests.verifying import problems
 
-from pgtrail_cli.archive.checking import check_archive
+from pgtrail.archive.checking import check_archive
 
 ODD = (
     "", " ", "\\N", "\\", '"', "'", ",", "null", "=1+1", "@x", "\ttab", "\rcr", "a\nb", "a\r\nb", "é", "ß", "日本語", "𝔘", "\x01\x0b\x1f\x7f",

@@ -193,7 +193,7 @@ def test_a_role_without_a_grant_is_told_which_one_it_needs(database, pgtrail):
 def test_a_wrong_password_is_one_line_without_the_password(binaries, pgtrail, folder):
     import socket
 
-    from pgtrail_cli.embedded import EmbeddedPostgres
+    from pgtrail.server.embedded import EmbeddedPostgres
 
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

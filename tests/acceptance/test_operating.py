@@ -15,7 +15,7 @@ import click
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from pgtrail_cli.binaries import find_binaries
+from pgtrail.server.binaries import find_binaries
 from pgtrail_cli.lazy import every_command
 from pgtrail_cli.main import main
 

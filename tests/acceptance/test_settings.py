@@ -14,7 +14,7 @@ from tests.forwarding.conftest import Sink
 from tests.pgbouncer import PgBouncer
 from tests.web.conftest import serving
 
-from pgtrail_cli.connection import open_connection
+from pgtrail.connection import open_connection
 
 pytestmark = pytest.mark.any_server
 

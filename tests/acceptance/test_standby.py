@@ -11,7 +11,7 @@ from tests import command
 from tests.conftest import NEMO, Database, prepared_folder, roomy_folder
 from tests.web.conftest import serving
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 
 @pytest.fixture

@@ -11,12 +11,12 @@ import threading
 import psycopg
 import pytest
 
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.migrations import migrate
-from pgtrail_cli.removal.plan import look
-from pgtrail_cli.removal.steps import Export, release_tables, remove_rest
+from pgtrail.connection import open_connection
+from pgtrail.errors import PgtrailError
+from pgtrail.install import migrate
+from pgtrail.server.embedded import EmbeddedPostgres
+from pgtrail.uninstall.plan import look
+from pgtrail.uninstall.steps import Export, release_tables, remove_rest
 
 APPLICATION = """
     create role shopkeeper login;

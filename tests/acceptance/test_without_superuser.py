@@ -11,7 +11,7 @@ from tests.conftest import roomy_folder
 from tests.forwarding.conftest import sink, start_worker
 from tests.web.conftest import serving
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 __all__ = ["sink", "start_worker"]
 

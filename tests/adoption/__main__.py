@@ -19,8 +19,8 @@ from tests.adoption.drive import Drive
 from tests.adoption.ground import BUILD, Failed, Ground
 from tests.adoption.report import Result, details, table
 
-from pgtrail_cli.binaries import best_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 
 APPLICATIONS = {each.name: each for each in (label_studio.APPLICATION, pretix.APPLICATION)}
 WANTED_SECRETS = 20

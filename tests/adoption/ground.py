@@ -15,7 +15,7 @@ import httpx
 import psycopg
 from psycopg import sql
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 BUILD = Path(__file__).parents[2] / "build" / "adoption"
 OWNER = "app"

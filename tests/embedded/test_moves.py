@@ -11,10 +11,10 @@ import psycopg
 import pytest
 from tests.verifying import problems
 
-from pgtrail_cli.binaries import find_binaries, readable_binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.migrations import migrate
-from pgtrail_cli.server_user import server_user
+from pgtrail.install import migrate
+from pgtrail.server.binaries import find_binaries, readable_binaries
+from pgtrail.server.embedded import EmbeddedPostgres
+from pgtrail.server.server_user import server_user
 
 QUICK = {"fsync": "off"}
 numbers = itertools.count()

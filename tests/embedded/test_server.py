@@ -15,12 +15,12 @@ import platformdirs
 import psycopg
 import pytest
 
-from pgtrail_cli import embedded
-from pgtrail_cli.binaries import best_binaries, find_binaries, readable_binaries
-from pgtrail_cli.data_folder import living_postmaster
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.errors import NoPostgres, ServerError
-from pgtrail_cli.server_user import server_user
+from pgtrail.errors import NoPostgres, ServerError
+from pgtrail.server import embedded
+from pgtrail.server.binaries import best_binaries, find_binaries, readable_binaries
+from pgtrail.server.data_folder import living_postmaster
+from pgtrail.server.embedded import EmbeddedPostgres
+from pgtrail.server.server_user import server_user
 
 QUICK = {"fsync": "off"}
 
@@ -78,8 +78,8 @@ def test_a_clean_stop_leaves_no_process_and_no_socket(binaries, folder):
 def test_a_parent_that_is_killed_leaves_no_process(binaries, folder):
     script = (
         "import sys, time, pathlib\n"
-        "from pgtrail_cli.binaries import find_binaries\n"
-        "from pgtrail_cli.embedded import EmbeddedPostgres\n"
+        "from pgtrail.server.binaries import find_binaries\n"
+        "from pgtrail.server.embedded import EmbeddedPostgres\n"
         "chosen = next(b for b in find_binaries() if str(b) == sys.argv[2])\n"
         "server = EmbeddedPostgres(pathlib.Path(sys.argv[1]), chosen)\n"
         "server.start()\n"

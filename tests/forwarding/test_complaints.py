@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
-from pgtrail_cli.migrations import migrate, sql_files
+from pgtrail.install import migrate, sql_files
 
 
 def create_team(connection, org, name):

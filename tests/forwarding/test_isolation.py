@@ -137,5 +137,3 @@ def test_whoever_writes_the_table_itself_can_t_store_a_null_in_a_list(nemo, colu
         kind = "cidr[]" if column == "allowed_networks" else "text[]"
         with pytest.raises(psycopg.errors.CheckViolation):
             su.execute(f"update audit.destination set {column} = {value}::{kind}")
-
-

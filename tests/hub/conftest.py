@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import SETTINGS, Database, clone, run_pgtrail, started, wait
 from tests.forwarding.conftest import add_destination, sink, start_worker
 
-from pgtrail_cli.binaries import Binaries
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.binaries import Binaries
+from pgtrail.server.embedded import EmbeddedPostgres
 
 __all__ = ["add_destination", "sink", "start_worker"]
 

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from tests.conftest import Database
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 TEAMS = 6
 LARGE = 100

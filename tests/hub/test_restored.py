@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Database, clone, prepared_folder
 from tests.hub.conftest import REPLICATES, Hub, sealed
 
-from pgtrail_cli.embedded import EmbeddedPostgres
+from pgtrail.server.embedded import EmbeddedPostgres
 
 
 def free_port():

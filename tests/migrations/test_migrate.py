@@ -8,11 +8,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from pgtrail_cli.errors import MigrationFailed, PgtrailError
-from pgtrail_cli.migrations import migrate, sql_files
-from pgtrail_cli.project_files import project_files
+from pgtrail.errors import MigrationFailed, PgtrailError
+from pgtrail.install import migrate, sql_files
+from pgtrail.project_files import project_files
 
 CATALOGUE = """
     select md5(string_agg(line, ' ' order by line)) from (
@@ -96,7 +97,7 @@ def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(b
     slow = tmp_path / "00_slow.sql"
     slow.write_text("select pg_sleep(60);")
     script = (
-        "import sys, pathlib; from pgtrail_cli.migrations import migrate, sql_files\n"
+        "import sys, pathlib; from pgtrail.install import migrate, sql_files\n"
         "migrate(sys.argv[1], behaviour=[*sql_files(), pathlib.Path(sys.argv[2])])"
     )
     process = subprocess.Popen([sys.executable, "-c", script, bare_db.dsn(), str(slow)])
@@ -158,7 +159,10 @@ def test_a_role_that_may_create_roles_and_schemas_needs_no_superuser(server, bar
 @pytest.mark.any_server
 def test_a_log_that_was_dropped_by_hand_is_said_with_the_way_out(db):
     connection = db.connect()
-    connection.execute("set client_min_messages = warning; drop schema audit cascade")
+    connection.execute("set client_min_messages = warning")
+    with pytest.raises(psycopg.Error, match="can't be dropped alone"):
+        connection.execute("drop schema audit cascade")
+    connection.execute("drop schema audit, audit_internal cascade")
     with pytest.raises(PgtrailError, match="the schema audit was dropped"):
         migrate(db.dsn())
     connection.execute("drop schema pgtrail_meta cascade")

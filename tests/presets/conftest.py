@@ -10,8 +10,8 @@ import pytest
 from tests.conftest import Connection, Database, clone
 from tests.documents import psql
 
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.presets import preset_named, tracking
+from pgtrail.connection import open_connection
+from pgtrail.presets import preset_named, tracking
 
 CALLS = json.loads((Path(__file__).parent / "litellm_calls.json").read_text())
 """What each call of the proxy's API does to the database: see capture_litellm.js."""

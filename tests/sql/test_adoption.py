@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from pgtrail_cli.adoption import adoption_code
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.migrations import project_files
+from pgtrail.adoption import adoption_code
+from pgtrail.connection import open_connection
+from pgtrail.install import project_files
 
 pytestmark = pytest.mark.any_server
 

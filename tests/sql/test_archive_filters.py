@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 from tests.conftest import clone
 
-from pgtrail_cli.archive import reading
-from pgtrail_cli.archive.checking import check_month
-from pgtrail_cli.archive.engine import engine, run
-from pgtrail_cli.archive.formats import as_json, csv_header, csv_line, field_lines
-from pgtrail_cli.archive.location import Folder
-from pgtrail_cli.archive.manifest import EVENTS, part_of
-from pgtrail_cli.archive.spool import spool
-from pgtrail_cli.archive.writing import write_month
+from pgtrail.archive import reading
+from pgtrail.archive.checking import check_month
+from pgtrail.archive.engine import engine, run
+from pgtrail.archive.formats import as_json, csv_header, csv_line, field_lines
+from pgtrail.archive.location import Folder
+from pgtrail.archive.manifest import EVENTS, part_of
+from pgtrail.archive.spool import spool
+from pgtrail.archive.writing import write_month
 
 TEXTS = (
     "",

@@ -11,7 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.conftest import clone
 
-from pgtrail_cli.canonical import (
+from pgtrail.sql_functions import inline, sql_functions
+from pgtrail.verify import QUERIES
+from pgtrail.verify.canonical import (
     ACTOR_FIELDS,
     FIELDS,
     SEAL_FIELDS,
@@ -23,8 +25,6 @@ from pgtrail_cli.canonical import (
     leaf_salt,
     part_salt,
 )
-from pgtrail_cli.sql_functions import inline, sql_functions
-from pgtrail_cli.verify import QUERIES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "seals.md").read_text()
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)

@@ -5,7 +5,7 @@ import re
 import psycopg
 import pytest
 
-from pgtrail_cli.migrations import migrate
+from pgtrail.install import migrate
 
 HEARD = "select audit_internal.worker_is_here('worker-1', '30 seconds')"
 BURN = """

@@ -8,7 +8,7 @@ import re
 import pytest
 from psycopg.types.json import Jsonb
 
-from pgtrail_cli.archive.formats import BLANKS, spreadsheet_safe
+from pgtrail.archive.formats import BLANKS, spreadsheet_safe
 
 SIGNS = [
     "",

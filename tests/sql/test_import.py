@@ -11,8 +11,8 @@ from tests.adopting import adopting
 from tests.sql.test_seals_document import recompute, seal_all
 from tests.verifying import problems
 
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.migrations import migrate
+from pgtrail.errors import PgtrailError
+from pgtrail.install import migrate
 
 RECIPE = Path(__file__).parents[2] / "docs" / "coming-from.md"
 

@@ -8,7 +8,7 @@ from psycopg import sql
 from tests.adopting import adopting
 from tests.sql.test_import import batch, run
 
-from pgtrail_cli.adoption import install
+from pgtrail.adoption import install
 
 pytestmark = pytest.mark.any_server
 

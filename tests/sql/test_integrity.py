@@ -2,8 +2,8 @@
 
 import pytest
 
-from pgtrail_cli.verify import QUERIES
-from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
+from pgtrail.verify import QUERIES
+from pgtrail.verify.integrity import changed_objects, is_unsafe
 
 
 def changed(connection):

@@ -8,7 +8,7 @@ from psycopg.types.json import Jsonb
 from tests.adopting import suggested
 from tests.conftest import Database
 
-from pgtrail_cli.migrations import migrate, project_files
+from pgtrail.install import migrate, project_files
 
 FOLDS = re.compile(r"(?<![a-z_])(?:lower|upper|initcap)\(|~~?\*|\bilike\b")
 IN_THE_READERS_LOCALE = {"passes"}

@@ -7,7 +7,7 @@ import pytest
 from tests.adopting import adopting, suggested
 from tests.sql.test_import_attacks import HISTORY
 
-from pgtrail_cli.adoption import install
+from pgtrail.adoption import install
 
 EVIL = """
 create schema shop; grant usage, create on schema shop to app; grant usage on schema shop to admin;

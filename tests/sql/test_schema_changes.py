@@ -436,7 +436,7 @@ def test_or_where_the_policy_prefers_that_it_is_done_and_a_warning_says_so(db, s
 
 
 def test_pgtrail_can_be_removed(su, thing):
-    su.execute("drop schema audit cascade")
+    su.execute("drop schema audit, audit_internal cascade")
     assert su.execute("select count(*) from pg_event_trigger").fetchone() == (0,)
     su.execute("insert into public.thing values (1, 'a')")
     su.execute("alter table public.thing add column note text")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.conftest import clone
 from tests.verifying import problems
 
-from pgtrail_cli.proof import root_from_path
+from pgtrail.verify.proof import root_from_path
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Rows taken apart into the texts that a leaf is made of, as Postgres writes them."""
 
-from pgtrail_cli.canonical import spans
+from pgtrail.verify.canonical import spans
 
 
 def test_members_stand_as_they_are_written():

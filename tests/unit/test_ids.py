@@ -2,7 +2,7 @@
 
 import pytest
 
-from pgtrail_cli.verify.ids import Ids, overlapping
+from pgtrail.verify.ids import Ids, overlapping
 
 
 @pytest.mark.parametrize(

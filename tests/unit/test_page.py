@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pgtrail.details import State, compare, indented, parse_json, printable, printable_json, short_changes
 from pgtrail_web import chart
-from pgtrail_web.details import State, compare, indented, parse_json, printable, printable_json, short_changes
 from pgtrail_web.errors import NotUnderstood
 from pgtrail_web.filters import Cursor, Filters, parse
 

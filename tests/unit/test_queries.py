@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from pgtrail_worker.queries import load
+from pgtrail.queries import load
 
 
-@pytest.mark.parametrize("package", ["pgtrail_cli", "pgtrail_cli.removal", "pgtrail_web", "pgtrail_worker"])
+@pytest.mark.parametrize("package", ["pgtrail_cli", "pgtrail.uninstall", "pgtrail_web", "pgtrail_worker"])
 def test_every_statement_by_name_is_run(package: str) -> None:
     sources = "".join(file.read_text() for file in Path(str(files(package))).rglob("*.py"))
     assert {name for name in load(package) if f'"{name}"' not in sources} == set()

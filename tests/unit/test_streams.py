@@ -5,9 +5,9 @@ import json
 
 import pytest
 
-from pgtrail_cli.anchor import find_anchors
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.proof import check_proof
+from pgtrail.errors import PgtrailError
+from pgtrail.verify.anchor import find_anchors
+from pgtrail.verify.proof import check_proof
 from pgtrail_cli.streams import read_text
 
 SEAL = {"number": 7, "hash": "a" * 64, "root": "b" * 64, "name": "é\u2028🦊"}

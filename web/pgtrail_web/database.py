@@ -9,10 +9,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from pgtrail.queries import load
 from pgtrail_web.errors import Busy, from_database
 from pgtrail_web.shares import Shares
 from pgtrail_web.viewer import UTC, Viewer
-from pgtrail_worker.queries import load
 
 Connection = psycopg.AsyncConnection[DictRow]
 
@@ -83,7 +83,7 @@ class Database:
             pool = await self._opened()
             async with self._shares.share(viewer), pool.connection() as connection, connection.transaction():
                 isolation = query("read_committed" if writing else "read_only")
-                await connection.execute(f"{isolation};\n{load('pgtrail_worker')['settings']}")
+                await connection.execute(f"{isolation};\n{load('pgtrail')['settings']}")
                 await self._become(connection, viewer, milliseconds)
                 yield connection
         except PoolTimeout as error:

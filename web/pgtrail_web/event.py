@@ -7,8 +7,9 @@ from psycopg.rows import DictRow
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pgtrail.details import LONGEST_UNFOLDED, State, compare, indented, printable_json
+from pgtrail.text import printable
 from pgtrail_web.database import Connection, read_frame, row, rows
-from pgtrail_web.details import LONGEST_UNFOLDED, State, compare, indented, printable, printable_json
 from pgtrail_web.errors import NotFound
 from pgtrail_web.viewer import Viewer
 

@@ -11,9 +11,9 @@ from psycopg.types.json import Jsonb
 from starlette.requests import Request
 from starlette.responses import Response
 
+from pgtrail.details import LONGEST_VALUE, parse_json, short_changes
 from pgtrail_web import chart
 from pgtrail_web.database import Connection, read_frame, rows
-from pgtrail_web.details import LONGEST_VALUE, parse_json, short_changes
 from pgtrail_web.filters import EPOCH, LOOK_AT, RANGES, SIZES, Cursor, Filters, parse
 from pgtrail_web.viewer import Viewer
 

@@ -15,10 +15,11 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
+from pgtrail.details import behind
+from pgtrail.text import printable
 from pgtrail_web import destinations, event, export, live, log
 from pgtrail_web.access import Access, Carried, Named
 from pgtrail_web.database import Database
-from pgtrail_web.details import behind, printable
 from pgtrail_web.errors import DatabaseAway, Gone, NotAllowed, NotFound, NotUnderstood, PageError
 from pgtrail_web.filters import Filters, node_label
 from pgtrail_web.http import HEADERS, Guarded, while_somebody_waits

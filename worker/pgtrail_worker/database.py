@@ -8,13 +8,13 @@ from datetime import timedelta
 from typing import Any, Self
 
 import psycopg
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import TupleRow, dict_row
 
+from pgtrail.connection import with_defaults
+from pgtrail.queries import load
 from pgtrail_worker.destination import Destination, Found, find, from_row
 from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
 from pgtrail_worker.handout import Handout
-from pgtrail_worker.queries import load
 from pgtrail_worker.sending import Outcome
 
 CALL_SECONDS = 30.0
@@ -266,7 +266,7 @@ async def connect(conninfo: str) -> psycopg.AsyncConnection[TupleRow]:
 async def transaction(connection: psycopg.AsyncConnection[TupleRow]) -> AsyncIterator[None]:
     """A transaction under our own settings: search_path, and what texts look like."""
     # (In one go: each is a way to the server and back.)
-    await connection.execute(load("pgtrail_worker")["begin"] + ";\n" + load("pgtrail_worker")["settings"])
+    await connection.execute(load("pgtrail_worker")["begin"] + ";\n" + load("pgtrail")["settings"])
     try:
         yield
         await connection.commit()
@@ -275,13 +275,6 @@ async def transaction(connection: psycopg.AsyncConnection[TupleRow]) -> AsyncIte
         if not connection.closed:
             await connection.rollback()
         raise
-
-
-def with_defaults(conninfo: str, **defaults: str) -> str:
-    """The connection string, in UTF-8 whatever it says, and with parameters that it does not give itself."""
-    given = conninfo_to_dict(conninfo)
-    added = {name: value for name, value in defaults.items() if name not in given}
-    return make_conninfo(conninfo, **added, client_encoding="UTF8")
 
 
 def first_line(error: Exception) -> str:

@@ -9,9 +9,9 @@ from typing import Any
 import psycopg
 from psycopg import AsyncConnection
 
+from pgtrail.queries import load
 from pgtrail_worker.database import connect, first_line, transaction
 from pgtrail_worker.errors import DatabaseAway
-from pgtrail_worker.queries import load
 
 log = logging.getLogger(__name__)
 

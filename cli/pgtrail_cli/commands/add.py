@@ -7,10 +7,12 @@ from urllib.parse import urlsplit
 
 import click
 
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import NotUnderstood, PgtrailError
-from pgtrail_cli.filters import QUERIES, as_jsonb
+from pgtrail.connection import Connection
+from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.export import as_jsonb
+from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import recent, say
+from pgtrail_cli.options import with_connection
 from pgtrail_worker.address import Network, forbidden
 
 

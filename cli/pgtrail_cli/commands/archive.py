@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import click
 
-from pgtrail_cli.archive import QUERIES
-from pgtrail_cli.archive.location import find_location
-from pgtrail_cli.archive.moving import Target, drop_month, lock_archiving, old_months
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail.archive import QUERIES
+from pgtrail.archive.location import find_location
+from pgtrail.archive.moving import Target, drop_month, lock_archiving, old_months
+from pgtrail.connection import Connection
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import printable
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 import click
 
-from pgtrail_cli.archive.formats import Event, as_json, csv_header, csv_line, event_name, field_lines
-from pgtrail_cli.archive.reading import Archive, Wanted, open_archive, resolve
+from pgtrail.archive.formats import Event, as_json, csv_header, csv_line, event_name, field_lines
+from pgtrail.archive.reading import Archive, Wanted, open_archive, resolve
 from pgtrail_cli.log_table import print_rows
 
 Form = Literal["table", "json", "csv"]

@@ -13,14 +13,14 @@ from rich.columns import Columns
 from rich.console import Console
 from rich.rule import Rule
 
-from pgtrail_cli.binaries import best_binaries
+from pgtrail.connection import open_connection
+from pgtrail.errors import PgtrailError, Undelivered
+from pgtrail.server.binaries import best_binaries
+from pgtrail.server.data_folder import default_data_dir
+from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.commands.log import print_event, print_newest
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.data_folder import default_data_dir
 from pgtrail_cli.demo import scenario, stage
 from pgtrail_cli.demo.stage import Arrival
-from pgtrail_cli.embedded import EmbeddedPostgres
-from pgtrail_cli.errors import PgtrailError, Undelivered
 from pgtrail_cli.render import console
 
 if TYPE_CHECKING:

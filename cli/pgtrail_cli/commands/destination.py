@@ -9,10 +9,11 @@ import click
 from rich.table import Table
 from rich.text import Text
 
+from pgtrail.connection import Connection
 from pgtrail_cli.commands.add import hand_over, token_from_stdin
-from pgtrail_cli.connection import Connection, with_connection
 from pgtrail_cli.filters import QUERIES, dicts
 from pgtrail_cli.lazy import LazyGroup
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.params import Number
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 

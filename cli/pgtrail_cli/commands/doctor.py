@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 import click
 from rich.text import Text
 
-from pgtrail_cli import migrations
-from pgtrail_cli.connection import Connection, dsn_option, open_connection
+from pgtrail import install as migrations
+from pgtrail.connection import Connection, open_connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, plain_table, printable
 
 LISTEN_SECONDS = 2.0

@@ -2,8 +2,9 @@
 
 import click
 
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail.connection import Connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import with_connection
 
 
 @click.command("erase-actor")

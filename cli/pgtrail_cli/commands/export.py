@@ -2,25 +2,21 @@
 
 import contextlib
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import IO, Any, LiteralString
+from typing import IO, Any
 
 import click
-import psycopg
-from psycopg import sql
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pgtrail_cli.atomic_file import atomic_file
+from pgtrail.atomic_file import atomic_file
+from pgtrail.connection import open_connection
+from pgtrail.export import Begun, Piece, begin_export
 from pgtrail_cli.commands import archived
-from pgtrail_cli.connection import Connection, dsn_option, open_connection
-from pgtrail_cli.errors import PgtrailError
-from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, as_jsonb, filter_options
-from pgtrail_cli.matching import Notes, say_visible_from, warn_unmatched
+from pgtrail_cli.filters import archive_option, as_filter, filter_options
+from pgtrail_cli.matching import say_visible_from, warn_unmatched
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console
-
-Piece = bytes | bytearray | memoryview
 
 
 @click.command()
@@ -74,44 +70,6 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
         rows = write_csv(pieces, output, total)
     unit = "rows" if fields else "events"
     click.echo(f"pgtrail: {rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)", err=True)
-
-
-@dataclass(frozen=True, slots=True)
-class Begun:
-    """An export that the log has by now, however it ends.
-
-    :param csv: the statement that writes it.
-    """
-
-    events: int
-    csv: LiteralString
-    visible_from: Notes
-    unmatched: Notes
-
-
-def begin_export(connection: Connection, wanted: Filter, by_field: bool = False) -> Begun:
-    """Say in the log who takes out what."""
-    asked = {"filter": as_jsonb(wanted), "by_field": by_field}
-    try:
-        row = connection.execute(QUERIES["begin_export"], asked).fetchone()
-    except psycopg.errors.ReadOnlySqlTransaction as error:
-        raise PgtrailError(
-            "an export is recorded, and this server is read-only", "export from the primary, or read with pgtrail log"
-        ) from error
-    assert row is not None
-    return Begun(*row)
-
-
-@contextlib.contextmanager
-def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Iterable[Piece]]:
-    """The CSV of audit.export with its header, in the pieces in which the server sends it.
-
-    :param where: a condition on a row of the view; what it lets through is sorted. None: all.
-    """
-    condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp_utc, id")
-    statement = sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition)
-    with connection.cursor().copy(statement) as pieces:
-        yield pieces
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:

@@ -3,9 +3,10 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from pgtrail_cli.connection import Connection
-from pgtrail_cli.filters import QUERIES, Filter, as_jsonb
-from pgtrail_web.details import LONGEST_VALUE
+from pgtrail.connection import Connection
+from pgtrail.details import LONGEST_VALUE
+from pgtrail.export import Filter, as_jsonb
+from pgtrail_cli.filters import QUERIES
 
 FOLLOW_SECONDS = 1.0
 """The longest time without a look: a notification is a hint, not a promise."""

@@ -11,9 +11,10 @@ from pathlib import Path
 import click
 from pythonjsonlogger.json import JsonFormatter
 
-from pgtrail_cli.connection import dsn_option, open_connection
-from pgtrail_cli.errors import DatabaseError, PgtrailError
+from pgtrail.connection import open_connection
+from pgtrail.errors import DatabaseError, PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_worker import http
 from pgtrail_worker.delivery import Pace

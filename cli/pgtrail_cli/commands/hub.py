@@ -2,9 +2,10 @@
 
 import click
 
-from pgtrail_cli import nodes
-from pgtrail_cli.connection import Connection, check_dsn, open_connection, with_connection
+from pgtrail import hub as nodes
+from pgtrail.connection import Connection, open_connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import check_dsn, with_connection
 
 hub_option = click.option(
     "--hub",

@@ -9,10 +9,11 @@ import click
 from psycopg.pq import TransactionStatus
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from pgtrail_cli.adoption import adoption_code
-from pgtrail_cli.connection import Connection, find_table, with_connection
+from pgtrail.adoption import adoption_code
+from pgtrail.connection import Connection, find_table
+from pgtrail.owner import become_owner
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.owner import become_owner
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
 TOOLS = ("supa_audit", "audit_trigger", "litellm")

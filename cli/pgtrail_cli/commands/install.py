@@ -2,8 +2,8 @@
 
 import click
 
-from pgtrail_cli import migrations
-from pgtrail_cli.connection import dsn_option
+from pgtrail import install as migrations
+from pgtrail_cli.options import dsn_option
 
 WITHOUT_EVENT_TRIGGERS = (
     "no event triggers: only a superuser can create them, so ALTER, DROP and RENAME of tracked tables, and CREATE or "

@@ -9,15 +9,17 @@ import psycopg
 from rich.table import Table
 from rich.text import Text
 
+from pgtrail.connection import Connection, open_connection
+from pgtrail.details import LONGEST_VALUE, parse_json
+from pgtrail.export import Filter, as_jsonb
+from pgtrail.moments import from_json, shown
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.following import Follower
-from pgtrail_cli.connection import Connection, dsn_option, open_connection, with_connection
-from pgtrail_cli.filters import QUERIES, Filter, archive_option, as_filter, as_jsonb, event_id, filter_options, no_event
+from pgtrail_cli.filters import QUERIES, archive_option, as_filter, event_id, filter_options, no_event
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
-from pgtrail_cli.moments import from_json, shown
+from pgtrail_cli.options import dsn_option, with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
-from pgtrail_web.details import LONGEST_VALUE, parse_json
 from pgtrail_web.filters import LOOK_AT
 
 Rows = Sequence[tuple[Any, ...]]

@@ -18,11 +18,12 @@ from starlette.responses import RedirectResponse
 from starlette.routing import Mount, Route
 
 import pgtrail_web
+from pgtrail.connection import open_connection
+from pgtrail.errors import PgtrailError
 from pgtrail_cli.commands.forward import secrets_option
 from pgtrail_cli.commands.ping import tested
-from pgtrail_cli.connection import dsn_option, open_connection
-from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_web.access import Access, Local, Proxied
 from pgtrail_web.http import HEADERS

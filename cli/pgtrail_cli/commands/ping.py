@@ -10,10 +10,11 @@ from typing import TypeVar
 
 import click
 
+from pgtrail.connection import Connection, open_connection
+from pgtrail.errors import PgtrailError
 from pgtrail_cli.commands.forward import secrets_option
-from pgtrail_cli.connection import Connection, dsn_option, open_connection
-from pgtrail_cli.errors import PgtrailError
 from pgtrail_cli.filters import QUERIES, event_id, no_event
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import printable
 from pgtrail_web.errors import PageError
 from pgtrail_worker.answer import Answer, Cause

@@ -2,9 +2,10 @@
 
 import click
 
-from pgtrail_cli.connection import dsn_option, open_connection
-from pgtrail_cli.errors import NotUnderstood
-from pgtrail_cli.presets import Preset, all_presets, preset_named, tracking
+from pgtrail.connection import open_connection
+from pgtrail.errors import NotUnderstood
+from pgtrail.presets import Preset, all_presets, preset_named, tracking
+from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, plain_table
 
 

@@ -7,11 +7,12 @@ from typing import BinaryIO
 import click
 from rich.text import Text
 
-from pgtrail_cli.anchor import find_anchors
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import PgtrailError
+from pgtrail.connection import Connection
+from pgtrail.errors import PgtrailError
+from pgtrail.verify.anchor import find_anchors
+from pgtrail.verify.proof import Proved, check_proof
 from pgtrail_cli.filters import QUERIES, event_id
-from pgtrail_cli.proof import Proved, check_proof
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, plain_table, printable, value
 from pgtrail_cli.streams import read_file, read_text
 

@@ -2,8 +2,9 @@
 
 import click
 
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail.connection import Connection
 from pgtrail_cli.filters import QUERIES, event_ids
+from pgtrail_cli.options import with_connection
 
 reason_option = click.option("--reason", required=True, help="Why; it is recorded.")
 event_option = click.option("--event", "events", multiple=True, help="Only this event; can be repeated.")

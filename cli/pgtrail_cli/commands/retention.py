@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from pgtrail.connection import Connection
+from pgtrail.errors import NotUnderstood
 from pgtrail_cli.commands.archive import drop_months, working_options
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import NotUnderstood
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import ever, say
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import printable
 
 

@@ -4,8 +4,9 @@ import json
 
 import click
 
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail.connection import Connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import with_connection
 
 
 @click.command()

@@ -9,9 +9,10 @@ import click
 import platformdirs
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from pgtrail_cli.connection import added_options, dsn_option, open_connection
-from pgtrail_cli.errors import NotMigrated
+from pgtrail.connection import added_options, open_connection
+from pgtrail.errors import NotMigrated
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import dsn_option
 
 
 @click.command()

@@ -9,10 +9,12 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from pgtrail_cli import migrations, nodes
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import NotMigrated
+from pgtrail import hub as nodes
+from pgtrail import install as migrations
+from pgtrail.connection import Connection
+from pgtrail.errors import NotMigrated
 from pgtrail_cli.filters import dicts
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
 
 NODE_STYLES = {"streaming": "green", "copying": "cyan", "removed": "dim"}

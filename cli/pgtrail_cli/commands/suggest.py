@@ -2,9 +2,10 @@
 
 import click
 
-from pgtrail_cli.adoption import adoption_code
-from pgtrail_cli.connection import Connection, with_connection
+from pgtrail.adoption import adoption_code
+from pgtrail.connection import Connection
 from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.options import with_connection
 
 
 @click.command()

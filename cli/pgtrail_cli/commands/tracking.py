@@ -2,9 +2,10 @@
 
 import click
 
-from pgtrail_cli.connection import Connection, find_table, with_connection
+from pgtrail.connection import Connection, find_table
+from pgtrail.owner import naming_owner
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.owner import naming_owner
+from pgtrail_cli.options import with_connection
 
 
 @click.command()

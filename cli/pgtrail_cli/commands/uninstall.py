@@ -9,10 +9,12 @@ from pathlib import Path
 import click
 from rich.text import Text
 
-from pgtrail_cli.connection import Connection, with_connection
-from pgtrail_cli.errors import NotUnderstood, PgtrailError
-from pgtrail_cli.removal.plan import Plan, Role, look
-from pgtrail_cli.removal.steps import Export, release_tables, remove_rest
+from pgtrail.connection import Connection
+from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.uninstall.plan import Plan, Role, look
+from pgtrail.uninstall.steps import Export, release_tables, remove_rest
+from pgtrail_cli.commands.export import write_csv
+from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable
 
 NAMES_SHOWN = 12
@@ -66,7 +68,7 @@ def uninstall(
     _show(plan)
     obstacles = list(plan.obstacles(**allowed))
     for obstacle in obstacles:
-        obstacle.show()
+        click.echo(f"pgtrail: {obstacle.format_message()}", err=True)
     if obstacles:
         raise SystemExit(1)
     if dry_run:
@@ -141,7 +143,7 @@ def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | No
 
 
 def _remove(connection: Connection, plan: Plan, file: Path | None, cascade: bool) -> None:
-    with Export(connection, file) if file else contextlib.nullcontext() as export:
+    with Export(connection, file, write_csv) if file else contextlib.nullcontext() as export:
         if export:
             export.write()
         connection.execute("set client_min_messages = warning")

@@ -1,31 +1,34 @@
 """``pgtrail verify``: whether the chains of seals hold."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from psycopg.rows import dict_row
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgtrail_cli.anchor import find_anchors, find_manifests
-from pgtrail_cli.archive.checking import check_archive
-from pgtrail_cli.connection import Connection, dsn_option
-from pgtrail_cli.errors import NotUnderstood, PgtrailError
+from pgtrail.archive.checking import check_archive
+from pgtrail.connection import Connection
+from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.hub import changed_nodes
+from pgtrail.verify import QUERIES
+from pgtrail.verify.anchor import find_anchors, find_manifests
+from pgtrail.verify.beside import check_log
+from pgtrail.verify.chains import Chain, Stopped, against_events
+from pgtrail.verify.connecting import is_under_policies, open_pinned, read_through_policies
+from pgtrail.verify.evidence import Reported, gather
+from pgtrail.verify.integrity import changed_objects, is_unsafe
+from pgtrail.verify.nodes import check_node
+from pgtrail.verify.seals import read_log
+from pgtrail.verify.source import Source
 from pgtrail_cli.filters import archive_option
-from pgtrail_cli.nodes import changed_nodes
-from pgtrail_cli.render import printable
+from pgtrail_cli.options import dsn_option
+from pgtrail_cli.render import console, printable
 from pgtrail_cli.streams import read_file
-from pgtrail_cli.verify import QUERIES
-from pgtrail_cli.verify.beside import check_log
-from pgtrail_cli.verify.chains import Chain, against_events
-from pgtrail_cli.verify.connecting import is_under_policies, open_pinned, read_through_policies
-from pgtrail_cli.verify.evidence import Reported, gather
-from pgtrail_cli.verify.integrity import changed_objects, is_unsafe
-from pgtrail_cli.verify.nodes import check_node
-from pgtrail_cli.verify.seals import read_log
-from pgtrail_cli.verify.source import Source
 
 
 @click.command()
@@ -220,13 +223,29 @@ def _check(
     for node, text in changed_nodes(connection, _node_states(connection)):
         if node in of_nodes:
             report.problem(f"node {node}", text)
-    for chain, found in against_events(dsn, chains, jobs, log, through_policies=under_policies):
-        if found.is_warning:
-            report.note("warning", *chain.named(found))
-        else:
-            report.problem(*chain.named(found))
+    with _progress(chains) as advance:
+        for chain, found in against_events(dsn, chains, jobs, log, advance, through_policies=under_policies):
+            if found.is_warning:
+                report.note("warning", *chain.named(found))
+            else:
+                report.problem(*chain.named(found))
     for kind, subject, text in evidence.listed:
         report.note(kind, subject, text)
+
+
+@contextmanager
+def _progress(chains: list[Chain]) -> Iterator[Callable[[int], None]]:
+    """How far it is, on a terminal; when it is stopped, how to continue."""
+    total = sum(sum(chain.seals.values()) for chain in chains)
+    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    # (A bar of nothing would leave an empty line.)
+    with Progress(*columns, console=console(stderr=True), transient=True, disable=not total) as progress:
+        task = progress.add_task("", total=total)
+        try:
+            yield lambda events: progress.advance(task, events)
+        except Stopped as stop:
+            click.echo(f"pgtrail: stopped; continue with: pgtrail verify --from {stop.first}", err=True)
+            raise SystemExit(130) from stop
 
 
 def _against(connection: Connection, anchor: Path) -> Iterator[Reported]:

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from pgtrail_cli.connection import open_connection
-from pgtrail_cli.migrations import Migrated, migrate
+from pgtrail.connection import open_connection
+from pgtrail.install import Migrated, migrate
 
 FILES = ("tables.sql", "tracking.sql")
 

@@ -14,10 +14,10 @@ from typing import IO, TYPE_CHECKING
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from pgtrail_cli.connection import Connection, added_options, connect, open_connection
+from pgtrail.connection import Connection, added_options, connect, open_connection
+from pgtrail.errors import Undelivered
+from pgtrail.server.guard import Guard
 from pgtrail_cli.demo.reference import migrate_with_reference
-from pgtrail_cli.errors import Undelivered
-from pgtrail_cli.guard import Guard
 
 if TYPE_CHECKING:
     from pgtrail_cli.demo.receiver import Receiver

@@ -1,0 +1,125 @@
+"""A month leaves the database: written to its archive, read back, verified, dropped."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from shutil import rmtree
+from typing import NamedTuple
+
+import psycopg
+
+from pgtrail.archive import QUERIES
+from pgtrail.archive.checking import check_month
+from pgtrail.archive.location import Location
+from pgtrail.archive.spool import log_identity, spool
+from pgtrail.archive.writing import write_month
+from pgtrail.connection import Connection
+from pgtrail.errors import PgtrailError
+
+ATTEMPTS = 5
+"""To drop a month while others use the log."""
+
+
+class OldMonth(NamedTuple):
+    """A month that is old enough to be dropped, and why it is kept all the same; empty: it can go."""
+
+    partition: str
+    begins: datetime
+    events: int
+    kept_because: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where months are archived.
+
+    :param temp: for what is half done.
+    :param jobs: threads; 0: one for each processor.
+    """
+
+    location: Location
+    temp: Path
+    jobs: int
+
+
+def old_months(connection: Connection, before: datetime | None, even_undelivered: bool = False) -> list[OldMonth]:
+    """The months that are old enough, the oldest first.
+
+    :param before: those that end by then; None: as the retention settings say.
+    """
+    rows = connection.execute(QUERIES["retention_plan"], {"before": before, "even_undelivered": even_undelivered})
+    return [OldMonth(*row) for row in rows]
+
+
+def lock_archiving(connection: Connection) -> None:
+    """Until the session ends.
+
+    :raises PgtrailError: another run has the lock.
+    """
+    if connection.execute(QUERIES["try_archiving"]).fetchone() != (True,):
+        raise PgtrailError("another archive of this database is being written", "wait until it has ended")
+
+
+def drop_month(
+    connection: Connection,
+    partition: str,
+    target: Target | None,
+    *,
+    before: datetime | None,
+    even_undelivered: bool = False,
+) -> str | None:
+    """Drop a month, archived and verified first; the name of its manifest.
+
+    :param target: None: it is dropped without an archive.
+    :raises PgtrailError: its archive can't be written, or does not verify.
+    """
+    name, digest, events = (None, None, None) if target is None else _archive(connection, partition, target)
+    dropped = {
+        "partition": partition,
+        "archive": name,
+        "sha256": digest,
+        "events": events,
+        "before": before,
+        "even_undelivered": even_undelivered,
+    }
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            connection.execute(QUERIES["drop_partition"], dropped)
+            break
+        except psycopg.errors.LockNotAvailable:
+            if attempt == ATTEMPTS:
+                raise
+    return name
+
+
+def _archive(connection: Connection, partition: str, target: Target) -> tuple[str, bytes, int]:
+    """The name of the manifest, its SHA-256, and how many events were archived."""
+    log, _ = log_identity(connection)
+    with working_directory(target.temp, log) as folder:
+        copied = spool(connection, partition, folder)
+        month, digest = write_month(copied, target.location, folder, jobs=target.jobs)
+    with working_directory(target.temp, log) as folder:
+        for problem in check_month(target.location, month, folder, jobs=target.jobs):
+            raise PgtrailError(
+                f"the archive of {partition} does not verify: {': '.join(problem)}",
+                "look into it: pgtrail verify; nothing was dropped",
+            )
+    return month.name, digest, month.events
+
+
+@contextmanager
+def working_directory(folder: Path, log: str) -> Iterator[Path]:
+    """A folder for what is half done, one for a log: what a run that was killed left in it is removed."""
+    made = folder / f"pgtrail-archive-{log[:16] or 'new'}"
+    try:
+        if made.exists():
+            rmtree(made)
+        made.mkdir(mode=0o700)
+    except OSError as error:
+        raise PgtrailError(f"can't make {made}", "give another folder: --temp") from error
+    try:
+        yield made
+    finally:
+        rmtree(made, ignore_errors=True)

@@ -1,0 +1,221 @@
+"""What people read: what changed as a line and field by field, how far something is behind."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import zip_longest
+from typing import Any
+
+import simplejson
+
+from pgtrail.text import printable
+
+REDACTED = "[redacted]"
+LONGEST_VALUE = 60
+"""Characters of a value in a list; the event itself has it whole."""
+MOST_FIELDS = 4
+"""Fields of a created or deleted row that a list mentions."""
+MOST_CHANGED = 12
+"""The same of a row that changed."""
+LONGEST_UNFOLDED = 240
+MOST_INDENTED = 500_000
+"""Parts of a JSON document times its depth, at most."""
+DEEPEST = 12
+"""Levels of JSON that are compared field by field; below, whole values are."""
+
+Details = Mapping[str, Mapping[str, Any]]
+_NOTHING = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One field in a line. Of a row that came or went there is only ``after``; redacted, neither."""
+
+    field: str
+    before: str | None
+    after: str | None
+
+
+class State(StrEnum):
+    """What became of a field."""
+
+    SAME = "same"
+    CHANGED = "changed"
+    ADDED = "added"
+    REMOVED = "removed"
+    UNKNOWN = "may have changed"
+    """Redacted before and after, within a value that changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One field of an event.
+
+    :param depth: how deep in a JSON value it lies.
+    :param before, after: None: it is not there; a value that has rows of its own has neither.
+    """
+
+    name: str
+    depth: int
+    state: State
+    before: str | None = None
+    after: str | None = None
+    has_children: bool = False
+
+
+class Literal(simplejson.RawJSON):  # type: ignore[misc]
+    """A part of JSON that stays as it is written: a number, which as a float would be another one."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Literal) and other.encoded_json == self.encoded_json
+
+    def __hash__(self) -> int:
+        return hash(self.encoded_json)
+
+
+def parse_json(text: str | None) -> Any:
+    """A JSON document that Postgres has written; None: SQL's null. What is nested too deep stays a literal."""
+    if text is None:
+        return None
+    try:
+        return simplejson.loads(text, parse_int=Literal, parse_float=Literal)
+    except RecursionError:
+        return Literal(text)
+
+
+def indented(text: str) -> str:
+    """A JSON document with a line for each of its parts, unless the indentation would be most of it."""
+    brackets, commas = text.count("{") + text.count("["), text.count(",")
+    return _written(parse_json(text), indent=4) if brackets * (brackets + commas) <= MOST_INDENTED else text
+
+
+def _written(value: Any, **options: Any) -> str:
+    return str(simplejson.dumps(value, ensure_ascii=False, **options))
+
+
+def value(value: Any, *, limit: int | None = None) -> str:
+    """A JSON value as people read it: a string bare, unless it would read as something else."""
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else _written(value)
+    shown = printable(shown)
+    return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
+
+
+def printable_json(text: str) -> str:
+    """A JSON document that says the same, with what can't be seen escaped as JSON does."""
+    return "\n".join(
+        line if line.isprintable() else "".join(c if c.isprintable() else simplejson.dumps(c)[1:-1] for c in line)
+        for line in text.split("\n")
+    )
+
+
+def _reads_as_json(text: str) -> bool:
+    """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
+    try:
+        simplejson.loads(text, parse_int=str, parse_float=str)
+    except ValueError:
+        return not text
+    except RecursionError:
+        pass
+    return True
+
+
+def short_changes(details: Details | None, operation: str | None) -> tuple[list[Change], int]:
+    """What changed, for one line; of a row that came or went its first fields, and how many more there are."""
+    fields = sorted((details or {}).items())
+    most = MOST_CHANGED
+    if operation != "UPDATE":
+        fields, most = [(field, change) for field, change in fields if _tells_something(field, change)], MOST_FIELDS
+    shown = [_change(field, change, operation) for field, change in fields[:most]]
+    return shown, len(fields) - len(shown)
+
+
+def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
+    """Of a row that came or went: keys, times and empty values say little, and the event itself has them."""
+    return (
+        field != "id"
+        and not field.endswith(("_id", "_at"))
+        and any(change[side] not in (None, "", [], {}, False) for side in change)
+    )
+
+
+def _change(field: str, change: Mapping[str, Any], operation: str | None) -> Change:
+    before, after = change["before"], change["after"]
+    if operation != "UPDATE" and None in (before, after):
+        return Change(printable(field), None, value(after if before is None else before, limit=LONGEST_VALUE))
+    if REDACTED in (before, after) or before == after:
+        return Change(printable(field), None, None)
+    return Change(printable(field), value(before, limit=LONGEST_VALUE), value(after, limit=LONGEST_VALUE))
+
+
+def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Iterator[Row]:
+    """The fields of audit.diff, their values as JSON texts, as rows; JSON values are compared field by field."""
+    for field in fields:
+        before = _NOTHING if operation == "INSERT" else parse_json(field["before"])
+        after = _NOTHING if operation in ("DELETE", "TRUNCATE") else parse_json(field["after"])
+        yield from _compared(field["field"], before, after, 0, changed=field["changed"])
+
+
+def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
+    children = _children(before, after) if depth < DEEPEST else None
+    if children is None:
+        yield Row(printable(name), depth, _state(before, after, depth, changed=changed), _side(before), _side(after))
+        return
+    yield Row(printable(name), depth, _state(before, after, depth, changed=changed), has_children=True)
+    for key, one, other in children:
+        may_have = changed and REDACTED in (one, other)
+        yield from _compared(key, one, other, depth + 1, changed=one != other or may_have)
+
+
+def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
+    """What lies in two values that are compared part by part; None: they are compared whole."""
+    present = [side for side in (before, after) if side is not _NOTHING]
+    if present and all(isinstance(side, dict) and side for side in present):
+        sides = [side if side is not _NOTHING else {} for side in (before, after)]
+        keys = sorted({*sides[0], *sides[1]})
+        return [(key, sides[0].get(key, _NOTHING), sides[1].get(key, _NOTHING)) for key in keys]
+    if present and all(isinstance(side, list) and any(isinstance(item, dict) for item in side) for side in present):
+        one, other = (side if side is not _NOTHING else [] for side in (before, after))
+        pairs = zip_longest(one, other, fillvalue=_NOTHING)
+        return [(f"[{place}]", *pair) for place, pair in enumerate(pairs)]
+    return None
+
+
+def _state(before: Any, after: Any, depth: int, *, changed: bool) -> State:
+    if not changed:
+        return State.SAME
+    if before is _NOTHING:
+        return State.ADDED
+    if depth and before == after:
+        return State.UNKNOWN
+    return State.REMOVED if after is _NOTHING else State.CHANGED
+
+
+def _side(side: Any) -> str | None:
+    if side is _NOTHING:
+        return None
+    if isinstance(side, dict | list) and side:
+        text = _written(side)
+        if len(text) > LONGEST_VALUE:
+            return "\n".join(map(printable, _written(side, indent=2).split("\n")))
+    return value(side)
+
+
+MOST_COUNTED = 100_000
+"""Events that audit.destination_status counts, at most."""
+
+
+def since_then(seconds: float) -> str:
+    """How long something has lasted, in its largest unit."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return f"{int(seconds)} s"
+
+
+def behind(events: int | None, seconds: float | None) -> str:
+    """How many events a destination has still to get, and for how long the oldest has waited."""
+    if events is None or seconds is None:
+        return "unknown"
+    if not events:
+        return "0"
+    return f"{events:,}{'+' if events == MOST_COUNTED else ''}, {since_then(seconds)}"

@@ -1,0 +1,1 @@
+"""A Postgres of its own, run from the binaries of this machine."""

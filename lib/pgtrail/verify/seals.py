@@ -1,0 +1,402 @@
+"""Whether a seal holds: the seal itself, its place in the chain, and every event of its batch."""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from pgtrail.connection import Connection
+from pgtrail.verify import QUERIES
+from pgtrail.verify.canonical import Event, Kept, commitment, event_with_text, leaf, merkle_root, pieces
+from pgtrail.verify.erased import is_erased
+from pgtrail.verify.evidence import Evidence
+from pgtrail.verify.source import Source
+
+NOTHING = bytes(32)
+NO_END = (1 << 63) - 1
+CLOCKS_DIFFER = timedelta(seconds=2)
+SET_BACK = timedelta(days=1)
+"""So far before a seal that shows a clock set back an event may claim to be without being taken for a forgery."""
+STEPPED = timedelta(seconds=1000)
+"""So far a clock may have been set back between two seals that don't show it: ntpd sets none further."""
+ROWS = 2000
+CHANGED = "it was changed"
+REMADE = "its list of leaves was changed: it has another root"
+
+
+class Seal(NamedTuple):
+    """A row of audit.seal, in the order of the statement `seal`."""
+
+    number: int
+    sealed_at: datetime
+    from_snapshot: str
+    from_time: datetime | None
+    from_xid: str | None
+    from_id: int
+    to_snapshot: str
+    to_time: datetime
+    epoch: int
+    above_id: int
+    up_to_id: int | None
+    events: int
+    first_id: int
+    last_id: int
+    personal: list[str]
+    months: list[str]
+    root: bytes
+    previous: bytes
+    hash: bytes
+    text: str
+    system_identifier: str
+
+
+class Leaves(NamedTuple):
+    """A row of audit.seal_leaves."""
+
+    ids: list[int]
+    leaves: bytes
+    secret: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Something about a seal, or an event of it.
+
+    :param event_id: None: the seal itself.
+    :param is_warning: nobody is accused.
+    :param subject: of something else that it is about.
+    """
+
+    number: int
+    event_id: int | None
+    problem: str
+    is_warning: bool = False
+    subject: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What is known of a log before its seals are looked at.
+
+    :param epochs: the ids at which the database was restored into another cluster.
+    """
+
+    epochs: tuple[int, ...]
+    evidence: Evidence
+
+
+def read_log(connection: Connection, evidence: Evidence) -> Log:
+    """What all seals are checked by."""
+    epochs = {row[0] for row in connection.execute(QUERIES["epochs"])}
+    foreign = connection.execute(QUERIES["last_foreign_id"]).fetchone()
+    if foreign is not None and foreign[0] is not None:
+        epochs.add(foreign[0])
+    return Log(tuple(sorted(epochs)), evidence)
+
+
+def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Iterator[Found]:
+    """What does not match in these seals, as of one moment each."""
+    for number in numbers:
+        with connection.transaction():
+            connection.execute("set transaction isolation level repeatable read, read only")
+            yield from check_seal(connection, number, log)
+
+
+def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
+    """What does not match in a seal, within a transaction."""
+    source = Source()
+    present = yield from check_chain(connection, source, number)
+    if present is None:
+        return
+    seal, sealed = present
+    high_id = min(seal.up_to_id or NO_END, *(epoch for epoch in log.epochs if epoch > seal.epoch), NO_END)
+    yield from _check_removals(seal, sealed, log.evidence)
+    own = _Own(connection, source, seal, sealed, batch_of(seal, high_id), log)
+    yield from own.problems()
+
+
+def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Found]:
+    for removal in evidence.removals:
+        expected = removal.expected(seal.months, seal.last_id)
+        # (A month can come back by an import, and be dropped again.)
+        earlier = [other for other in evidence.removals if other.event_id < removal.event_id]
+        expected -= sum(other.ids.among(sealed.ids) for other in earlier if other.is_of_the_time_of(removal))
+        taken = removal.ids.among(sealed.ids)
+        if taken != expected:
+            problem = f"it took {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
+            yield Found(seal.number, None, problem, subject=removal.subject)
+
+
+def check_chain(
+    connection: Connection, source: Source, number: int
+) -> Generator[Found, None, tuple[Seal, Leaves] | None]:
+    """What does not match of a seal itself, its place in the chain and its list of leaves; returns both."""
+    known: dict[int, Seal] = {}
+    for row in source.ask(connection, "seal", numbers=[number, number - 1]):
+        other = Seal(*row)
+        if known.setdefault(other.number, other).hash != other.hash and other.number == number:
+            made = f"it was made again, with the hash {other.hash.hex()}"
+            yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
+    seal = known.get(number)
+    if seal is None:
+        yield Found(number, None, "it is missing")
+        return None
+    for wrong in wrong_in_chain(seal, known.get(number - 1)):
+        yield Found(number, None, wrong)
+    yield from new_epoch(seal, known.get(number - 1))
+    sealed = first_leaves(connection, source, seal)
+    if sealed is None:
+        yield Found(number, None, REMADE)
+        return None
+    return seal, sealed
+
+
+def first_leaves(connection: Connection, source: Source, seal: Seal) -> Leaves | None:
+    """The leaves that arrived first of those that have the seal's root."""
+    for row in source.ask(connection, "sealed_leaves", number=seal.number).fetchall():
+        sealed = Leaves(*row)
+        if sealed.secret is not None and merkle_root(pieces(sealed.leaves)) == seal.root:
+            return sealed
+    return None
+
+
+def wrong_in_chain(seal: Seal, before: Seal | None) -> Iterator[str]:
+    """What does not match of a seal by itself, and with the one before it (None: it is the first)."""
+    if sha256(seal.text.encode()).digest() != seal.hash:
+        yield "it was changed: its hash is another"
+    if seal.previous != (before.hash if before else NOTHING):
+        yield "the chain is broken: it follows another seal than the one before it"
+    elif not _follows(seal, before):
+        yield "it does not begin where the seal before it ends"
+
+
+def _follows(seal: Seal, before: Seal | None) -> bool:
+    if before is None:
+        return seal.number == 1 and seal.from_snapshot == "1:1:" and seal.above_id == seal.epoch == 0
+    if seal.epoch != before.epoch:
+        return seal.from_snapshot == "1:1:" and seal.epoch >= before.last_id and before.up_to_id is None
+    if before.up_to_id is not None:
+        return (seal.above_id, seal.from_snapshot, seal.to_snapshot) == (
+            before.up_to_id,
+            before.from_snapshot,
+            before.to_snapshot,
+        )
+    # (Both are of the transaction that took that snapshot, which begins before its clock is read.)
+    is_of_its_time = seal.from_time is not None and seal.from_time > before.to_time - SET_BACK
+    return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot and is_of_its_time
+
+
+def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Found]:
+    """A seal that begins a new epoch says that the database was restored: by itself no problem, but never unsaid."""
+    if before is None or seal.epoch == before.epoch:
+        return
+    if seal.system_identifier == before.system_identifier:
+        problem = "it begins a new epoch, as after a restore, but the seal before it is of the same cluster"
+        yield Found(seal.number, None, problem)
+    else:
+        problem = f"a new epoch begins with it: the database was restored into cluster {seal.system_identifier}"
+        yield Found(seal.number, None, problem, is_warning=True)
+
+
+def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:
+    """The parameters of the events in a seal's batch."""
+    _, from_xmax, still_open = seal.from_snapshot.split(":")
+    return {
+        "personal": seal.personal,
+        "above_id": seal.above_id,
+        "high_id": high_id,
+        "open": [xid for xid in still_open.split(",") if xid],
+        "from_xmax": from_xmax,
+        "to_xmax": seal.to_snapshot.split(":")[1],
+        "to_snapshot": seal.to_snapshot,
+    }
+
+
+class Checking:
+    """The events of one seal, recomputed: at once and, where they differ, one by one."""
+
+    def __init__(
+        self, connection: Connection, source: Source, seal: Seal, sealed: Leaves, parameters: Mapping[str, Any]
+    ) -> None:
+        self.connection = connection
+        self.source = source
+        self.seal = seal
+        self.sealed = sealed
+        self.parameters = parameters
+
+    @cached_property
+    def epoch_began(self) -> datetime | None:
+        """A moment before which nothing of the seal's epoch can have been recorded; None: it is not known."""
+        if self.seal.epoch == 0:
+            return None
+        asked = {"number": self.seal.number, "epoch": self.seal.epoch}
+        row: tuple[datetime | None] | None = self.source.ask(self.connection, "before_epoch", **asked).fetchone()
+        return row[0] if row else None
+
+    def problems(self) -> Iterator[Found]:
+        """What does not match."""
+        was = dict(zip(self.sealed.ids, pieces(self.sealed.leaves), strict=True))
+        present: set[int] = set()
+        differing: list[int] = []
+        odd: list[tuple[int, str, datetime]] = []
+        parameters = {
+            **self.parameters,
+            "node": self.source.node,
+            "secret": self.sealed.secret,
+            "from_time": self.seal.from_time or self.epoch_began,
+            "to_time": self.seal.to_time,
+        }
+        with self.connection.cursor("leaves") as cursor:
+            cursor.itersize = ROWS
+            cursor.execute(self.source.query("leaves"), parameters)
+            for event_id, computed, misfiled, odd_xid, occurred_at in cursor:
+                present.add(event_id)
+                if was.get(event_id) != computed:
+                    differing.append(event_id)
+                elif misfiled:
+                    yield self.found(event_id, CHANGED)
+                if odd_xid is not None:
+                    odd.append((event_id, odd_xid, occurred_at))
+        for event_id in sorted(was.keys() - present):
+            if not self.may_be_gone(event_id):
+                yield self.found(event_id, "it was deleted")
+        yield from self.there_still(present)
+        for event_id in differing:
+            if event_id not in was:
+                yield self.found(event_id, "it was inserted after its batch had been sealed")
+        yield from self.one_by_one({event_id: was[event_id] for event_id in differing if event_id in was})
+        yield from self.misdated(odd)
+
+    def found(self, event_id: int, problem: str) -> Found:
+        """Something about an event."""
+        return Found(self.seal.number, event_id, problem)
+
+    def may_be_gone(self, event_id: int) -> bool:
+        """Whether a removal took an event."""
+        raise NotImplementedError
+
+    def there_still(self, present: set[int]) -> Iterator[Found]:
+        """Removals that say to have taken events that are present."""
+        return iter(())
+
+    def excuse(
+        self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
+    ) -> str | None:
+        """None if an event is what was sealed but for what an erasure replaced; else what is wrong."""
+        raise NotImplementedError
+
+    def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        """What was kept of these events when somebody was erased; the event's id first."""
+        raise NotImplementedError
+
+    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Found]:
+        """The events whose leaf is another: erased, or changed."""
+        ids = list(was)
+        for place in range(0, len(ids), ROWS):
+            some = ids[place : place + ROWS]
+            kept: dict[int, list[tuple[Any, ...]]] = {}
+            for event_id, *rest in self.kept_of(some):
+                kept.setdefault(event_id, []).append(tuple(rest))
+            for row in self.source.ask(self.connection, "texts", **self.parameters, ids=some).fetchall():
+                event, (actors, persons, here_xid) = event_with_text(*row[:5]), row[5:]
+                wrong = self.excuse(event, was[event.id], kept.get(event.id, []), (actors, persons), here_xid)
+                if wrong is not None:
+                    yield self.found(event.id, wrong)
+
+    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Found]:
+        """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
+        seal = self.seal
+        excused = across = 0
+        stepped = []
+        for event_id, xid, occurred_at in odd:
+            asked = {"number": seal.number, "epoch": seal.epoch, "xid": xid}
+            row = self.source.ask(self.connection, "seal_before", **asked).fetchone()
+            # (In another cluster transactions begin again.)
+            _, before, set_back = row or (None, self.epoch_began, is_set_back(seal))
+            tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
+            if before is not None and occurred_at < before - tolerance:
+                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded after {_at(before)}"
+            elif occurred_at > seal.to_time + CLOCKS_DIFFER:
+                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
+            else:
+                continue
+            latest = max(seal.sealed_at, seal.from_time or seal.sealed_at) + SET_BACK
+            if row is None and before is not None and before - SET_BACK < occurred_at < before:
+                across += 1
+            elif set_back and seal.sealed_at - SET_BACK < occurred_at < latest:
+                excused += 1
+            elif (before or seal.to_time) - STEPPED < occurred_at < seal.to_time + STEPPED:
+                # Those that a clock gave look the same as those that a superuser chose.
+                stepped.append(max((before or occurred_at) - occurred_at, occurred_at - seal.to_time))
+            else:
+                yield self.found(event_id, problem)
+        if excused or is_set_back(seal):
+            problem = "the clock was set back before it was made"
+            if excused:
+                problem += f": {excused:,} of its events have times that do not fit"
+            yield Found(seal.number, None, problem, is_warning=True)
+        if stepped:
+            seconds = max(stepped).total_seconds()
+            off = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off"
+            problem = f"{off}: a clock was set back, or forged"
+            yield Found(seal.number, None, problem, is_warning=True)
+        if across:
+            problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
+            yield Found(seal.number, None, problem, is_warning=True)
+
+
+def is_set_back(seal: Seal) -> bool:
+    """Whether a clock was set back between two seals, as they themselves say."""
+    return seal.from_time is not None and seal.sealed_at < seal.from_time
+
+
+class _Own(Checking):
+    """Of this log's own seals."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        source: Source,
+        seal: Seal,
+        sealed: Leaves,
+        parameters: Mapping[str, Any],
+        log: Log,
+    ) -> None:
+        super().__init__(connection, source, seal, sealed, parameters)
+        self.evidence = log.evidence
+
+    def may_be_gone(self, event_id: int) -> bool:
+        return self.evidence.is_dropped(event_id)
+
+    def there_still(self, present: set[int]) -> Iterator[Found]:
+        kept = sorted(event_id for event_id in present if self.evidence.is_dropped(event_id))
+        for removal in self.evidence.removals if kept else ():
+            count = removal.ids.among(kept)
+            if count:
+                problem = f"it says that it took {count:,} events of seal {self.seal.number} that are still there"
+                yield Found(self.seal.number, None, problem, subject=removal.subject)
+
+    def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
+        return self.connection.execute(QUERIES["erased_parts"], {"ids": ids}).fetchall()
+
+    def excuse(
+        self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
+    ) -> str | None:
+        known = {part: Kept(*rest) for part, *rest in kept if rest[3] in self.evidence.pseudonyms}
+        ((actor,), (person,)) = salts
+        if leaf(event, self.sealed.secret, actor, person, known) != was:
+            return CHANGED
+        texts = event.texts()
+        for part, field in known.items():
+            if field.salt is None and part in texts:
+                if commitment(b"", texts[part]) != field.redacted:
+                    return f"its {part} was changed after the erasure"
+                if not is_erased(texts[part], part, self.evidence.pseudonyms[field.erasure or 0]):
+                    return f"its {part} was changed under cover of an erasure"
+        return None
+
+
+def _at(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M:%S.%fZ}"
