@@ -17,7 +17,7 @@ from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail.verify import QUERIES
 from pgtrail.verify.integrity import digests
 
-TARGET = Path(__file__).parents[1] / "cli" / "pgtrail_cli" / "verify" / "expected.json"
+TARGET = Path(__file__).parents[1] / "lib" / "pgtrail" / "verify" / "expected.json"
 BUILDER = "create role builder login createrole; create database plain owner builder; create database hub"
 
 

@@ -92,7 +92,11 @@ def _sites(before: str, folder: str | None) -> Iterator[dict[str, Site]]:
             migrate(
                 server.dsn(),
                 migrations=source / "migrations",
-                behaviour=sorted((source / "sql").glob("*.sql")),
+                behaviour=[
+                    source / "sql" / line
+                    for line in (source / "sql/load_order.txt").read_text().splitlines()
+                    if line[0] != "#"
+                ],
             )
             install_reference(server.dsn())
             connection = stack.enter_context(psycopg.connect(server.dsn(), autocommit=True))

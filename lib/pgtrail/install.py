@@ -24,7 +24,7 @@ from yoyo.migrations import Migration
 from pgtrail.connection import Connection, added_options, open_connection, with_defaults
 from pgtrail.errors import MigrationFailed, PgtrailError, from_database
 from pgtrail.owner import become_owner
-from pgtrail.project_files import project_files
+from pgtrail.project_files import project_files, sql_files
 from pgtrail.queries import load
 
 OLDEST_SERVER = 15
@@ -58,11 +58,6 @@ class Installed:
 
     version: str
     current: bool
-
-
-def sql_files() -> list[Path]:
-    """The files of ``sql/`` in the order in which they are run."""
-    return sorted(project_files("sql").glob("*.sql"))
 
 
 def files_hash(files: Iterable[Path]) -> str:
@@ -142,7 +137,7 @@ def _migrate(backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration],
                 connection.execute("set local role audit_owner")
                 connection.execute("set local client_min_messages = warning")
                 for file in behaviour:
-                    step = f"sql/{file.name}"
+                    step = f"sql/{file.parent.name}/{file.name}"
                     connection.execute(file.read_bytes())
                 connection.execute("reset role")
                 step = "audit.installation"

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from pgtrail.project_files import project_files
+from pgtrail.project_files import sql_files
 
 _FUNCTION = re.compile(
     r"^create or replace function audit(?:_internal)?\.(?P<name>\w+)\((?P<parameters>[^)]*)\)\n"
@@ -32,7 +32,7 @@ class SqlFunction:
 def sql_functions() -> dict[str, SqlFunction]:
     """Those of the files that `pgtrail migrate` installs, by name."""
     found = {}
-    for file in sorted(project_files("sql").glob("*.sql")):
+    for file in sql_files():
         for each in _FUNCTION.finditer(file.read_text(encoding="utf-8")):
             parameters = tuple(one.split()[0] for one in each["parameters"].split(", ") if one)
             body = _COMMENT.sub("", each["body"]).strip()

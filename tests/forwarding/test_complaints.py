@@ -10,7 +10,8 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
-from pgtrail.install import migrate, sql_files
+from pgtrail.install import migrate
+from pgtrail.project_files import sql_files
 
 
 def create_team(connection, org, name):

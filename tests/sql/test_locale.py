@@ -8,7 +8,8 @@ from psycopg.types.json import Jsonb
 from tests.adopting import suggested
 from tests.conftest import Database
 
-from pgtrail.install import migrate, project_files
+from pgtrail.install import migrate
+from pgtrail.project_files import project_files
 
 FOLDS = re.compile(r"(?<![a-z_])(?:lower|upper|initcap)\(|~~?\*|\bilike\b")
 IN_THE_READERS_LOCALE = {"passes"}

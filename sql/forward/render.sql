@@ -1,4 +1,4 @@
--- How one event looks to each kind of receiver. Framing, limits and headers are in 66_formats.sql.
+-- How one event looks to each kind of receiver. Framing, limits and headers are in sql/forward/formats.sql.
 
 create or replace function audit_internal.event_uid(event audit.event)
 returns text
