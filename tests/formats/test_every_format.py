@@ -29,7 +29,7 @@ def test_whoever_reads_events_can_render_them_in(db, name, role):
     # Every action that is a class of its own, and a row that has to be cut.
     rows = reader.execute(
         f"""
-        select audit.render_{name}(event)
+        select audit_internal.render_{name}(event)
         from (values ('audit.done', 'audit'), ('member.role_changed', 'members'), ('password.changed', 'password'))
             as made (action, category)
         cross join jsonb_populate_record(null::audit.event, jsonb_build_object(
@@ -45,7 +45,7 @@ def test_whoever_reads_events_can_render_them_in(db, name, role):
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_session_s_settings_change_nothing_in(nemo, name):
     connection = nemo.connect()
-    query = f"select audit.render_{name}(event) from audit.event order by id limit 20"
+    query = f"select audit_internal.render_{name}(event) from audit.event order by id limit 20"
     here = connection.execute(query).fetchall()
     assert len(here) == 20
     connection.execute("set timezone to 'Asia/Kathmandu'; set datestyle to 'German'; set intervalstyle to 'iso_8601'")

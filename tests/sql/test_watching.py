@@ -98,7 +98,7 @@ ALTERED_FUNCTIONS = [
 ]
 GRANTS = [
     f"grant execute on function {capture('update')}() to app",
-    "grant execute on all functions in schema audit to public",
+    "grant execute on all functions in schema audit_internal to public",
 ]
 
 

@@ -8,10 +8,11 @@ import re
 import psycopg
 import pytest
 from playwright.sync_api import expect
+from psycopg.types.json import Jsonb
 from tests.conftest import clone
 from tests.web.conftest import event_of, org_of, serving
 from tests.web.test_http import export
-from tests.web.test_large import BEGIN, FEW, LOOK_AT, MANY, MIDDLE, PAGE, ROLES, Explained, as_text
+from tests.web.test_large import BEGIN, FEW, LOOK_AT, MANY, MIDDLE, PAGE, ROLES, Explained
 
 any_server = pytest.mark.any_server
 
@@ -350,12 +351,11 @@ def test_a_node_filter_touches_few_events(large_hub, name, role):
     # (Of the events of a resource at all nodes, who sees some organizations reads those of other organizations, too.)
     most = MANY if role == "audit_auditor" else 2 * MANY
     explained = Explained(large_hub, role)
-    wanted = as_text(explained.connection, FILTERS[name])
-    look = {"wanted": wanted, "look_at": LOOK_AT, "most": PAGE, "longest": 61}
-    for before in ({"before_time": None, "before_id": None}, {"before_time": MIDDLE, "before_id": 1}):
-        touched, _ = explained.touched("search", **look, **before)
+    look = {"look_at": LOOK_AT, "limit": PAGE, "max_chars": 61}
+    for before in ({}, {"before_time": MIDDLE.isoformat(), "before_id": 1}):
+        touched, _ = explained.touched("search", **look, filter=Jsonb(FILTERS[name] | before))
         assert touched <= most
-    touched, _ = explained.touched("counted", wanted=wanted, unit="day", most=LOOK_AT)
+    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name]), unit="day", max_events=LOOK_AT)
     assert touched <= 2 * MANY
 
 
