@@ -49,7 +49,7 @@ where event.node = %(node)s
     and (select added_at from audit.node where name = %(node)s) < now() - interval '1 day'
 
 -- name: node_state
--- What sql/hub/nodes.sql says of a node, as far as verifying needs it.
+-- What sql/hub/membership.sql says of a node, as far as verifying needs it.
 select
     node.name,
     case
