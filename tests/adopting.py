@@ -19,7 +19,7 @@ def adopting(
     """
     is_idle = connection.info.transaction_status == TransactionStatus.IDLE
     with connection.transaction(force_rollback=not keep) if is_idle or not keep else nullcontext():
-        connection.execute(load("pgtrail_worker")["settings"])
+        connection.execute(load("pgtrail")["settings"])
         install(connection, command)
         rows = connection.execute(query, parameters).fetchall()
         if keep:
