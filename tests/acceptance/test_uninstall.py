@@ -17,6 +17,7 @@ from pgtrail.install import migrate
 from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail.uninstall.plan import look
 from pgtrail.uninstall.steps import Export, release_tables, remove_rest
+from pgtrail_cli.commands.export import write_csv
 
 APPLICATION = """
     create role shopkeeper login;
@@ -277,7 +278,7 @@ def test_what_is_interrupted_can_be_begun_again_and_loses_nothing(nemo, tmp_path
 
     with contextlib.suppress(KeyboardInterrupt), open_connection(nemo.dsn()) as connection:
         look(connection)
-        with Export(connection, file) as export:
+        with Export(connection, file, write_csv) as export:
             export.write()
             release_tables(connection, stumble)
     assert list(tmp_path.iterdir()) == []
@@ -295,7 +296,7 @@ def test_what_is_interrupted_can_be_begun_again_and_loses_nothing(nemo, tmp_path
             su.execute("update audit.event set xid = '999999999' where category = 'organization'")
         other = nemo.connect(autocommit=False)
         other.execute("insert into nemo.organization (name, slug) values ('late', 'late')")
-        with Export(connection, file) as export:
+        with Export(connection, file, write_csv) as export:
             export.write()
             other.commit()
             release_tables(connection, lambda _: None)

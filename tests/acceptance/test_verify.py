@@ -293,7 +293,7 @@ def test_ctrl_c_says_where_to_go_on(sealed, tmp_path):
     blocker.rollback()
     _, err = running.communicate(timeout=30)
     assert running.returncode == 130, err
-    assert re.search(r"go on with: pgtrail verify --from \d+", err)
+    assert re.search(r"continue with: pgtrail verify --from \d+", err)
 
 
 def test_a_proof_holds_without_a_database_and_against_an_anchor(sealed, pgtrail, tmp_path):
