@@ -32,7 +32,7 @@ def test_every_statement_of_the_guide_runs(db):
     )
     su.execute("create table public.budget (id int primary key, org_id text, name text, team_id int, key_id int)")
     su.execute("insert into public.api_key (id) values (1)")
-    statements = blocks(PROJECT / "docs" / "guide.md", "sql")
+    statements = blocks(PROJECT / "docs" / "dba" / "guide.md", "sql")
     assert len(statements) == 8
     for statement in statements:
         # A role belongs to the whole server, where other tests run.
@@ -47,24 +47,26 @@ def test_the_list_of_errors_is_complete():
     raised = {
         code for file in (PROJECT / "sql").rglob("*.sql") for code in re.findall(r"'(PT\d{3})'", file.read_text())
     }
-    listed = re.findall(r"^\| (PT\d{3}) \|", (PROJECT / "docs" / "errors.md").read_text(), re.MULTILINE)
+    listed = re.findall(r"^\| (PT\d{3}) \|", (PROJECT / "docs" / "reference" / "errors.md").read_text(), re.MULTILINE)
     assert listed == sorted(raised)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_what_a_document_names_is_there(document):
     text = document.read_text()
+    for image in re.findall(r'(?:src|srcset)="([^"]+)"', text):
+        assert (document.parent / image).is_file(), image
     for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", text):
         linked = document.parent / target if target else document
         assert linked.is_file(), target
         if anchor:
             headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-    for name in re.findall(r"\b(?:sql|migrations|worker|cli|tests|bench|docs)/[\w./-]*\w", text):
+    for name in re.findall(r"\b(?:sql|migrations|lib|worker|web|cli|tests|bench|docs)/[\w./-]*\w", text):
         assert (PROJECT / name).exists(), name
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
 def test_every_command_that_a_document_shows_exists(document, pgtrail):
     shown = {
         re.split("[#|]", line)[0]
