@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
-GENERATED := docs/reference/commands.md docs/operate/performance.md docs/operate/scale.md
+GENERATED := $(wildcard docs/reference/*.md docs/operate/performance*.md) docs/operate/scale.md
 # 30 GB of disk.
 HISTORIES ?= $(foreach millions,1 5 20,--events $(millions)000000 --folder build/history-$(millions)m)
 

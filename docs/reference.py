@@ -1,4 +1,4 @@
-"""Writes docs/reference/commands.md out of the commands themselves: ``make docs``."""
+"""Writes docs/reference/commands*.md out of the commands themselves: ``make docs``."""
 
 import inspect
 import re
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from pgtrail_cli.lazy import every_command
-from pgtrail_cli.main import main
+from pgtrail_cli.main import SECTIONS, main
 
 DOCS = Path(__file__).parent
 COMMON = {"dsn", "help"}
@@ -38,11 +38,12 @@ def linked(text: str) -> str:
     return re.sub(r"docs/(?:[\w-]+/)*([\w-]+\.md)", link, text)
 
 
-def commands() -> str:
-    """All of docs/reference/commands.md below its heading."""
+def commands(*sections: str) -> str:
+    """The commands of these sections of ``pgtrail --help``, for a page of docs/reference."""
+    names = {name for section in sections for name in SECTIONS[section]}
     parts = []
     for path, command in every_command(main):
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) or path[1] not in names:
             continue
         name = " ".join(path)
         text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
