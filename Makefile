@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+GENERATED := $(wildcard docs/reference/*.md docs/operate/performance*.md) docs/operate/scale.md
 # 30 GB of disk.
 HISTORIES ?= $(foreach millions,1 5 20,--events $(millions)000000 --folder build/history-$(millions)m)
 
@@ -27,16 +28,16 @@ lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/cog --check -I docs -I bench docs/commands.md docs/performance.md docs/scale.md
+	$(BIN)/cog --check -I docs -I bench $(GENERATED)
 
 docs: $(VENV)/dev.stamp ## Write what is generated in the documents anew
 	$(BIN)/python docs/integrity.py
-	$(BIN)/cog -r -I docs -I bench docs/commands.md docs/performance.md docs/scale.md
+	$(BIN)/cog -r -I docs -I bench $(GENERATED)
 
 screenshots: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Take the pictures of the documents anew
 	$(BIN)/python docs/screenshots.py
 
-bench: $(VENV)/bench.stamp ## Measure what pgtrail costs, beside others, and draw docs/performance.md anew (hours)
+bench: $(VENV)/bench.stamp ## Measure what pgtrail costs, beside others, and draw docs/operate/performance.md anew (hours)
 	$(BIN)/python bench/writes.py --servers 3
 	$(BIN)/python bench/ignored_updates.py
 	$(BIN)/python bench/adoption.py

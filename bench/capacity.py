@@ -1,4 +1,4 @@
-"""What a log of so many organizations needs: docs/scale.md, out of what the other benchmarks measured.
+"""What a log of so many organizations needs: docs/operate/scale.md, out of what the other benchmarks measured.
 
 A model, not a measurement: each figure is a rate or a size of bench/results, multiplied.
 
@@ -24,7 +24,7 @@ DISK_BYTES, MEMORY_BYTES = 4e12, 256e9
 """Of a large database server."""
 MOST_MONTHS = 13
 FORWARDED = 40_000
-"""Events a second to a receiver that takes batches, of one destination (docs/performance.md)."""
+"""Events a second to a receiver that takes batches, of one destination (docs/operate/performance.md)."""
 FILED = 60
 """Bytes for where an event is filed, in a history of a million (bench/history.py)."""
 SIZES = (1_000, 100_000, 10_000_000)

@@ -1,12 +1,15 @@
-"""Writes docs/commands.md out of the commands themselves: ``make docs``."""
+"""Writes docs/reference/commands*.md out of the commands themselves: ``make docs``."""
 
 import inspect
+import re
+from pathlib import Path
 
 import click
 
 from pgtrail_cli.lazy import every_command
-from pgtrail_cli.main import main
+from pgtrail_cli.main import SECTIONS, main
 
+DOCS = Path(__file__).parent
 COMMON = {"dsn", "help"}
 """Options that every command has, or nearly; said once."""
 
@@ -25,11 +28,22 @@ def described(option: click.Option) -> str:
     return f"- {names}{taken}: {option.help}{default}"
 
 
-def reference() -> str:
-    """The whole page below its heading."""
+def linked(text: str) -> str:
+    """Turn each page that a help text names into a link from docs/reference to where the page is."""
+
+    def link(mention: re.Match[str]) -> str:
+        (page,) = DOCS.rglob(mention[1])
+        return f"[{page.relative_to(DOCS).as_posix()}](../{page.relative_to(DOCS).as_posix()})"
+
+    return re.sub(r"docs/(?:[\w-]+/)*([\w-]+\.md)", link, text)
+
+
+def commands(*sections: str) -> str:
+    """The commands of these sections of ``pgtrail --help``, for a page of docs/reference."""
+    names = {name for section in sections for name in SECTIONS[section]}
     parts = []
     for path, command in every_command(main):
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) or path[1] not in names:
             continue
         name = " ".join(path)
         text, _, examples = inspect.cleandoc(command.help or "").replace("\b\n", "").partition("Example:\n")
@@ -38,4 +52,4 @@ def reference() -> str:
         if options:
             parts.append("\n".join(described(option) for option in options) + "\n")
         parts.append(f"```console\n{inspect.cleandoc(examples)}\n```\n")
-    return "\n".join(parts)
+    return linked("\n".join(parts))

@@ -13,6 +13,13 @@ def blocks(document, language):
     return re.findall(rf"^```{language}\n(.*?)^```", document.read_text(), re.MULTILINE | re.DOTALL)
 
 
+def fences(document):
+    """Each block of the document in order: its language, its text, and the block of text right below it, if any."""
+    return re.findall(
+        r"^```(?!text)(\w+)\n(.*?)^```\n(?:\n```text\n(.*?)^```)?", document.read_text(), re.MULTILINE | re.DOTALL
+    )
+
+
 def psql(server, dsn, script):
     """What psql prints, without notices and without spaces at the ends of lines."""
     done = subprocess.run(

@@ -110,7 +110,7 @@ def test_what_the_proxy_does_gives_the_right_events(played):
 
 
 def test_the_document_lists_these_events():
-    document = (Path(__file__).parents[2] / "docs" / "presets.md").read_text()
+    document = (Path(__file__).parents[2] / "docs" / "dba" / "presets.md").read_text()
     listed = dict(re.findall(r"^\| ([^|]+) \| (none|`[^|]+) \|$", document, re.MULTILINE))
     told = {
         call.replace("`", ""): re.findall(r"`([a-z_.]+)`(?: \(([^)]*)\))?", events) for call, events in listed.items()

@@ -26,7 +26,7 @@ from pgtrail.verify.canonical import (
     part_salt,
 )
 
-DOCUMENT = (Path(__file__).parents[2] / "docs" / "seals.md").read_text()
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "security" / "seals.md").read_text()
 TEXT = st.text(st.characters(blacklist_characters="\0", blacklist_categories=["Cs"]), max_size=20)
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,

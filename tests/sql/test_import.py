@@ -14,7 +14,7 @@ from tests.verifying import problems
 from pgtrail.errors import PgtrailError
 from pgtrail.install import migrate
 
-RECIPE = Path(__file__).parents[2] / "docs" / "coming-from.md"
+RECIPE = Path(__file__).parents[2] / "docs" / "dba" / "coming-from.md"
 
 pytestmark = pytest.mark.any_server
 

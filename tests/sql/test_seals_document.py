@@ -1,4 +1,4 @@
-"""docs/seals.md, read as a stranger would: every digest again, in plain Python, from the rows alone."""
+"""docs/security/seals.md, read as a stranger would: every digest again, in plain Python, from the rows alone."""
 
 import hashlib
 import json

@@ -14,7 +14,7 @@ from pgtrail_cli.demo import scenario
 
 pytestmark = pytest.mark.any_server
 
-DOCUMENT = Path(__file__).parents[2] / "docs" / "suggest.md"
+DOCUMENT = Path(__file__).parents[2] / "docs" / "dba" / "suggest.md"
 
 
 def apply(database, text):
