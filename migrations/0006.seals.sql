@@ -32,7 +32,7 @@ create table audit.seal (
 );
 
 comment on table audit.seal is
-    'One row a seal: the Merkle root over a batch of events, chained to the seal before. Written by audit.seal(); docs/seals.md says how each digest is computed.';
+    'One row a seal: the Merkle root over a batch of events, chained to the seal before. Written by audit.seal(); docs/security/seals.md says how each digest is computed.';
 comment on column audit.seal.number is 'Its place in the chain, from 1, without gaps.';
 comment on column audit.seal.sealed_at is 'When it was made.';
 comment on column audit.seal.system_identifier is 'The cluster that made it.';

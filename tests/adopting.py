@@ -7,7 +7,6 @@ from psycopg.pq import TransactionStatus
 
 from pgtrail.adoption import install
 from pgtrail.queries import load
-from pgtrail_cli.filters import QUERIES as COMMANDS
 
 
 def adopting(
@@ -23,7 +22,7 @@ def adopting(
         install(connection, command)
         rows = connection.execute(query, parameters).fetchall()
         if keep:
-            connection.execute(COMMANDS["drop_adoption_code"])
+            connection.execute(load("pgtrail")["drop_adoption_code"])
     return rows
 
 

@@ -224,7 +224,7 @@ def _check_schema(connection: Connection) -> None:
     if row is not None:
         raise PgtrailError(
             f"this database has a schema {row[0]} that is not pgtrail's{row[1]}",
-            "pgtrail needs that name: docs/coming-from.md moves another tool's schema out of the way without a gap",
+            "pgtrail needs that name: docs/dba/coming-from.md moves another tool's schema out of the way without a gap",
         )
 
 

@@ -1,6 +1,6 @@
 -- The formats: how rendered events become a request, and what is done about one that is too large.
 
--- Statuses and codes: the receivers' documentation, named in docs/formats.md.
+-- Statuses and codes: the receivers' documentation, named in docs/security/formats.md.
 insert into audit.format as known (
     name, content_type, max_events, max_bytes, max_event_bytes, prefix, separator, suffix, headers, takes_token, signed,
     gzip, max_in_flight, reads, success_statuses, poison_statuses, configuration_statuses, poison_codes,

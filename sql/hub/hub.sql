@@ -1,6 +1,6 @@
 -- One log over many databases: each is a node that publishes what it records, and a hub subscribes to all of them.
 --
--- The transport is Postgres' own logical replication. docs/hub.md says how it is operated.
+-- The transport is Postgres' own logical replication. docs/operate/hub.md says how it is operated.
 
 create or replace function audit_internal.subscription_name(p_node text)
 returns text

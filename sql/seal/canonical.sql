@@ -1,4 +1,4 @@
--- What is hashed: the leaf of an event and the text of a seal, as docs/seals.md describes them. This is their only description in SQL.
+-- What is hashed: the leaf of an event and the text of a seal, as docs/security/seals.md describes them. This is their only description in SQL.
 -- `pgtrail verify` calls no function of a database: it puts the bodies of these, as they stand in this file, into its own statements
 -- (cli/pgtrail_cli/sql_functions.py), and canonical.py reads the names of the fields here. So everything is qualified, operators too.
 
@@ -255,7 +255,7 @@ as $$
     )::text
 $$;
 
-comment on function audit_internal.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/seals.md.';
+comment on function audit_internal.seal_text(audit.seal) is 'The canonical text of a seal, over which its hash is the SHA-256. docs/security/seals.md.';
 
 create or replace function audit_internal.seal_hash(seal audit.seal)
 returns bytea

@@ -120,7 +120,7 @@ end
 $$;
 
 comment on function audit.prove(bigint) is
-    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/seals.md). PT002.';
+    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/security/seals.md). PT002.';
 
 create or replace function audit_internal.proof(event audit.event)
 returns jsonb

@@ -1,4 +1,4 @@
--- Seals: a hash over each batch of events, chained to the one before. docs/seals.md has every byte of it.
+-- Seals: a hash over each batch of events, chained to the one before. docs/security/seals.md has every byte of it.
 
 create or replace function audit_internal.random_bytes()
 returns bytea

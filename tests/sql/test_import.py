@@ -496,7 +496,7 @@ def test_the_recipe_moves_a_schema_out_of_the_way_without_a_gap(bare_db):
     writer.execute("insert into public.account values (1, 'o', 'a')")
     with pytest.raises(PgtrailError, match=r"schema audit that is not pgtrail's \(it has record_version\)") as refused:
         migrate(bare_db.dsn())
-    assert "docs/coming-from.md" in str(refused.value)
+    assert "docs/dba/coming-from.md" in str(refused.value)
     move, hand_over = re.findall(r"^```sql\n(.*?)^```", RECIPE.read_text(), re.MULTILINE | re.DOTALL)
     su.execute(move)
     writer.execute("update public.account set name = 'b'")

@@ -19,7 +19,9 @@ from pgtrail_worker.address import Network, forbidden
 @click.command()
 @click.argument("name")
 @click.option("--url", required=True, help="Where events are posted: https://…")
-@click.option("--format", default="webhook", show_default=True, help="How events are rendered; see docs/formats.md.")
+@click.option(
+    "--format", default="webhook", show_default=True, help="How events are rendered (docs/security/formats.md)."
+)
 @click.option("--category", "categories", multiple=True, help="Only this category; can be repeated.")
 @click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated.")
 @click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated.")

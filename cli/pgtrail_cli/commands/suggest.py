@@ -15,7 +15,7 @@ def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
     """Print SQL that tracks the tables of each SCHEMA (or public).
 
     It goes by names, types, keys, statistics and a sample of rows, and says why. Read the file before you apply it:
-    what it can't know is what your application means. docs/suggest.md says what it finds and what it misses.
+    what it can't know is what your application means. docs/dba/suggest.md says what it finds and what it misses.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""The digests of docs/seals.md, over the fields that sql/seal/canonical.sql names, as Postgres writes them."""
+"""The digests of docs/security/seals.md, over the fields that sql/seal/canonical.sql names, as Postgres writes them."""
 
 import json
 import re

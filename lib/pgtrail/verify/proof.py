@@ -1,4 +1,4 @@
-"""Whether a proof holds: that an event is in a seal. Pure: no I/O, no database. docs/seals.md has the format."""
+"""Whether a proof holds: that an event is in a seal (docs/security/seals.md has the format). Pure: no I/O."""
 
 import json
 from dataclasses import dataclass

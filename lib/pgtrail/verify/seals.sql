@@ -96,7 +96,7 @@ where event.node = %(node)s
     and pg_catalog.pg_visible_in_snapshot(event.node_xid, %(to_snapshot)s::pg_snapshot)
 
 -- name: leaves
--- docs/seals.md, as if nobody had been erased: what differs is looked at one by one (canonical.py). Derived columns are in no
+-- docs/security/seals.md, as if nobody had been erased: what differs is looked at one by one (canonical.py). Derived columns are in no
 -- leaf, but by another hash a history would not find the event; of a time that does not fit its batch more is asked.
 select
     event.id,

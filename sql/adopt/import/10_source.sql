@@ -1,5 +1,5 @@
 -- Whose history it is: the table of another tool (supa_audit, audit-trigger, LiteLLM), and what its columns hold.
--- docs/coming-from.md.
+-- docs/dba/coming-from.md.
 
 -- The object or array that a text is in JSON; null: it is none.
 create function pg_temp.parsed(content text)
