@@ -1,7 +1,7 @@
 """What an archive has of each event: the one list that copying and writing go by. Pure: no I/O.
 
-The columns of audit.event are what leaves are computed from (canonical.py, after docs/security/seals.md); the others are
-what Postgres showed of the event when its month was archived.
+The columns of audit.event are what leaves are computed from (canonical.py, docs/security/seals.md); the others are what
+Postgres showed of the event when its month was archived.
 """
 
 from dataclasses import dataclass
