@@ -68,7 +68,7 @@ language sql
 stable
 as $$
     select case
-        when since is null then pg_catalog.pg_current_snapshot()
+        when since is null then audit_internal.present_snapshot()
         -- In which no event of this cluster is visible yet, and no transaction that is open either.
         else (
             select pg_catalog.format(

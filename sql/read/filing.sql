@@ -90,7 +90,7 @@ begin
             foreign_id = head.foreign_id,
             foreign_filed = head.foreign_filed;
     end if;
-    present := pg_current_snapshot();
+    present := audit_internal.present_snapshot();
     next_snapshot := head.to_snapshot;
     next_foreign := head.foreign_id;
     if head.foreign_filed < head.foreign_id then

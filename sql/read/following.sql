@@ -33,6 +33,25 @@ $$;
 comment on function audit_internal.batch(pg_snapshot, pg_snapshot) is
     'The events that are visible in to_snapshot and were not in from_snapshot: exact however long transactions stay open (the batches of PgQ). Whoever follows the log calls it with the last pg_current_snapshot() and the present one.';
 
+create or replace function audit_internal.present_snapshot()
+returns pg_snapshot
+language sql
+stable
+set search_path = pg_catalog, pg_temp
+as $$
+    select case
+        when pg_current_xact_id_if_assigned() < pg_snapshot_xmax(present) then (
+            select format('%s:%s:%s', pg_snapshot_xmin(present), pg_snapshot_xmax(present), string_agg(xid::text, ',' order by xid))::pg_snapshot
+            from (select pg_snapshot_xip(present) union select pg_current_xact_id_if_assigned()) as open (xid)
+        )
+        else present
+    end
+    from pg_current_snapshot() as present
+$$;
+
+comment on function audit_internal.present_snapshot() is
+    'pg_current_snapshot() in which the present transaction is open, too: what it records from now on is behind this snapshot. (Postgres leaves it out of the list, so once a later one has ended it would count as visible.)';
+
 create or replace function audit_internal.arrived(p_filter jsonb, from_snapshot pg_snapshot, max_events integer default null)
 returns setof audit.event
 language plpgsql

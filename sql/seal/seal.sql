@@ -166,7 +166,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     -- Taken after the head was locked: what another sealer sealed is behind it.
-    present pg_snapshot := pg_current_snapshot();
+    present pg_snapshot := audit_internal.present_snapshot();
 begin
     if head.system_identifier <> audit_internal.system_identifier() then
         head := audit_internal.follow_restore(head);

@@ -463,3 +463,20 @@ def test_nobody_reads_a_salt_but_who_verifies(db, user):
     for table in ("salt", "erased_part", "seal_head", "seal_leaves"):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             db.connect(user).execute(f"select * from audit.{table}")
+
+
+def test_what_the_transaction_that_seals_records_is_in_the_next_seal_and_reaches_a_destination_it_adds(db, su):
+    """Although a later transaction has ended meanwhile."""
+    su.execute("create table public.thing (id int primary key)")
+    su.execute("select audit.track('public.thing')")
+    with db.connect(autocommit=False) as own:
+        own.execute("select pg_current_xact_id()")
+        su.execute("insert into public.thing values (1)")
+        own.execute("select audit.seal()")
+        own.execute("select audit.add_destination('siem', 'https://siem.example')")
+        own.execute("insert into public.thing values (2)")
+    assert su.execute("select events_behind from audit.destination_status").fetchone()[0] >= 2
+    su.execute("select audit.seal()")
+    assert problems(su) == []
+    sealed = {id for (ids,) in su.execute("select ids from audit.seal_leaves") for id in ids}
+    assert sealed == {id for (id,) in su.execute("select id from audit.event")}
