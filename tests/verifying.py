@@ -3,9 +3,10 @@
 from typing import Any
 
 from pgtrail.verify.beside import check_log
+from pgtrail.verify.chain import Found
 from pgtrail.verify.evidence import Evidence, gather
 from pgtrail.verify.nodes import check_node, check_node_seal
-from pgtrail.verify.seals import Found, check_seal, read_log
+from pgtrail.verify.seals import check_seal, read_log
 from pgtrail.verify.source import Source
 
 Problem = tuple[int | None, Any, str]

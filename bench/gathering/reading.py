@@ -17,9 +17,10 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
+from pgtrail.verify.chain import Found
 from pgtrail.verify.evidence import Evidence
 from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import Found, Log, check_seals
+from pgtrail.verify.seals import Log, check_seals
 from pgtrail_web.filters import parse
 from pgtrail_web.viewer import Viewer
 from reads_clock import TimedAsyncCursor

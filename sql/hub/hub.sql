@@ -128,7 +128,7 @@ begin
     if not audit_internal.is_hub() then
         raise exception using
             errcode = 'PT048',
-            message = format('database "%s" is no hub', current_database()),
+            message = format('database "%s" is not a hub', current_database()),
             hint = 'Make it one with: pgtrail hub init';
     end if;
 end

@@ -210,7 +210,7 @@ begin
     if parts is null or parts[2]::numeric > 9223372036854775807 then
         raise exception using
             errcode = 'PT047',
-            message = format('"%s" is no event id', left(p_name, 100)),
+            message = format('"%s" is not an event id', left(p_name, 100)),
             hint = 'Write it as in the first column of pgtrail log: 42, or on a hub eu1:42.';
     end if;
     return case

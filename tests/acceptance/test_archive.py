@@ -419,7 +419,7 @@ def test_what_an_archive_is_not_asked_for_is_said_in_a_line(aged, pgtrail, tmp_p
     place = archived(aged, pgtrail, tmp_path)
     for words, status, says in (
         (("log", "-f"), 2, "does not grow"),
-        (("log", "--since", "whenever"), 2, '"whenever" is no time'),
+        (("log", "--since", "whenever"), 2, 'invalid time "whenever"'),
         (("log", "--category", "nothing"), 1, 'no category "nothing"'),
         (("log", "--actor", "x" * 3000), 1, "longer than 2000"),
         (("verify", "--from", "2"), 2, "exclude each other"),

@@ -68,7 +68,7 @@ def test_what_stands_in_the_way_is_said_with_its_mend_and_leaves_nothing(shared_
         (("add", "x", "--dsn", shared_hub.dsn()), shared_hub.dsn(), "it is a hub itself"),
         (("add", "x", "--dsn", bare_db.dsn()), shared_hub.dsn(), "has no pgtrail"),
         (("add", "x", "--dsn", db.dsn("admin")), shared_hub.dsn(), "may not make publications"),
-        (("add", "x", "--dsn", db.dsn()), db.dsn(), "is no hub"),
+        (("add", "x", "--dsn", db.dsn()), db.dsn(), "is not a hub"),
         (
             ("add", "x", "--dsn", db.dsn(), "--from-hub", "host=/nowhere"),
             shared_hub.dsn(),

@@ -74,7 +74,7 @@ def ran(su):
 
 @pytest.fixture
 def part(su, ran, request):
-    """The table shop.part, of which something needs code of its owner's, who is no superuser."""
+    """The table shop.part, of which something needs code of its owner, who is not a superuser."""
     su.execute(OWNED[request.param])
     su.execute("alter table shop.part owner to app")
     return ran

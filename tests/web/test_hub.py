@@ -146,7 +146,7 @@ def test_an_event_is_found_by_all_that_it_is_called(client, rotated):
 def test_what_no_event_is_called_is_said_so(client, name):
     answer = client.get(f"/events/{name}")
     assert answer.status_code == 404
-    assert "is no event id." in answer.text
+    assert "is not an event id." in answer.text
     assert "An event is called 42, or on a hub eu1:42." in answer.text
 
 
@@ -392,5 +392,5 @@ def test_a_name_is_not_looked_for_where_there_are_no_nodes(large_hub):
         su.execute("set local session_replication_role = replica")
         su.execute("delete from audit.node")
         assert su.execute("select audit_internal.event_id('eu1:14002')").fetchone() == (None,)
-        with pytest.raises(psycopg.Error, match="is no event id"), su.transaction():
+        with pytest.raises(psycopg.Error, match="is not an event id"), su.transaction():
             su.execute("select audit_internal.event_id('eu1:')")

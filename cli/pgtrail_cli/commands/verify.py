@@ -18,13 +18,13 @@ from pgtrail.hub import changed_nodes
 from pgtrail.verify import QUERIES
 from pgtrail.verify.anchor import find_anchors, find_manifests
 from pgtrail.verify.beside import check_log
-from pgtrail.verify.chains import Chain, Stopped, against_events
 from pgtrail.verify.connecting import is_under_policies, open_pinned, read_through_policies
 from pgtrail.verify.evidence import Reported, gather
 from pgtrail.verify.integrity import changed_objects, is_unsafe
 from pgtrail.verify.nodes import check_node
 from pgtrail.verify.seals import read_log
 from pgtrail.verify.source import Source
+from pgtrail.verify.verify_chains import Chain, Stopped, against_events
 from pgtrail_cli.filters import archive_option
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, printable

@@ -146,7 +146,7 @@ def _time(reading: Engine, description: str | None) -> Any:
     row = run(reading, "moment", {"description": description}).fetchone()
     if row is None or row[0] is None:
         raise NotUnderstood(
-            f'"{description}" is no time that an archive is asked for',
+            f'invalid time "{description}" for an archive',
             "Write 30m, 24h, 7d, 2w, today, yesterday, 2026-11-23 or 2026-11-23T09:30+01.",
         )
     return row[0]

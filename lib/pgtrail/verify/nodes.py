@@ -9,20 +9,11 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.verify import QUERIES
 from pgtrail.verify.canonical import Event, Kept, commitment, leaf
+from pgtrail.verify.chain import NO_END, Found, Leaves, Seal, batch_of, check_chain, first_leaves
 from pgtrail.verify.erased import is_erased, is_pseudonym
 from pgtrail.verify.evidence import Evidence, Reported
 from pgtrail.verify.ids import Ids
-from pgtrail.verify.seals import (
-    CHANGED,
-    NO_END,
-    Checking,
-    Found,
-    Leaves,
-    Seal,
-    batch_of,
-    check_chain,
-    first_leaves,
-)
+from pgtrail.verify.seals import CHANGED, Checking
 from pgtrail.verify.source import Source
 
 

@@ -2,7 +2,7 @@
 -- Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and held first,
 -- then judged by what it depends on, then read.
 
--- Whether no value of a type runs code of somebody who is no superuser: a domain's check, a range's functions.
+-- Whether no value of a type runs code of a role that is not a superuser: a domain's check, a range's functions.
 create function pg_temp.is_harmless_type(type_oid oid)
 returns boolean
 language sql
@@ -15,7 +15,7 @@ as $$
     where pg_type.oid = type_oid
 $$;
 
--- Whether an object may be code of somebody who is no superuser: of a kind that holds no code, Postgres' own, or a
+-- Whether an object may be code of a role that is not a superuser: of a kind that holds no code, Postgres' own, or a
 -- superuser's, it is not; anything else is.
 create function pg_temp.is_foreign_object(class_id oid, object_id oid)
 returns boolean
@@ -47,7 +47,7 @@ as $$
     end
 $$;
 
--- What of somebody who is no superuser would run with the rights of whoever reads a table: what an index, a partition key,
+-- Which code of a role that is not a superuser would run with the rights of whoever reads a table: what an index, a partition key,
 -- statistics, a check, a policy or the like of it or of its partitions needs. Null: nothing.
 create function pg_temp.code_run_by_reading(relation regclass)
 returns text

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pgtrail.connection import Connection
+from pgtrail.verify.chain import Found
 from pgtrail.verify.connecting import open_pinned
 from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import Found, Log, check_seals
+from pgtrail.verify.seals import Log, check_seals
 
 SLICE_EVENTS = 20_000
 """So many events, or so many seals, are checked between two looks at the clock."""
