@@ -201,6 +201,11 @@ def org_of(database, slug: str = "acme") -> str:
     return found
 
 
+def without_the_time(page: str) -> str:
+    """A page but for when it was asked for, which it shows to the minute."""
+    return re.sub(r"Printed <b>[^<]*</b>", "", page)
+
+
 def event_of(database, action: str) -> int:
     (found,) = database.connect().execute("select max(id) from audit.event where action = %s", [action]).fetchone()
     return found
