@@ -59,6 +59,8 @@ as $$
         order by sibling.relation = present.relation desc
         limit 1
     ) as called on true
+    -- (Without it a caller's query is merged with this one, which would compile once for each place that names the column.)
+    offset 0
 $$;
 
 comment on function audit_internal.judged_triggers(regclass[], boolean) is
