@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -29,6 +30,8 @@ Connection = psycopg.Connection[tuple[Any, ...]]
 
 SETTINGS = {
     "fsync": "off",
+    # To compile a query that is planned as costly takes longer than any here runs.
+    "jit": "off",
     "max_connections": "200",
     "max_prepared_transactions": "8",
     "track_commit_timestamp": "on",
@@ -101,9 +104,15 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What is marked any_server runs on the first server that is found, all else on each."""
-    others = find_binaries()[1:]
-    items[:] = [item for item in items if not (item.get_closest_marker("any_server") and _binaries_of(item) in others)]
+    """What is marked any_server runs on one of the servers that are found, a file after another; all else on each."""
+    servers = find_binaries()
+
+    def is_elsewhere(item: pytest.Item) -> bool:
+        # By the file, whose tests share what they prepare; and not by its place in the list, which the command line changes.
+        chosen = servers[zlib.crc32(item.path.name.encode()) % len(servers)] if servers else None
+        return item.get_closest_marker("any_server") is not None and _binaries_of(item) not in (None, chosen)
+
+    items[:] = [item for item in items if not is_elsewhere(item)]
 
 
 def pytest_sessionfinish() -> None:

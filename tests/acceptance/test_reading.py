@@ -16,6 +16,8 @@ from tests import command
 
 from pgtrail_cli.demo import scenario
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def full(nemo):
@@ -62,7 +64,6 @@ def test_export_takes_the_filters_of_log(full, pgtrail):
     assert pgtrail("export", "-", "--until", "2001-01-01", dsn=full.dsn("auditor")).stdout.count("\n") == 1
 
 
-@pytest.mark.any_server
 def test_export_obeys_the_umask_and_leaves_nothing_beside_the_file(full, pgtrail, tmp_path):
     file = tmp_path / "audit.csv"
     mask = os.umask(0o027)
@@ -74,7 +75,6 @@ def test_export_obeys_the_umask_and_leaves_nothing_beside_the_file(full, pgtrail
     assert [entry.name for entry in tmp_path.iterdir() if "csv" in entry.name] == ["audit.csv"]
 
 
-@pytest.mark.any_server
 def test_export_goes_through_links_and_into_pipes_and_keeps_a_files_mode(full, pgtrail, tmp_path):
     private, link, pipe = tmp_path / "private.csv", tmp_path / "link.csv", tmp_path / "pipe"
     private.touch(0o600)
@@ -104,7 +104,6 @@ def test_an_export_is_oldest_first_whatever_the_planner_does_with_the_filter(nem
     assert ids == sorted(ids)
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=lambda s: s.name)
 def test_an_export_that_is_interrupted_leaves_the_file_as_it_was(db, tmp_path, how):
     su = db.connect()
@@ -154,7 +153,6 @@ def test_log_filters_by_everything_it_offers(full, pgtrail):
     assert everything[-1] == "audit.table_tracked"
 
 
-@pytest.mark.any_server
 def test_nothing_of_the_data_reaches_the_terminal_as_control_or_markup(full, pgtrail):
     for environment in ({}, {"FORCE_COLOR": "1", "TERM": "xterm-256color"}):
         log = pgtrail("log", "--limit", "1", dsn=full.dsn("auditor"), **environment)
@@ -167,7 +165,6 @@ def test_nothing_of_the_data_reaches_the_terminal_as_control_or_markup(full, pgt
     assert "\\x1b[31m\\n" in shown.stdout
 
 
-@pytest.mark.any_server
 def test_show_marks_what_changed_and_dims_what_did_not(full, pgtrail):
     (event_id,) = full.connect().execute("select id from audit.log where action = 'key.rotated'").fetchone()
     plain = pgtrail("show", str(event_id), dsn=full.dsn("auditor")).stdout
@@ -185,7 +182,6 @@ def test_show_marks_what_changed_and_dims_what_did_not(full, pgtrail):
     assert "\x1b[3" not in pgtrail("show", str(event_id), dsn=full.dsn("auditor"), NO_COLOR="1", **colours).stdout
 
 
-@pytest.mark.any_server
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_of_any_width_gets_whole_words_of_what_happened(full, pgtrail, width):
     screen = {"COLUMNS": str(width), "FORCE_COLOR": "1", "TERM": "dumb"}
@@ -197,7 +193,6 @@ def test_a_terminal_of_any_width_gets_whole_words_of_what_happened(full, pgtrail
     assert {"member.role_changed", "guardrail.updated", "cleo@acme.example"} <= set(" ".join(plain).split())
 
 
-@pytest.mark.any_server
 def test_show_tells_null_from_nothing_and_a_number_from_a_text_that_looks_like_one(nemo, pgtrail):
     nemo.connect("app").execute("insert into nemo.organization (name, slug, logo_url) values ('60', '', null)")
     created = nemo.connect().execute("select max(id) from audit.event").fetchone()[0]

@@ -9,6 +9,8 @@ import pytest
 from tests.verifying import problems, verified
 from tests.web.conftest import serving
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def aged(nemo):
@@ -171,7 +173,6 @@ def test_nothing_but_an_old_month_is_ever_dropped(aged, partition):
         assert raised.value.sqlstate == "PT024"
 
 
-@pytest.mark.any_server
 def test_status_shows_what_is_kept_for_how_long_and_what_is_held(aged, pgtrail):
     dsn = aged.dsn("admin")
     for arguments, shown in (
@@ -191,7 +192,6 @@ def test_status_shows_what_is_kept_for_how_long_and_what_is_held(aged, pgtrail):
     assert [hold["hold"] for hold in as_json["legal_holds"]] == ["case"]
 
 
-@pytest.mark.any_server
 def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
     dsn = aged.dsn("admin")
     for arguments in (

@@ -9,6 +9,8 @@ from tests.documents import PROJECT, blocks, fences, psql
 
 from pgtrail_cli.main import main
 
+pytestmark = pytest.mark.any_server
+
 DOCUMENTS = [PROJECT / "README.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
 
 

@@ -8,6 +8,8 @@ from cloudevents.core.bindings.http import HTTPMessage, from_structured
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
+pytestmark = pytest.mark.any_server
+
 # RFC 3986, 4.1: a relative reference that begins with a slash, of unreserved characters and escapes alone.
 URI_REFERENCE = re.compile(r"(/([A-Za-z0-9._~-]|%[0-9A-F]{2})+)+")
 # https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/spec.md#naming-conventions

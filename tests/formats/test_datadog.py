@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 STRINGS = {"ddsource", "ddtags", "service", "message", "hostname", "status"}
 OLDEST = timedelta(hours=18)
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 ECS = json.loads((Path(__file__).parent / "ecs_fields.json").read_text())
 PEOPLE = {"member", "profile"}
 

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 FORMATS = (
     *("webhook", "cloudevents", "cloudevents_batch", "splunk_hec", "datadog", "elastic", "ocsf", "sentinel", "ndjson"),
 )

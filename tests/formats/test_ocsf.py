@@ -6,6 +6,8 @@ import pytest
 from jsonschema import Draft202012Validator
 from ocsf_json_schema import OcsfJsonSchemaEmbedded, get_ocsf_schema
 
+pytestmark = pytest.mark.any_server
+
 VERSION = "1.8.0"
 ENTITY, ACCOUNT, ACCESS, GROUP = 3004, 3001, 3005, 3006
 

@@ -7,6 +7,8 @@ from datetime import datetime
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 RESERVED = {"_ResourceId", "id", "_SubscriptionId", "TenantId", "Type", "UniqueId", "Title"}
 COLUMN = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,44}")
 MOST_FIELD_BYTES = 65536

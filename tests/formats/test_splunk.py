@@ -6,6 +6,8 @@ from decimal import Decimal
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 # The keys of an event and its metadata that Splunk documents.
 METADATA = {"time", "host", "source", "sourcetype", "index", "fields", "event"}
 

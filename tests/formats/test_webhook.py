@@ -10,6 +10,8 @@ from svix.webhooks import Webhook as SvixWebhook
 
 from pgtrail_worker.signature import sign
 
+pytestmark = pytest.mark.any_server
+
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 KEYS = {
     *(

@@ -5,6 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+pytestmark = pytest.mark.any_server
+
 NEXT = (
     "select lease_token, event_ids, body, in_flight from audit_internal.next_batch(%s, 'worker-1', p_max_events => %s)"
 )

@@ -13,6 +13,8 @@ from svix.webhooks import Webhook as SvixWebhook
 from pgtrail.install import migrate
 from pgtrail.project_files import sql_files
 
+pytestmark = pytest.mark.any_server
+
 
 def create_team(connection, org, name):
     connection.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, name])
@@ -175,7 +177,6 @@ def test_a_changed_setting_of_a_destination_is_an_event_and_no_secret_is_in_it(n
     assert not any(secret in text or "T0KEN" in text for _, text in events)
 
 
-@pytest.mark.any_server
 def test_metrics_and_health_are_served_and_show_a_destination_that_stands_still(
     nemo, org, sink, add_destination, start_worker, wait_until, tmp_path
 ):

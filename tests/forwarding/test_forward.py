@@ -5,6 +5,8 @@ import time
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 
 def create_team(connection, org, name):
     connection.execute("insert into nemo.team (org_id, name) values (%s, %s)", [org, name])

@@ -7,6 +7,8 @@ import pytest
 from pgtrail_worker import listener
 from pgtrail_worker.listener import listen
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 async def woken(db):

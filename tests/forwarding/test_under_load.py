@@ -9,6 +9,8 @@ from collections import defaultdict
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 
 def soak(value):
     """The same test for minutes."""

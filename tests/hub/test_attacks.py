@@ -6,6 +6,8 @@ import pytest
 from tests.hub.conftest import sealed
 from tests.verifying import node_problems
 
+pytestmark = pytest.mark.any_server
+
 AS_SUPERUSER = "set local session_replication_role = replica"
 
 
@@ -50,7 +52,6 @@ def told(hub, pgtrail, wait_until):
 PLAN = "(select id from audit.event where category = 'plan')"
 
 
-@pytest.mark.any_server
 def test_an_invented_erasure_excuses_no_event_that_was_removed(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     meddle(
@@ -63,7 +64,6 @@ def test_an_invented_erasure_excuses_no_event_that_was_removed(recorded, pgtrail
     assert any(f"eu1:{number}" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
-@pytest.mark.any_server
 def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     redacted = recorded.one(
@@ -85,7 +85,6 @@ def test_an_invented_erasure_excuses_no_event_that_was_changed(recorded, pgtrail
     ]
 
 
-@pytest.mark.any_server
 def test_a_forged_epoch_leaves_no_event_out_of_the_chain(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     meddle(
@@ -97,7 +96,6 @@ def test_a_forged_epoch_leaves_no_event_out_of_the_chain(recorded, pgtrail, wait
     assert any(f"eu1:{number}" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
-@pytest.mark.any_server
 def test_an_event_inserted_where_no_seal_looks_is_named(recorded, pgtrail, wait_until):
     meddle(
         recorded,
@@ -107,7 +105,6 @@ def test_an_event_inserted_where_no_seal_looks_is_named(recorded, pgtrail, wait_
     assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
-@pytest.mark.any_server
 def test_invented_leaves_cover_no_event(recorded, pgtrail, wait_until):
     meddle(
         recorded,
@@ -122,7 +119,6 @@ def test_invented_leaves_cover_no_event(recorded, pgtrail, wait_until):
     assert any("eu1:-5" in subject for subject, _ in told(recorded, pgtrail, wait_until))
 
 
-@pytest.mark.any_server
 def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until):
     meddle(recorded, "alter publication pgtrail drop table audit.seal, audit.seal_leaves")
     problems = told(recorded, pgtrail, wait_until)
@@ -130,7 +126,6 @@ def test_a_chain_whose_seals_are_withheld_is_named(recorded, pgtrail, wait_until
     assert "its publication was changed" in pgtrail("status", dsn=recorded.dsn()).stderr
 
 
-@pytest.mark.any_server
 def test_a_chain_that_stops_is_named_by_the_hub_alone_after_a_day(recorded):
     assert node_problems(recorded.su, "eu1") == []
     with recorded.su.transaction():
@@ -143,7 +138,6 @@ def test_a_chain_that_stops_is_named_by_the_hub_alone_after_a_day(recorded):
     assert any("it has not arrived" in problem for _, _, problem in node_problems(recorded.su, "eu1"))
 
 
-@pytest.mark.any_server
 def test_an_invented_removal_excuses_nothing(recorded, pgtrail, wait_until):
     number = recorded.there("eu1", PLAN)
     recorded.take_out("eu1")
@@ -174,7 +168,6 @@ def test_settings_of_the_database_name_no_node(hub, wait_until):
     assert hub.rows("select node from audit.event where resource_label = 'Acme'") == [("eu1",)]
 
 
-@pytest.mark.any_server
 def test_who_was_erased_here_stays_so_when_the_node_is_copied_again(recorded, pgtrail, wait_until):
     sealed(recorded.nodes["eu1"])
     wait_until(recorded.has_all)
@@ -188,7 +181,6 @@ def test_who_was_erased_here_stays_so_when_the_node_is_copied_again(recorded, pg
     assert pgtrail("verify", "--node", "eu1", dsn=recorded.dsn()).returncode == 0
 
 
-@pytest.mark.any_server
 def test_a_person_who_was_erased_at_the_node_and_came_back_breaks_no_chain(recorded, pgtrail, wait_until):
     node = recorded.nodes["eu1"]
     sealed(node)
@@ -203,7 +195,6 @@ def test_a_person_who_was_erased_at_the_node_and_came_back_breaks_no_chain(recor
     assert pgtrail("verify", "--node", "eu1", dsn=recorded.dsn()).returncode == 0
 
 
-@pytest.mark.any_server
 def test_a_hub_that_was_restored_says_so(hub, pgtrail):
     with hub.su.transaction():
         hub.su.execute(AS_SUPERUSER)

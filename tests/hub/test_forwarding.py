@@ -2,7 +2,11 @@
 
 import json
 
+import pytest
 from tests.hub.conftest import sealed
+
+pytestmark = pytest.mark.any_server
+
 
 ORGS = "insert into nemo.organization (name, slug) select 'Org ' || n, 'org-' || n from generate_series(1, 5) as n"
 

@@ -6,6 +6,8 @@ import pytest
 from tests.conftest import wait
 from tests.hub.conftest import sealed
 
+pytestmark = pytest.mark.any_server
+
 ORGS = "insert into nemo.organization (name, slug) select 'Org ' || n, 'org-' || n from generate_series(1, %s) as n"
 
 

@@ -7,6 +7,8 @@ import pytest
 from tests.hub.conftest import sealed
 from tests.verifying import node_problems
 
+pytestmark = pytest.mark.any_server
+
 ORG = "insert into nemo.organization (name, slug) values (%s, %s)"
 
 

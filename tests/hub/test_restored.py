@@ -13,6 +13,8 @@ from tests.hub.conftest import REPLICATES, Hub, sealed
 
 from pgtrail.server.embedded import EmbeddedPostgres
 
+pytestmark = pytest.mark.any_server
+
 
 def free_port():
     with socket.socket() as probe:

@@ -8,6 +8,8 @@ from tests.conftest import wait
 from tests.hub.conftest import sealed
 from tests.verifying import node_problems
 
+pytestmark = pytest.mark.any_server
+
 UPDATED = (
     "update audit.event set action = 'plan.kept' where id = (select max(id) from audit.event where category = 'plan')"
 )

@@ -11,6 +11,8 @@ from tests.forwarding.test_under_load import soak
 from tests.hub.conftest import REPLICATES, Hub, sealed
 from tests.hub.crashes import Writing, crash_server, create_teams, kill_server
 
+pytestmark = pytest.mark.any_server
+
 NODES = ("ap1", "eu1", "us1")
 # What a large transaction writes is sent before it is committed.
 SCATTERED = REPLICATES | {"logical_decoding_work_mem": "64kB"}

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture(params=[False, True], ids=["by row", "bulk"])
 def page(su, request):

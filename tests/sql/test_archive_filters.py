@@ -19,6 +19,8 @@ from pgtrail.archive.manifest import EVENTS, part_of
 from pgtrail.archive.spool import spool
 from pgtrail.archive.writing import write_month
 
+pytestmark = pytest.mark.any_server
+
 TEXTS = (
     "",
     "a",
@@ -98,7 +100,6 @@ patterns = st.lists(
 moments = st.integers(-10, HOURS).map(lambda hours: START + timedelta(hours=hours))
 
 
-@pytest.mark.any_server
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.fixed_dictionaries(
@@ -153,7 +154,6 @@ def test_every_event_reads_as_the_database_writes_it(both):
             assert b"".join(pieces) == ours
 
 
-@pytest.mark.any_server
 @settings(deadline=None)
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), st.integers(1, 256))
 def test_an_organization_is_looked_for_in_the_file_it_was_written_to(tmp_path_factory, org, parts):
@@ -165,7 +165,6 @@ def test_an_organization_is_looked_for_in_the_file_it_was_written_to(tmp_path_fa
         assert run(working, "moment", {"description": "no time"}).fetchone() == (None,)
 
 
-@pytest.mark.any_server
 def test_an_event_in_another_file_than_it_is_looked_for_in_is_named(both, tmp_path):
     _, archive = both
     (month,) = archive.months

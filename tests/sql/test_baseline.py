@@ -5,6 +5,8 @@ import threading
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 OBSERVED = """
 select resource_id, org_id, resource_label, operation, before, after, changed
 from audit.event where action = 'team.observed' order by id

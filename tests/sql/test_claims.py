@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 RECORDED = "select actor_type, actor_id, db_role, after from audit.event order by id desc limit 1"
 EXPORTED = "select audit_internal.record_export('{}', 3)"
 

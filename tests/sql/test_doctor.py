@@ -7,6 +7,8 @@ import pytest
 
 from pgtrail.install import migrate
 
+pytestmark = pytest.mark.any_server
+
 HEARD = "select audit_internal.worker_is_here('worker-1', '30 seconds')"
 BURN = """
     create temporary table burnt ();

@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.verifying import problems
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def acme(nemo):

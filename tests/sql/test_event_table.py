@@ -5,6 +5,8 @@ import io
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 FAR = "insert into audit.event (occurred_at, category, action, resource_type, actor_type) values (%s, 'audit', 'a.b', 'x', 'y')"
 
 

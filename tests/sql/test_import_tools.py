@@ -6,6 +6,8 @@ import json
 import pytest
 from tests.sql.test_import import imported, run
 
+pytestmark = pytest.mark.any_server
+
 LOGGED_ACTIONS = """
 create schema old_audit;
 create table old_audit.logged_actions (
@@ -148,7 +150,6 @@ def litellm(su):
     return su, log
 
 
-@pytest.mark.any_server
 def test_litellm_says_what_was_updated_and_pgtrail_what_changed(litellm):
     su, log = litellm
     key = {"token": "hash1", "key_alias": "k", "metadata": {"a": {"api_key": "geheim"}}, "models": ["m"], "spend": 1.0}
@@ -168,7 +169,6 @@ def test_litellm_says_what_was_updated_and_pgtrail_what_changed(litellm):
     assert len({row[0] for row in imported(su, "resource_id")}) == 2
 
 
-@pytest.mark.any_server
 def test_a_key_that_acts_is_known_by_the_digest_of_its_own_events(litellm):
     su, log = litellm
     log("created", updated={"token": "hash1"})
@@ -182,7 +182,6 @@ def test_a_key_that_acts_is_known_by_the_digest_of_its_own_events(litellm):
     assert "geheim" not in str(imported(su, "event::text"))
 
 
-@pytest.mark.any_server
 def test_rows_of_one_moment_are_all_imported_whatever_the_batches(litellm):
     su, _ = litellm
     su.execute(
@@ -194,7 +193,6 @@ def test_rows_of_one_moment_are_all_imported_whatever_the_batches(litellm):
     assert run(su, "litellm")["events"] == 0
 
 
-@pytest.mark.any_server
 def test_litellms_rows_since_a_table_is_tracked_are_left_to_pgtrail(litellm):
     su, _ = litellm
     su.execute(

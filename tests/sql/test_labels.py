@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def labels(su):

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 SHOP = """
 create table public.team (id uuid primary key default gen_random_uuid(), "Org Id" text, name text, api_secret text);
 create table public.project (id int primary key, team_id uuid references public.team on delete cascade);

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 DIRECTLY = (
     "update audit.tracked_table set secret = '{}' where name = 'audit.destination_secret'",
     "update audit.tracked_table set ignore = '{secret}' where name = 'audit.destination_secret'",

@@ -9,6 +9,8 @@ from tests.sql.test_import_attacks import HISTORY
 
 from pgtrail.adoption import install
 
+pytestmark = pytest.mark.any_server
+
 EVIL = """
 create schema shop; grant usage, create on schema shop to app; grant usage on schema shop to admin;
 create function shop.evil(text) returns text language plpgsql immutable as $$ begin raise warning 'ran as %', current_user; return ''; end $$;
@@ -128,7 +130,6 @@ def test_a_policy_that_applies_to_the_reader_is_code_of_its_owner(db, su, ran):
     assert adopting(admin, "suggest", found) == [("policy p on table shop.part needs function shop.evil(text)",)]
 
 
-@pytest.mark.any_server
 def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su, ran):
     su.execute("create table shop.part (id int primary key, plain text); alter table shop.part owner to app")
     app = db.connect("app")
@@ -160,7 +161,6 @@ def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su,
         assert su.execute("select to_regclass('pg_temp.\"pgtrail reading\"')").fetchone() == (None,)
 
 
-@pytest.mark.any_server
 def test_what_is_being_changed_is_not_read_as_a_superuser(db, su, ran):
     su.execute("create table shop.part (id int primary key, plain text); alter table shop.part owner to app")
     app = db.connect("app", autocommit=False)
@@ -183,7 +183,6 @@ def test_what_is_being_changed_is_not_read_as_a_superuser(db, su, ran):
 HOLD = "select pg_temp.hold_for_reading('shop.part')"
 
 
-@pytest.mark.any_server
 def test_a_role_that_a_superuser_has_set_reads_no_more_than_it_can_hold(db, su, ran):
     su.execute("create table shop.part (id int primary key, plain text); grant select on shop.part to admin")
     su.execute("set role admin")

@@ -10,6 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+pytestmark = pytest.mark.any_server
+
 
 def test_a_key_that_is_a_secret_tells_rows_apart_without_being_shown(su, recorded):
     su.execute("create table public.thing (token text primary key, n int)")
@@ -433,7 +435,6 @@ def test_an_imported_row_is_rid_of_its_secrets_in_proportion(su, kind):
     assert su.execute("select audit_internal.without_secrets(value) = value from document").fetchone() == (False,)
 
 
-@pytest.mark.any_server
 def test_names_are_taken_for_those_of_secrets_by_their_words(su):
     judged = "select name from unnest(%s::text[]) as name where audit_internal.looks_secret(name) = %s"
     assert su.execute(judged, [SECRETS.split(), False]).fetchall() == []
@@ -448,7 +449,6 @@ def test_names_are_taken_for_those_of_secrets_by_their_words(su):
     }  # fmt: skip
 
 
-@pytest.mark.any_server
 def test_the_type_of_a_column_has_a_say(su):
     su.execute(
         "create type kind as enum ('a'); create domain code4 as int; create domain flag as boolean; create domain tok as text"
@@ -480,7 +480,6 @@ def test_the_type_of_a_column_has_a_say(su):
         ("x" * 300 + "_password", False),
     ],
 )
-@pytest.mark.any_server
 def test_the_name_in_a_row_of_settings_says_whether_its_value_is_a_secret(su, name, expected):
     assert su.execute("select audit_internal.names_secret(%s)", [name]).fetchone() == (expected,)
 
@@ -663,7 +662,6 @@ VALUES = (
 ).split()
 
 
-@pytest.mark.any_server
 def test_the_quick_look_passes_over_nothing_that_the_others_find(su):
     names = [f"{one}{between}{other}" for one in WORDS for other in WORDS for between in ("_", "-")]
     names += [f"{one}{other.title()}" for one in WORDS for other in WORDS]
@@ -755,7 +753,6 @@ def test_each_of_these_is_hidden_wherever_it_is_written(su, bulk):
     assert su.execute(shown).fetchall() == []
 
 
-@pytest.mark.any_server
 def test_a_text_without_secrets_stays_as_it_is(su):
     changed = "select content from unnest(%s::text[]) as content where audit_internal.text_without_secrets(content) <> content"
     assert su.execute(changed, [SHOWN]).fetchall() == []

@@ -7,6 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.types.json import Jsonb
 
+pytestmark = pytest.mark.any_server
+
 KEYS = st.integers(1, 5)
 TEXTS = st.none() | st.sampled_from(["", "a", "A", "quote ' \" \\", "🦊", "null"])
 DOCUMENTS = st.none() | st.sampled_from([{}, {"a": [1, None]}, [1.0], "text", 1, True, None]).map(Jsonb)

@@ -12,6 +12,8 @@ from tests.verifying import problems
 
 from pgtrail.verify.proof import root_from_path
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def things(su):

@@ -4,9 +4,13 @@ import hashlib
 import json
 from datetime import UTC
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.verifying import problems
+
+pytestmark = pytest.mark.any_server
+
 
 NOTHING = b"\0" * 32
 

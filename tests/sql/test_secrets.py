@@ -7,6 +7,8 @@ import pytest
 from psycopg.types.json import Jsonb
 from tests import command
 
+pytestmark = pytest.mark.any_server
+
 SIGNED = "https://siem.example/hook"
 TOKEN = "T0ken-that-nobody-must-see"
 GIVEN = f'{{"token": "{TOKEN}"}}'

@@ -4,6 +4,8 @@ import contextlib
 
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 SETTINGS = {
     "TimeZone": ("UTC", "Europe/Berlin"),
     "DateStyle": ("ISO, MDY", "SQL, DMY"),

@@ -3,6 +3,8 @@
 import psycopg
 import pytest
 
+pytestmark = pytest.mark.any_server
+
 
 def test_a_schema_change_is_followed_in_its_own_transaction(su, thing):
     su.execute("insert into public.thing values (1, 'a')")

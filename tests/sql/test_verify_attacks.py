@@ -7,6 +7,8 @@ from hashlib import sha256
 import pytest
 from tests.verifying import problems, verified
 
+pytestmark = pytest.mark.any_server
+
 
 @pytest.fixture
 def log(su):

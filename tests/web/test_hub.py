@@ -14,7 +14,7 @@ from tests.web.conftest import event_of, org_of, serving, without_the_time
 from tests.web.test_http import export
 from tests.web.test_large import BEGIN, FEW, LOOK_AT, MANY, MIDDLE, PAGE, ROLES, Explained
 
-any_server = pytest.mark.any_server
+pytestmark = pytest.mark.any_server
 
 COPY = """
     do $$
@@ -92,7 +92,6 @@ def rows_of_csv(answer):
     return list(csv.DictReader(io.StringIO(answer.text, newline="")))
 
 
-@any_server
 def test_a_hub_shows_whose_each_event_is_and_offers_its_nodes(client):
     text = client.get("/?range=all&size=1000").text
     assert ">Node</th>" in text
@@ -100,7 +99,6 @@ def test_a_hub_shows_whose_each_event_is_and_offers_its_nodes(client):
     assert options(text) == ["", "eu1", "us1", "-"]
 
 
-@any_server
 @pytest.mark.parametrize(("node", "shown"), [("eu1", "eu1"), ("-", "this hub"), ("nowhere", None)])
 def test_a_node_is_a_filter_like_the_others(client, day, node, shown):
     text = client.get(f"/?range=all&size=1000&node={node}").text
@@ -122,7 +120,6 @@ def test_a_node_is_a_filter_like_the_others(client, day, node, shown):
     assert recorded == [node]
 
 
-@any_server
 def test_an_event_is_found_by_all_that_it_is_called(client, rotated):
     here, there = rotated
     by_id = client.get(f"/events/{here}").text
@@ -138,7 +135,6 @@ def test_an_event_is_found_by_all_that_it_is_called(client, rotated):
     assert "as they were sealed" in client.get(f"/events/eu1:{there}?verify=now").text
 
 
-@any_server
 @pytest.mark.parametrize(
     "name",
     ["eu1:", "eu1", "EU1:42", "eu1:42:1", "eu1:-1", "eu1:" + "9" * 30, "' or 1=1", "eu1:4%002", "%C3%A4:1", "evt_"],
@@ -150,7 +146,6 @@ def test_what_no_event_is_called_is_said_so(client, name):
     assert "An event is called 42, or on a hub eu1:42." in answer.text
 
 
-@any_server
 @pytest.mark.parametrize("name", ["eu1:9999999", "nowhere:1", "evt_us2_1"])
 def test_an_event_that_is_not_there_is_not_there_by_its_name_either(client, name):
     answer = client.get(f"/events/{name}")
@@ -158,7 +153,6 @@ def test_an_event_that_is_not_there_is_not_there_by_its_name_either(client, name
     assert "There is no such event." in answer.text
 
 
-@any_server
 def test_one_organization_has_its_events_from_all_nodes_and_no_others(day):
     acme, su = org_of(day), day.connect()
     su.execute("select audit.grant_org('reader', %s)", [acme])
@@ -183,7 +177,6 @@ def test_one_organization_has_its_events_from_all_nodes_and_no_others(day):
             assert client.get(f"/events/{mine}").status_code == 200
 
 
-@any_server
 def test_a_resource_is_one_of_its_node_and_an_actor_may_be_at_many(client, day, rotated):
     here, there = rotated
     page = client.get(f"/events/{here}").text
@@ -204,7 +197,6 @@ def test_a_resource_is_one_of_its_node_and_an_actor_may_be_at_many(client, day, 
         assert history in client.get("/?action=key.rotated").text.replace("&amp;", "&")
 
 
-@any_server
 def test_what_was_delivered_or_refused_is_called_by_its_name(day, rotated):
     here, there = rotated
     su = day.connect()
@@ -228,7 +220,6 @@ def test_what_was_delivered_or_refused_is_called_by_its_name(day, rotated):
     su.execute("select audit.remove_destination('picky', true)")
 
 
-@any_server
 def test_what_arrives_from_a_node_is_told_to_who_looks_at_that_node(visit, day):
     page = visit("/?node=eu1")
     day.connect().execute(
@@ -244,7 +235,6 @@ def test_what_arrives_from_a_node_is_told_to_who_looks_at_that_node(visit, day):
     assert page.url.endswith("?node=eu1")
 
 
-@any_server
 def test_a_node_is_chosen_by_mouse_and_by_keyboard_and_without_a_script(visit, day):
     page = visit("/?range=all")
     # (As a mouse does: a list that drops down is no part of the page.)
@@ -272,7 +262,6 @@ def test_a_node_is_chosen_by_mouse_and_by_keyboard_and_without_a_script(visit, d
     assert {row["node"] for row in rows} == {""}
 
 
-@any_server
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 1280])
 def test_axe_finds_nothing_on_a_hub_and_nothing_sticks_out(visit, rotated, axe, scheme, width):

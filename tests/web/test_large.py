@@ -16,6 +16,8 @@ from pgtrail_web.database import MOST_CONNECTIONS, query
 from pgtrail_web.database import MOST_OF_ONE as MOST_CONNECTIONS_OF_ONE
 from pgtrail_web.export import MOST_AT_ONCE, MOST_OF_ONE
 
+pytestmark = pytest.mark.any_server
+
 EVENTS = 60_000
 PAGE = 51
 LOOK_AT = 2000
@@ -217,7 +219,6 @@ def under_way(su):
     ).fetchone()[0]
 
 
-@pytest.mark.any_server
 def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_their_readers(large, wait_until):
     su = large.connect()
     with contextlib.ExitStack() as clients, serving(large, "--trusted-header", "X-Remote-User") as running:
@@ -242,7 +243,6 @@ def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_the
         assert several[-1].post("/export", data=forms[-1]).text.count("\n") > EVENTS
 
 
-@pytest.mark.any_server
 def test_pages_that_nobody_waits_for_any_more_hold_nothing(large, wait_until):
     su, locking = large.connect(), large.connect()
     with serving(large) as running, running.client() as client:
@@ -256,7 +256,6 @@ def test_pages_that_nobody_waits_for_any_more_hold_nothing(large, wait_until):
         assert client.get("/").status_code == 200
 
 
-@pytest.mark.any_server
 def test_an_export_whose_database_goes_away_is_no_whole_file(large, wait_until):
     su = large.connect()
     with serving(large) as running, running.client() as client:
@@ -270,7 +269,6 @@ def test_an_export_whose_database_goes_away_is_no_whole_file(large, wait_until):
         assert client.get("/").status_code == 200
 
 
-@pytest.mark.any_server
 def test_the_page_ends_at_once_though_streams_are_open(large):
     with (
         serving(large) as running,
@@ -283,7 +281,6 @@ def test_the_page_ends_at_once_though_streams_are_open(large):
         assert running.process.wait(10) == 0
 
 
-@pytest.mark.any_server
 def test_an_export_takes_no_memory_however_large_it_is(large):
     with serving(large) as running, running.client() as client:
         form = for_everything(client)
