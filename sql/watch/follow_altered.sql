@@ -16,12 +16,12 @@ as $$
             -- Of a type, the tables that follow it.
             select typed.oid
             from pg_catalog.pg_event_trigger_ddl_commands() as command
-            join pg_catalog.pg_type on pg_type.typrelid = command.objid
+            join pg_catalog.pg_class as composite on composite.oid = command.objid
             join pg_catalog.pg_depend
                 on pg_depend.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass
-                and pg_depend.refobjid = pg_type.oid
+                and pg_depend.refobjid = composite.reltype
                 and pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
-            join pg_catalog.pg_class as typed on typed.oid = pg_depend.objid and typed.reloftype = pg_type.oid
+            join pg_catalog.pg_class as typed on typed.oid = pg_depend.objid and typed.reloftype = composite.reltype
             where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
             union
             -- An extension takes its tables to another schema.
@@ -53,6 +53,12 @@ as $$
     with named (relation) as (
         select place.relation
         from pg_catalog.pg_event_trigger_ddl_commands() as command
+        cross join lateral (
+            select case command.classid
+                when 'pg_catalog.pg_type'::pg_catalog.regclass then command.objid
+                when 'pg_catalog.pg_class'::pg_catalog.regclass then (select nullif(reltype, 0) from pg_catalog.pg_class where oid = command.objid)
+            end
+        ) as type (oid)
         cross join lateral (
             select command.objid::pg_catalog.regclass
             where command.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
@@ -88,20 +94,8 @@ as $$
                     and pg_class.relnamespace = command.objid
                 )
                 -- A typed table follows its type; and what is compiled names a column's.
-                or exists (
-                    select
-                    from pg_catalog.pg_type as altered
-                    where (command.classid, command.objid) in (
-                            ('pg_catalog.pg_type'::pg_catalog.regclass, altered.oid),
-                            ('pg_catalog.pg_class'::pg_catalog.regclass, altered.typrelid)
-                        )
-                        and (
-                            pg_class.reloftype = altered.oid
-                            or exists (
-                                select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = altered.oid
-                            )
-                        )
-                )
+                or pg_class.reloftype = type.oid
+                or exists (select from pg_catalog.pg_attribute where attrelid = tracked.relation and atttypid = type.oid)
         ) as place (relation)
     )
     select distinct place.relation
@@ -171,9 +165,10 @@ as $$
     select exists (
         select
         from audit_internal.altered_relations() as altered (relation)
-        join pg_catalog.pg_type on pg_type.typrelid = altered.relation
-        join pg_catalog.pg_depend
-            on refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass and refobjid in (pg_type.oid, pg_type.typarray)
+        join pg_catalog.pg_class on pg_class.oid = altered.relation
+        join pg_catalog.pg_type on pg_type.oid = pg_class.reltype
+        cross join lateral (values (pg_type.oid), (pg_type.typarray)) as row_type (oid)
+        join pg_catalog.pg_depend on refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass and refobjid = row_type.oid
         where pg_depend.classid = 'pg_catalog.pg_class'::pg_catalog.regclass
             and pg_depend.objsubid > 0
     )

@@ -646,3 +646,30 @@ def test_reassign_owned_fires_no_event_trigger_and_the_doctor_names_the_table(db
     su.execute("insert into public.thing values (1)")
     su.execute("truncate public.thing")
     assert [event[0] for event in thing()] == ["INSERT", "TRUNCATE"]
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter table other add column n int",
+        "create table another (id int)",
+        "create index on other (id)",
+        "create type mood as enum ('ok')",
+    ],
+)
+def test_to_follow_a_statement_no_catalogue_is_read_from_end_to_end(su, thing, statement):
+    def scans():
+        su.execute("select pg_stat_force_next_flush()")
+        su.execute("select pg_stat_clear_snapshot()")
+        return dict(
+            su.execute("select relname, seq_scan from pg_stat_sys_tables where schemaname = 'pg_catalog'").fetchall()
+        )
+
+    su.execute("create table other (id int)")
+    scans()
+    before = scans()
+    looking = {name: count - before[name] for name, count in scans().items()}
+    before = scans()
+    su.execute(statement)
+    scanned = {name: count - before[name] for name, count in scans().items()}
+    assert scanned == looking
