@@ -9,7 +9,7 @@ GENERATED := $(wildcard docs/reference/*.md docs/operate/performance*.md) docs/o
 HISTORIES ?= $(foreach millions,1 5 20,--events $(millions)000000 --folder build/history-$(millions)m)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test adoption lint docs screenshots bench soak clean
+.PHONY: help demo test adoption spark lint docs screenshots bench soak clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 13
@@ -22,6 +22,11 @@ test: $(VENV)/dev.stamp $(VENV)/programs.stamp ## Run the tests on every Postgre
 
 adoption: $(VENV)/dev.stamp ## Adopt pgtrail on Label Studio and pretix as PyPI has them (2 GB of disk, half an hour)
 	$(BIN)/python -m tests.adoption $(ARGS)
+
+spark: $(BIN)/python ## Read an archive with Spark and compare it with the live views (Java 17 or later, 1 GB of disk)
+	@$(BIN)/python tests/spark/java.py
+	@$(MAKE) --no-print-directory $(VENV)/spark.stamp
+	$(BIN)/python -m tests.spark $(ARGS)
 
 lint: $(VENV)/dev.stamp ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -23,7 +23,8 @@ class Column:
 
 EVENT = (
     Column("id", "bigint"),
-    Column("xid", "ubigint"),
+    # (All 64 bits, in a type that every engine knows: most have no unsigned numbers.)
+    Column("xid", "decimal(20, 0)"),
     Column("occurred_at", "timestamptz"),
     Column("org_id"),
     Column("category"),
@@ -50,7 +51,7 @@ EVENT = (
     Column("imported_from"),
     Column("node"),
     Column("node_id", "bigint"),
-    Column("node_xid", "ubigint"),
+    Column("node_xid", "decimal(20, 0)"),
     Column("org_label", written="audit_internal.label_of_org(org_id)"),
     Column("row_before", written="audit.row_before(event)"),
     Column("details", written="told.details"),

@@ -105,12 +105,12 @@ def csv_line(event: Event) -> bytes:
 def field_lines(event: Event) -> Iterator[bytes]:
     """A line for each field that changed; without any, one."""
     cells = _cells(event)
-    for name, before, after in _changes(event["fields"]) if event["fields"] else [(None, None, None)]:
+    for name, before, after in changes(event["fields"]) if event["fields"] else [(None, None, None)]:
         own = {"field": name and spreadsheet_safe(name), "before": _value(before), "after": _value(after)}
         yield _line(map((cells | own).get, EXPORTED_FIELDS))
 
 
-def _changes(fields: str) -> Iterator[tuple[str, str, str]]:
+def changes(fields: str) -> Iterator[tuple[str, str, str]]:
     """Name, before and after of each field, as JSON."""
     for name, member in spans(fields):
         after, before = (side for _, side in spans(member[member.index(': {"after": ') + len(": ") :]))

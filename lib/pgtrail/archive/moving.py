@@ -13,6 +13,7 @@ import psycopg
 from pgtrail.archive import QUERIES
 from pgtrail.archive.checking import check_month
 from pgtrail.archive.location import Location
+from pgtrail.archive.manifest import EVENTS_A_PART
 from pgtrail.archive.spool import log_identity, spool
 from pgtrail.archive.writing import write_month
 from pgtrail.connection import Connection
@@ -37,11 +38,13 @@ class Target:
 
     :param temp: for what is half done.
     :param jobs: threads; 0: one for each processor.
+    :param events_a_part: about how many are in a file.
     """
 
     location: Location
     temp: Path
     jobs: int
+    events_a_part: int = EVENTS_A_PART
 
 
 def old_months(connection: Connection, before: datetime | None, even_undelivered: bool = False) -> list[OldMonth]:
@@ -99,7 +102,9 @@ def _archive(connection: Connection, partition: str, target: Target) -> tuple[st
     log, _ = log_identity(connection)
     with working_directory(target.temp, log) as folder:
         copied = spool(connection, partition, folder)
-        month, digest = write_month(copied, target.location, folder, jobs=target.jobs)
+        month, digest = write_month(
+            copied, target.location, folder, jobs=target.jobs, events_a_part=target.events_a_part
+        )
     with working_directory(target.temp, log) as folder:
         for problem in check_month(target.location, month, folder, jobs=target.jobs):
             raise PgtrailError(

@@ -1,5 +1,6 @@
 """Finding events in an archive, by the filters of `pgtrail log`, as the database would."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -120,6 +121,19 @@ def _read_manifest(location: Location, name: str) -> Manifest:
             return parse(content.read())
     except (OSError, ValueError) as error:
         raise PgtrailError(f"{name} is no manifest of an archive that this version reads", "fetch it again") from error
+
+
+def partitions_of(where: str, orgs: Sequence[str]) -> str:
+    """A condition in SQL on the columns `month` and `part`: where the events of these organizations are.
+
+    For other engines, which read an archive as one table.
+    """
+    _, months = months_of(where)
+    names = [month.path(file) for month in months for file in month.of_orgs(list(orgs))]
+    folders = [re.fullmatch(r"month=(.+)/part=(.+)/.+", name) for name in names]
+    # (Texts in quotes: as they are in the folders' names, leading zeros included.)
+    conditions = [f"(month = '{found[1]}' and part = '{found[2]}')" for found in folders if found]
+    return " or ".join(conditions) or "false"
 
 
 def resolve(archive: Archive, **options: Any) -> Wanted:
