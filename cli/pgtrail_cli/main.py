@@ -13,7 +13,7 @@ import click
 
 from pgtrail.errors import NotUnderstood, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
-from pgtrail_cli.streams import write_anything
+from pgtrail_cli.streams import say, write_anything
 
 SECTIONS = {
     "Start": {"demo": "demo:demo", "migrate": "install:migrate"},
@@ -87,7 +87,7 @@ def _one_line() -> Iterator[None]:
         if isinstance(error, OSError) and error.errno != errno.ENOSPC and error.filename is None:
             raise
         explained = _explained(error)
-        click.echo(f"pgtrail: {explained.format_message()}", err=True)
+        say(explained.format_message())
         raise SystemExit(explained.exit_code) from error
 
 

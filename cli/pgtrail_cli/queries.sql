@@ -112,26 +112,8 @@ from audit.tracked_table as tracked
 where tracked.category <> 'audit'
 order by tracked.relation::text
 
--- name: track
-select audit.track(
-    %(table)s::oid::regclass,
-    resource => %(resource)s,
-    category => %(category)s,
-    org => %(org)s,
-    label => %(label)s,
-    ignore => %(ignore)s,
-    secret => %(secret)s,
-    reveal => %(reveal)s,
-    bulk => %(bulk)s,
-    actor => %(actor)s,
-    hot => %(hot)s
-)
-
 -- name: record_baseline
 call audit.record_baseline(%(table)s::pg_catalog.oid::pg_catalog.regclass)
-
--- name: untrack
-select audit.untrack(%(table)s::oid::regclass)
 
 -- name: status
 select
@@ -231,12 +213,6 @@ where destination_id = audit_internal.destination_id(%(name)s)
 order by id desc
 limit 10
 
--- name: pause_destination
-select audit.pause_destination(%(name)s, %(paused)s)
-
--- name: rotate_secret
-select audit.rotate_secret(%(name)s, %(overlap)s)
-
 -- name: set_token
 select audit.set_token(%(name)s, current_setting('pgtrail.token'))
 
@@ -253,16 +229,10 @@ select set_config('pgtrail.token', token, true) is not null from pg_temp.pgtrail
 -- name: rebase_destination
 select audit.rebase_destination(%(name)s, audit_internal.moment(%(since)s))
 
--- name: remove_destination
-select audit.remove_destination(%(name)s, at_once => %(now)s)
-
 -- name: replay
 select audit.replay_events(
     %(name)s, %(reason)s, since => audit_internal.moment(%(since)s), until => audit_internal.moment(%(until)s), event_ids => %(event_ids)s
 )
-
--- name: redrive
-select audit.redrive_dead_letters(%(name)s, %(reason)s, %(event_ids)s)
 
 -- name: dead_letters
 select
@@ -328,23 +298,8 @@ unlisten pgtrail_doctor
 -- name: server_process
 select pg_backend_pid()
 
--- name: prove
-select audit.prove(%(event_id)s)
-
--- name: erase_actor
-select audit.erase_actor(%(actor_id)s, %(reason)s, %(also)s)
-
--- name: set_retention
-select audit.set_retention(%(keep)s::interval, %(category)s)
-
--- name: clear_retention
-select audit.clear_retention(%(category)s)
-
 -- name: place_hold
 select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.moment(%(since)s), audit_internal.moment(%(until)s))
-
--- name: release_hold
-select audit.release_hold(%(name)s)
 
 -- name: retention
 select category, case when keep >= interval '1000 years' then 'forever' else keep::text end as keep
@@ -385,9 +340,6 @@ join audit.import on import.id = problem.import_id
 where import.relation = %(source)s::oid::regclass
 order by problem.noted_at desc, problem.row_id
 limit %(most)s
-
--- name: init_hub
-select audit.init_hub()
 
 -- name: seal
 select seal.number, seal.events, audit_internal.seal_object(seal)

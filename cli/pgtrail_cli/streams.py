@@ -6,7 +6,16 @@ import json
 import sys
 from pathlib import Path
 
+import click
+
+from pgtrail.text import printable
+
 ESCAPED = "pgtrail.escaped"
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, for people; stdout is for what programs read."""
+    click.echo(printable(f"pgtrail: {text}"), err=True)
 
 
 def write_anything() -> None:

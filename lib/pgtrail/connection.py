@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import Params, Query
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
@@ -57,6 +58,22 @@ class Connection(psycopg.Connection[TupleRow]):
                 # (In one go: each is a way to the server and back.)
                 self.execute(f"{ISOLATION};\n{self.settings or load('pgtrail')['settings']}")
             yield transaction
+
+    def fetch_one(self, query: Any, params: Params | None = None) -> tuple[Any, ...]:
+        """The only row of a query that always returns one."""
+        row = self.execute(query, params).fetchone()
+        assert row is not None
+        return row
+
+    def call(self, function: str, *arguments: Any, **named: Any) -> Any:
+        """What a SQL function returns, such as ``audit.untrack``; its arguments by position, then by name."""
+        numbered = {str(position): value for position, value in enumerate(arguments)}
+        given = [
+            *map(sql.Placeholder, numbered),
+            *(sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in named),
+        ]
+        query = sql.SQL("select {}({})").format(sql.Identifier(*function.split(".")), sql.SQL(", ").join(given))
+        return self.fetch_one(query, numbered | named)[0]
 
     def execute_as_given(self, query: Any, params: Params | None = None) -> psycopg.Cursor[TupleRow]:
         """Run the user's own statement, or one that can't be in a transaction block, with the session's settings."""

@@ -11,8 +11,9 @@ from pgtrail.connection import Connection
 from pgtrail.errors import NotUnderstood, PgtrailError
 from pgtrail.export import as_jsonb
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.matching import recent, say
+from pgtrail_cli.matching import recent
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 from pgtrail_worker.address import Network, forbidden
 
 
@@ -72,14 +73,14 @@ def add(connection: Connection, name: str, url: str, format: str, token_stdin: b
         if token_stdin:
             hand_over(connection, token_from_stdin())
         asked = {"name": name, "url": url, "format": format, "options": given}
-        row = connection.execute(QUERIES["add_destination"], asked).fetchone()
-    assert row is not None
-    say(lines)
-    if row[0] is None:
-        click.echo(f"pgtrail: added {name}; try it: pgtrail destination test {name}", err=True)
+        (secret,) = connection.fetch_one(QUERIES["add_destination"], asked)
+    for line in lines:
+        say(line)
+    if secret is None:
+        say(f"added {name}; try it: pgtrail destination test {name}")
         return
-    click.echo(f"pgtrail: added {name}; give the receiver this signing secret, it is not shown again:", err=True)
-    click.echo(row[0])
+    say(f"added {name}; give the receiver this signing secret, it is not shown again:")
+    click.echo(secret)
 
 
 def _network(text: str) -> Network:

@@ -13,7 +13,7 @@ from pgtrail.archive.location import find_location
 from pgtrail.archive.moving import Target, drop_month, lock_archiving, old_months
 from pgtrail.connection import Connection
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import printable
+from pgtrail_cli.streams import say
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -75,14 +75,14 @@ def drop_months(
     months = old_months(connection, before, even_undelivered)
     for partition, _, events, reasons in months:
         if reasons:
-            click.echo(f"pgtrail: kept {partition}: {printable('; '.join(reasons))}", err=True)
+            say(f"kept {partition}: {'; '.join(reasons)}")
             continue
         if not dry_run:
             name = drop_month(connection, partition, target, before=before, even_undelivered=even_undelivered)
-            archived = f", archived in {printable(str(where))} as {name}" if name else ""
-            click.echo(f"pgtrail: dropped {partition}, {events:,} events{archived}", err=True)
+            archived = f", archived in {where} as {name}" if name else ""
+            say(f"dropped {partition}, {events:,} events{archived}")
         click.echo(partition)
     if not months:
-        click.echo("pgtrail: no month is old enough", err=True)
+        say("no month is old enough")
     if any(month.kept_because for month in months):
         raise SystemExit(1)

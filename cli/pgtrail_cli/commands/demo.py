@@ -101,10 +101,9 @@ def _show_log(screen: Console, dsn: str, events: int) -> None:
     with open_connection(dsn) as connection:
         _section(screen, f"pgtrail log --limit {events}")
         print_newest(connection, events)
-        rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
-        assert rotated is not None
-        _section(screen, f"pgtrail show {rotated[0]}")
-        print_event(connection, rotated[0])
+        (rotated,) = connection.fetch_one("select max(id) from audit.api_keys where action = 'key.rotated'")
+        _section(screen, f"pgtrail show {rotated}")
+        print_event(connection, rotated)
 
 
 def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> None:

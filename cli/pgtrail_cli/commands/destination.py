@@ -16,6 +16,7 @@ from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.params import Number
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
+from pgtrail_cli.streams import say
 
 DEAD_LETTERS_SHOWN = 20
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
@@ -74,15 +75,12 @@ def show(connection: Connection, name: str | None, as_json: bool) -> None:
         console().print()
         console().print(_dead_letters(dead_letters))
     if settings["dead_letters"] > len(dead_letters):
-        click.echo(
-            f"pgtrail: the first {len(dead_letters)} of {settings['dead_letters']:,} dead letters; all: --json",
-            err=True,
-        )
+        say(f"the first {len(dead_letters)} of {settings['dead_letters']:,} dead letters; all: --json")
     if attempts:
         console().print()
         console().print(_attempts(attempts))
     else:
-        click.echo("pgtrail: no attempts yet (is a worker running? pgtrail forward)", err=True)
+        say("no attempts yet (is a worker running? pgtrail forward)")
 
 
 def _list(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -106,7 +104,7 @@ def _list(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
     if rows:
         console().print(table)
     else:
-        click.echo("pgtrail: no destinations yet (pgtrail destination add NAME --url https://…)", err=True)
+        say("no destinations yet (pgtrail destination add NAME --url https://…)")
 
 
 def _attempts(rows: Sequence[dict[str, Any]]) -> Table:
@@ -157,8 +155,8 @@ def pause(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination pause siem
     """
-    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": True})
-    click.echo(f"pgtrail: {name} is paused; its events wait", err=True)
+    connection.call("audit.pause_destination", name, True)
+    say(f"{name} is paused; its events wait")
 
 
 @destination.command()
@@ -171,8 +169,8 @@ def resume(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination resume siem
     """
-    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": False})
-    click.echo(f"pgtrail: {name} continues from where it stopped", err=True)
+    connection.call("audit.pause_destination", name, False)
+    say(f"{name} continues from where it stopped")
 
 
 @destination.command("rotate-secret")
@@ -194,10 +192,9 @@ def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
     Example:
       pgtrail destination rotate-secret siem
     """
-    row = connection.execute(QUERIES["rotate_secret"], {"name": name, "overlap": timedelta(hours=overlap)}).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: both secrets of {name} sign for {overlap:g} hours; give the receiver this one:", err=True)
-    click.echo(row[0])
+    secret = connection.call("audit.rotate_secret", name, timedelta(hours=overlap))
+    say(f"both secrets of {name} sign for {overlap:g} hours; give the receiver this one:")
+    click.echo(secret)
 
 
 @destination.command("set-token")
@@ -216,7 +213,7 @@ def set_token(connection: Connection, name: str) -> None:
     with connection.transaction():
         hand_over(connection, token)
         connection.execute(QUERIES["set_token"], {"name": name})
-    click.echo(f"pgtrail: {name} has a new token", err=True)
+    say(f"{name} has a new token")
 
 
 @destination.command()
@@ -234,9 +231,7 @@ def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> No
       pgtrail destination rebase siem --since 2d
     """
     connection.execute(QUERIES["rebase_destination"], {"name": name, "since": since})
-    click.echo(
-        f"pgtrail: {name} starts {f'with the events since {since}' if since else 'with the next event'}", err=True
-    )
+    say(f"{name} starts {f'with the events since {since}' if since else 'with the next event'}")
 
 
 @destination.command()
@@ -253,5 +248,5 @@ def remove(connection: Connection, name: str, now: bool, **_: Any) -> None:
     Example:
       pgtrail destination remove siem --yes
     """
-    connection.execute(QUERIES["remove_destination"], {"name": name, "now": now})
-    click.echo(f"pgtrail: removed {name}{'' if now else ', once it has got the event that says so'}", err=True)
+    connection.call("audit.remove_destination", name, now)
+    say(f"removed {name}{'' if now else ', once it has got the event that says so'}")

@@ -12,6 +12,7 @@ from pgtrail.connection import Connection, open_connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, plain_table, printable
+from pgtrail_cli.streams import say
 
 LISTEN_SECONDS = 2.0
 """A notification takes milliseconds; after so long none comes."""
@@ -62,7 +63,7 @@ def doctor(dsn: str, as_json: bool) -> None:
     _show([*wrong, *(finding for finding in findings if finding.problem == INFORMATION)], as_json)
     if wrong:
         raise SystemExit(1)
-    click.echo(f"pgtrail: {'nothing is wrong that a standby can see' if standby else 'all is well'}", err=True)
+    say("nothing is wrong that a standby can see" if standby else "all is well")
 
 
 def _version(connection: Connection) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console
+from pgtrail_cli.streams import say
 
 
 @click.command()
@@ -69,7 +70,7 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
         total, pieces = begin()
         rows = write_csv(pieces, output, total)
     unit = "rows" if fields else "events"
-    click.echo(f"pgtrail: {rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)", err=True)
+    say(f"{rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)")
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:

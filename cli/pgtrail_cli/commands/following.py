@@ -19,11 +19,9 @@ class Follower:
     def __init__(self, connection: Connection, wanted: Filter, as_json: bool) -> None:
         self._connection = connection
         self._asked = {"filter": as_jsonb(wanted), "as_json": as_json, "max_chars": LONGEST_VALUE + 1}
-        row = connection.execute(QUERIES["snapshot"]).fetchone()
-        assert row is not None
         self._snapshot: str
         self._is_standby: bool
-        self._snapshot, self._is_standby = row
+        self._snapshot, self._is_standby = connection.fetch_one(QUERIES["snapshot"])
         self._seen: set[int] = set()
         self._look()
 

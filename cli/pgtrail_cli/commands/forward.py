@@ -16,6 +16,7 @@ from pgtrail.errors import DatabaseError, PgtrailError
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
+from pgtrail_cli.streams import say
 from pgtrail_worker import http
 from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
@@ -109,7 +110,7 @@ def forward(
                     f"nothing can be served on {authority(metrics_address, metrics_port)}: {error.strerror or error}",
                     "choose another --metrics-port or --metrics-address",
                 ) from error
-            click.echo(f"pgtrail: metrics on http://{authority(metrics_address, port)}/metrics", err=True)
+            say(f"metrics on http://{authority(metrics_address, port)}/metrics")
         try:
             asyncio.run(_forward(worker))
         except WorkerError as error:

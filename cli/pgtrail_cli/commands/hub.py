@@ -4,8 +4,8 @@ import click
 
 from pgtrail import hub as nodes
 from pgtrail.connection import Connection, open_connection
-from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import check_dsn, with_connection
+from pgtrail_cli.streams import say
 
 hub_option = click.option(
     "--hub",
@@ -44,9 +44,7 @@ def init(connection: Connection) -> None:
       pgtrail hub init
     """
     nodes.check(connection, "hub_problems", "this server can't have a hub")
-    row = connection.execute(QUERIES["init_hub"]).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: {'this database is a hub' if row[0] else 'it was a hub already'}", err=True)
+    say("this database is a hub" if connection.call("audit.init_hub") else "it was a hub already")
 
 
 @hub.command()
@@ -74,7 +72,7 @@ def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
         raise click.UsageError("say which database: --dsn 'host=… dbname=…'.")
     with open_connection(hub_dsn) as connection:
         nodes.add(connection, node_dsn, name, from_hub)
-    click.echo(f"pgtrail: {name} is being copied, and then followed: pgtrail status", err=True)
+    say(f"{name} is being copied, and then followed: pgtrail status")
 
 
 @hub.command()
@@ -93,8 +91,6 @@ def remove(name: str, node_dsn: str | None, hub_dsn: str) -> None:
     """
     with open_connection(hub_dsn) as connection:
         role = nodes.remove(connection, node_dsn, name)
-    click.echo(f"pgtrail: {name} is removed", err=True)
+    say(f"{name} is removed")
     if node_dsn is None:
-        click.echo(
-            f"pgtrail: its slot still keeps the write-ahead log there: select audit.unpublish('{role}')", err=True
-        )
+        say(f"its slot still keeps the write-ahead log there: select audit.unpublish('{role}')")

@@ -15,6 +15,7 @@ from pgtrail.owner import become_owner
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.streams import say
 
 TOOLS = ("supa_audit", "audit_trigger", "litellm")
 BATCH_ROWS = 5000
@@ -53,10 +54,9 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
         _tell_problems(connection, source, total)
     told = "would give" if dry_run else "gave"
     without = total["rows"] - total["imported"] - total["skipped"]
-    click.echo(
-        f"pgtrail: {total['rows']:,} rows of {printable(name)} {told} {total['events']:,} events;"
-        f" {without:,} changed nothing that is audited, or are in the log already",
-        err=True,
+    say(
+        f"{total['rows']:,} rows of {name} {told} {total['events']:,} events;"
+        f" {without:,} changed nothing that is audited, or are in the log already"
     )
 
 
@@ -64,24 +64,18 @@ def _ask(connection: Connection, query: str, arguments: dict[str, Any]) -> tuple
     """The row of a query over the functions that import: created for it, unless a transaction has them."""
     present = connection.info.transaction_status != TransactionStatus.IDLE
     with nullcontext() if present else adoption_code(connection, "import", rollback=False):
-        row = connection.execute(QUERIES[query], arguments).fetchone()
-    assert row is not None
-    return row
+        return connection.fetch_one(QUERIES[query], arguments)
 
 
 def _survey(connection: Connection, tool: str, source: int, name: str) -> int:
     """Say what there is; how many rows have not been read yet."""
     row = _ask(connection, "import_survey", {"tool": tool, "source": source})
     rows, read_before, first_at, last_at, beyond_retention = row
-    click.echo(
-        f"pgtrail: {printable(name)}: {rows:,} rows{_span(first_at, last_at)}, {read_before:,} of them read before",
-        err=True,
-    )
+    say(f"{name}: {rows:,} rows{_span(first_at, last_at)}, {read_before:,} of them read before")
     if beyond_retention:
-        click.echo(
-            f"pgtrail: {beyond_retention:,} of them are older than events are kept: the next pgtrail retention run may"
-            " drop them (pgtrail retention set keeps them longer, pgtrail retention hold for good)",
-            err=True,
+        say(
+            f"{beyond_retention:,} of them are older than events are kept: the next pgtrail retention run may"
+            " drop them (pgtrail retention set keeps them longer, pgtrail retention hold for good)"
         )
     return int(rows - read_before)
 
@@ -137,11 +131,10 @@ def _print_tables(by_table: dict[str, dict[str, Any]]) -> None:
 def _tell_problems(connection: Connection, source: int, total: Counter[str]) -> None:
     if not total["unfit"] + total["skipped"]:
         return
-    click.echo(
-        f"pgtrail: {total['unfit']:,} rows did not fit their table as it is now,"
-        f" {total['skipped']:,} could not be imported; audit.import_problem lists them:",
-        err=True,
+    say(
+        f"{total['unfit']:,} rows did not fit their table as it is now,"
+        f" {total['skipped']:,} could not be imported; audit.import_problem lists them:"
     )
     problems = connection.execute(QUERIES["import_problems"], {"source": source, "most": TOLD_PROBLEMS})
     for row_id, table, problem in problems:
-        click.echo(f"pgtrail:   row {printable(row_id)} ({printable(table or '')}): {problem}", err=True)
+        say(f"  row {row_id} ({table or ''}): {problem}")

@@ -20,6 +20,7 @@ from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option, with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable, value
+from pgtrail_cli.streams import say
 from pgtrail_web.filters import LOOK_AT
 
 Rows = Sequence[tuple[Any, ...]]
@@ -62,15 +63,14 @@ def _print_log(connection: Connection, wanted: Filter, limit: int, show: Printer
     show(connection, found)
     horizon = summary["horizon"]
     if horizon is not None:
-        click.echo(
-            f"pgtrail: looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
-            "to look further back, say how far: --since",
-            err=True,
+        say(
+            f"looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
+            "to look further back, say how far: --since"
         )
     elif len(found) < limit:
         say_visible_from(summary["visible_from"])
     if not found:
-        click.echo(f"pgtrail: no events match{'' if horizon is None else ' among these'}", err=True)
+        say(f"no events match{'' if horizon is None else ' among these'}")
         warn_unmatched(summary["unmatched"])
 
 

@@ -25,6 +25,7 @@ from pgtrail_cli.commands.ping import tested
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
+from pgtrail_cli.streams import say
 from pgtrail_web.access import Access, Local, Proxied
 from pgtrail_web.http import HEADERS
 from pgtrail_web.session import Sessions, Token
@@ -107,10 +108,10 @@ def page(
     access: Access
     if trusted_header:
         access, token = Proxied(trusted_header, _networks(trusted_proxies), org), None
-        click.echo(f"pgtrail: the Audit page is at {address}, for whom the proxy names in {trusted_header}", err=True)
+        say(f"the Audit page is at {address}, for whom the proxy names in {trusted_header}")
     else:
         access = Local(org)
-        token = Token(lambda text: click.echo(f"pgtrail: open once: {address}?token={text}", err=True))
+        token = Token(lambda text: say(f"open once: {address}?token={text}"))
     audit = pgtrail_web.app(
         dsn,
         access=access,

@@ -11,10 +11,10 @@ from pgtrail.connection import Connection
 from pgtrail.errors import PgtrailError
 from pgtrail.verify.anchor import find_anchors
 from pgtrail.verify.proof import Proved, check_proof
-from pgtrail_cli.filters import QUERIES, event_id
+from pgtrail_cli.filters import event_id
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import console, plain_table, printable, value
-from pgtrail_cli.streams import read_file, read_text
+from pgtrail_cli.render import console, plain_table, value
+from pgtrail_cli.streams import read_file, read_text, say
 
 
 @click.group()
@@ -40,9 +40,8 @@ def make(connection: Connection, name: str) -> None:
     Example:
       pgtrail proof make 4711 > proof.json
     """
-    row = connection.execute(QUERIES["prove"], {"event_id": event_id(connection, name)}).fetchone()
-    assert row is not None
-    click.echo(json.dumps(row[0], indent=2, ensure_ascii=False))
+    document = connection.call("audit.prove", event_id(connection, name))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 @proof.command()
@@ -73,13 +72,9 @@ def check(file: BinaryIO, anchor: Path | None) -> None:
         if content is not None:
             table.add_row(name, Text(value(content)))
     console().print(table)
-    click.echo(
-        f"pgtrail: the proof holds: seal {proved.seal_number} of {printable(proved.sealed_at)}, "
-        f"hash {proved.seal_hash}",
-        err=True,
-    )
+    say(f"the proof holds: seal {proved.seal_number} of {proved.sealed_at}, hash {proved.seal_hash}")
     if anchor is None:
-        click.echo("pgtrail: compare this hash with a seal that you hold yourself (--anchor FILE)", err=True)
+        say("compare this hash with a seal that you hold yourself (--anchor FILE)")
         return
     _compare(proved, anchor)
 
@@ -94,4 +89,4 @@ def _compare(proved: Proved, anchor: Path) -> None:
         raise PgtrailError(
             f"seal {proved.seal_number} is another in {anchor}: {known.hash}", "the proof, or the chain, was forged"
         )
-    click.echo(f"pgtrail: it is seal {proved.seal_number} of {anchor} too", err=True)
+    say(f"it is seal {proved.seal_number} of {anchor} too")

@@ -8,9 +8,9 @@ from pgtrail.connection import Connection
 from pgtrail.errors import NotUnderstood
 from pgtrail_cli.commands.archive import drop_months, working_options
 from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.matching import ever, say
+from pgtrail_cli.matching import ever
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import printable
+from pgtrail_cli.streams import say
 
 
 @click.group()
@@ -43,13 +43,12 @@ def set_(connection: Connection, keep: str, category: str | None) -> None:
     if keep == "default" and category is None:
         raise NotUnderstood("`default` is for a category", "give --category, or keep events forever")
     if keep == "default" or (keep == "forever" and category is None):
-        connection.execute(QUERIES["clear_retention"], {"category": category})
+        connection.call("audit.clear_retention", category)
     else:
-        # (The most that there is: Postgres 15 has no infinite interval.)
-        longest = "1000 years" if keep == "forever" else keep
-        connection.execute(QUERIES["set_retention"], {"keep": longest, "category": category})
-    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {printable(keep)}")
-    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept {meant}", err=True)
+        # (Postgres 15 has no infinite interval.)
+        connection.call("audit.set_retention", "1000 years" if keep == "forever" else keep, category)
+    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {keep}")
+    say(f"events{f' of {category}' if category else ''} are kept {meant}")
 
 
 @retention.command()
@@ -69,7 +68,8 @@ def hold(connection: Connection, name: str, **options: str | None) -> None:
     orgs = () if options["org"] is None else (options["org"],)
     lines = ever(connection, f"the hold {name}", orgs=orgs, since=options["since"], until=options["until"])
     connection.execute(QUERIES["place_hold"], {"name": name, **options})
-    say(lines)
+    for line in lines:
+        say(line)
 
 
 @retention.command()
@@ -82,8 +82,8 @@ def release(connection: Connection, name: str) -> None:
     Example:
       pgtrail retention release case-17
     """
-    connection.execute(QUERIES["release_hold"], {"name": name})
-    click.echo(f"pgtrail: {printable(name)} is released", err=True)
+    connection.call("audit.release_hold", name)
+    say(f"{name} is released")
 
 
 @retention.command()

@@ -7,6 +7,7 @@ import click
 from pgtrail.connection import Connection
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 
 
 @click.command()
@@ -27,6 +28,6 @@ def seal(connection: Connection, as_json: bool) -> None:
         made += 1
         if as_json:
             click.echo(json.dumps(kept))
-        click.echo(f"pgtrail: seal {number}: {events:,} events, hash {kept['hash']}", err=True)
+        say(f"seal {number}: {events:,} events, hash {kept['hash']}")
     if not made:
-        click.echo("pgtrail: nothing to seal, or another session is sealing", err=True)
+        say("nothing to seal, or another session is sealing")

@@ -16,6 +16,7 @@ from pgtrail.errors import NotMigrated
 from pgtrail_cli.filters import dicts
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import behind, console, local_time, plain_table, printable
+from pgtrail_cli.streams import say
 
 NODE_STYLES = {"streaming": "green", "copying": "cyan", "removed": "dim"}
 Rows = Sequence[dict[str, Any]]
@@ -50,7 +51,7 @@ def status(connection: Connection, as_json: bool) -> None:
         _print(_nodes(asked))
     for node in asked:
         for problem in node.problems:
-            click.echo(printable(f"pgtrail: {node.name}: {problem}"), err=True)
+            say(f"{node.name}: {problem}")
     if not present.current:
         raise NotMigrated("this database is not at this version of pgtrail", "run: pgtrail migrate")
     if any(node.problems for node in asked):

@@ -16,6 +16,7 @@ from pgtrail.uninstall.steps import Export, release_tables, remove_rest
 from pgtrail_cli.commands.export import write_csv
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.streams import say
 
 NAMES_SHOWN = 12
 
@@ -68,7 +69,7 @@ def uninstall(
     _show(plan)
     obstacles = list(plan.obstacles(**allowed))
     for obstacle in obstacles:
-        click.echo(f"pgtrail: {obstacle.format_message()}", err=True)
+        say(obstacle.format_message())
     if obstacles:
         raise SystemExit(1)
     if dry_run:
@@ -97,13 +98,13 @@ def _show(plan: Plan) -> None:
         ("still running", _listed(plan.sessions or plan.workers)),
     ):
         table.add_row(Text(name, style="bold"), Text(value))
-    click.echo(f"pgtrail: this would go from the database {printable(plan.database)}:", err=True)
+    say(f"this would go from the database {plan.database}:")
     console().print(table)
-    _say("your own tables stay; events, seals and destinations are gone for good")
-    _say("the export has the log as CSV; pg_dump --schema audit keeps everything")
-    _say("what calls audit.set_actor() fails from then on: take it out of the application first")
+    say("your own tables stay; events, seals and destinations are gone for good")
+    say("the export has the log as CSV; pg_dump --schema audit keeps everything")
+    say("what calls audit.set_actor() fails from then on: take it out of the application first")
     if plan.sessions or plan.workers:
-        _say("stop what is still running, the worker above all: it finds no log any more")
+        say("stop what is still running, the worker above all: it finds no log any more")
 
 
 def _listed(given: Iterable[str]) -> str:
@@ -148,17 +149,13 @@ def _remove(connection: Connection, plan: Plan, file: Path | None, cascade: bool
             export.write()
         connection.execute("set client_min_messages = warning")
         try:
-            release_tables(connection, _say)
-            left = remove_rest(connection, export, cascade=cascade, said=_say)
+            release_tables(connection, say)
+            left = remove_rest(connection, export, cascade=cascade, said=say)
         except BaseException:
-            _say("not finished: pgtrail uninstall goes on from here")
+            say("not finished: pgtrail uninstall goes on from here")
             raise
     if export:
-        _say(f"{export.events:,} events in {file}")
-    _say(f"removed from {plan.database}")
+        say(f"{export.events:,} events in {file}")
+    say(f"removed from {plan.database}")
     for line in _staying(left):
-        _say(f"these roles stay: {line}")
-
-
-def _say(message: str) -> None:
-    click.echo(f"pgtrail: {printable(message)}", err=True)
+        say(f"these roles stay: {line}")

@@ -28,7 +28,7 @@ from pgtrail.verify.verify_chains import Chain, Stopped, against_events
 from pgtrail_cli.filters import archive_option
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, printable
-from pgtrail_cli.streams import read_file
+from pgtrail_cli.streams import read_file, say
 
 
 @click.command()
@@ -106,14 +106,14 @@ def verify(
         for chain in chains
     )
     if report.problems:
-        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
+        say(f"{report.problems:,} problems in {count}")
         raise SystemExit(1)
     # Only now: what is missing at the end of a chain that was cut off is a problem, and has been named.
     if first > 1 and not any(first in chain.seals for chain in chains if chain.node is None):
         raise NotUnderstood(f"there is no seal {first} to go on with", f"the last is {last}")
-    click.echo(f"pgtrail: {count} hold; {waiting:,} events wait for the next seal (the last is {last})", err=True)
+    say(f"{count} hold; {waiting:,} events wait for the next seal (the last is {last})")
     if anchor is None:
-        click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
+        say("that nobody rewrote the whole chain, an anchor shows: --anchor FILE")
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
         raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
     for name, state in states.items():
         if state == "copying" and (not only or name in only):
-            click.echo(f"pgtrail: {name} is still being copied, and not checked", err=True)
+            say(f"{name} is still being copied, and not checked")
         elif not only or name in only:
             yield Chain(name, Source(name).numbers(connection))
 
@@ -180,17 +180,16 @@ def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -
     events = sum(month.events for month in checked.months)
     count = f"{events:,} events of {len(checked.months):,} months, under {len(seals):,} seals"
     if report.problems:
-        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
+        say(f"{report.problems:,} problems in {count}")
         raise SystemExit(1)
-    click.echo(f"pgtrail: {count}, hold", err=True)
+    say(f"{count}, hold")
     unknown = sum(month.name not in manifests for month in checked.months)
     if anchor is None:
-        click.echo("pgtrail: that nobody rewrote the whole archive, an anchor shows: --anchor FILE", err=True)
+        say("that nobody rewrote the whole archive, an anchor shows: --anchor FILE")
     elif unknown:
-        click.echo(
-            f"pgtrail: the manifests of {unknown:,} months were not compared: "
-            f"{anchor} has no event audit.partition_dropped of them",
-            err=True,
+        say(
+            f"the manifests of {unknown:,} months were not compared: "
+            f"{anchor} has no event audit.partition_dropped of them"
         )
 
 
@@ -244,7 +243,7 @@ def _progress(chains: list[Chain]) -> Iterator[Callable[[int], None]]:
         try:
             yield lambda events: progress.advance(task, events)
         except Stopped as stop:
-            click.echo(f"pgtrail: stopped; continue with: pgtrail verify --from {stop.first}", err=True)
+            say(f"stopped; continue with: pgtrail verify --from {stop.first}")
             raise SystemExit(130) from stop
 
 

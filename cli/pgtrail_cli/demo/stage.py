@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from pgtrail.connection import Connection, added_options, connect, open_connection
 from pgtrail.errors import Undelivered
@@ -73,13 +74,8 @@ def build(server_dsn: str) -> str:
 def add_destination(dsn: str, receiver: "Receiver") -> None:
     """Forward to the receiver from now on."""
     with open_connection(dsn) as connection:
-        row = connection.execute(
-            "select audit.add_destination("
-            '\'demo-siem\', %s, options => \'{"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
-            [receiver.url],
-        ).fetchone()
-        assert row is not None
-        receiver.secret = row[0]
+        options = Jsonb({"allow_http": True, "allowed_networks": ["127.0.0.0/8"]})
+        receiver.secret = connection.call("audit.add_destination", "demo-siem", receiver.url, options=options)
 
 
 @contextmanager
