@@ -7,7 +7,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from pgtrail.details import parse_json
-from pgtrail_cli.render import console, local_time, plain_table, printable, short_details
+from pgtrail.text import printable
+from pgtrail_cli.render import console, local_time, plain_table, short_details
 
 WIDE_ENOUGH = 110
 """Columns of a terminal that a table fits into; in a narrower one the details go below."""

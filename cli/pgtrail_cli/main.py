@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.streams import say, write_anything
 
@@ -97,10 +97,10 @@ def _explained(error: PgtrailError | click.UsageError | UnicodeEncodeError | OSE
             return error
         case click.UsageError():
             command = error.ctx.command_path if error.ctx else "pgtrail"
-            return NotUnderstood(error.format_message(), f"try: {command} --help")
+            return InvalidInput(error.format_message(), f"try: {command} --help")
         case UnicodeEncodeError():
             # (Arguments and variables come as they are: bytes that are not UTF-8 as lone surrogates.)
-            return NotUnderstood(f"{ascii(error.object)[:100]} is not UTF-8", "write it in UTF-8")
+            return InvalidInput(f"{ascii(error.object)[:100]} is not UTF-8", "write it in UTF-8")
     if error.errno != errno.ENOSPC:
         name = ascii(error.filename)[:100]
         return PgtrailError(f"{name} can't be used: {error.strerror}", "name another file or folder")

@@ -331,7 +331,7 @@ from pg_temp.import_source(%(tool)s, %(table)s::oid::regclass::text) as source (
 select rows, read_before, first_at, last_at, beyond_retention from pg_temp.import_survey(%(tool)s, %(source)s::oid::regclass)
 
 -- name: import_batch
-select pg_temp.import_batch(%(tool)s, %(source)s::oid::regclass, %(most)s, %(dry_run)s)
+select pg_temp.import_batch(%(tool)s, %(source)s::oid::regclass, %(limit)s, %(dry_run)s)
 
 -- name: import_problems
 select problem.row_id, problem.table_name, problem.problem
@@ -339,7 +339,7 @@ from audit.import_problem as problem
 join audit.import on import.id = problem.import_id
 where import.relation = %(source)s::oid::regclass
 order by problem.noted_at desc, problem.row_id
-limit %(most)s
+limit %(limit)s
 
 -- name: seal
 select seal.number, seal.events, audit_internal.seal_object(seal)

@@ -1,16 +1,16 @@
 """How things look in a terminal. Everything that came out of the database is printed as text, never as markup."""
 
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from pgtrail.details import REDACTED, Details, behind, short_changes, value
+from pgtrail.details import REDACTED, Details, short_changes
 from pgtrail.moments import shown
 from pgtrail.text import printable
-
-__all__ = ["behind", "console", "local_time", "plain_table", "printable", "short_details", "value"]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -26,6 +26,36 @@ def plain_table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, overflow="fold")
+    return table
+
+
+def cell(value: Any) -> Text:
+    """A value as a table shows it: times in the zone of whoever reads it, lists with commas, null as nothing."""
+    if isinstance(value, Text):
+        return value
+    if isinstance(value, datetime):
+        return Text(local_time(value))
+    if isinstance(value, list):
+        value = ", ".join(map(str, value))
+    return Text("" if value is None else printable(str(value)))
+
+
+def rows_table(rows: Iterable[Mapping[str, Any]], columns: Mapping[str, str]) -> Table:
+    """A table of dictionaries: the key of each column, by its heading."""
+    table = plain_table(*columns)
+    for row in rows:
+        table.add_row(*(cell(row[key]) for key in columns.values()))
+    return table
+
+
+def facts_table(facts: Mapping[str, Any]) -> Table:
+    """Names and values, one a line; what is empty is left out."""
+    table = plain_table("", "")
+    table.show_header = False
+    table.columns[0].style = "bold"
+    for name, value in facts.items():
+        if shown := cell(value):
+            table.add_row(name, shown)
     return table
 
 

@@ -60,7 +60,7 @@ CASES = [
     (
         ["destination", "add", "x", "--url", "https://x.example", "--allow-network", "10.0.0.1/8"],
         2,
-        ["is no network", "10.1.0.0/16"],
+        ["invalid network", "10.1.0.0/16"],
     ),
     (
         ["destination", "add", "x", "--url", "https://x.example", "--format", "datadog"],

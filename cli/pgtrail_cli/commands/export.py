@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail.atomic_file import atomic_file
 from pgtrail.connection import open_connection
@@ -16,8 +15,11 @@ from pgtrail_cli.commands import archived
 from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option
-from pgtrail_cli.render import console
+from pgtrail_cli.progress import progress_bar
 from pgtrail_cli.streams import say
+
+ROWS_AT_ONCE = 1024
+"""Between two looks at the progress bar."""
 
 
 @click.command()
@@ -78,13 +80,11 @@ def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:
 
     :param total: about so many.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     number = 0
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("exporting", total=total)
+    with progress_bar("exporting", total) as advance:
         # The first piece is the header; the server sends one row a piece.
         for number, piece in enumerate(pieces):
             output.write(piece)
-            if number % 1024 == 0:
-                progress.update(task, completed=number)
+            if number % ROWS_AT_ONCE == 0:
+                advance(ROWS_AT_ONCE)
     return number

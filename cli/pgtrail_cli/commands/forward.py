@@ -54,7 +54,7 @@ secrets_option = click.option(
 )  # fmt: skip
 @click.option(
     "--seal-events", type=click.IntRange(1, 65536), default=10_000, show_default=True,
-    help="Seal at once when so many events wait.",
+    help="Seal at once when this many events wait.",
 )  # fmt: skip
 @secrets_option
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")

@@ -3,7 +3,7 @@
 import click
 
 from pgtrail import hub as nodes
-from pgtrail.connection import Connection, open_connection
+from pgtrail.connection import Connection, check_obstacles, open_connection
 from pgtrail_cli.options import check_dsn, with_connection
 from pgtrail_cli.streams import say
 
@@ -13,7 +13,7 @@ hub_option = click.option(
     envvar="PGTRAIL_DSN",
     default="",
     callback=check_dsn,
-    help="The hub's connection string; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
+    help="The hub's connection string. Default: PGTRAIL_DSN, else PGHOST, PGUSER, PGSERVICE …",
 )
 node_option = click.option(
     "--dsn", "node_dsn", callback=check_dsn, help="The node's connection string, as a superuser."
@@ -43,7 +43,7 @@ def init(connection: Connection) -> None:
     Example:
       pgtrail hub init
     """
-    nodes.check(connection, "hub_problems", "this server can't have a hub")
+    check_obstacles(connection, "hub_problems", "this server can't have a hub: ")
     say("this database is a hub" if connection.call("audit.init_hub") else "it was a hub already")
 
 
@@ -60,9 +60,9 @@ def init(connection: Connection) -> None:
 def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
     """Gather the events of a database, which is then called NAME.
 
-    What it has already is copied first. At the node it creates the publication pgtrail, a slot, and a role that may
-    replicate and read what is published, and nothing else. The node needs wal_level = logical, and a line for that
-    role in its pg_hba.conf.
+    Existing events are copied first. At the node it creates the publication pgtrail, a slot, and a role that may only
+    replicate and read what is published. The node needs wal_level = logical, and a line for that role in its
+    pg_hba.conf.
 
     \b
     Example:

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.text import Text
 
 from pgtrail.connection import Connection
+from pgtrail.details import value
 from pgtrail.errors import PgtrailError
 from pgtrail.verify.anchor import find_anchors
 from pgtrail.verify.proof import Proved, check_proof
 from pgtrail_cli.filters import event_id
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import console, plain_table, value
+from pgtrail_cli.render import console, facts_table
 from pgtrail_cli.streams import read_file, read_text, say
 
 
@@ -66,12 +66,8 @@ def check(file: BinaryIO, anchor: Path | None) -> None:
     except (ValueError, RecursionError) as error:
         raise PgtrailError("this is not a proof", "make one with: pgtrail proof make ID > proof.json") from error
     proved = check_proof(document)
-    table = plain_table("", "")
-    table.show_header = False
-    for name, content in proved.event.items():
-        if content is not None:
-            table.add_row(name, Text(value(content)))
-    console().print(table)
+    facts = {name: value(content) for name, content in proved.event.items() if content is not None}
+    console().print(facts_table(facts))
     say(f"the proof holds: seal {proved.seal_number} of {proved.sealed_at}, hash {proved.seal_hash}")
     if anchor is None:
         say("compare this hash with a seal that you hold yourself (--anchor FILE)")

@@ -13,7 +13,7 @@ event_option = click.option("--event", "events", multiple=True, help="Only this 
 
 @click.command()
 @click.argument("name")
-@click.option("--since", help="Only from this time on: 7d, yesterday, 2026-11-23, an ISO time.")
+@click.option("--since", help="Only since this time: 7d, yesterday, 2026-11-23, an ISO time.")
 @click.option("--until", help="Only before this time.")
 @event_option
 @reason_option
@@ -21,7 +21,7 @@ event_option = click.option("--event", "events", multiple=True, help="Only this 
 def replay(
     connection: Connection, name: str, since: str | None, until: str | None, events: tuple[str, ...], reason: str
 ) -> None:
-    """Send events to NAME again, besides the new ones.
+    """Send events to NAME again, in addition to new ones.
 
     They keep their ids, and the destination's filters apply.
 

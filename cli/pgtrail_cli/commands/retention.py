@@ -1,11 +1,11 @@
-"""``pgtrail retention …``: for how long events are kept, and dropping the months that are old enough."""
+"""``pgtrail retention …``: how long events are kept."""
 
 from typing import Any
 
 import click
 
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood
+from pgtrail.errors import InvalidInput
 from pgtrail_cli.commands.archive import drop_months, working_options
 from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.matching import ever
@@ -41,7 +41,7 @@ def set_(connection: Connection, keep: str, category: str | None) -> None:
       pgtrail retention set default --category audit
     """
     if keep == "default" and category is None:
-        raise NotUnderstood("`default` is for a category", "give --category, or keep events forever")
+        raise InvalidInput("`default` is for a category", "give --category, or keep events forever")
     if keep == "default" or (keep == "forever" and category is None):
         connection.call("audit.clear_retention", category)
     else:
@@ -87,22 +87,26 @@ def release(connection: Connection, name: str) -> None:
 
 
 @retention.command()
-@click.option("--archive", metavar="LOCATION", help="Archive each month here before it goes, as pgtrail archive does.")
+@click.option("--archive", metavar="LOCATION", help="Archive each month here first, as pgtrail archive does.")
 @click.option("--without-archive", is_flag=True, help="Drop without a copy.")
-@click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got; the event of it says so.")
-@click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
+@click.option(
+    "--even-undelivered",
+    is_flag=True,
+    help="Even if a destination has not received everything; it is recorded.",
+)
+@click.option("--dry-run", is_flag=True, help="List what would be dropped, and change nothing.")
 @working_options
 @with_connection
 def run(connection: Connection, archive: str | None, without_archive: bool, **options: Any) -> None:
     """Drop the months that are old enough, each archived first.
 
-    A month goes whole or not at all: not before it is sealed, not past what a destination has not got, and never while
-    a legal hold covers it. Exit status 1 if one was kept for such a reason.
+    A month is dropped as a whole, once it is sealed and every destination has received it, and never while a legal hold
+    covers it. Exit status 1 if a month was kept.
 
     \b
     Example:
       pgtrail retention run --archive /mnt/archive
     """
     if (archive is None) == (not without_archive) and not options["dry_run"]:
-        raise NotUnderstood("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
+        raise InvalidInput("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
     drop_months(connection, archive, before=None, **options)

@@ -11,12 +11,12 @@ from pgtrail_cli.streams import say
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a seal: keep it as an anchor.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per seal: keep it as an anchor.")
 @with_connection
 def seal(connection: Connection, as_json: bool) -> None:
     """Seal the events that are not sealed yet.
 
-    The worker does it by itself every ten seconds.
+    The worker does this every ten seconds.
 
     \b
     Example:

@@ -17,7 +17,7 @@ from pgtrail_cli.options import dsn_option
 
 @click.command()
 @dsn_option
-@click.option("-c", "--command", "statement", help="Run one statement and leave, as psql -c does.")
+@click.option("-c", "--command", "statement", help="Run one statement and exit, as psql -c does.")
 def shell(dsn: str, statement: str | None) -> None:
     """Open pgcli as a reader, with named queries.
 

@@ -29,7 +29,7 @@ from pgtrail_cli.streams import say
     help="Record as [redacted]: pin, settings.key, 'value when key'; can be repeated.",
 )
 @click.option("--reveal", metavar="COLUMN", multiple=True, help="A column that only looks secret; can be repeated.")
-@click.option("--actor", metavar="COLUMN", help="Who wrote the row, for transactions that do not set an actor.")
+@click.option("--actor", metavar="COLUMN", help="The column with who wrote the row, for transactions without an actor.")
 @click.option("--bulk", is_flag=True, help="Record updates by statement: cheaper if one updates many rows.")
 @click.option("--hot", is_flag=True, help="Make updates of ignored columns free; see the guide for what it costs.")
 @with_connection

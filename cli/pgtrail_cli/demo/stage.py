@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from pgtrail.connection import Connection, added_options, connect, open_connection
 from pgtrail.errors import Undelivered
-from pgtrail.server.guard import Guard
+from pgtrail.server.parent_watchdog import ParentWatchdog
 from pgtrail_cli.demo.reference import migrate_with_reference
 
 if TYPE_CHECKING:
@@ -79,49 +79,46 @@ def add_destination(dsn: str, receiver: "Receiver") -> None:
 
 
 @contextmanager
-def running_worker(dsn: str) -> Iterator[None]:
-    """`pgtrail forward` as a process of its own, ended with SIGTERM."""
-    guard = Guard()
+def _running(*arguments: str, stderr: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A pgtrail command as a process of its own, ended with SIGTERM."""
+    watchdog = ParentWatchdog()
     process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")],
-        # Ctrl-C is for the demo, which then ends the worker.
+        [sys.executable, "-m", "pgtrail_cli", *arguments],
+        stderr=stderr,
+        text=True,
+        # Ctrl-C is for the demo, which then ends the process.
         start_new_session=True,
     )
-    guard.watch(process.pid)
+    watchdog.watch(process.pid)
     try:
-        yield
+        yield process
     finally:
         process.terminate()
         process.wait()
-        guard.dismiss()
+        watchdog.dismiss()
+
+
+@contextmanager
+def running_worker(dsn: str) -> Iterator[None]:
+    """`pgtrail forward`."""
+    with _running("forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")):
+        yield
 
 
 @contextmanager
 def running_page(dsn: str) -> Iterator[str]:
-    """`pgtrail page` as a process of its own: the address that lets in once.
+    """`pgtrail page`: the address that authenticates once.
 
     :raises Undelivered: it does not start.
     """
-    guard = Guard()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", dsn],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    guard.watch(process.pid)
-    try:
+    with _running("page", "--port", "0", "--dsn", dsn, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
         found = re.search(r"http\S+", process.stderr.readline())
         if found is None:
             raise Undelivered("the page does not start", process.stderr.read().strip() or None)
-        # Each time somebody has come in it says how the next one does.
+        # The page prints the next address each time that one was used.
         threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
         yield found[0]
-    finally:
-        process.terminate()
-        process.wait()
-        guard.dismiss()
 
 
 def _pass_on(lines: IO[str]) -> None:

@@ -1,8 +1,5 @@
--- What `pgtrail uninstall` looks at, and the statements that it makes of what it finds. All but the contents of the log
--- come from the catalogue: what somebody renamed, disabled or left over is found too.
-
--- name: migrations_wait
-select pg_try_advisory_lock(%(key)s)
+-- What `pgtrail uninstall` reads, and the statements that it generates. All but the contents of the log comes from the
+-- catalogue, so that what was renamed, disabled or left over is found too.
 
 -- name: standing
 select
@@ -132,8 +129,8 @@ from (
     from pg_class
     join pg_namespace on pg_namespace.oid = relnamespace
     where nspname in ('audit', 'audit_internal', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
-) as step (place, relation, statement)
-order by place, relation
+) as step (position, relation, statement)
+order by position, relation
 
 -- name: dependents
 with recursive
@@ -149,7 +146,7 @@ reached as (
         hanging.objid,
         hanging.objsubid,
         hanging.deptype in ('n', 'a', 'x')
-            and not coalesce(place.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta')), false)
+            and not coalesce(located.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta')), false)
     from reached
     join pg_depend as hanging on hanging.refclassid = reached.classid and hanging.refobjid = reached.objid
     cross join lateral (
@@ -169,7 +166,7 @@ reached as (
                 )
             )
         )
-    ) as place (schema_oid)
+    ) as located (schema_oid)
     where not reached.strange
 ),
 found as (
@@ -274,8 +271,8 @@ from (
         and setrole = 0
         and setting like 'pgtrail.%'
         and pg_has_role(datdba, 'usage')
-) as step (place, statement)
-order by place
+) as step (position, statement)
+order by position
 
 -- name: roles
 with own_role as (
@@ -333,14 +330,14 @@ select
         0
     )
 
--- name: hub_ties
--- What of a hub's would stay behind: subscriptions here, or a slot that keeps the write-ahead log for a hub.
-select format('it gathers what %s records', substr(subname, length('pgtrail_') + 1)), 'take it out: pgtrail hub remove'
+-- name: hub_obstacles
+-- What a hub would leave behind: subscriptions here, or a slot that keeps the write-ahead log for a hub.
+select format('it gathers what %s records', substr(subname, length('pgtrail_') + 1)), 'remove it: pgtrail hub remove'
 from pg_subscription
 where subdbid = (select oid from pg_database where datname = current_database())
     and subpublications = array['pgtrail']
 union all
-select 'a hub gathers what it records', format('take it out at the hub: pgtrail hub remove; or here: select audit.unpublish(%L)', slot_name)
+select 'a hub gathers what it records', format('remove it at the hub: pgtrail hub remove; or here: select audit.unpublish(%L)', slot_name)
 from pg_replication_slots
 where database = current_database()
     and plugin = 'pgoutput'

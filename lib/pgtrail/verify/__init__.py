@@ -1,4 +1,4 @@
-"""What `pgtrail verify` runs: its own statements, on base tables, with functions of `pg_catalog` alone."""
+"""`pgtrail verify`: its own statements, on base tables, calling only functions of `pg_catalog`."""
 
 from pgtrail.queries import load
 from pgtrail.sql_functions import inline

@@ -1,4 +1,4 @@
--- What is beside the seals: the end of the chain, events in no batch, what was erased and removed (beside.py, evidence.py).
+-- What is beside the seals: the end of the chain, events in no batch, what was erased and removed (log.py, evidence.py).
 
 -- name: seal_head
 select head.number, head.hash, last.number, last.hash

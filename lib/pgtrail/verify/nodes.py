@@ -13,6 +13,7 @@ from pgtrail.verify.chain import NO_END, Found, Leaves, Seal, batch_of, check_ch
 from pgtrail.verify.erased import is_erased, is_pseudonym
 from pgtrail.verify.evidence import Evidence, Reported
 from pgtrail.verify.ids import Ids
+from pgtrail.verify.log import missing_seals
 from pgtrail.verify.seals import CHANGED, Checking
 from pgtrail.verify.source import Source
 
@@ -105,7 +106,7 @@ def check_node(connection: Connection, node: str) -> Iterator[Reported]:
     """What does not match of a node beside its seals."""
     source = Source(node)
     numbers = list(source.numbers(connection))
-    for missing in sorted(set(range(1, max(numbers, default=0))) - set(numbers)):
+    for missing in missing_seals(numbers, 1):
         yield f"node {node} seal {missing}", "it is missing"
     for (event_id,) in connection.execute(QUERIES["node_doubles"], {"node": node}).fetchall():
         yield (

@@ -1,7 +1,6 @@
 """Whether a seal holds: the seal in its chain, and every event of its batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -12,37 +11,18 @@ from pgtrail.verify.canonical import Event, Kept, commitment, event_with_text, l
 from pgtrail.verify.chain import NO_END, SET_BACK, Found, Leaves, Seal, batch_of, check_chain, is_set_back
 from pgtrail.verify.erased import is_erased
 from pgtrail.verify.evidence import Evidence
+from pgtrail.verify.log import Log
 from pgtrail.verify.source import Source
 
 CLOCKS_DIFFER = timedelta(seconds=2)
 STEPPED = timedelta(seconds=1000)
-"""So far a clock may have been set back between two seals that don't show it: ntpd sets none further."""
+"""How far a clock may have been set back between two seals without them showing it: ntpd's limit."""
 ROWS = 2000
 CHANGED = "it was changed"
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """What is known of a log before its seals are looked at.
-
-    :param epochs: the ids at which the database was restored into another cluster.
-    """
-
-    epochs: tuple[int, ...]
-    evidence: Evidence
-
-
-def read_log(connection: Connection, evidence: Evidence) -> Log:
-    """What all seals are checked by."""
-    epochs = {row[0] for row in connection.execute(QUERIES["epochs"])}
-    foreign = connection.execute(QUERIES["last_foreign_id"]).fetchone()
-    if foreign is not None and foreign[0] is not None:
-        epochs.add(foreign[0])
-    return Log(tuple(sorted(epochs)), evidence)
-
-
 def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Iterator[Found]:
-    """What does not match in these seals, as of one moment each."""
+    """What does not match in these seals, each in one snapshot."""
     for number in numbers:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read, read only")
@@ -67,10 +47,10 @@ def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[
         expected = removal.expected(seal.months, seal.last_id)
         # (A month can come back by an import, and be dropped again.)
         earlier = [other for other in evidence.removals if other.event_id < removal.event_id]
-        expected -= sum(other.ids.among(sealed.ids) for other in earlier if other.is_of_the_time_of(removal))
+        expected -= sum(other.ids.among(sealed.ids) for other in earlier if other.overlaps(removal))
         taken = removal.ids.among(sealed.ids)
         if taken != expected:
-            problem = f"it took {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
+            problem = f"it removed {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
             yield Found(seal.number, None, problem, subject=removal.subject)
 
 
@@ -88,7 +68,7 @@ class Checking:
 
     @cached_property
     def epoch_began(self) -> datetime | None:
-        """A moment before which nothing of the seal's epoch can have been recorded; None: it is not known."""
+        """A time before which nothing of the seal's epoch can have been recorded; None: unknown."""
         if self.seal.epoch == 0:
             return None
         asked = {"number": self.seal.number, "epoch": self.seal.epoch}
@@ -122,7 +102,7 @@ class Checking:
         for event_id in sorted(was.keys() - present):
             if not self.may_be_gone(event_id):
                 yield self.found(event_id, "it was deleted")
-        yield from self.there_still(present)
+        yield from self.not_removed(present)
         for event_id in differing:
             if event_id not in was:
                 yield self.found(event_id, "it was inserted after its batch had been sealed")
@@ -137,25 +117,25 @@ class Checking:
         """Whether a removal took an event."""
         raise NotImplementedError
 
-    def there_still(self, present: set[int]) -> Iterator[Found]:
-        """Removals that say to have taken events that are present."""
+    def not_removed(self, present: set[int]) -> Iterator[Found]:
+        """Removals that claim events which are still there."""
         return iter(())
 
     def excuse(
         self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
     ) -> str | None:
-        """None if an event is what was sealed but for what an erasure replaced; else what is wrong."""
+        """None if only an erasure changed an event since it was sealed; else what is wrong."""
         raise NotImplementedError
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
-        """What was kept of these events when somebody was erased; the event's id first."""
+        """What is kept of the erased parts of these events; the event's id first."""
         raise NotImplementedError
 
     def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Found]:
-        """The events whose leaf is another: erased, or changed."""
+        """The events whose leaf differs: erased, or changed."""
         ids = list(was)
-        for place in range(0, len(ids), ROWS):
-            some = ids[place : place + ROWS]
+        for start in range(0, len(ids), ROWS):
+            some = ids[start : start + ROWS]
             kept: dict[int, list[tuple[Any, ...]]] = {}
             for event_id, *rest in self.kept_of(some):
                 kept.setdefault(event_id, []).append(tuple(rest))
@@ -177,9 +157,9 @@ class Checking:
             _, before, set_back = row or (None, self.epoch_began, is_set_back(seal))
             tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
             if before is not None and occurred_at < before - tolerance:
-                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded after {_at(before)}"
+                problem = f"it claims to be from {_at(occurred_at)}, but was recorded after {_at(before)}"
             elif occurred_at > seal.to_time + CLOCKS_DIFFER:
-                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
+                problem = f"it claims to be from {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
             else:
                 continue
             latest = max(seal.sealed_at, seal.from_time or seal.sealed_at) + SET_BACK
@@ -225,12 +205,12 @@ class _Own(Checking):
     def may_be_gone(self, event_id: int) -> bool:
         return self.evidence.is_dropped(event_id)
 
-    def there_still(self, present: set[int]) -> Iterator[Found]:
+    def not_removed(self, present: set[int]) -> Iterator[Found]:
         kept = sorted(event_id for event_id in present if self.evidence.is_dropped(event_id))
         for removal in self.evidence.removals if kept else ():
             count = removal.ids.among(kept)
             if count:
-                problem = f"it says that it took {count:,} events of seal {self.seal.number} that are still there"
+                problem = f"it claims to have removed {count:,} events of seal {self.seal.number} that are still there"
                 yield Found(self.seal.number, None, problem, subject=removal.subject)
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:

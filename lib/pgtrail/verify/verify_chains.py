@@ -9,11 +9,12 @@ from queue import SimpleQueue
 from pgtrail.connection import Connection
 from pgtrail.verify.chain import Found
 from pgtrail.verify.connecting import open_pinned
+from pgtrail.verify.log import Log
 from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import Log, check_seals
+from pgtrail.verify.seals import check_seals
 
 SLICE_EVENTS = 20_000
-"""So many events, or so many seals, are checked between two looks at the clock."""
+"""How many events, or seals, a task has."""
 SLICE_SEALS = 200
 
 
@@ -35,19 +36,19 @@ class Chain:
     seals: dict[int, int]
 
     @property
-    def of(self) -> str:
+    def prefix(self) -> str:
         """What its subjects begin with."""
         return "" if self.node is None else f"node {self.node} "
 
-    def named(self, found: Found) -> tuple[str, str]:
+    def describe(self, found: Found) -> tuple[str, str]:
         """Subject and problem of something about one of its seals or events."""
         if found.subject is not None:
             return found.subject, found.problem
         if found.event_id is None:
-            return f"{self.of}seal {found.number}", found.problem
+            return f"{self.prefix}seal {found.number}", found.problem
         return (
             f"event {found.event_id if self.node is None else f'{self.node}:{found.event_id}'}",
-            f"{found.problem} ({self.of}seal {found.number})",
+            f"{found.problem} ({self.prefix}seal {found.number})",
         )
 
     def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Found]:
@@ -57,12 +58,12 @@ class Chain:
         return list(check_node_seals(connection, self.node, numbers, log.evidence))
 
 
-def against_events(
+def verify_chains(
     dsn: str, chains: list[Chain], jobs: int, log: Log, advance: Callable[[int], None], *, through_policies: bool
 ) -> Iterator[tuple[Chain, Found]]:
     """What does not match in the seals of these chains, in their order.
 
-    :param advance: told how many events were checked, each time.
+    :param advance: called with the number of events that were checked.
     :raises Stopped: at Ctrl-C.
     """
     slices = [(chain, numbers) for chain in chains for numbers in _slices(chain.seals)]
