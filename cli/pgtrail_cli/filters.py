@@ -55,10 +55,9 @@ def event_id(connection: Connection, name: str) -> int:
 
     :raises PgtrailError: it does not exist, or this role may not see it.
     """
-    row = connection.execute(QUERIES["event_id"], {"name": name}).fetchone()
-    if row is None or row[0] is None:
+    found: int | None = connection.call("audit_internal.event_id", name)
+    if found is None:
         raise no_event(name)
-    found: int = row[0]
     return found
 
 

@@ -1,4 +1,4 @@
-"""How things look in a terminal. Everything that came out of the database is printed as text, never as markup."""
+"""Tables and texts for a terminal. What comes from the database is printed as text, never as markup."""
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -14,11 +14,11 @@ from pgtrail.text import printable
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Colours on a terminal only, none under NO_COLOR. A pipe gets lines as long as they are."""
-    made = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
-    if not made.is_terminal:
-        made.width = 160
-    return made
+    """A console: colours on a terminal only, and never under NO_COLOR; a pipe gets wide lines."""
+    screen = Console(stderr=stderr, highlight=False, markup=False, soft_wrap=False)
+    if not screen.is_terminal:
+        screen.width = 160
+    return screen
 
 
 def plain_table(*columns: str) -> Table:
@@ -30,7 +30,7 @@ def plain_table(*columns: str) -> Table:
 
 
 def cell(value: Any) -> Text:
-    """A value as a table shows it: times in the zone of whoever reads it, lists with commas, null as nothing."""
+    """A value as a table shows it: times in the local zone, lists with commas, null as nothing."""
     if isinstance(value, Text):
         return value
     if isinstance(value, datetime):
@@ -60,12 +60,12 @@ def facts_table(facts: Mapping[str, Any]) -> Table:
 
 
 def local_time(moment: datetime | None) -> str:
-    """A time in the zone of whoever reads it, to the second."""
+    """A time in the local time zone, to the second."""
     return shown(moment, "%Y-%m-%d %H:%M:%S") if moment else ""
 
 
 def short_details(details: Details | None, operation: str | None) -> Text:
-    """What changed, in one line: `rpm_limit 60 → 120`; of a row that came or went, its first fields."""
+    """What changed, in one line: `rpm_limit 60 → 120`; of a created or deleted row, its first fields."""
     text = Text()
     changes, more = short_changes(details, operation)
     for number, change in enumerate(changes):

@@ -13,14 +13,14 @@ from pgtrail.text import printable
 REDACTED = "[redacted]"
 LONGEST_VALUE = 60
 """Characters of a value in a list; the event itself has it whole."""
-MOST_FIELDS = 4
+MAX_FIELDS = 4
 """Fields of a created or deleted row that a list mentions."""
-MOST_CHANGED = 12
+MAX_CHANGED_FIELDS = 12
 """The same of a row that changed."""
 LONGEST_UNFOLDED = 240
-MOST_INDENTED = 500_000
+MAX_INDENTED_PARTS = 500_000
 """Parts of a JSON document times its depth, at most."""
-DEEPEST = 12
+MAX_DEPTH = 12
 """Levels of JSON that are compared field by field; below, whole values are."""
 
 Details = Mapping[str, Mapping[str, Any]]
@@ -86,16 +86,16 @@ def parse_json(text: str | None) -> Any:
 def indented(text: str) -> str:
     """A JSON document with a line for each of its parts, unless the indentation would be most of it."""
     brackets, commas = text.count("{") + text.count("["), text.count(",")
-    return _written(parse_json(text), indent=4) if brackets * (brackets + commas) <= MOST_INDENTED else text
+    return _dumps(parse_json(text), indent=4) if brackets * (brackets + commas) <= MAX_INDENTED_PARTS else text
 
 
-def _written(value: Any, **options: Any) -> str:
+def _dumps(value: Any, **options: Any) -> str:
     return str(simplejson.dumps(value, ensure_ascii=False, **options))
 
 
 def value(value: Any, *, limit: int | None = None) -> str:
     """A JSON value as people read it: a string bare, unless it would read as something else."""
-    shown = value if isinstance(value, str) and not _reads_as_json(value) else _written(value)
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else _dumps(value)
     shown = printable(shown)
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
@@ -122,15 +122,15 @@ def _reads_as_json(text: str) -> bool:
 def short_changes(details: Details | None, operation: str | None) -> tuple[list[Change], int]:
     """What changed, for one line; of a row that came or went its first fields, and how many more there are."""
     fields = sorted((details or {}).items())
-    most = MOST_CHANGED
+    limit = MAX_CHANGED_FIELDS
     if operation != "UPDATE":
-        fields, most = [(field, change) for field, change in fields if _tells_something(field, change)], MOST_FIELDS
-    shown = [_change(field, change, operation) for field, change in fields[:most]]
+        fields, limit = [(field, change) for field, change in fields if _is_worth_showing(field, change)], MAX_FIELDS
+    shown = [_change(field, change, operation) for field, change in fields[:limit]]
     return shown, len(fields) - len(shown)
 
 
-def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
-    """Of a row that came or went: keys, times and empty values say little, and the event itself has them."""
+def _is_worth_showing(field: str, change: Mapping[str, Any]) -> bool:
+    """Whether a field of a created or deleted row is: keys, times and empty values are not."""
     return (
         field != "id"
         and not field.endswith(("_id", "_at"))
@@ -156,7 +156,7 @@ def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Itera
 
 
 def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
-    children = _children(before, after) if depth < DEEPEST else None
+    children = _children(before, after) if depth < MAX_DEPTH else None
     if children is None:
         yield Row(printable(name), depth, _state(before, after, depth, changed=changed), _side(before), _side(after))
         return
@@ -194,13 +194,13 @@ def _side(side: Any) -> str | None:
     if side is _NOTHING:
         return None
     if isinstance(side, dict | list) and side:
-        text = _written(side)
+        text = _dumps(side)
         if len(text) > LONGEST_VALUE:
-            return "\n".join(map(printable, _written(side, indent=2).split("\n")))
+            return "\n".join(map(printable, _dumps(side, indent=2).split("\n")))
     return value(side)
 
 
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
 """Events that audit.destination_status counts, at most."""
 
 
@@ -218,4 +218,4 @@ def behind(events: int | None, seconds: float | None) -> str:
         return "unknown"
     if not events:
         return "0"
-    return f"{events:,}{'+' if events == MOST_COUNTED else ''}, {since_then(seconds)}"
+    return f"{events:,}{'+' if events == MAX_COUNTED else ''}, {since_then(seconds)}"

@@ -8,9 +8,6 @@ from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection
 from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail.project_files import project_files
-from pgtrail.queries import load
-
-QUERIES = load("pgtrail")
 
 FIELD = re.compile(r"^-- (For|Versions|Schema): (.*(?:\n--   +.*)*)$", re.MULTILINE)
 
@@ -54,7 +51,7 @@ def tracking(connection: Connection, preset: Preset, schema: str) -> str:
     :raises PgtrailError: it has none of them.
     """
     with adoption_code(connection, "preset"):
-        connection.execute(QUERIES["set_preset_schema"], {"schema": schema})
+        connection.call("set_config", "pgtrail.preset_schema", schema, True)
         cursor = connection.execute(preset.text.encode())
         statements = [text for (text,) in cursor if text is not None]
         while cursor.nextset():

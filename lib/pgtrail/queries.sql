@@ -99,10 +99,6 @@ begin
 end
 $$
 
--- name: set_preset_schema
-select set_config('pgtrail.preset_schema', %(schema)s, true)
-
-
 -- name: hub_problems
 select problem, hint
 from audit_internal.hub_problems()

@@ -54,7 +54,7 @@ def test_a_full_disk_is_said_in_one_line(arguments):
         run = command.start(*arguments, stdout=full, stderr=command.PIPE, text=True)
         said = run.communicate(timeout=30)[1]
     assert (run.returncode, said.count("\n")) == (1, 1)
-    assert "no room for the output" in said
+    assert "the disk is full" in said
 
 
 def test_a_run_has_its_own_environment_folder_and_umask_and_no_files_of_others(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What `pgtrail log` and `export` do with ``--archive``: no database."""
+"""`pgtrail log` and `export` with ``--archive``, without a database."""
 
 import sys
 from collections.abc import Iterator

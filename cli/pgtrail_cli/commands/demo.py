@@ -1,4 +1,4 @@
-"""``pgtrail demo``: everything, in one command."""
+"""``pgtrail demo``."""
 
 import importlib.util
 import signal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgtrail_cli.demo.receiver import Receiver
 
 SETTINGS = {
-    # The moment of each commit, to measure how long an event takes from there.
+    # To measure how long an event takes from its commit.
     "track_commit_timestamp": "on",
 }
 
@@ -48,7 +48,7 @@ def demo(once: bool, data_dir: Path | None) -> None:
       pgtrail demo
       pgtrail demo --once
     """
-    # Comes with an extra that whoever runs only the command line or the worker does not need.
+    # It comes with the extra `demo`, which the command line and the worker do not need.
     if importlib.util.find_spec("standardwebhooks") is None:
         raise PgtrailError("the demo needs the package standardwebhooks", "run: pip install 'pgtrail[demo]'")
     from pgtrail_cli.demo.receiver import Receiver
@@ -84,7 +84,6 @@ def demo(once: bool, data_dir: Path | None) -> None:
 def _show_page(screen: Console, address: str) -> None:
     _section(screen, "the same in a browser: pgtrail page")
     screen.print(address, soft_wrap=True)
-    # Where there is somebody to look at it.
     if screen.is_terminal:
         click.launch(address)
 
@@ -128,7 +127,7 @@ def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> No
         p99 = statistics.quantiles(latencies, n=100, method="inclusive")[98]
         screen.print(
             f"From commit to receipt: median {statistics.median(latencies):.1f} ms, p99 {p99:.1f} ms, "
-            f"longest {max(latencies):.1f} ms."
+            f"max {max(latencies):.1f} ms."
         )
 
 

@@ -34,15 +34,7 @@ DEAD_LETTER_COLUMNS = {
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
-@click.group(
-    cls=LazyGroup,
-    places={
-        "add": "add:add",
-        "redrive": "resend:redrive",
-        "replay": "resend:replay",
-        "test": "ping:test",
-    },
-)
+@click.group(cls=LazyGroup, modules={"add": "add", "redrive": "resend", "replay": "resend", "test": "ping"})
 def destination() -> None:
     """Manage the destinations that events are forwarded to.
 

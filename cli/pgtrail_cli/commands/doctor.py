@@ -53,7 +53,7 @@ def doctor(dsn: str, as_json: bool) -> None:
             *_version(connection),
             *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
         ]
-        standby = connection.execute(QUERIES["in_recovery"]).fetchone() == (True,)
+        standby = connection.call("pg_is_in_recovery")
         # (There nobody may listen.)
         if not standby:
             with open_connection(dsn) as notifier:
@@ -78,13 +78,13 @@ def _version(connection: Connection) -> Iterator[Finding]:
 
 def _listening(listener: Connection, notifier: Connection) -> Iterator[Finding]:
     """Whether a notification arrives, and each statement reaches the same server process."""
-    listener.execute(QUERIES["listen"])
-    processes = set(listener.execute(QUERIES["server_process"]).fetchall())
-    notifier.execute(QUERIES["notify"])
+    listener.execute("listen pgtrail_doctor")
+    process = listener.call("pg_backend_pid")
+    notifier.execute("notify pgtrail_doctor")
     heard = list(listener.notifies(timeout=LISTEN_SECONDS, stop_after=1))
-    processes |= set(listener.execute(QUERIES["server_process"]).fetchall())
-    listener.execute(QUERIES["unlisten"])
-    if not heard or len(processes) > 1:
+    moved = listener.call("pg_backend_pid") != process
+    listener.execute("unlisten pgtrail_doctor")
+    if not heard or moved:
         yield Finding(
             "deaf",
             "LISTEN",

@@ -1,4 +1,4 @@
-"""``pgtrail erase-actor``: a person becomes a pseudonym."""
+"""``pgtrail erase-actor``."""
 
 import click
 

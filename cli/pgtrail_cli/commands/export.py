@@ -52,7 +52,7 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
         begun: list[Begun] = []
 
         def begin() -> tuple[int, Iterable[Piece]]:
-            # (Where the file can't be made, nothing is taken out.)
+            # (If the file can't be created, no export is recorded.)
             export = begin_export(connection, as_filter(**options), fields)
             begun.append(export)
             say_visible_from(export.visible_from)
@@ -63,7 +63,10 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
 
 
 def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields: bool) -> None:
-    """Write to the file, or to stdout; what is begun says about how many events there are, and has them."""
+    """Write to the file or to stdout.
+
+    :param begin: returns about how many events there are, and their CSV.
+    """
     if str(file) == "-":
         _, pieces = begin()
         sys.stdout.buffer.writelines(pieces)
@@ -76,9 +79,9 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:
-    """Write to a file, with a notice of how far it is on a terminal; how many rows.
+    """Write to a file, with a progress bar on a terminal; returns the number of rows.
 
-    :param total: about so many.
+    :param total: about how many rows there are.
     """
     number = 0
     with progress_bar("exporting", total) as advance:

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -89,32 +90,30 @@ def forward(
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with open_connection(dsn) as connection:
         connection.execute(QUERIES["status_of_forwarder"])
-        if connection.execute(QUERIES["in_recovery"]).fetchone() == (True,):
+        if connection.call("pg_is_in_recovery"):
             raise PgtrailError("this server is a standby, on which no cursor can move", "forward from the primary")
-    worker = Worker(
-        dsn,
-        Pace(lease=lease),
-        Secrets(secrets_dir, os.environ),
-        timeout,
-        metrics_port is not None,
-        SealPace(seal_every, seal_events),
-    )
-    with contextlib.ExitStack() as stack:
-        if metrics_port is not None:
-            try:
-                port = stack.enter_context(
-                    monitor(metrics_address, metrics_port, worker.metrics.text, lambda: worker.healthy)
-                )
-            except OSError as error:
-                raise PgtrailError(
-                    f"nothing can be served on {authority(metrics_address, metrics_port)}: {error.strerror or error}",
-                    "choose another --metrics-port or --metrics-address",
-                ) from error
-            say(f"metrics on http://{authority(metrics_address, port)}/metrics")
+    pace, seal_pace = Pace(lease=lease), SealPace(seal_every, seal_events)
+    worker = Worker(dsn, pace, Secrets(secrets_dir, os.environ), timeout, metrics_port is not None, seal_pace)
+    serving = contextlib.nullcontext() if metrics_port is None else _metrics(worker, metrics_address, metrics_port)
+    with serving:
         try:
             asyncio.run(_forward(worker))
         except WorkerError as error:
             raise DatabaseError(str(error), error.hint) from error
+
+
+@contextlib.contextmanager
+def _metrics(worker: Worker, host: str, port: int) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            served = stack.enter_context(monitor(host, port, worker.metrics.text, lambda: worker.healthy))
+        except OSError as error:
+            raise PgtrailError(
+                f"can't listen on {authority(host, port)}: {error.strerror or error}",
+                "choose another --metrics-port or --metrics-address",
+            ) from error
+        say(f"metrics on http://{authority(host, served)}/metrics")
+        yield
 
 
 async def _forward(worker: Worker) -> None:

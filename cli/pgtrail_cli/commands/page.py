@@ -92,6 +92,25 @@ def page(
     if root_path and not root_path.startswith("/"):
         raise click.UsageError(f"--root-path begins with a slash: /{root_path}")
     root_path = root_path.rstrip("/")
+    _check_role(dsn, org)
+    listening = _listening(host, port)
+    scheme = "https" if tls_cert else "http"
+    address = f"{scheme}://{authority(host, listening.getsockname()[1])}{root_path}{MOUNTED_AT}/"
+    access: Access = Proxied(trusted_header, _networks(trusted_proxies), org) if trusted_header else Local(org)
+    if trusted_header:
+        say(f"the Audit page is at {address}, for the user in {trusted_header}")
+    audit = pgtrail_web.app(
+        dsn,
+        access=access,
+        sessions=Sessions(seconds=int(session_minutes * 60)),
+        token=None if trusted_header else Token(lambda text: say(f"open once: {address}?token={text}")),
+        tester=lambda name: tested(dsn, name, secrets_dir),
+    )
+    _serve(audit, listening, root_path, tls_cert, tls_key)
+
+
+def _check_role(dsn: str, org: str | None) -> None:
+    """Check that the role may read the log and, for one organization, be confined to it."""
     with open_connection(dsn) as connection:
         try:
             connection.execute(QUERIES["page_role"], {"org": org})
@@ -102,24 +121,6 @@ def page(
                 "--org needs the role audit_org_reader, which this role can't assume",
                 "grant audit_org_reader to it; a role in audit_reader sees what was granted to it without --org",
             ) from error
-    listening = _listening(host, port)
-    scheme = "https" if tls_cert else "http"
-    address = f"{scheme}://{authority(host, listening.getsockname()[1])}{root_path}{MOUNTED_AT}/"
-    access: Access
-    if trusted_header:
-        access, token = Proxied(trusted_header, _networks(trusted_proxies), org), None
-        say(f"the Audit page is at {address}, for the user in {trusted_header}")
-    else:
-        access = Local(org)
-        token = Token(lambda text: say(f"open once: {address}?token={text}"))
-    audit = pgtrail_web.app(
-        dsn,
-        access=access,
-        sessions=Sessions(seconds=int(session_minutes * 60)),
-        token=token,
-        tester=lambda name: tested(dsn, name, secrets_dir),
-    )
-    _serve(audit, listening, root_path, tls_cert, tls_key)
 
 
 def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Path | None, key: Path | None) -> None:
@@ -165,7 +166,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise PgtrailError(
-            f"nothing can be served on {authority(host, port)}: {error.strerror or error}",
+            f"can't listen on {authority(host, port)}: {error.strerror or error}",
             "choose another --port or --host",
         ) from error
     # Accepted connections inherit it (asyncio sets it only if the socket names its protocol). Without it a response in

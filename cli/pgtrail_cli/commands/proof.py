@@ -1,4 +1,4 @@
-"""``pgtrail proof …``: that one event is in the chain of seals."""
+"""``pgtrail proof …``."""
 
 import json
 from pathlib import Path
@@ -79,10 +79,10 @@ def _compare(proved: Proved, anchor: Path) -> None:
     known = find_anchors(read_file(anchor)).get(proved.seal_number)
     if known is None:
         raise PgtrailError(
-            f"{anchor} has no seal {proved.seal_number}", "the SIEM got it later: export its seals again"
+            f"{anchor} has no seal {proved.seal_number}", "the SIEM received it later: export its seals again"
         )
     if known.hash != proved.seal_hash:
         raise PgtrailError(
-            f"seal {proved.seal_number} is another in {anchor}: {known.hash}", "the proof, or the chain, was forged"
+            f"seal {proved.seal_number} has another hash in {anchor}: {known.hash}", "the proof or the chain was forged"
         )
-    say(f"it is seal {proved.seal_number} of {anchor} too")
+    say(f"{anchor} has the same seal {proved.seal_number}")

@@ -1,4 +1,4 @@
-"""``pgtrail destination replay`` and ``redrive``: events that are sent once more."""
+"""``pgtrail destination replay`` and ``redrive``, which send events again."""
 
 import click
 

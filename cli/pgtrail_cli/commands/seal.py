@@ -1,4 +1,4 @@
-"""``pgtrail seal``: the next link of the chain."""
+"""``pgtrail seal``."""
 
 import json
 

@@ -34,7 +34,7 @@ def shell(dsn: str, statement: str | None) -> None:
             raise NotMigrated(hint="run: pgtrail migrate")
     parameters = conninfo_to_dict(dsn)
     environment = dict(os.environ)
-    # A password in the arguments would be seen by everyone on this machine.
+    # A password in the arguments would be visible to every user of this machine.
     password = parameters.pop("password", None)
     if password:
         environment["PGPASSWORD"] = str(password)
@@ -48,7 +48,7 @@ def shell(dsn: str, statement: str | None) -> None:
 
 
 def _own_settings() -> Path:
-    """The user's copy of our settings: pgcli writes into it when a query is saved."""
+    """The user's copy of our settings, into which pgcli saves queries."""
     template = Path(__file__).parents[1] / "pgclirc"
     own = platformdirs.user_config_path("pgtrail", ensure_exists=True) / "pgclirc"
     if not own.exists():

@@ -47,12 +47,12 @@ class Receiver:
         self._thread.join()
 
     def received_ids(self) -> set[int]:
-        """The ids of the events that have come."""
+        """The ids of the events that were received."""
         with self._lock:
             return {receipt.event_id for receipt in self.receipts}
 
     def accept(self, headers: dict[str, str], body: bytes) -> bool:
-        """Take a request if its signature holds."""
+        """Accept a request if its signature is valid."""
         received_at = datetime.now(UTC)
         try:
             message: Any = Webhook(self.secret).verify(body, headers)
@@ -61,7 +61,7 @@ class Receiver:
                 self.rejected += 1
             return False
         if not headers["webhook-id"].startswith("evt_"):
-            # A test is no event.
+            # (A test, not an event.)
             return True
         receipt = Receipt(
             int(headers["webhook-id"].removeprefix("evt_")), message["type"], json.dumps(message), received_at
@@ -86,6 +86,6 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing: the demo's own output is what is to be read."""
+                """Logs nothing: the demo prints what matters."""
 
         return Handler

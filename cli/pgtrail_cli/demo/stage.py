@@ -1,4 +1,4 @@
-"""The demo's database: migrated, with an organization's application, a worker and readers of their own."""
+"""The demo's database, with the reference application, and its processes and roles."""
 
 import re
 import subprocess
@@ -35,7 +35,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became of the events that were recorded.
+    """How many of the recorded events arrived, and how fast.
 
     :param missing: ids that did not arrive in time.
     :param latencies: milliseconds from commit to receipt, of each event's first arrival, by its id.
@@ -49,7 +49,7 @@ class Arrival:
 
 def build(server_dsn: str) -> str:
     """A fresh database with pgtrail, the reference application and login roles. Returns its owner's dsn."""
-    # Roles are kept from one demo to the next, and that they are there already is no news.
+    # Roles are kept from one demo to the next: no notices about those that exist.
     quiet = added_options({}, "-c client_min_messages=warning")
     with open_connection(server_dsn, options=quiet) as connection:
         name = sql.Identifier(DATABASE)
@@ -127,9 +127,9 @@ def _pass_on(lines: IO[str]) -> None:
 
 
 def wait_for_worker(dsn: str) -> None:
-    """Wait until the worker serves the destination: what comes before would only measure how long it takes to start.
+    """Wait until the worker serves the destination, so that its start is not measured.
 
-    :raises Undelivered: it does not.
+    :raises Undelivered: it does not start.
     """
     deadline = time.monotonic() + ARRIVAL_SECONDS
     with open_connection(dsn) as connection:
@@ -141,7 +141,7 @@ def wait_for_worker(dsn: str) -> None:
 
 
 def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
-    """Wait until everything recorded since the destination was added has been received, or the time is up."""
+    """Wait until everything recorded since the destination was added has been received, or until a timeout."""
     with open_connection(dsn) as connection:
         rows = connection.execute(
             """

@@ -53,12 +53,6 @@ join pg_proc on pg_proc.oid = evtfoid
 where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 order by evtname
 
--- name: drop_event_triggers
-select format('drop event trigger %I', evtname)
-from pg_event_trigger
-join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
-
 -- name: marked_tables
 with own_role as (
     select oid, rolname from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$'

@@ -92,7 +92,8 @@ def release_tables(connection: Connection, report: Report, patience_seconds: flo
 
     :raises PgtrailError: a table was in use for longer than that.
     """
-    _run_all(connection, "drop_event_triggers")
+    for name in names(connection, "event_triggers"):
+        connection.execute(sql.SQL("drop event trigger {}").format(sql.Identifier(name)))
     # Parents first: their triggers are dropped together with those of their partitions.
     for table in marked_tables(connection):
         _retry_while_locked(connection, table.name, partial(_release, connection, table), patience_seconds)
@@ -124,7 +125,8 @@ def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -
     if export:
         # It must be on disk before the log is dropped.
         export.finish()
-    _run_all(connection, "drop_schemas")
+    for statement in names(connection, "drop_schemas"):
+        _run(connection, statement)
     return [stays for role in roles(connection) if (stays := _drop_role(connection, role))]
 
 
@@ -174,11 +176,6 @@ def _lock(connection: Connection, statement: str) -> None:
     connection.execute("set local statement_timeout = '50ms'")
     _run(connection, statement)
     connection.execute("set local statement_timeout = 0")
-
-
-def _run_all(connection: Connection, name: str) -> None:
-    for statement in names(connection, name):
-        _run(connection, statement)
 
 
 def _run(connection: Connection, statements: str) -> None:

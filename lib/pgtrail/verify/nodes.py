@@ -1,6 +1,6 @@
 """On a hub: whether the seals of its nodes hold, over the nodes' events as they arrived."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from itertools import product
@@ -18,16 +18,8 @@ from pgtrail.verify.seals import CHANGED, Checking
 from pgtrail.verify.source import Source
 
 
-def check_node_seals(connection: Connection, node: str, numbers: Sequence[int], evidence: Evidence) -> Iterator[Found]:
-    """What does not match in these seals of a node; ids are those at the node."""
-    for number in numbers:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read, read only")
-            yield from check_node_seal(connection, node, number, evidence)
-
-
 def check_node_seal(connection: Connection, node: str, number: int, evidence: Evidence) -> Iterator[Found]:
-    """What does not match in a seal of a node, within a transaction."""
+    """What does not match in a seal of a node, within a transaction; ids are those at the node."""
     source = Source(node)
     present = yield from check_chain(connection, source, number)
     if present is not None:

@@ -21,14 +21,6 @@ ROWS = 2000
 CHANGED = "it was changed"
 
 
-def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Iterator[Found]:
-    """What does not match in these seals, each in one snapshot."""
-    for number in numbers:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read, read only")
-            yield from check_seal(connection, number, log)
-
-
 def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
     """What does not match in a seal, within a transaction."""
     source = Source()

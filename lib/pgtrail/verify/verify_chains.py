@@ -10,8 +10,8 @@ from pgtrail.connection import Connection
 from pgtrail.verify.chain import Found
 from pgtrail.verify.connecting import open_pinned
 from pgtrail.verify.log import Log
-from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import check_seals
+from pgtrail.verify.nodes import check_node_seal
+from pgtrail.verify.seals import check_seal
 
 SLICE_EVENTS = 20_000
 """How many events, or seals, a task has."""
@@ -52,10 +52,16 @@ class Chain:
         )
 
     def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Found]:
-        """What does not match in some of its seals."""
-        if self.node is None:
-            return list(check_seals(connection, numbers, log))
-        return list(check_node_seals(connection, self.node, numbers, log.evidence))
+        """What does not match in some of its seals, each in one snapshot."""
+        found: list[Found] = []
+        for number in numbers:
+            with connection.transaction():
+                connection.execute("set transaction isolation level repeatable read, read only")
+                if self.node is None:
+                    found += check_seal(connection, number, log)
+                else:
+                    found += check_node_seal(connection, self.node, number, log.evidence)
+        return found
 
 
 def verify_chains(
