@@ -6,7 +6,8 @@ from difflib import get_close_matches
 from pgtrail.connection import Connection
 from pgtrail.export import Notes, as_jsonb
 from pgtrail.moments import from_json
-from pgtrail_cli.filters import QUERIES, as_filter
+from pgtrail_cli.database import QUERIES
+from pgtrail_cli.filters import as_filter
 from pgtrail_cli.render import local_time
 from pgtrail_cli.streams import say
 

@@ -10,7 +10,7 @@ import click
 from pgtrail.connection import Connection
 from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail.export import as_jsonb
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.matching import recent
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say

@@ -11,7 +11,7 @@ from rich.text import Text
 from pgtrail.connection import Connection
 from pgtrail.details import behind
 from pgtrail_cli.commands.add import hand_over, token_from_stdin
-from pgtrail_cli.filters import QUERIES, dicts
+from pgtrail_cli.database import QUERIES, dicts
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.params import Number

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from pgtrail import install as migrations
 from pgtrail.connection import Connection, open_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, rows_table
 from pgtrail_cli.streams import say

@@ -6,7 +6,7 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.details import LONGEST_VALUE
 from pgtrail.export import Filter, as_jsonb
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 
 FOLLOW_SECONDS = 1.0
 """The maximum time between two polls: notifications can be missing."""

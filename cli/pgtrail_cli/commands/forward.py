@@ -14,7 +14,7 @@ from pythonjsonlogger.json import JsonFormatter
 
 from pgtrail.connection import open_connection
 from pgtrail.errors import DatabaseError, PgtrailError
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_cli.streams import say

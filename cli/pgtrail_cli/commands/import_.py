@@ -12,7 +12,7 @@ from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection, find_table
 from pgtrail.owner import become_owner
 from pgtrail.text import printable
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.progress import progress_bar
 from pgtrail_cli.render import console, local_time, plain_table

@@ -16,7 +16,8 @@ from pgtrail.moments import from_json, shown
 from pgtrail.text import printable
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.following import Follower
-from pgtrail_cli.filters import QUERIES, archive_option, as_filter, event_id, filter_options, no_event
+from pgtrail_cli.database import QUERIES, event_id, no_event
+from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option, with_connection

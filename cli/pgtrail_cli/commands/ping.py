@@ -14,7 +14,7 @@ from pgtrail.connection import Connection, open_connection
 from pgtrail.errors import PgtrailError
 from pgtrail.text import printable
 from pgtrail_cli.commands.forward import secrets_option
-from pgtrail_cli.filters import QUERIES, event_id, no_event
+from pgtrail_cli.database import QUERIES, event_id, no_event
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.streams import say
 from pgtrail_web.errors import PageError

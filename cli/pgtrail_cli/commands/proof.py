@@ -11,7 +11,7 @@ from pgtrail.details import value
 from pgtrail.errors import PgtrailError
 from pgtrail.verify.anchor import find_anchors
 from pgtrail.verify.proof import Proved, check_proof
-from pgtrail_cli.filters import event_id
+from pgtrail_cli.database import event_id
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, facts_table
 from pgtrail_cli.streams import read_file, read_text, say

@@ -3,7 +3,7 @@
 import click
 
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES, event_ids
+from pgtrail_cli.database import QUERIES, event_ids
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say
 

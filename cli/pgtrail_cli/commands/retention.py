@@ -7,7 +7,7 @@ import click
 from pgtrail.connection import Connection
 from pgtrail.errors import InvalidInput
 from pgtrail_cli.commands.archive import drop_months, working_options
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.matching import ever
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say

@@ -5,7 +5,7 @@ import json
 import click
 
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say
 

@@ -14,7 +14,7 @@ from pgtrail import install as migrations
 from pgtrail.connection import Connection
 from pgtrail.details import behind
 from pgtrail.errors import NotMigrated
-from pgtrail_cli.filters import dicts
+from pgtrail_cli.database import dicts
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.render import console, facts_table, local_time, plain_table, rows_table
 from pgtrail_cli.streams import say

@@ -4,7 +4,7 @@ import click
 
 from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
 
 

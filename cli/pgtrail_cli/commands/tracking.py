@@ -6,7 +6,7 @@ import click
 
 from pgtrail.connection import Connection, find_table
 from pgtrail.owner import naming_owner
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say
 
