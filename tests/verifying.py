@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pgtrail.verify.chain import Found
+from pgtrail.verify.chain import Finding
 from pgtrail.verify.evidence import Evidence, read_evidence
 from pgtrail.verify.log import check_log, read_log
 from pgtrail.verify.nodes import check_node, check_node_seal
@@ -13,7 +13,7 @@ Problem = tuple[int | None, Any, str]
 """Seal, event (None: the seal itself) and problem; of what is beside the seals the subject is in the problem."""
 
 
-def verified(connection: Any) -> tuple[list[Problem], list[Found], Evidence]:
+def verified(connection: Any) -> tuple[list[Problem], list[Finding], Evidence]:
     """Problems, warnings, and what is listed."""
     with pinned(connection):
         evidence = read_evidence(connection)

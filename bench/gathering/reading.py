@@ -17,7 +17,7 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
-from pgtrail.verify.chain import Found
+from pgtrail.verify.chain import Finding
 from pgtrail.verify.evidence import Evidence
 from pgtrail.verify.log import Log
 from pgtrail.verify.verify_chains import Chain
@@ -101,7 +101,7 @@ def verifying(ground: Ground, rounds: int) -> Values:
     node = ground.connections[name]
     rows = node.execute("select number, events from audit.seal order by number desc limit 5").fetchall()
     numbers, events = [row[0] for row in rows], sum(row[1] for row in rows)
-    works: dict[str, Callable[[], list[Found]]] = {
+    works: dict[str, Callable[[], list[Finding]]] = {
         HERE: lambda: Chain(name, {}).check(ground.connection, list(numbers), Log((), Evidence())),
         THERE: lambda: Chain(None, {}).check(node, list(numbers), Log((), Evidence())),
     }

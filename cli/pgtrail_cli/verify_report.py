@@ -29,7 +29,7 @@ class Report:
             self._print({"subject": subject, "problem": problem}, f"{subject}: {problem}")
 
     def note(self, kind: str, subject: str, text: str) -> None:
-        """What whoever verifies should know."""
+        """Something that is not a problem, but should be known."""
         self._print({"subject": subject, kind: text}, f"{kind} {subject}: {text}")
 
     def fail_if_problems(self, checked: str) -> None:

@@ -202,8 +202,8 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
     except (KeyError, OSError):
         os.environ["LOGNAME"] = "pgtrail"
     parameters: dict[str, Any] = conninfo_to_dict(with_defaults(dsn, application_name="pgtrail migrate"))
-    ours = f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp -c default_transaction_isolation=read\\ committed"
-    parameters["options"] = added_options(parameters, ours)
+    settings = f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp -c default_transaction_isolation=read\\ committed"
+    parameters["options"] = added_options(parameters, settings)
     backend = PostgresqlPsycopgBackend(
         DatabaseURI(
             scheme="postgresql+psycopg",

@@ -1,6 +1,6 @@
 """Names the grant that a role lacks, and who can grant it: of ``audit_owner``, or of a table's owner.
 
-``audit_owner`` is a role of the whole cluster, which another installation may have made.
+``audit_owner`` is a role of the whole cluster, which another installation may have created.
 """
 
 from collections.abc import Iterator

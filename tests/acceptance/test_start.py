@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests import command
 
-from pgtrail_cli.main import COMMANDS
+from pgtrail_cli.main import MODULES
 
 CLOSED = "import os, sys; r, w = os.pipe(); os.close(r); os.dup2(w, 1); os.execv(sys.executable, sys.argv[1:])"
 EACH_ALONE = """
@@ -84,6 +84,6 @@ def test_the_installed_command_is_the_same():
 
 
 def test_each_command_is_imported_with_nothing_of_the_others():
-    modules = sorted({place.split(":")[0] for place in COMMANDS.values()})
+    modules = sorted(set(MODULES.values()))
     done = alone(sys.executable, "-c", EACH_ALONE, *modules)
     assert done.returncode == 0, done.stderr

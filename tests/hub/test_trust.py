@@ -191,7 +191,7 @@ def test_what_is_changed_on_the_hub_shows_in_the_nodes_chain_and_in_its_own(medd
                 "select occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash "
                 "from audit.event where node = 'us1' and category = 'plan'"
             ),
-            "there are two of it",
+            "there are two of them",
         ),
     ],
 )

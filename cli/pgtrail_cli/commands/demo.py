@@ -35,7 +35,9 @@ SETTINGS = {
 @click.command()
 @click.option("--once", is_flag=True, help="Show everything and end; exit status 1 if anything did not arrive.")
 @click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where its database is kept; made if need be."
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where its database is kept; created if needed.",
 )
 def demo(once: bool, data_dir: Path | None) -> None:
     """Show everything at work on an embedded Postgres.

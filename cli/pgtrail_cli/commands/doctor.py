@@ -54,7 +54,7 @@ def doctor(dsn: str, as_json: bool) -> None:
             *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
         ]
         standby = connection.call("pg_is_in_recovery")
-        # (There nobody may listen.)
+        # (A standby does not support LISTEN.)
         if not standby:
             with open_connection(dsn) as notifier:
                 findings += _listening(connection, notifier)

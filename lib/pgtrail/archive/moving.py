@@ -104,14 +104,14 @@ def _archive(connection: Connection, partition: str, target: Target) -> tuple[st
 @contextmanager
 def working_directory(folder: Path, log: str) -> Iterator[Path]:
     """A temporary folder, one per log, so that what a killed run left there is removed."""
-    made = folder / f"pgtrail-archive-{log[:16] or 'new'}"
+    directory = folder / f"pgtrail-archive-{log[:16] or 'new'}"
     try:
-        if made.exists():
-            rmtree(made)
-        made.mkdir(mode=0o700)
+        if directory.exists():
+            rmtree(directory)
+        directory.mkdir(mode=0o700)
     except OSError as error:
-        raise PgtrailError(f"can't create {made}", "use another folder: --temp") from error
+        raise PgtrailError(f"can't create {directory}", "use another folder: --temp") from error
     try:
-        yield made
+        yield directory
     finally:
-        rmtree(made, ignore_errors=True)
+        rmtree(directory, ignore_errors=True)

@@ -42,7 +42,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """All that a month's archive is made of.
+    """Everything that goes into a month's archive.
 
     :param log: the hash of the first seal.
     :param sealed: how many seals there are.

@@ -52,7 +52,7 @@ class Leaves(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Finding:
     """A problem or a warning about a seal, or an event of it.
 
     :param event_id: None: it is about the seal itself.
@@ -69,24 +69,24 @@ class Found:
 
 def check_chain(
     connection: Connection, source: Source, number: int
-) -> Generator[Found, None, tuple[Seal, Leaves] | None]:
+) -> Generator[Finding, None, tuple[Seal, Leaves] | None]:
     """Check a seal, its position in the chain and its list of leaves; returns the seal and the leaves."""
     known: dict[int, Seal] = {}
     for row in source.ask(connection, "seal", numbers=[number, number - 1]):
         other = Seal(*row)
         if known.setdefault(other.number, other).hash != other.hash and other.number == number:
             made = f"it was made again, with the hash {other.hash.hex()}"
-            yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
+            yield Finding(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
     seal = known.get(number)
     if seal is None:
-        yield Found(number, None, "it is missing")
+        yield Finding(number, None, "it is missing")
         return None
     for wrong in wrong_in_chain(seal, known.get(number - 1)):
-        yield Found(number, None, wrong)
+        yield Finding(number, None, wrong)
     yield from new_epoch(seal, known.get(number - 1))
     sealed = first_leaves(connection, source, seal)
     if sealed is None:
-        yield Found(number, None, REMADE)
+        yield Finding(number, None, REMADE)
         return None
     return seal, sealed
 
@@ -126,16 +126,16 @@ def _follows(seal: Seal, before: Seal | None) -> bool:
     return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot and is_of_its_time
 
 
-def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Found]:
+def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Finding]:
     """Report a seal that begins a new epoch: the database was restored, which is a warning unless it was forged."""
     if before is None or seal.epoch == before.epoch:
         return
     if seal.system_identifier == before.system_identifier:
         problem = "it begins a new epoch, as after a restore, but the seal before it is of the same cluster"
-        yield Found(seal.number, None, problem)
+        yield Finding(seal.number, None, problem)
     else:
         problem = f"a new epoch begins with it: the database was restored into cluster {seal.system_identifier}"
-        yield Found(seal.number, None, problem, is_warning=True)
+        yield Finding(seal.number, None, problem, is_warning=True)
 
 
 def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:

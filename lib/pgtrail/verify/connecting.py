@@ -22,7 +22,7 @@ def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connect
 
 
 def read_through_policies(connection: Connection) -> None:
-    """From now on read what row-level security lets through."""
+    """From now on read what row-level security allows."""
     connection.settings = f"{QUERIES['pin']};\n{QUERIES['pin_through_policies']}"
 
 

@@ -18,7 +18,7 @@ class Proved:
     """What a proof proves.
 
     :param event: its fields by name; those of an erased part are "[erased]".
-    :param seal_hash: 64 hex digits, to be compared with a seal that somebody else holds.
+    :param seal_hash: 64 hex digits, to compare with a seal that is kept elsewhere.
     """
 
     event: dict[str, Any]
@@ -129,4 +129,4 @@ def root_from_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> byt
 
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise PgtrailError(f"the proof does not hold: {otherwise}", "ask whoever gave it to you for another")
+        raise PgtrailError(f"the proof does not hold: {otherwise}", "ask for a new proof")

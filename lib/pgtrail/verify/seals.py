@@ -8,7 +8,7 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.verify import QUERIES
 from pgtrail.verify.canonical import Event, Kept, commitment, event_with_text, leaf, pieces
-from pgtrail.verify.chain import NO_END, SET_BACK, Found, Leaves, Seal, batch_of, check_chain, is_set_back
+from pgtrail.verify.chain import NO_END, SET_BACK, Finding, Leaves, Seal, batch_of, check_chain, is_set_back
 from pgtrail.verify.erased import is_erased
 from pgtrail.verify.evidence import Evidence
 from pgtrail.verify.log import Log
@@ -21,7 +21,7 @@ ROWS = 2000
 CHANGED = "it was changed"
 
 
-def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
+def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Finding]:
     """What does not match in a seal, within a transaction."""
     source = Source()
     present = yield from check_chain(connection, source, number)
@@ -34,7 +34,7 @@ def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]
     yield from own.problems()
 
 
-def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Found]:
+def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Finding]:
     for removal in evidence.removals:
         expected = removal.expected(seal.months, seal.last_id)
         # (A month can come back by an import, and be dropped again.)
@@ -43,7 +43,7 @@ def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[
         taken = removal.ids.among(sealed.ids)
         if taken != expected:
             problem = f"it removed {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
-            yield Found(seal.number, None, problem, subject=removal.subject)
+            yield Finding(seal.number, None, problem, subject=removal.subject)
 
 
 class Checking:
@@ -67,7 +67,7 @@ class Checking:
         row: tuple[datetime | None] | None = self.source.ask(self.connection, "before_epoch", **asked).fetchone()
         return row[0] if row else None
 
-    def problems(self) -> Iterator[Found]:
+    def problems(self) -> Iterator[Finding]:
         """What does not match."""
         was = dict(zip(self.sealed.ids, pieces(self.sealed.leaves), strict=True))
         present: set[int] = set()
@@ -101,15 +101,15 @@ class Checking:
         yield from self.one_by_one({event_id: was[event_id] for event_id in differing if event_id in was})
         yield from self.misdated(odd)
 
-    def found(self, event_id: int, problem: str) -> Found:
+    def found(self, event_id: int, problem: str) -> Finding:
         """Something about an event."""
-        return Found(self.seal.number, event_id, problem)
+        return Finding(self.seal.number, event_id, problem)
 
     def may_be_gone(self, event_id: int) -> bool:
         """Whether a removal took an event."""
         raise NotImplementedError
 
-    def not_removed(self, present: set[int]) -> Iterator[Found]:
+    def not_removed(self, present: set[int]) -> Iterator[Finding]:
         """Removals that claim events which are still there."""
         return iter(())
 
@@ -123,7 +123,7 @@ class Checking:
         """What is kept of the erased parts of these events; the event's id first."""
         raise NotImplementedError
 
-    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Found]:
+    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Finding]:
         """The events whose leaf differs: erased, or changed."""
         ids = list(was)
         for start in range(0, len(ids), ROWS):
@@ -137,7 +137,7 @@ class Checking:
                 if wrong is not None:
                     yield self.found(event.id, wrong)
 
-    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Found]:
+    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Finding]:
         """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
         seal = self.seal
         excused = across = 0
@@ -168,15 +168,15 @@ class Checking:
             problem = "the clock was set back before it was made"
             if excused:
                 problem += f": {excused:,} of its events have times that do not fit"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
         if stepped:
             seconds = max(stepped).total_seconds()
             off = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off"
             problem = f"{off}: a clock was set back, or forged"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
         if across:
             problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
 
 
 class _Own(Checking):
@@ -197,13 +197,13 @@ class _Own(Checking):
     def may_be_gone(self, event_id: int) -> bool:
         return self.evidence.is_dropped(event_id)
 
-    def not_removed(self, present: set[int]) -> Iterator[Found]:
+    def not_removed(self, present: set[int]) -> Iterator[Finding]:
         kept = sorted(event_id for event_id in present if self.evidence.is_dropped(event_id))
         for removal in self.evidence.removals if kept else ():
             count = removal.ids.among(kept)
             if count:
                 problem = f"it claims to have removed {count:,} events of seal {self.seal.number} that are still there"
-                yield Found(self.seal.number, None, problem, subject=removal.subject)
+                yield Finding(self.seal.number, None, problem, subject=removal.subject)
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
         return self.connection.execute(QUERIES["erased_parts"], {"ids": ids}).fetchall()

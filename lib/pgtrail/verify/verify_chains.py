@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pgtrail.connection import Connection
-from pgtrail.verify.chain import Found
+from pgtrail.verify.chain import Finding
 from pgtrail.verify.connecting import open_pinned
 from pgtrail.verify.log import Log
 from pgtrail.verify.nodes import check_node_seal
@@ -40,7 +40,7 @@ class Chain:
         """What its subjects begin with."""
         return "" if self.node is None else f"node {self.node} "
 
-    def describe(self, found: Found) -> tuple[str, str]:
+    def describe(self, found: Finding) -> tuple[str, str]:
         """Subject and problem of something about one of its seals or events."""
         if found.subject is not None:
             return found.subject, found.problem
@@ -51,9 +51,9 @@ class Chain:
             f"{found.problem} ({self.prefix}seal {found.number})",
         )
 
-    def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Found]:
+    def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Finding]:
         """What does not match in some of its seals, each in one snapshot."""
-        found: list[Found] = []
+        found: list[Finding] = []
         for number in numbers:
             with connection.transaction():
                 connection.execute("set transaction isolation level repeatable read, read only")
@@ -66,7 +66,7 @@ class Chain:
 
 def verify_chains(
     dsn: str, chains: list[Chain], jobs: int, log: Log, advance: Callable[[int], None], *, through_policies: bool
-) -> Iterator[tuple[Chain, Found]]:
+) -> Iterator[tuple[Chain, Finding]]:
     """What does not match in the seals of these chains, in their order.
 
     :param advance: called with the number of events that were checked.
@@ -80,7 +80,7 @@ def verify_chains(
         for _ in range(min(jobs, len(slices))):
             free.put(stack.enter_context(open_pinned(dsn, through_policies=through_policies)))
 
-        def check(part: tuple[Chain, list[int]]) -> list[Found]:
+        def check(part: tuple[Chain, list[int]]) -> list[Finding]:
             chain, numbers = part
             connection = free.get()
             try:
