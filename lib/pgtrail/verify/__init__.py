@@ -3,4 +3,5 @@
 from pgtrail.queries import load
 from pgtrail.sql_functions import inline
 
-QUERIES = {name: inline(query) for name, query in load("pgtrail.verify").items()}
+_STATEMENTS = load("pgtrail.verify")
+QUERIES = {name: inline(query.replace("{own_event}", _STATEMENTS["own_event"])) for name, query in _STATEMENTS.items()}
