@@ -26,7 +26,6 @@ from psycopg.types.json import Jsonb
 
 import history
 import results
-from pgtrail.archive import QUERIES as ARCHIVE_QUERIES
 from pgtrail.archive.checking import check_month
 from pgtrail.archive.formats import csv_header, csv_line
 from pgtrail.archive.location import Folder
@@ -94,16 +93,8 @@ def archive(
                 month, digest = write_month(copied, location, folder)
             with timed(stages, "read back and verified"):
                 assert list(check_month(location, month, temp)) == []
-        dropped = {
-            "partition": partition,
-            "archive": month.name,
-            "sha256": digest,
-            "even_undelivered": False,
-            "before": before,
-            "events": month.events,
-        }
         with timed(stages, "dropped"), connection.transaction(force_rollback=True):
-            connection.execute(ARCHIVE_QUERIES["drop_partition"], dropped)
+            connection.call("audit.drop_partition", partition, month.name, digest, False, before, month.events)
         months.append(month)
         print(f"{partition}: {month.events:,}", flush=True)
     return months, stages

@@ -28,7 +28,8 @@ import reads_filters as asked
 import results
 from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.commands import log as command
-from pgtrail_cli.filters import QUERIES, as_filter
+from pgtrail_cli.database import QUERIES
+from pgtrail_cli.filters import as_filter
 from pgtrail_web import log as page
 from pgtrail_web.database import Database, query, read_frame, rows
 from pgtrail_web.filters import Cursor, Filters, parse

@@ -21,7 +21,7 @@ import threading
 from importlib import import_module
 from typing import Any
 
-from pgtrail_cli.main import COMMANDS
+from pgtrail_cli.main import MODULES
 
 LATER = (
     "anyio._backends._asyncio",
@@ -39,8 +39,8 @@ LATER = (
 
 
 def main() -> None:
-    for place in COMMANDS.values():
-        import_module(f"pgtrail_cli.commands.{place.split(':')[0]}")
+    for module in MODULES.values():
+        import_module(f"pgtrail_cli.commands.{module}")
     for module in LATER:
         import_module(module)
     assert threading.active_count() == 1 == len(os.listdir("/proc/self/task")), "a thread does not come with a fork"

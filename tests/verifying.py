@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from pgtrail.verify.beside import check_log
-from pgtrail.verify.chain import Found
-from pgtrail.verify.evidence import Evidence, gather
+from pgtrail.verify.chain import Finding
+from pgtrail.verify.evidence import Evidence, read_evidence
+from pgtrail.verify.log import check_log, read_log
 from pgtrail.verify.nodes import check_node, check_node_seal
-from pgtrail.verify.seals import check_seal, read_log
+from pgtrail.verify.seals import check_seal
 from pgtrail.verify.source import Source
 
 Problem = tuple[int | None, Any, str]
 """Seal, event (None: the seal itself) and problem; of what is beside the seals the subject is in the problem."""
 
 
-def verified(connection: Any) -> tuple[list[Problem], list[Found], Evidence]:
+def verified(connection: Any) -> tuple[list[Problem], list[Finding], Evidence]:
     """Problems, warnings, and what is listed."""
     with pinned(connection):
-        evidence = gather(connection)
+        evidence = read_evidence(connection)
         log = read_log(connection, evidence)
         last = connection.execute(
             "select greatest(max(number), (select number from audit.seal_head)) from audit.seal"
@@ -41,7 +41,7 @@ def problems(connection: Any) -> list[Problem]:
 def node_problems(connection: Any, node: str) -> list[tuple[str | None, Any, str]]:
     """What does not match of a node, on a hub: subject or None, event, problem."""
     with pinned(connection):
-        evidence = gather(connection)
+        evidence = read_evidence(connection)
         found = [
             each
             for number in Source(node).numbers(connection)

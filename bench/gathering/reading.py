@@ -5,7 +5,7 @@ import random
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,10 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
-from pgtrail.verify.chain import Found
+from pgtrail.verify.chain import Finding
 from pgtrail.verify.evidence import Evidence
-from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import Log, check_seals
+from pgtrail.verify.log import Log
+from pgtrail.verify.verify_chains import Chain
 from pgtrail_web.filters import parse
 from pgtrail_web.viewer import Viewer
 from reads_clock import TimedAsyncCursor
@@ -101,14 +101,14 @@ def verifying(ground: Ground, rounds: int) -> Values:
     node = ground.connections[name]
     rows = node.execute("select number, events from audit.seal order by number desc limit 5").fetchall()
     numbers, events = [row[0] for row in rows], sum(row[1] for row in rows)
-    works: dict[str, Callable[[], Iterator[Found]]] = {
-        HERE: lambda: check_node_seals(ground.connection, name, numbers, Evidence()),
-        THERE: lambda: check_seals(node, numbers, Log((), Evidence())),
+    works: dict[str, Callable[[], list[Finding]]] = {
+        HERE: lambda: Chain(name, {}).check(ground.connection, list(numbers), Log((), Evidence())),
+        THERE: lambda: Chain(None, {}).check(node, list(numbers), Log((), Evidence())),
     }
     for number in range(rounds + 1):
         for variant in works if number % 2 else reversed(works):
             started = time.perf_counter()
-            assert list(works[variant]()) == []
+            assert works[variant]() == []
             if number:
                 values["verifying a node's seals", variant, "events/s"].append(events / (time.perf_counter() - started))
     return values

@@ -1,40 +1,34 @@
-"""The options by which events are chosen, shared by the commands that list them."""
+"""The options that filter events, for the commands that list them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-from psycopg.rows import dict_row
 
-from pgtrail.connection import Connection
-from pgtrail.errors import PgtrailError
-from pgtrail.queries import load
-
-QUERIES = load("pgtrail_cli")
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _OPTIONS = (
     click.option("--category", "categories", multiple=True, help="Only this category; can be repeated."),
-    click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated."),
+    click.option("--action", "actions", multiple=True, help="Only actions that match: 'key.*'; can be repeated."),
     click.option(
         "--actor",
         "actors",
         multiple=True,
-        help="Only actors whose id or label is like this: '*@acme.com'; can be repeated.",
+        help="Only actors whose id or label matches: '*@acme.com'; can be repeated.",
     ),
-    click.option("--actor-id", help="Only the actor with exactly this id, which is quicker."),
+    click.option("--actor-id", help="Only the actor with exactly this id, which is faster."),
     click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated."),
     click.option(
         "--resource",
         "resources",
         multiple=True,
-        help="Only resources whose id or label is like this: 'prod*'; can be repeated.",
+        help="Only resources whose id or label matches: 'prod*'; can be repeated.",
     ),
-    click.option("--resource-id", help="Only the resource with exactly this id, which is quicker."),
+    click.option("--resource-id", help="Only the resource with exactly this id, which is faster."),
     click.option(
         "--node", "nodes", multiple=True, help="On a hub: only what this node recorded ('-': the hub); can be repeated."
     ),
-    click.option("--since", help="Only from this time on: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
+    click.option("--since", help="Only since this time: 7d, 24h, yesterday, 2026-11-23, an ISO time."),
     click.option("--until", help="Only before this time."),
 )
 
@@ -45,33 +39,6 @@ archive_option = click.option(
 )
 
 
-def dicts(connection: Connection, query: str, **parameters: Any) -> list[dict[str, Any]]:
-    """The rows of a query by its name, each with the names of its columns."""
-    return connection.cursor(row_factory=dict_row).execute(QUERIES[query], parameters).fetchall()
-
-
-def event_id(connection: Connection, name: str) -> int:
-    """The id of the event that people call so: 42; on a hub also eu1:42.
-
-    :raises PgtrailError: there is none, or this role may not see it.
-    """
-    row = connection.execute(QUERIES["event_id"], {"name": name}).fetchone()
-    if row is None or row[0] is None:
-        raise no_event(name)
-    found: int = row[0]
-    return found
-
-
-def event_ids(connection: Connection, names: Iterable[str]) -> list[int] | None:
-    """The ids of the events that people call so; None: none is named."""
-    return [event_id(connection, name) for name in names] or None
-
-
-def no_event(name: str) -> PgtrailError:
-    """Nobody has it, or not for this role to see."""
-    return PgtrailError(f"there is no event {name} that you may see", "pgtrail log lists them")
-
-
 def filter_options(command: Command) -> Command:
     """Give a command the options; they reach it as keyword arguments for `as_filter`."""
     for option in reversed(_OPTIONS):
@@ -80,7 +47,7 @@ def filter_options(command: Command) -> Command:
 
 
 def as_filter(**options: Any) -> dict[str, Any]:
-    """The options as audit.filter() takes them, which checks them. One that is not named was not given."""
+    """The options that were given, as audit.filter() takes and checks them."""
     return {
         name: list(value) if isinstance(value, tuple) else value
         for name, value in options.items()

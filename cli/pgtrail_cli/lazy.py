@@ -1,4 +1,4 @@
-"""A group of commands each of which is imported when it is asked for: none waits for what another needs."""
+"""Groups that import a command only when it is run, so that none waits for what another needs."""
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
@@ -8,22 +8,23 @@ import click
 
 
 class LazyGroup(click.Group):
-    """``places`` has where each command is, beside those that the group has anyway: `module:attribute`."""
+    """A group with commands of other modules, too.
 
-    def __init__(self, *args: Any, places: Mapping[str, str], **extra: Any) -> None:
+    :param modules: the module of each, by the command's name.
+    """
+
+    def __init__(self, *args: Any, modules: Mapping[str, str], **extra: Any) -> None:
         super().__init__(*args, **extra)
-        self.places = places
+        self.modules = modules
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted({*super().list_commands(ctx), *self.places})
+        return sorted({*super().list_commands(ctx), *self.modules})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        place = self.places.get(cmd_name)
-        if place is None:
+        if cmd_name not in self.modules:
             return super().get_command(ctx, cmd_name)
-        module, attribute = place.split(":")
-        command: click.Command = getattr(import_module(f"pgtrail_cli.commands.{module}"), attribute)
-        return command
+        found = vars(import_module(f"pgtrail_cli.commands.{self.modules[cmd_name]}")).values()
+        return next(each for each in found if isinstance(each, click.Command) and each.name == cmd_name)
 
 
 def every_command(

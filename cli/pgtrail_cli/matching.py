@@ -1,15 +1,15 @@
-"""Whether filters let anything through: how many events they match, and what was meant where a name is unknown."""
+"""How many events a filter matches, and suggestions for names that are unknown."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from difflib import get_close_matches
-
-import click
 
 from pgtrail.connection import Connection
 from pgtrail.export import Notes, as_jsonb
 from pgtrail.moments import from_json
-from pgtrail_cli.filters import QUERIES, as_filter
-from pgtrail_cli.render import local_time, printable
+from pgtrail_cli.database import QUERIES
+from pgtrail_cli.filters import as_filter
+from pgtrail_cli.render import local_time
+from pgtrail_cli.streams import say
 
 MAX_COUNTED = 100_000
 MAX_NAMED = 5
@@ -17,9 +17,9 @@ RECENT = "30d"
 
 
 def recent(connection: Connection, name: str, **options: object) -> list[str]:
-    """How many events of the last 30 days pass, in lines; a warning, where there is none.
+    """How many events of the last 30 days match, as lines; a warning if there are none.
 
-    Ask before the filters are stored: that is an event, too.
+    Call it before the filters are stored, which is an event too.
     """
     return _report(connection, name, "of the last 30 days", {**options, "since": RECENT, "until": None})
 
@@ -38,22 +38,17 @@ def _report(connection: Connection, name: str, period: str, options: dict[str, o
     return [f"{warning}{name} matches {shown}", *_warnings(unmatched)]
 
 
-def say(lines: Iterable[str]) -> None:
-    """Write lines to stderr."""
-    for line in lines:
-        click.echo(printable(f"pgtrail: {line}"), err=True)
-
-
 def say_visible_from(limits: Notes) -> None:
-    """On stderr, where what is asked for reaches further back than what this role can see."""
+    """Say from when on this role can see events, if the filter reaches further back."""
     for limit in limits or ():
         moment = limit["moment"] and local_time(from_json(limit["moment"]))
-        say([f"visible from {moment} on: {limit['reason']}" if moment else limit["reason"]])
+        say(f"visible from {moment} on: {limit['reason']}" if moment else limit["reason"])
 
 
 def warn_unmatched(unmatched: Notes) -> None:
-    """Name what no event has, with what it may have been meant to be."""
-    say(_warnings(unmatched))
+    """Name what no event has, with suggestions."""
+    for warning in _warnings(unmatched):
+        say(warning)
 
 
 def _warnings(unmatched: Notes) -> Iterator[str]:

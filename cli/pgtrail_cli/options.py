@@ -20,7 +20,7 @@ def dsn_option(command: Command) -> Command:
         envvar="PGTRAIL_DSN",
         default="",
         callback=check_dsn,
-        help="Connection string or URI; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
+        help="Connection string or URI. Default: PGTRAIL_DSN, else PGHOST, PGUSER, PGSERVICE …",
     )
     return option(command)
 
@@ -43,7 +43,7 @@ def check_dsn(_context: click.Context, _parameter: click.Parameter, value: str |
         conninfo_to_dict(value or "")
     except psycopg.ProgrammingError as error:
         raise click.BadParameter(
-            f"it is no connection string ({str(error).strip().splitlines()[0]}). "
+            f"invalid connection string ({str(error).strip().splitlines()[0]}). "
             "Write postgresql://user@host/database, or host=… dbname=…"
         ) from error
     return value

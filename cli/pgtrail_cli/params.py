@@ -1,4 +1,4 @@
-"""What click does not check of options."""
+"""Checks of options that click lacks."""
 
 import math
 from ipaddress import ip_address
@@ -8,7 +8,7 @@ import click
 
 
 class Number(click.FloatRange):
-    """A number of a range; click's own lets NaN through, which is in none."""
+    """A number in a range; click's own accepts NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
@@ -31,5 +31,5 @@ def check_host(_context: click.Context, _parameter: click.Parameter, value: str)
 
 
 def authority(host: str, port: int) -> str:
-    """Both as a URL has them."""
+    """Host and port as in a URL."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

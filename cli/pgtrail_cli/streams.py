@@ -1,4 +1,4 @@
-"""Output that any terminal takes, and files in whatever encoding a SIEM or a shell has written them."""
+"""Output for any terminal, and input files in any Unicode encoding."""
 
 import codecs
 import io
@@ -6,11 +6,20 @@ import json
 import sys
 from pathlib import Path
 
+import click
+
+from pgtrail.text import printable
+
 ESCAPED = "pgtrail.escaped"
 
 
+def say(text: str) -> None:
+    """Write a line to stderr, for people; stdout is for what programs read."""
+    click.echo(printable(f"pgtrail: {text}"), err=True)
+
+
 def write_anything() -> None:
-    r"""From now on stdout and stderr write what their encoding lacks as JSON does: \u00e9, a pair beyond \uffff."""
+    r"""Make stdout and stderr escape what their encoding lacks as JSON does: \u00e9, a pair beyond \uffff."""
     codecs.register_error(ESCAPED, _escaped)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

@@ -1,6 +1,6 @@
-"""The code that is needed at adoption only, ``sql/adopt/``: no database keeps it.
+"""The functions of ``sql/adopt/``, which only adoption needs and no database keeps.
 
-A command creates the functions it calls in its session's temporary schema, for one transaction.
+A command creates those that it calls in its session's temporary schema, for one transaction.
 """
 
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ QUERIES = load("pgtrail")
 
 @contextmanager
 def adoption_code(connection: Connection, command: str, rollback: bool = True) -> Iterator[None]:
-    """A transaction in which a command's functions are there, as ``pg_temp``'s; none outlives it.
+    """A transaction with a command's functions in ``pg_temp``, which are dropped at its end.
 
-    :param rollback: nothing else that is done in it stays either.
+    :param rollback: undo everything else that is done in it too.
     """
     with connection.transaction(force_rollback=rollback):
         install(connection, command)
@@ -35,11 +35,11 @@ def install(connection: psycopg.Connection[Any], command: str) -> None:
     """Create a command's functions in the session's temporary schema.
 
     :param command: a folder of ``sql/adopt/``.
-    :raises DatabaseError: this role may create nothing temporary.
+    :raises DatabaseError: this role may not create temporary objects.
     """
     files = [file for folder in ("shared", command) for file in sorted((_folder() / folder).glob("*.sql"))]
     try:
-        # (They name each other in any order.)
+        # (They refer to each other in any order.)
         connection.execute("set local check_function_bodies = off")
         connection.execute(b"\n".join(file.read_bytes() for file in files))
     except psycopg.errors.InsufficientPrivilege as error:

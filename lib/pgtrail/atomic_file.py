@@ -1,4 +1,4 @@
-"""Files that are there when they are complete, and not before."""
+"""Files that appear only when they are complete."""
 
 import contextlib
 import os
@@ -13,11 +13,11 @@ from pgtrail.errors import PgtrailError
 
 @contextlib.contextmanager
 def atomic_file(file: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
-    """A file that takes its name when it is complete and safely on disk; otherwise nothing is left.
+    """A file that gets its name once it is complete and on disk; if that fails, nothing is left.
 
-    A device or a pipe is written to as it is. Mode and owner of a file that is replaced stay.
+    A device or a pipe is written to directly. A file that is replaced keeps its mode and owner.
 
-    :param private: a new one is for its owner alone.
+    :param private: a new file is readable by its owner only.
     """
     part: Path | None = None
     try:
@@ -48,27 +48,27 @@ def atomic_file(file: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
 
 
 def _inherit(descriptor: int, before: os.stat_result | None) -> None:
-    """Mode and owner of the file that was there; for a new one what the umask leaves."""
+    """Take over the mode and owner of the file that is replaced; for a new file, apply the umask."""
     if before is not None:
         os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
         with contextlib.suppress(PermissionError):
             os.fchown(descriptor, before.st_uid, before.st_gid)
         return
-    # There is no other way to ask for it.
+    # The umask can only be read by setting it.
     mask = os.umask(0)
     os.umask(mask)
     os.fchmod(descriptor, 0o666 & ~mask)
 
 
 def make_private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for their owner alone."""
+    """Create a folder and its missing parents, accessible to their owner only."""
     if not folder.is_dir():
         make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make the new name last."""
+    """Make the new name survive a crash."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Self
 
 import psycopg
+from psycopg import sql
 from psycopg.abc import Params, Query
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.pq import TransactionStatus
@@ -21,11 +22,11 @@ from pgtrail.moments import Timestamps
 from pgtrail.queries import load
 
 ISOLATION = "set transaction isolation level read committed"
-"""Of each transaction that asks for no other, whatever default_transaction_isolation says."""
+"""Of each transaction that sets no other level, whatever default_transaction_isolation is."""
 
 
 class Cursor(psycopg.Cursor[Row]):
-    """Runs each statement in a transaction of ours: the present one, else one of its own."""
+    """Runs each statement in the current transaction, else in one of its own, with our settings."""
 
     def execute(
         self, query: Any, params: Params | None = None, *, prepare: bool | None = None, binary: bool | None = None
@@ -45,7 +46,7 @@ class Connection(psycopg.Connection[TupleRow]):
     """A connection on which each statement is its own transaction, unless `transaction` holds several together."""
 
     settings: str | None = None
-    """What each transaction begins with; None: the usual ones."""
+    """The statements that each transaction begins with; None: the usual ones."""
 
     @contextmanager
     def transaction(
@@ -54,9 +55,25 @@ class Connection(psycopg.Connection[TupleRow]):
         outermost = _is_idle(self)
         with super().transaction(savepoint_name, force_rollback) as transaction:
             if outermost:
-                # (In one go: each is a way to the server and back.)
+                # (In one statement, which saves a round trip.)
                 self.execute(f"{ISOLATION};\n{self.settings or load('pgtrail')['settings']}")
             yield transaction
+
+    def fetch_one(self, query: Any, params: Params | None = None) -> tuple[Any, ...]:
+        """The only row of a query that always returns one."""
+        row = self.execute(query, params).fetchone()
+        assert row is not None
+        return row
+
+    def call(self, function: str, *arguments: Any, **named: Any) -> Any:
+        """What a SQL function returns, such as ``audit.untrack``; its arguments by position, then by name."""
+        numbered = {str(position): value for position, value in enumerate(arguments)}
+        given = [
+            *map(sql.Placeholder, numbered),
+            *(sql.SQL("{} => {}").format(sql.Identifier(name), sql.Placeholder(name)) for name in named),
+        ]
+        query = sql.SQL("select {}({})").format(sql.Identifier(*function.split(".")), sql.SQL(", ").join(given))
+        return self.fetch_one(query, numbered | named)[0]
 
     def execute_as_given(self, query: Any, params: Params | None = None) -> psycopg.Cursor[TupleRow]:
         """Run the user's own statement, or one that can't be in a transaction block, with the session's settings."""
@@ -79,7 +96,7 @@ def added_options(parameters: Mapping[str, Any], settings: str) -> str:
 
 @contextmanager
 def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
-    """A connection on which each statement is its own transaction. What the server says besides goes to stderr.
+    """A connection on which each statement is its own transaction; the server's notices go to stderr.
 
     :raises PgtrailError: no connection, or a statement failed; in one line.
     """
@@ -96,7 +113,7 @@ def open_connection(dsn: str, **parameters: Any) -> Iterator[Connection]:
 
 
 def connect(dsn: str, **parameters: Any) -> Connection:
-    """The same, with errors as they come and nothing said.
+    """The same, with psycopg's own errors and without notices.
 
     :raises psycopg.Error: from each use.
     """
@@ -112,10 +129,19 @@ def connect(dsn: str, **parameters: Any) -> Connection:
     return connection
 
 
-def find_table(connection: Connection, name: str) -> int:
-    """The oid of the table that a user names as in psql: with its schema, or found by their own search_path.
+def check_obstacles(connection: Connection, query: str, subject: str = "") -> None:
+    """Check that a query, whose rows are obstacles and their hints, finds none.
 
-    :raises PgtrailError: there is none.
+    :raises PgtrailError: the first one.
+    """
+    for problem, hint in connection.execute(load("pgtrail")[query]):
+        raise PgtrailError(f"{subject}{problem}", hint)
+
+
+def find_table(connection: Connection, name: str) -> int:
+    """The oid of a table, named as in psql: with its schema, or found by the user's search_path.
+
+    :raises PgtrailError: it does not exist.
     """
     (oid,) = connection.execute_as_given(load("pgtrail")["named_table"], {"name": name}).fetchone() or (None,)
     if oid is None:
@@ -127,7 +153,7 @@ def find_table(connection: Connection, name: str) -> int:
 
 
 def no_connection(error: psycopg.Error, dsn: str) -> PgtrailError:
-    """Why there is no connection, with what to look at; never with the password."""
+    """Why connecting failed, with a hint; never with the password."""
     reason = _reason(str(error))
     if "password" in reason:
         hint = "check the user and the password: in --dsn, PGPASSWORD or ~/.pgpass"
@@ -140,7 +166,7 @@ def no_connection(error: psycopg.Error, dsn: str) -> PgtrailError:
 
 
 def _reason(text: str) -> str:
-    """The last part of libpq's message; it repeats address and port before it, once for each that it tried."""
+    """The last part of libpq's message, which lists each address that it tried."""
     lines = [line for line in text.strip().splitlines() if line.strip() and not line.lstrip().startswith("-")]
     line = lines[0] if lines else text
     for marker in ("FATAL:", "failed: "):

@@ -1,4 +1,4 @@
-"""What people read: what changed as a line and field by field, how far something is behind."""
+"""What people read: changes in one line or field by field, and how far a destination is behind."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ from pgtrail.text import printable
 REDACTED = "[redacted]"
 LONGEST_VALUE = 60
 """Characters of a value in a list; the event itself has it whole."""
-MOST_FIELDS = 4
+MAX_FIELDS = 4
 """Fields of a created or deleted row that a list mentions."""
-MOST_CHANGED = 12
+MAX_CHANGED_FIELDS = 12
 """The same of a row that changed."""
 LONGEST_UNFOLDED = 240
-MOST_INDENTED = 500_000
+MAX_INDENTED_PARTS = 500_000
 """Parts of a JSON document times its depth, at most."""
-DEEPEST = 12
+MAX_DEPTH = 12
 """Levels of JSON that are compared field by field; below, whole values are."""
 
 Details = Mapping[str, Mapping[str, Any]]
@@ -29,7 +29,7 @@ _NOTHING = object()
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One field in a line. Of a row that came or went there is only ``after``; redacted, neither."""
+    """A changed field. A created or deleted row has only ``after``; a redacted field has neither."""
 
     field: str
     before: str | None
@@ -37,7 +37,7 @@ class Change:
 
 
 class State(StrEnum):
-    """What became of a field."""
+    """How a field changed."""
 
     SAME = "same"
     CHANGED = "changed"
@@ -51,7 +51,7 @@ class State(StrEnum):
 class Row:
     """One field of an event.
 
-    :param depth: how deep in a JSON value it lies.
+    :param depth: how deep it is in a JSON value.
     :param before, after: None: it is not there; a value that has rows of its own has neither.
     """
 
@@ -74,7 +74,7 @@ class Literal(simplejson.RawJSON):  # type: ignore[misc]
 
 
 def parse_json(text: str | None) -> Any:
-    """A JSON document that Postgres has written; None: SQL's null. What is nested too deep stays a literal."""
+    """A JSON document that Postgres has written; None: SQL's null. What is nested too deeply stays a literal."""
     if text is None:
         return None
     try:
@@ -84,24 +84,24 @@ def parse_json(text: str | None) -> Any:
 
 
 def indented(text: str) -> str:
-    """A JSON document with a line for each of its parts, unless the indentation would be most of it."""
+    """A JSON document with a line for each part, unless most of it would be indentation."""
     brackets, commas = text.count("{") + text.count("["), text.count(",")
-    return _written(parse_json(text), indent=4) if brackets * (brackets + commas) <= MOST_INDENTED else text
+    return _dumps(parse_json(text), indent=4) if brackets * (brackets + commas) <= MAX_INDENTED_PARTS else text
 
 
-def _written(value: Any, **options: Any) -> str:
+def _dumps(value: Any, **options: Any) -> str:
     return str(simplejson.dumps(value, ensure_ascii=False, **options))
 
 
 def value(value: Any, *, limit: int | None = None) -> str:
     """A JSON value as people read it: a string bare, unless it would read as something else."""
-    shown = value if isinstance(value, str) and not _reads_as_json(value) else _written(value)
+    shown = value if isinstance(value, str) and not _reads_as_json(value) else _dumps(value)
     shown = printable(shown)
     return shown if limit is None or len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def printable_json(text: str) -> str:
-    """A JSON document that says the same, with what can't be seen escaped as JSON does."""
+    """The same JSON document, with invisible characters escaped as in JSON."""
     return "\n".join(
         line if line.isprintable() else "".join(c if c.isprintable() else simplejson.dumps(c)[1:-1] for c in line)
         for line in text.split("\n")
@@ -109,7 +109,7 @@ def printable_json(text: str) -> str:
 
 
 def _reads_as_json(text: str) -> bool:
-    """Whether a bare string could be taken for null, a number, a list …, or for nothing."""
+    """Whether a bare string could be mistaken for null, a number, a list …, or for nothing."""
     try:
         simplejson.loads(text, parse_int=str, parse_float=str)
     except ValueError:
@@ -120,17 +120,17 @@ def _reads_as_json(text: str) -> bool:
 
 
 def short_changes(details: Details | None, operation: str | None) -> tuple[list[Change], int]:
-    """What changed, for one line; of a row that came or went its first fields, and how many more there are."""
+    """What changed, for one line; of a created or deleted row the first fields. Also how many more there are."""
     fields = sorted((details or {}).items())
-    most = MOST_CHANGED
+    limit = MAX_CHANGED_FIELDS
     if operation != "UPDATE":
-        fields, most = [(field, change) for field, change in fields if _tells_something(field, change)], MOST_FIELDS
-    shown = [_change(field, change, operation) for field, change in fields[:most]]
+        fields, limit = [(field, change) for field, change in fields if _is_worth_showing(field, change)], MAX_FIELDS
+    shown = [_change(field, change, operation) for field, change in fields[:limit]]
     return shown, len(fields) - len(shown)
 
 
-def _tells_something(field: str, change: Mapping[str, Any]) -> bool:
-    """Of a row that came or went: keys, times and empty values say little, and the event itself has them."""
+def _is_worth_showing(field: str, change: Mapping[str, Any]) -> bool:
+    """Whether a field of a created or deleted row is: keys, times and empty values are not."""
     return (
         field != "id"
         and not field.endswith(("_id", "_at"))
@@ -156,7 +156,7 @@ def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Itera
 
 
 def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) -> Iterator[Row]:
-    children = _children(before, after) if depth < DEEPEST else None
+    children = _children(before, after) if depth < MAX_DEPTH else None
     if children is None:
         yield Row(printable(name), depth, _state(before, after, depth, changed=changed), _side(before), _side(after))
         return
@@ -167,7 +167,7 @@ def _compared(name: str, before: Any, after: Any, depth: int, *, changed: bool) 
 
 
 def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
-    """What lies in two values that are compared part by part; None: they are compared whole."""
+    """The members of two values that are compared one by one; None: the values are compared whole."""
     present = [side for side in (before, after) if side is not _NOTHING]
     if present and all(isinstance(side, dict) and side for side in present):
         sides = [side if side is not _NOTHING else {} for side in (before, after)]
@@ -176,7 +176,7 @@ def _children(before: Any, after: Any) -> list[tuple[str, Any, Any]] | None:
     if present and all(isinstance(side, list) and any(isinstance(item, dict) for item in side) for side in present):
         one, other = (side if side is not _NOTHING else [] for side in (before, after))
         pairs = zip_longest(one, other, fillvalue=_NOTHING)
-        return [(f"[{place}]", *pair) for place, pair in enumerate(pairs)]
+        return [(f"[{index}]", *pair) for index, pair in enumerate(pairs)]
     return None
 
 
@@ -194,13 +194,13 @@ def _side(side: Any) -> str | None:
     if side is _NOTHING:
         return None
     if isinstance(side, dict | list) and side:
-        text = _written(side)
+        text = _dumps(side)
         if len(text) > LONGEST_VALUE:
-            return "\n".join(map(printable, _written(side, indent=2).split("\n")))
+            return "\n".join(map(printable, _dumps(side, indent=2).split("\n")))
     return value(side)
 
 
-MOST_COUNTED = 100_000
+MAX_COUNTED = 100_000
 """Events that audit.destination_status counts, at most."""
 
 
@@ -213,9 +213,9 @@ def since_then(seconds: float) -> str:
 
 
 def behind(events: int | None, seconds: float | None) -> str:
-    """How many events a destination has still to get, and for how long the oldest has waited."""
+    """How many events a destination has not received, and how long the oldest has waited."""
     if events is None or seconds is None:
         return "unknown"
     if not events:
         return "0"
-    return f"{events:,}{'+' if events == MOST_COUNTED else ''}, {since_then(seconds)}"
+    return f"{events:,}{'+' if events == MAX_COUNTED else ''}, {since_then(seconds)}"

@@ -1,15 +1,15 @@
-"""What can go wrong, each in one line with a hint. An error's docstring is its default message.
+"""Errors, each in one line with a hint. An error's docstring is its default message.
 
 ::
 
     PgtrailError            exit 1: not done
-    ├── DatabaseError       the database can't be reached or said no
+    ├── DatabaseError       the database can't be reached or refused a statement
     ├── NotMigrated         no schema audit of this version
     ├── MigrationFailed     the old state is left as it was
     ├── NoPostgres          no server to run
-    ├── ServerError         a server of ours does not start
-    ├── Undelivered         the demo's check was not met
-    └── NotUnderstood       exit 2: invalid arguments
+    ├── ServerError         an embedded server does not start
+    ├── Undelivered         not every event of the demo arrived
+    └── InvalidInput        exit 2: invalid arguments
 """
 
 import re
@@ -38,7 +38,7 @@ class PgtrailError(Exception):
 
 
 class DatabaseError(PgtrailError):
-    """The database said no."""
+    """The database refused the statement."""
 
 
 class NotMigrated(PgtrailError):
@@ -61,8 +61,8 @@ class Undelivered(PgtrailError):
     """Not everything that was recorded arrived."""
 
 
-class NotUnderstood(PgtrailError):
-    """pgtrail does not understand that."""
+class InvalidInput(PgtrailError):
+    """The arguments are invalid."""
 
     exit_code = 2
 
@@ -71,17 +71,17 @@ NOT_MIGRATED_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
 """SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
 
 
-NOT_UNDERSTOOD_STATES = {"PT047"}
-"""Those of pgtrail's own SQLSTATEs that say that something was written wrongly."""
+INVALID_INPUT_STATES = {"PT047"}
+"""pgtrail's own SQLSTATEs for invalid arguments."""
 
 
 SOMEBODY = "this role"
 
 
 def from_database(error: psycopg.Error, user: str = SOMEBODY) -> PgtrailError:
-    """The error of a statement, in one line; with its hint.
+    """An error of psycopg as one line with a hint.
 
-    :param user: who has connected.
+    :param user: the role of the connection.
     """
     message = error.diag.message_primary or str(error).strip().split("\n")[0] or type(error).__name__
     hint = error.diag.message_hint
@@ -92,14 +92,14 @@ def from_database(error: psycopg.Error, user: str = SOMEBODY) -> PgtrailError:
     elif isinstance(error, psycopg.errors.ReadOnlySqlTransaction):
         hint = hint or "this server is a standby, or default_transaction_read_only is on: do it on the primary"
     elif isinstance(error, psycopg.errors.QueryCanceled):
-        hint = hint or "does statement_timeout end it (PGOPTIONS, ALTER ROLE … SET)? It may take longer"
+        hint = hint or "check statement_timeout (PGOPTIONS, ALTER ROLE … SET): this statement may take longer"
     elif isinstance(error, psycopg.errors.UndefinedTable):
         hint = hint or "write it as schema.table, with double quotes round upper case and spaces"
-    return (NotUnderstood if error.sqlstate in NOT_UNDERSTOOD_STATES else DatabaseError)(message, hint)
+    return (InvalidInput if error.sqlstate in INVALID_INPUT_STATES else DatabaseError)(message, hint)
 
 
 def _grant(user: str) -> str:
-    """What lets a role do what it may not."""
+    """Which grants a role may lack."""
     is_plain = user == SOMEBODY or re.fullmatch(r"[a-z_][a-z0-9_]*", user)
     name = user if is_plain else '"' + user.replace('"', '""') + '"'
     return (

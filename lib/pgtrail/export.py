@@ -1,4 +1,4 @@
-"""The log as CSV: which events an export has, recorded before it begins, and their bytes."""
+"""The log as CSV. An export is recorded as an event before its first byte is written."""
 
 import contextlib
 import json
@@ -17,17 +17,18 @@ from pgtrail.queries import load
 
 QUERIES = load("pgtrail")
 Filter = Mapping[str, Any]
-"""What audit.filter() takes: only what was given."""
+"""The options of audit.filter() that were given."""
 Notes = Iterable[Mapping[str, Any]] | None
-"""What the database says of a filter: a list of objects; None: nothing."""
+"""Notes of the database on a filter, as a list of objects; None: there are none."""
 Piece = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An export that the log has by now, however it ends.
+    """An export that has been recorded.
 
-    :param csv: the statement that writes it.
+    :param events: how many it has, as it begins.
+    :param csv: the COPY statement that writes it.
     """
 
     events: int
@@ -37,31 +38,29 @@ class Begun:
 
 
 def as_jsonb(options: Mapping[str, Any]) -> Jsonb:
-    """Options as a parameter. (Unescaped: what is not UTF-8 is refused as in any other text.)"""
+    """Options as a parameter. (Unescaped, so that the database refuses what is not UTF-8.)"""
     return Jsonb(options, dumps=partial(json.dumps, ensure_ascii=False))
 
 
 def begin_export(connection: Connection, wanted: Filter, by_field: bool = False) -> Begun:
-    """Record in the log who exports what.
+    """Record an export in the log.
 
     :raises PgtrailError: the server is read-only.
     """
     asked = {"filter": as_jsonb(wanted), "by_field": by_field}
     try:
-        row = connection.execute(QUERIES["begin_export"], asked).fetchone()
+        return Begun(*connection.fetch_one(QUERIES["begin_export"], asked))
     except psycopg.errors.ReadOnlySqlTransaction as error:
         raise PgtrailError(
             "an export is recorded, and this server is read-only", "export from the primary, or read with pgtrail log"
         ) from error
-    assert row is not None
-    return Begun(*row)
 
 
 @contextlib.contextmanager
 def copy_csv(connection: Connection, where: sql.Composable | None) -> Iterator[Iterable[Piece]]:
-    """The CSV of audit.export with its header, in the pieces in which the server sends it.
+    """The CSV of audit.export with its header, in the pieces that the server sends.
 
-    :param where: a condition on a row of the view; what it lets through is sorted. None: all.
+    :param where: a condition on the rows of the view, which are then sorted; None: all rows.
     """
     condition = sql.SQL("") if where is None else sql.SQL(" where ") + where + sql.SQL(" order by timestamp_utc, id")
     statement = sql.SQL("copy (select * from audit.export{}) to stdout with (format csv, header)").format(condition)

@@ -1,5 +1,7 @@
-"""What ``pgtrail migrate`` does, all in one transaction: pending files of ``migrations/`` (with yoyo), and where
-any file has changed ``sql/`` and the tracked tables compiled anew. Either all of it happens or nothing does.
+"""Installs pgtrail in a database, or upgrades it, in one transaction.
+
+It runs the pending files of ``migrations/`` (with yoyo) and, if any file has changed, all of ``sql/``; then it
+recompiles the tracked tables.
 """
 
 import getpass
@@ -10,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg import sql
@@ -21,15 +23,17 @@ from yoyo.backends.core.postgresql import PostgresqlPsycopgBackend
 from yoyo.connections import DatabaseURI
 from yoyo.migrations import Migration
 
-from pgtrail.connection import Connection, added_options, open_connection, with_defaults
+from pgtrail.connection import Connection, added_options, check_obstacles, open_connection, with_defaults
 from pgtrail.errors import MigrationFailed, PgtrailError, from_database
 from pgtrail.owner import become_owner
 from pgtrail.project_files import project_files, sql_files
 from pgtrail.queries import load
 
-OLDEST_SERVER = 15
-CREATORS_ARE_NO_MEMBERS = 160000
-"""Since 16 who creates a role without being a superuser may not become it, unless it was asked for before."""
+QUERIES = load("pgtrail")
+
+MIN_SERVER = 15
+CREATORS_ARE_NOT_MEMBERS = 160000
+"""Since 16, who creates a role without being a superuser can't become it unless createrole_self_grant says so."""
 BOOKKEEPING_SCHEMA = "pgtrail_meta"
 _BOOKKEEPING = sql.Identifier(BOOKKEEPING_SCHEMA)
 MIGRATION_LOCK = int.from_bytes(b"pgtrmigr", "big")
@@ -38,7 +42,7 @@ MIGRATION_LOCK = int.from_bytes(b"pgtrmigr", "big")
 
 @dataclass(frozen=True, slots=True)
 class Migrated:
-    """What was done.
+    """What a migration did.
 
     :param applied: the migrations that were pending.
     :param replaced: whether ``sql/`` was installed: whether the database was changed at all.
@@ -73,26 +77,21 @@ def known_migrations(folder: Path | None = None) -> list[Migration]:
     return list(read_migrations(str(folder or project_files("migrations"))))
 
 
-def migrate(
-    dsn: str,
-    migrations: Path | None = None,
-    behaviour: Sequence[Path] | None = None,
-) -> Migrated:
+def migrate(dsn: str, migrations: Path | None = None, behaviour: Sequence[Path] | None = None) -> Migrated:
     """Bring a database to this version. A second call changes nothing; two at once wait for each other.
 
     :param migrations: another folder of migrations than this version's.
     :param behaviour: other files than those of ``sql/``.
     :raises MigrationFailed: nothing was changed.
     """
-    with open_connection(dsn) as guard:
-        _check_server(guard)
-        _check_encoding(guard)
-        _check_schema(guard)
-        become_owner(guard)
-        guard.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
-        guard.execute("set client_min_messages = warning")
-        guard.execute(sql.SQL("create schema if not exists {}").format(_BOOKKEEPING))
-        _check_bookkeeping(guard)
+    with open_connection(dsn) as connection:
+        _check_server(connection)
+        check_obstacles(connection, "migration_obstacles")
+        become_owner(connection)
+        connection.execute("select pg_advisory_lock(%s)", [MIGRATION_LOCK])
+        connection.execute("set client_min_messages = warning")
+        connection.execute(sql.SQL("create schema if not exists {}").format(_BOOKKEEPING))
+        check_obstacles(connection, "bookkeeping_obstacles")
         with _yoyo(dsn) as backend:
             return _migrate(backend, known_migrations(migrations), behaviour or sql_files())
 
@@ -102,9 +101,8 @@ def installed(connection: Connection) -> Installed:
 
     :raises psycopg.Error: it has no pgtrail, or this role may not look.
     """
-    row = connection.execute("select version, files_hash from audit.installation").fetchone()
-    assert row is not None
-    return Installed(row[0], row[1] == files_hash(_all_files(known_migrations(), sql_files())))
+    version, installed_hash = connection.fetch_one("select version, files_hash from audit.installation")
+    return Installed(version, installed_hash == files_hash(_all_files(known_migrations(), sql_files())))
 
 
 def _all_files(migrations: Sequence[Migration], behaviour: Sequence[Path]) -> list[Path]:
@@ -112,154 +110,100 @@ def _all_files(migrations: Sequence[Migration], behaviour: Sequence[Path]) -> li
 
 
 def _migrate(backend: PostgresqlPsycopgBackend, migrations: Sequence[Migration], behaviour: Sequence[Path]) -> Migrated:
-    step = "the bookkeeping of migrations"
-    try:
-        _become_member_of_new_roles(backend.connection)
+    connection: psycopg.Connection[TupleRow] = backend.connection
+    with _step("the bookkeeping of migrations"):
+        _become_member_of_new_roles(connection)
         backend.ensure_internal_schema_updated()
         with backend.transaction():
             applied = backend.get_applied_migration_hashes()
             if applied:
-                _check_log_is_there(backend.connection)
+                _check_log_is_there(connection)
             pending = [migration for migration in migrations if migration.hash not in applied]
             for migration in pending:
-                step = f"migrations/{migration.id}.sql"
-                backend.execute(load("pgtrail")["settings"])
-                migration.process_steps(backend, "apply")
-                # A migration may have become audit_owner; the bookkeeping is not its.
-                backend.execute("reset role")
-                backend.execute(sql.SQL("set local search_path = {}, pg_temp").format(_BOOKKEEPING))
-                backend.mark_one(migration)
-            connection: psycopg.Connection[TupleRow] = backend.connection
-            connection.execute(load("pgtrail")["settings"])
+                _apply(backend, migration)
+            connection.execute(QUERIES["settings"])
             new_hash = files_hash(_all_files(migrations, behaviour))
-            replaced = _installed_hash(connection) != new_hash
+            replaced = _value(connection, "select files_hash from audit.installation") != new_hash
             if replaced:
-                connection.execute("set local role audit_owner")
-                connection.execute("set local client_min_messages = warning")
-                for file in behaviour:
-                    step = f"sql/{file.parent.name}/{file.name}"
-                    connection.execute(file.read_bytes())
-                connection.execute("reset role")
-                step = "audit.installation"
-                _record(connection, new_hash)
-            step = "audit.make_partitions()"
-            connection.execute("select audit.make_partitions()")
-            compiled = 0
-            if replaced:
-                step = "audit.recompile()"
-                row = connection.execute("select audit.recompile()").fetchone()
-                compiled = row[0] if row else 0
-            follows_ddl = connection.execute(
-                "select to_regproc('audit_internal.extend_capture') is not null"
-            ).fetchone()
-        applied_now = tuple(migration.id for migration in pending)
-        return Migrated(applied_now, replaced, compiled, follows_ddl == (True,))
+                _replace_behaviour(connection, behaviour, new_hash)
+            _value(connection, "select audit.make_partitions()")
+            compiled = _value(connection, "select audit.recompile()") if replaced else 0
+            follows_ddl = _value(connection, "select to_regproc('audit_internal.extend_capture') is not null")
+    return Migrated(tuple(migration.id for migration in pending), replaced, compiled, follows_ddl)
+
+
+@contextmanager
+def _step(name: str) -> Iterator[None]:
+    """Name the step in which a migration fails."""
+    try:
+        yield
     except psycopg.Error as error:
         reason = from_database(error)
         raise MigrationFailed(
-            f"the migration failed in {step} and changed nothing: {reason.message}",
-            reason.hint or "mend the cause and run pgtrail migrate again",
+            f"the migration failed in {name} and changed nothing: {reason.message}",
+            reason.hint or "fix the cause and run pgtrail migrate again",
         ) from error
 
 
+def _apply(backend: PostgresqlPsycopgBackend, migration: Migration) -> None:
+    with _step(f"migrations/{migration.id}.sql"):
+        backend.execute(QUERIES["settings"])
+        migration.process_steps(backend, "apply")
+        # A migration may have become audit_owner, who doesn't own the bookkeeping.
+        backend.execute("reset role")
+        backend.execute(sql.SQL("set local search_path = {}, pg_temp").format(_BOOKKEEPING))
+        backend.mark_one(migration)
+
+
+def _replace_behaviour(connection: psycopg.Connection[TupleRow], files: Sequence[Path], new_hash: str) -> None:
+    connection.execute("set local role audit_owner")
+    connection.execute("set local client_min_messages = warning")
+    for file in files:
+        with _step(f"sql/{file.parent.name}/{file.name}"):
+            connection.execute(file.read_bytes())
+    connection.execute("reset role")
+    with _step("audit.installation"):
+        connection.execute(QUERIES["record_installation"], {"files_hash": new_hash, "version": version("pgtrail")})
+
+
+def _value(connection: psycopg.Connection[TupleRow], query: LiteralString) -> Any:
+    with _step(query.removeprefix("select ")):
+        row = connection.execute(query).fetchone()
+    return row[0] if row else None
+
+
 def _become_member_of_new_roles(connection: psycopg.Connection[TupleRow]) -> None:
-    if connection.info.server_version >= CREATORS_ARE_NO_MEMBERS:
+    if connection.info.server_version >= CREATORS_ARE_NOT_MEMBERS:
         connection.execute("set createrole_self_grant = 'set, inherit'")
         connection.commit()
 
 
 def _check_log_is_there(connection: psycopg.Connection[TupleRow]) -> None:
-    if connection.execute("select to_regclass('audit.installation')").fetchone() == (None,):
+    if _value(connection, "select to_regclass('audit.installation')") is None:
         raise PgtrailError(
             f"the schema audit was dropped, and {BOOKKEEPING_SCHEMA} still says that it is there",
             f"run: drop schema {BOOKKEEPING_SCHEMA} cascade; then pgtrail migrate again",
         )
 
 
-def _installed_hash(connection: psycopg.Connection[TupleRow]) -> str | None:
-    row = connection.execute("select files_hash from audit.installation").fetchone()
-    return row[0] if row else None
-
-
-def _record(connection: psycopg.Connection[TupleRow], new_hash: str) -> None:
-    connection.execute(
-        """
-        insert into audit.installation (files_hash, version)
-        values (%s, %s)
-        on conflict (only_row) do update
-        set files_hash = excluded.files_hash, version = excluded.version, installed_at = now()
-        """,
-        [new_hash, version("pgtrail")],
-    )
-
-
 def _check_server(connection: Connection) -> None:
-    if connection.info.server_version < OLDEST_SERVER * 10000:
+    if connection.info.server_version < MIN_SERVER * 10000:
         raise PgtrailError(
             f"the server is PostgreSQL {connection.info.server_version // 10000}",
-            f"pgtrail needs {OLDEST_SERVER} or later",
-        )
-
-
-def _check_encoding(connection: Connection) -> None:
-    row = connection.execute("select current_setting('server_encoding')").fetchone()
-    if row is not None and row[0] != "UTF8":
-        raise PgtrailError(
-            f"this database's encoding is {row[0]}, and pgtrail needs UTF8: what events hold is Unicode",
-            "dump it, and restore it into one made with: create database … encoding 'UTF8' template template0",
-        )
-
-
-def _check_schema(connection: Connection) -> None:
-    """Other tools for the same end keep their tables in a schema of the same name."""
-    row = connection.execute(
-        """
-        select nspname, coalesce(' (it has ' || string_agg(relname, ', ' order by relname) || ')', '')
-        from pg_namespace
-        left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p')
-        where nspname in ('audit', 'audit_internal') and pg_get_userbyid(nspowner) <> 'audit_owner'
-        group by nspname
-        """
-    ).fetchone()
-    if row is not None:
-        raise PgtrailError(
-            f"this database has a schema {row[0]} that is not pgtrail's{row[1]}",
-            "pgtrail needs that name: docs/dba/coming-from.md moves another tool's schema out of the way without a gap",
-        )
-
-
-def _check_bookkeeping(connection: Connection) -> None:
-    """yoyo looks its names up there: a function or a trigger of the schema's owner would run as who migrates."""
-    row = connection.execute(
-        """
-        select nspowner::regrole::text
-        from pg_namespace
-        join pg_roles as owner on owner.oid = nspowner
-        join pg_roles as present on present.rolname = current_user
-        where nspname = %s
-            and not owner.rolsuper
-            and owner.oid <> present.oid
-            and (present.rolsuper or not pg_has_role(owner.oid, 'usage'))
-        """,
-        [BOOKKEEPING_SCHEMA],
-    ).fetchone()
-    if row is not None:
-        raise PgtrailError(
-            f"the schema {BOOKKEEPING_SCHEMA} belongs to {row[0]}, whose code would run as this role",
-            f"run pgtrail migrate as {row[0]}; or, where pgtrail was never installed, drop that schema",
+            f"pgtrail needs {MIN_SERVER} or later",
         )
 
 
 @contextmanager
 def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
-    # yoyo asks for the user's name, which a container's user id may not have.
+    # yoyo looks up the user's name, which the user id of a container may lack.
     try:
         getpass.getuser()
     except (KeyError, OSError):
         os.environ["LOGNAME"] = "pgtrail"
     parameters: dict[str, Any] = conninfo_to_dict(with_defaults(dsn, application_name="pgtrail migrate"))
-    ours = f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp -c default_transaction_isolation=read\\ committed"
-    parameters["options"] = added_options(parameters, ours)
+    settings = f"-c search_path={BOOKKEEPING_SCHEMA},pg_temp -c default_transaction_isolation=read\\ committed"
+    parameters["options"] = added_options(parameters, settings)
     backend = PostgresqlPsycopgBackend(
         DatabaseURI(
             scheme="postgresql+psycopg",
@@ -278,7 +222,7 @@ def _yoyo(dsn: str) -> Iterator[PostgresqlPsycopgBackend]:
             raise PgtrailError(
                 "this connection goes through a pooler", "migrate over a direct one, to the server itself"
             )
-        # The advisory lock guards; a row that a killed migration left would only be in the way.
+        # Our advisory lock is enough; a row that a killed migration left would block the next one.
         backend.create_lock_table()
         backend.break_lock()
         yield backend

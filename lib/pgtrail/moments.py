@@ -1,4 +1,4 @@
-"""Times that Postgres stores and Python has none for: infinite, before Christ, after the year 9999."""
+"""Times that Postgres has and Python has not: infinite, before the year 1, after the year 9999."""
 
 from datetime import UTC, datetime
 
@@ -10,26 +10,29 @@ BEFORE = datetime.min.replace(tzinfo=UTC)
 
 
 class Timestamps(TimestamptzLoader):
-    """Gives the last or the first time that there is for one that is beyond."""
+    """Loads a time that Python has none for as the first or the last that it has."""
 
     def load(self, data: bytes | bytearray | memoryview) -> datetime:
         try:
             return super().load(data)
         except psycopg.DataError:
-            text = bytes(data).decode()
-            return BEFORE if text.startswith("-") or text.endswith("BC") else AFTER
+            return _nearest(bytes(data).decode())
 
 
 def from_json(text: str) -> datetime:
-    """A time as it stands in JSON of Postgres; the last or the first one that there is for one that is beyond."""
+    """The same of a time in JSON that Postgres wrote."""
     try:
         return datetime.fromisoformat(text)
     except ValueError:
-        return BEFORE if text.startswith("-") or text.endswith("BC") else AFTER
+        return _nearest(text)
+
+
+def _nearest(text: str) -> datetime:
+    return BEFORE if text.startswith("-") or text.endswith("BC") else AFTER
 
 
 def shown(moment: datetime, form: str) -> str:
-    """A time in the zone of whoever reads it."""
+    """A time in the local time zone."""
     if moment in (AFTER, BEFORE):
         return "after the year 9999" if moment == AFTER else "before the year 1"
     try:

@@ -1,6 +1,6 @@
-"""Rights that somebody lacks, and who grants them, by name: of ``audit_owner``, and of a table's owner.
+"""Names the grant that a role lacks, and who can grant it: of ``audit_owner``, or of a table's owner.
 
-``audit_owner`` is a role of the whole cluster, which another installation may have made.
+``audit_owner`` is a role of the whole cluster, which another installation may have created.
 """
 
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ QUERIES = load("pgtrail")
 
 
 def become_owner(connection: Connection) -> None:
-    """See that this role may, where ``audit_owner`` is there already; grant it what it may grant itself.
+    """Make sure that this role may act as ``audit_owner``, if that exists; grant it if this role can.
 
-    :raises PgtrailError: somebody else has to; the hint says who, and what.
+    :raises PgtrailError: another role has to grant it; the hint names the roles and the statement.
     """
     row = connection.execute(QUERIES["standing_as_owner"]).fetchone()
     if row is None:
@@ -32,24 +32,24 @@ def become_owner(connection: Connection) -> None:
         connection.execute(grant.encode())
         return
     raise PgtrailError(
-        f"audit_owner is a role of this whole cluster, there is one already, and {role} may not act as it",
-        f"let {', '.join([*granters, 'a superuser'])} run: {grant} (who has it may read every log of this cluster that "
-        "they can connect to)",
+        f"audit_owner is a role of the whole cluster and exists already, and {role} may not act as it",
+        f"let {', '.join([*granters, 'a superuser'])} run: {grant} (with it, {role} can read every log of this cluster "
+        "that it can connect to)",
     )
 
 
 @contextmanager
 def naming_owner(connection: Connection, table: str) -> Iterator[None]:
-    """Where somebody else's table is refused, say whose it is, and what lets this role use it.
+    """If access to a table is refused, name its owner and the grant that would help.
 
-    :raises DatabaseError: it is refused.
+    :raises DatabaseError: access was refused.
     """
     try:
         yield
     except psycopg.errors.InsufficientPrivilege as error:
         message = error.diag.message_primary or ""
         row = connection.execute(QUERIES["owner_of"], {"name": table}).fetchone()
-        # (What is refused may as well be pgtrail's own: its functions.)
+        # (It may be a function of pgtrail's that was refused.)
         if row is None or message.startswith(("permission denied for function", "permission denied for procedure")):
             raise
         owner, role, has_options = row

@@ -6,11 +6,8 @@ from pathlib import Path
 
 from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail.project_files import project_files
-from pgtrail.queries import load
-
-QUERIES = load("pgtrail")
 
 FIELD = re.compile(r"^-- (For|Versions|Schema): (.*(?:\n--   +.*)*)$", re.MULTILINE)
 
@@ -22,7 +19,7 @@ class Preset:
     :param purpose: what it tracks.
     :param versions: of the application, that it is tested with.
     :param schema: where the application's tables usually are.
-    :param text: statements that give the SQL which tracks them, as far as they are there.
+    :param text: queries whose results are the SQL that tracks the tables which exist.
     """
 
     name: str
@@ -40,11 +37,11 @@ def all_presets() -> list[Preset]:
 def preset_named(name: str) -> Preset:
     """The preset of that name.
 
-    :raises NotUnderstood: there is none.
+    :raises InvalidInput: there is no such preset.
     """
     known = {preset.name: preset for preset in all_presets()}
     if name not in known:
-        raise NotUnderstood(f'there is no preset "{name}"', f"there are: {', '.join(known)}")
+        raise InvalidInput(f'there is no preset "{name}"', f"there are: {', '.join(known)}")
     return known[name]
 
 
@@ -54,17 +51,17 @@ def tracking(connection: Connection, preset: Preset, schema: str) -> str:
     :raises PgtrailError: it has none of them.
     """
     with adoption_code(connection, "preset"):
-        connection.execute(QUERIES["set_preset_schema"], {"schema": schema})
+        connection.call("set_config", "pgtrail.preset_schema", schema, True)
         cursor = connection.execute(preset.text.encode())
-        given = [text for (text,) in cursor if text is not None]
+        statements = [text for (text,) in cursor if text is not None]
         while cursor.nextset():
-            given += [text for (text,) in cursor if text is not None]
-    if not any(text.startswith("select audit.track(") for text in given):
+            statements += [text for (text,) in cursor if text is not None]
+    if not any(text.startswith("select audit.track(") for text in statements):
         raise PgtrailError(
             f"none of the tables of {preset.name} is in schema {schema}",
             f"say in which schema they are: pgtrail preset {preset.name} --schema …",
         )
-    return "\n".join(given) + "\n"
+    return "\n".join(statements) + "\n"
 
 
 def _read(file: Path) -> Preset:

@@ -28,6 +28,42 @@ where array[nspname, relname]::text[] = parse_ident(%(name)s, false)
     and not owner.rolsuper
     and not pg_has_role(owner.oid, 'usage')
 
+-- name: migration_obstacles
+-- (Another tool for the same purpose may have a schema of the same name.)
+select
+    format('this database''s encoding is %s, and pgtrail needs UTF8: what events hold is Unicode', current_setting('server_encoding')),
+    'dump it, and restore it into one made with: create database … encoding ''UTF8'' template template0'
+where current_setting('server_encoding') <> 'UTF8'
+union all
+select
+    format(
+        'this database has a schema %s that is not pgtrail''s%s', nspname, ' (it has ' || string_agg(relname, ', ' order by relname) || ')'
+    ),
+    'pgtrail needs that name: docs/dba/coming-from.md moves another tool''s schema out of the way without a gap'
+from pg_namespace
+left join pg_class on relnamespace = pg_namespace.oid and relkind in ('r', 'p')
+where nspname in ('audit', 'audit_internal') and pg_get_userbyid(nspowner) <> 'audit_owner'
+group by nspname
+
+-- name: bookkeeping_obstacles
+-- yoyo looks its names up there: a function or a trigger of the schema's owner would run as who migrates.
+select
+    format('the schema pgtrail_meta belongs to %s, whose code would run as this role', nspowner::regrole),
+    format('run pgtrail migrate as %s; or, where pgtrail was never installed, drop that schema', nspowner::regrole)
+from pg_namespace
+join pg_roles as owner on owner.oid = nspowner
+join pg_roles as present on present.rolname = current_user
+where nspname = 'pgtrail_meta'
+    and not owner.rolsuper
+    and owner.oid <> present.oid
+    and (present.rolsuper or not pg_has_role(owner.oid, 'usage'))
+
+-- name: record_installation
+insert into audit.installation (files_hash, version)
+values (%(files_hash)s, %(version)s)
+on conflict (only_row) do update
+set files_hash = excluded.files_hash, version = excluded.version, installed_at = now()
+
 -- name: standing_as_owner
 select
     quote_ident(present.rolname),
@@ -63,22 +99,9 @@ begin
 end
 $$
 
--- name: set_preset_schema
-select set_config('pgtrail.preset_schema', %(schema)s, true)
-
-
 -- name: hub_problems
 select problem, hint
 from audit_internal.hub_problems()
-
--- name: slot_name
-select audit_internal.slot_name(%(name)s)
-
--- name: last_received_seal
-select audit_internal.last_received_seal(%(name)s)
-
--- name: check_new_node
-select audit_internal.check_new_node(%(name)s, %(hashes)s, %(columns)s)
 
 -- name: node_problems
 select problem, hint
@@ -95,35 +118,14 @@ select
         (select jsonb_build_object(number::text, encode(hash, 'hex')) from audit.seal where number = %(seal)s), '{}'
     )
 
--- name: publish
-select audit.publish(%(role)s, %(password)s)
-
--- name: create_slot
-select pg_create_logical_replication_slot(%(slot)s, 'pgoutput')
-
--- name: unpublish
-select audit.unpublish(%(role)s)
-
 -- name: log_no_password
 select set_config('log_statement', 'none', true), set_config('log_min_duration_statement', '-1', true)
 where (select rolsuper from pg_roles where rolname = current_user)
-
--- name: add_node
-select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s)
-
--- name: prepare_for_node
-select audit_internal.prepare_for_node(%(first_time)s)
-
--- name: stop_node
-select audit_internal.stop_node(%(name)s)
 
 -- name: end_replication
 select pg_terminate_backend(pid)
 from pg_stat_activity
 where usename = %(role)s
-
--- name: remove_node
-select audit.remove_node(%(name)s)
 
 -- name: node_state
 select *
@@ -134,8 +136,8 @@ select subconninfo
 from pg_subscription
 where oid = (select subscription from audit.node where name = %(name)s)
 
--- name: node_look
--- What a node says of itself, to its hub's own role there: its tables and pg_catalog, and no function that lives in it.
+-- name: inspect_node
+-- Run by the hub's role at the node: reads its tables and pg_catalog, and calls no function of its database.
 select
     (select system_identifier from pg_control_system()) as system_identifier,
     case when not pg_is_in_recovery() then

@@ -1,4 +1,4 @@
-"""SQL functions of ``sql/``, put in place of calls to them: what runs is this version's, whatever a database has."""
+"""Replaces calls to SQL functions by their bodies in ``sql/``, so that this version's run, whatever a database has."""
 
 import re
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ class SqlFunction:
 
 @cache
 def sql_functions() -> dict[str, SqlFunction]:
-    """Those of the files that `pgtrail migrate` installs, by name."""
+    """Those in the files that `pgtrail migrate` installs, by name."""
     found = {}
     for file in sql_files():
         for each in _FUNCTION.finditer(file.read_text(encoding="utf-8")):
@@ -41,7 +41,7 @@ def sql_functions() -> dict[str, SqlFunction]:
 
 
 def inline(query: str) -> str:
-    """A query with the bodies of the functions of pgtrail that it calls, and of those that they call."""
+    """A query with all calls of pgtrail's functions replaced by their bodies."""
     while call := _CALL.search(query):
         arguments = list(_arguments(query, call.end()))
         end = call.end() + sum(map(len, arguments)) + len(arguments)
@@ -52,7 +52,7 @@ def inline(query: str) -> str:
 
 
 def _arguments(query: str, begins: int) -> Iterator[str]:
-    """The arguments of a call, as they stand there."""
+    """The arguments of a call, as text."""
     depth = 0
     for sign in _SIGN.finditer(query, begins):
         if depth == 0 and sign[0] in ",)":
@@ -64,6 +64,6 @@ def _arguments(query: str, begins: int) -> Iterator[str]:
 
 
 def _with_values(body: str, values: dict[str, str]) -> str:
-    """A body with values for its parameters; strings, and columns of the same name, stay."""
+    """A body with values for its parameters; strings, and columns of the same name, are left alone."""
     names = re.compile(rf"'(?:[^']|'')*'|(?<![\w.])(?:{'|'.join(values)})\b")
     return names.sub(lambda found: values.get(found[0], found[0]), body)

@@ -60,7 +60,7 @@ CASES = [
     (
         ["destination", "add", "x", "--url", "https://x.example", "--allow-network", "10.0.0.1/8"],
         2,
-        ["is no network", "10.1.0.0/16"],
+        ["invalid network", "10.1.0.0/16"],
     ),
     (
         ["destination", "add", "x", "--url", "https://x.example", "--format", "datadog"],
@@ -91,7 +91,7 @@ CASES = [
     (["forward", "--metrics-address", "[::1]:9187"], 2, ["is not an address", "port has an option"]),
     (["page", "--session-minutes", "nan"], 2, ["nan is not a finite number"]),
     (["log", "--org", "a\udcffb"], 2, ["is not UTF-8", "write it in UTF-8"]),
-    (["hub", "add", "eu1", "--dsn", "nan"], 2, ["no connection string"]),
+    (["hub", "add", "eu1", "--dsn", "nan"], 2, ["invalid connection string"]),
     (["destination", "rebase", "nope", "--yes"], 1, ['no destination "nope"']),
     (["destination", "replay", "siem"], 2, ["Missing option '--reason'"]),
     (["destination", "replay", "siem", "--reason", " ", "--since", "1d"], 1, ["without a reason"]),

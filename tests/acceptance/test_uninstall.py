@@ -207,7 +207,7 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
     assert looked.returncode == 1
     refusals = looked.stderr.splitlines()[-4:]
     assert "legal holds are in force: case-17" in refusals[0]
-    assert "siem (has not got 3 events)" in refusals[1]
+    assert "siem (has not received 3 events)" in refusals[1]
     for name in (
         "view nemo.recent",
         "constraint review_category_fkey",
@@ -302,8 +302,8 @@ def test_what_is_interrupted_can_be_begun_again_and_loses_nothing(nemo, tmp_path
             release_tables(connection, lambda _: None)
             su.execute("select audit.track('nemo.team')")
             before = su.execute("select id from audit.event").fetchall()
-            left = remove_rest(connection, export, cascade=False, said=freed.append)
-    assert freed[2:] == ["nemo.team is as it was"]
+            left = remove_rest(connection, export, cascade=False, report=freed.append)
+    assert freed[2:] == ["nemo.team is no longer tracked"]
     assert {"audit_owner", "audit_admin"} <= {role.name for role in left}
     assert mentions(su) == []
     events = events_of(file)
@@ -325,8 +325,8 @@ def test_a_table_that_is_in_use_is_waited_for_and_named(nemo):
         user.commit()
         release_tables(connection, lambda _: None)
         connection.execute("create view nemo.late as select * from audit.log")
-        with pytest.raises(PgtrailError, match=r"come to depend on pgtrail: view nemo\.late"):
-            remove_rest(connection, None, cascade=False, said=lambda _: None)
+        with pytest.raises(PgtrailError, match=r"these depend on pgtrail by now: view nemo\.late"):
+            remove_rest(connection, None, cascade=False, report=lambda _: None)
         assert connection.execute("select count(*) > 0 from audit.event").fetchone() == (True,)
 
 
@@ -388,7 +388,7 @@ def test_a_person_is_offered_the_export_and_types_the_name(db, tmp_path):
 
     status, seen = converse(("Export the log first? [Y/n]", "n"), ("Type the database's name", "another"))
     assert status == 1
-    assert "another is not its name: nothing was removed" in seen
+    assert "another is not the database's name: nothing was removed" in seen
     assert db.connect().execute("select count(*) > 0 from audit.event").fetchone() == (True,)
     status, seen = converse(("Export the log first?", ""), ("File", str(file)), ("Type the database's name", db.name))
     assert status == 0, seen

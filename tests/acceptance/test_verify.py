@@ -135,7 +135,7 @@ def test_a_policy_that_hides_events_is_named_and_nothing_is_called_whole(sealed,
     database.connect().execute("create policy hide on audit.event as restrictive using (action <> 'team.created')")
     done = pgtrail("verify", dsn=database.dsn(user))
     assert done.returncode == 1
-    assert done.stdout == "policy hide on audit.event: pgtrail made no such thing: see who did\n"
+    assert done.stdout == "policy hide on audit.event: pgtrail did not create it: find out who did\n"
     assert ("the events were not checked" in done.stderr) == (user == "auditor")
     assert " hold" not in done.stderr
 
@@ -213,7 +213,7 @@ def test_code_that_runs_when_a_statement_is_planned_is_named_and_nothing_is_call
     assert su.execute("select count(*) from evil.map").fetchone() == (1,)
     done = pgtrail("verify", dsn=database.dsn("postgres"))
     assert done.returncode == 1
-    assert f"{name}: pgtrail made no such thing: see who did" in done.stdout.splitlines()
+    assert f"{name}: pgtrail did not create it: find out who did" in done.stdout.splitlines()
     assert "the events were not checked" in done.stderr
 
 
@@ -247,7 +247,7 @@ def test_an_anchor_without_seals_is_refused(sealed, pgtrail, tmp_path, content):
     done = pgtrail("verify", "--anchor", str(file), dsn=database.dsn("auditor"))
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
-    assert "there is no seal in the anchor" in done.stderr
+    assert "the anchor has no seals" in done.stderr
 
 
 def test_it_goes_on_where_it_was_stopped(sealed, pgtrail):
@@ -262,7 +262,7 @@ def test_a_seal_to_go_on_with_that_is_not_there_is_no_success(sealed, pgtrail):
     for options in ((), ("--anchor", str(anchor))):
         done = pgtrail("verify", "--from", "99", *options, dsn=database.dsn("auditor"))
         assert (done.returncode, done.stdout) == (2, "")
-        assert done.stderr == "pgtrail: there is no seal 99 to go on with (the last is 3)\n"
+        assert done.stderr == "pgtrail: there is no seal 99 to continue with (the last is 3)\n"
 
 
 def test_where_the_seal_to_go_on_with_was_deleted_the_anchor_says_so_still(sealed, pgtrail):

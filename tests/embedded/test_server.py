@@ -36,13 +36,13 @@ def running_with(marker):
     return found
 
 
-def guards_of(parent):
+def watchdogs_of(parent):
     """The guards that a process has started."""
 
     def parent_of(pid):
         return int(re.search(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1])
 
-    return {guard for guard in running_with("guard.py") if parent_of(guard) == parent}
+    return {watchdog for watchdog in running_with("parent_watchdog.py") if parent_of(watchdog) == parent}
 
 
 def wait_until_gone(look):
@@ -66,12 +66,12 @@ def test_what_was_written_is_there_after_a_stop_and_after_a_crash(binaries, fold
 
 def test_a_clean_stop_leaves_no_process_and_no_socket(binaries, folder):
     # The test session has a server of its own.
-    others = guards_of(os.getpid())
+    others = watchdogs_of(os.getpid())
     with EmbeddedPostgres(folder / "data", binaries, QUICK) as server:
         sockets = server.socket_dir
-        assert len(guards_of(os.getpid()) - others) == 1
+        assert len(watchdogs_of(os.getpid()) - others) == 1
     assert running_with(folder) == []
-    assert guards_of(os.getpid()) == others
+    assert watchdogs_of(os.getpid()) == others
     assert not sockets.exists()
 
 
@@ -89,11 +89,11 @@ def test_a_parent_that_is_killed_leaves_no_process(binaries, folder):
     parent = subprocess.Popen([sys.executable, "-c", script, folder / "data", str(binaries)], stdout=subprocess.PIPE)
     sockets = Path(parent.stdout.readline().decode().strip())
     assert sockets.is_dir()
-    (guard,) = guards_of(parent.pid)
+    (watchdog,) = watchdogs_of(parent.pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until_gone(lambda: running_with(folder) or guard in running_with("guard.py"))
+    wait_until_gone(lambda: running_with(folder) or watchdog in running_with("parent_watchdog.py"))
     assert not sockets.exists()
 
 
@@ -164,7 +164,7 @@ def test_a_folder_of_another_version_is_refused_with_both_versions(binaries, fol
         pass
     (folder / "data" / "PG_VERSION").write_text("9\n")
     with pytest.raises(
-        ServerError, match=rf"made by PostgreSQL 9, and the server at hand is {binaries.major} .*--data-dir"
+        ServerError, match=rf"created by PostgreSQL 9, and this server is {binaries.major} .*--data-dir"
     ):
         EmbeddedPostgres(folder / "data", binaries, QUICK).start()
 
@@ -173,7 +173,7 @@ def test_a_folder_that_holds_something_else_is_left_alone(binaries, folder):
     (folder / "data").mkdir()
     (folder / "data" / "thesis.txt").write_text("mine")
     before = (folder / "data").stat()
-    with pytest.raises(ServerError, match="not empty and holds no database"):
+    with pytest.raises(ServerError, match="not empty and is not a database"):
         EmbeddedPostgres(folder / "data", binaries, QUICK).start()
     assert [file.name for file in (folder / "data").iterdir()] == ["thesis.txt"]
     after = (folder / "data").stat()

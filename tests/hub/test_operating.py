@@ -1,4 +1,4 @@
-"""Operating a hub: adding and removing nodes, what stands in the way, and what somebody should see to."""
+"""Operating a hub: adding and removing nodes, what prevents it, and what needs attention."""
 
 import json
 
@@ -222,7 +222,7 @@ def test_neither_a_hub_nor_a_node_loses_pgtrail_while_they_are_tied(shared_hub, 
     for database in (shared_hub.database, shared_hub.nodes["eu1"]):
         done = pgtrail("uninstall", "--yes", "--no-export", dsn=database.dsn())
         assert done.returncode != 0
-        assert "can't lose pgtrail" in done.stderr, done.stderr
+        assert "pgtrail can't be removed" in done.stderr, done.stderr
 
 
 def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo, pgtrail, wait_until, request):

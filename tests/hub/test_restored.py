@@ -97,7 +97,7 @@ def test_a_node_that_was_restored_is_named_and_the_hub_has_what_it_lost(restored
     (seen,) = json.loads(done.stdout)["nodes"]
     told = "\n".join(seen["problems"])
     assert "it is on timeline 2, and was on 1: promoted, or restored from a backup" in told
-    assert "is another there now" in told
+    assert "differs there now" in told
     assert hub.one("select count(*) from audit.event where resource_label = 'lost'") == 1
     verified = pgtrail("verify", "--node", "eu1", dsn=hub.dsn())
     assert verified.returncode == 1

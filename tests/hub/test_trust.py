@@ -176,7 +176,7 @@ def test_what_is_changed_on_the_hub_shows_in_the_nodes_chain_and_in_its_own(medd
     ("meddling", "problem"),
     [
         ("delete from audit.node_seal where node = 'us1' and number = 2", "seal 2 it is missing"),
-        ("update audit.node_seal set root = sha256('x') where node = 'us1' and number = 2", "its hash is another"),
+        ("update audit.node_seal set root = sha256('x') where node = 'us1' and number = 2", "its hash differs"),
         ("update audit.node_seal_leaves set leaves = sha256('x') where node = 'us1' and number = 2", "another root"),
         ("delete from audit.node_salt where node = 'us1'", "it was changed"),
         (
@@ -191,7 +191,7 @@ def test_what_is_changed_on_the_hub_shows_in_the_nodes_chain_and_in_its_own(medd
                 "select occurred_at, category, action, resource_type, actor_type, node, node_id, node_xid, resource_hash "
                 "from audit.event where node = 'us1' and category = 'plan'"
             ),
-            "there are two of it",
+            "there are two of them",
         ),
     ],
 )

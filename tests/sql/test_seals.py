@@ -304,9 +304,9 @@ def test_a_seal_that_is_deleted_or_changed_is_named_and_so_is_the_last(things):
     meddle(things, "delete from audit.seal where number = 4")
     assert (None, None, "seal 4: it is missing: the last seal was number 4") in problems(things)
     meddle(things, "update audit.seal set sealed_at = sealed_at - interval '1 day' where number = 3")
-    assert (3, None, "it was changed: its hash is another") in problems(things)
+    assert (3, None, "it was changed: its hash differs") in problems(things)
     meddle(things, "update audit.seal_leaves set leaves = decode(repeat('ab', length(leaves)), 'hex') where number = 1")
-    assert (1, None, "its list of leaves was changed: it has another root") in problems(things)
+    assert (1, None, "its list of leaves was changed: it has a different root") in problems(things)
 
 
 def test_a_part_of_the_log_that_was_rewritten_with_its_seal_breaks_the_chain(things):

@@ -264,7 +264,7 @@ def test_an_invented_removal_with_an_event_does_not_fit_the_seals_and_is_listed(
     remove(log, told=True)
     said, _, evidence = verified(log)
     assert [problem for *_, problem in said] == [
-        "removal audit.event_2020_01: it took 1 events of seal 1, which has 0 of its month"
+        "removal audit.event_2020_01: it removed 1 events of seal 1, which has 0 of its month"
     ]
     ((kind, name, text),) = evidence.listed
     assert (kind, name) == ("removal", "audit.event_2020_01")
@@ -277,12 +277,12 @@ def test_a_removal_of_the_events_month_takes_all_of_it(log):
         "(date_trunc('month', now() at time zone 'UTC') + interval '1 month') at time zone 'UTC'"
     ).fetchone()
     remove(log, begins, ends, told=True)
-    assert any("it took 1 events of seal 1, which has" in problem for problem in found(log))
+    assert any("it removed 1 events of seal 1, which has" in problem for problem in found(log))
 
 
 def test_a_removal_is_of_whole_months(log):
     remove(log, ends="2020-01-03Z", told=True)
-    assert "removal audit.event_2020_01: it is no whole month" in found(log)
+    assert "removal audit.event_2020_01: it is not a whole month" in found(log)
 
 
 CLAIM = """
@@ -324,13 +324,18 @@ def test_a_removal_does_not_hide_one_event_behind_those_that_are_still_there(db)
     meddle(su, "delete from audit.event where id = %s", [some_event(su)])
     claim_whole_month(su)
     (events,) = su.execute("select events - 1 from audit.seal where number = 1").fetchone()
-    assert f"removal audit.event_gone: it says that it took {events} events of seal 1 that are still there" in found(su)
+    assert (
+        f"removal audit.event_gone: it claims to have removed {events} events of seal 1 that are still there"
+        in found(su)
+    )
 
 
 def test_two_removals_do_not_take_the_same_event(log):
     claim_whole_month(log)
     claim_whole_month(log, "audit.event_gone_too")
-    assert "removal audit.event_gone_too: it took events that the removal of audit.event_gone had taken" in found(log)
+    assert "removal audit.event_gone_too: it removed events that the removal of audit.event_gone had removed" in found(
+        log
+    )
 
 
 FORGED_EVIDENCE = """

@@ -8,11 +8,12 @@ from urllib.parse import urlsplit
 import click
 
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail.export import as_jsonb
-from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.matching import recent, say
+from pgtrail_cli.database import QUERIES
+from pgtrail_cli.matching import recent
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 from pgtrail_worker.address import Network, forbidden
 
 
@@ -23,28 +24,26 @@ from pgtrail_worker.address import Network, forbidden
     "--format", default="webhook", show_default=True, help="How events are rendered (docs/security/formats.md)."
 )
 @click.option("--category", "categories", multiple=True, help="Only this category; can be repeated.")
-@click.option("--action", "actions", multiple=True, help="Only actions like this: 'key.*'; can be repeated.")
+@click.option("--action", "actions", multiple=True, help="Only actions that match: 'key.*'; can be repeated.")
 @click.option("--org", "orgs", multiple=True, help="Only this organization; can be repeated.")
-@click.option("--since", help="From this time on, the past included: 7d, 2026-11-01. Default: from now on.")
+@click.option("--since", help="Also events since this time: 7d, 2026-11-01. Default: only new ones.")
 @click.option("--token-env", help="The variable of the worker that holds the token; NAME_HOSTS has its hosts.")
 @click.option("--token-file", help="The file in the worker's secrets folder with the token; FILE.hosts has its hosts.")
 @click.option("--token-stdin", is_flag=True, help="Read the token from stdin and keep it in the database.")
 @click.option(
     "--oauth-url", help="Where the token is fetched by client credentials; the token is then the client's secret."
 )
-@click.option("--oauth-client-id", help="The client's id there.")
-@click.option("--oauth-scope", help="The scope that is asked for.")
+@click.option("--oauth-client-id", help="The OAuth client's id.")
+@click.option("--oauth-scope", help="The OAuth scope to request.")
 @click.option(
     "--in-flight",
     "max_in_flight",
     type=click.IntRange(1, 64),
-    help="Max requests at a time. 1 keeps all events in order; else those of one resource are.",
+    help="Maximum requests at a time. With 1 all events stay in order; else those of one resource do.",
 )
-@click.option(
-    "--gzip/--no-gzip", default=None, help="Compress requests, or not. Default: as the format's receivers take it."
-)
+@click.option("--gzip/--no-gzip", default=None, help="Compress requests. Default: depends on the format.")
 @click.option("--ca-file", help="Authorities (PEM) for the receiver's certificate, in the worker's secrets folder.")
-@click.option("--client-cert-file", help="Certificate and key (PEM) that the worker shows, as --token-file.")
+@click.option("--client-cert-file", help="The worker's client certificate and key (PEM), in its secrets folder.")
 @click.option(
     "--allow-network",
     "allowed_networks",
@@ -72,25 +71,25 @@ def add(connection: Connection, name: str, url: str, format: str, token_stdin: b
         if token_stdin:
             hand_over(connection, token_from_stdin())
         asked = {"name": name, "url": url, "format": format, "options": given}
-        row = connection.execute(QUERIES["add_destination"], asked).fetchone()
-    assert row is not None
-    say(lines)
-    if row[0] is None:
-        click.echo(f"pgtrail: added {name}; try it: pgtrail destination test {name}", err=True)
+        (secret,) = connection.fetch_one(QUERIES["add_destination"], asked)
+    for line in lines:
+        say(line)
+    if secret is None:
+        say(f"added {name}; try it: pgtrail destination test {name}")
         return
-    click.echo(f"pgtrail: added {name}; give the receiver this signing secret, it is not shown again:", err=True)
-    click.echo(row[0])
+    say(f"added {name}; give the receiver this signing secret, it is not shown again:")
+    click.echo(secret)
 
 
 def _network(text: str) -> Network:
     try:
         return ip_network(text)
     except ValueError as error:
-        raise NotUnderstood(f'"{text}" is no network ({error})', "write it as 10.1.0.0/16 or fd00::/8") from error
+        raise InvalidInput(f'invalid network "{text}" ({error})', "write it as 10.1.0.0/16 or fd00::/8") from error
 
 
 def _check_address(url: str, allowed: list[Network]) -> None:
-    """An address that the worker would refuse is refused here. What a name resolves to is the worker's to see."""
+    """Refuse an address that the worker would refuse. (The worker checks what a name resolves to.)"""
     try:
         address = str(ip_address(urlsplit(url).hostname or ""))
     except ValueError:
@@ -113,7 +112,7 @@ def hand_over(connection: Connection, token: str) -> None:
 
 
 def token_from_stdin() -> str:
-    """The token, typed unseen or piped in: an argument would show in the list of processes."""
+    """The token, typed without echo or piped in: an argument would show in the list of processes."""
     if sys.stdin.isatty():
         typed: str = click.prompt("Token", hide_input=True, err=True)
         return typed.strip()

@@ -1,4 +1,4 @@
-"""What `pgtrail log` and `export` do with ``--archive``: no database."""
+"""`pgtrail log` and `export` with ``--archive``, without a database."""
 
 import sys
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ import click
 from pgtrail.archive.formats import Event, as_json, csv_header, csv_line, event_name, field_lines
 from pgtrail.archive.reading import Archive, Wanted, open_archive, resolve
 from pgtrail_cli.log_table import print_rows
+from pgtrail_cli.streams import say
 
 Form = Literal["table", "json", "csv"]
 
@@ -28,7 +29,7 @@ def log(where: str, limit: int, options: dict[str, Any], form: Form) -> None:
         sys.stdout.buffer.write(csv_header())
         sys.stdout.buffer.writelines(map(csv_line, reversed(found)))
     if not found:
-        click.echo("pgtrail: no events match", err=True)
+        say("no events match")
 
 
 def _row(event: Event) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""``pgtrail demo``: everything, in one command."""
+"""``pgtrail demo``."""
 
 import importlib.util
 import signal
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pgtrail_cli.demo.receiver import Receiver
 
 SETTINGS = {
-    # The moment of each commit, to measure how long an event takes from there.
+    # To measure how long an event takes from its commit.
     "track_commit_timestamp": "on",
 }
 
@@ -35,7 +35,9 @@ SETTINGS = {
 @click.command()
 @click.option("--once", is_flag=True, help="Show everything and end; exit status 1 if anything did not arrive.")
 @click.option(
-    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where its database is kept; made if need be."
+    "--data-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where its database is kept; created if needed.",
 )
 def demo(once: bool, data_dir: Path | None) -> None:
     """Show everything at work on an embedded Postgres.
@@ -48,7 +50,7 @@ def demo(once: bool, data_dir: Path | None) -> None:
       pgtrail demo
       pgtrail demo --once
     """
-    # Comes with an extra that whoever runs only the command line or the worker does not need.
+    # It comes with the extra `demo`, which the command line and the worker do not need.
     if importlib.util.find_spec("standardwebhooks") is None:
         raise PgtrailError("the demo needs the package standardwebhooks", "run: pip install 'pgtrail[demo]'")
     from pgtrail_cli.demo.receiver import Receiver
@@ -84,7 +86,6 @@ def demo(once: bool, data_dir: Path | None) -> None:
 def _show_page(screen: Console, address: str) -> None:
     _section(screen, "the same in a browser: pgtrail page")
     screen.print(address, soft_wrap=True)
-    # Where there is somebody to look at it.
     if screen.is_terminal:
         click.launch(address)
 
@@ -101,10 +102,9 @@ def _show_log(screen: Console, dsn: str, events: int) -> None:
     with open_connection(dsn) as connection:
         _section(screen, f"pgtrail log --limit {events}")
         print_newest(connection, events)
-        rotated = connection.execute("select max(id) from audit.api_keys where action = 'key.rotated'").fetchone()
-        assert rotated is not None
-        _section(screen, f"pgtrail show {rotated[0]}")
-        print_event(connection, rotated[0])
+        (rotated,) = connection.fetch_one("select max(id) from audit.api_keys where action = 'key.rotated'")
+        _section(screen, f"pgtrail show {rotated}")
+        print_event(connection, rotated)
 
 
 def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> None:
@@ -129,7 +129,7 @@ def _show_arrival(screen: Console, arrival: Arrival, receiver: "Receiver") -> No
         p99 = statistics.quantiles(latencies, n=100, method="inclusive")[98]
         screen.print(
             f"From commit to receipt: median {statistics.median(latencies):.1f} ms, p99 {p99:.1f} ms, "
-            f"longest {max(latencies):.1f} ms."
+            f"max {max(latencies):.1f} ms."
         )
 
 

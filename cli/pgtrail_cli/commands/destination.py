@@ -1,4 +1,4 @@
-"""``pgtrail destination …``: its state, and what is changed. The rest is in ``add``, ``ping`` and ``resend``."""
+"""``pgtrail destination …``, but for ``add``, ``test``, ``replay`` and ``redrive``."""
 
 import json
 from collections.abc import Sequence
@@ -6,30 +6,35 @@ from datetime import timedelta
 from typing import Any
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from pgtrail.connection import Connection
+from pgtrail.details import behind
 from pgtrail_cli.commands.add import hand_over, token_from_stdin
-from pgtrail_cli.filters import QUERIES, dicts
+from pgtrail_cli.database import QUERIES, dicts
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.params import Number
-from pgtrail_cli.render import behind, console, local_time, plain_table, printable
+from pgtrail_cli.render import console, facts_table, local_time, rows_table
+from pgtrail_cli.streams import say
 
 DEAD_LETTERS_SHOWN = 20
+STATUS_COLUMNS = {
+    "Name": "name", "Format": "format", "State": "state", "Behind": "behind", "Dead": "dead_letters",
+    "Last success": "last_success_at", "Next try": "retry_at", "Only": "only", "Last error": "last_error",
+}  # fmt: skip
+ATTEMPT_COLUMNS = {
+    "Attempted": "at", "Delivered": "delivered", "Events": "events", "Dead": "dead_letters", "Status": "status",
+    "Error": "error", "Next try": "retry_at", "Worker": "worker",
+}  # fmt: skip
+DEAD_LETTER_COLUMNS = {
+    "Dead letter": "event_id", "Action": "action", "Resource": "resource", "Status": "status", "Error": "error",
+    "Attempts": "attempts", "Last": "last_at",
+}  # fmt: skip
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
-@click.group(
-    cls=LazyGroup,
-    places={
-        "add": "add:add",
-        "redrive": "resend:redrive",
-        "replay": "resend:replay",
-        "test": "ping:test",
-    },
-)
+@click.group(cls=LazyGroup, modules={"add": "add", "redrive": "resend", "replay": "resend", "test": "ping"})
 def destination() -> None:
     """Manage the destinations that events are forwarded to.
 
@@ -64,25 +69,18 @@ def show(connection: Connection, name: str | None, as_json: bool) -> None:
         found = {**settings, "attempts": attempts, "dead_letter_events": dead_letters}
         click.echo(json.dumps(found, default=str))
         return
-    table = plain_table("", "")
-    table.show_header = False
-    for key, value in settings.items():
-        if value not in (None, [], False):
-            table.add_row(key.replace("_", " "), printable(_shown(value)))
-    console().print(table)
+    shown = {key.replace("_", " "): value for key, value in settings.items() if value not in ([], False)}
+    console().print(facts_table(shown))
     if dead_letters:
         console().print()
-        console().print(_dead_letters(dead_letters))
+        console().print(rows_table(dead_letters, DEAD_LETTER_COLUMNS))
     if settings["dead_letters"] > len(dead_letters):
-        click.echo(
-            f"pgtrail: the first {len(dead_letters)} of {settings['dead_letters']:,} dead letters; all: --json",
-            err=True,
-        )
+        say(f"the first {len(dead_letters)} of {settings['dead_letters']:,} dead letters; all: --json")
     if attempts:
         console().print()
-        console().print(_attempts(attempts))
+        console().print(rows_table(map(_attempt, attempts), ATTEMPT_COLUMNS))
     else:
-        click.echo("pgtrail: no attempts yet (is a worker running? pgtrail forward)", err=True)
+        say("no attempts yet (is a worker running? pgtrail forward)")
 
 
 def _list(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
@@ -90,61 +88,28 @@ def _list(rows: Sequence[dict[str, Any]], as_json: bool) -> None:
         for row in rows:
             click.echo(json.dumps(row, default=str))
         return
-    table = plain_table("Name", "Format", "State", "Behind", "Dead", "Last success", "Next try", "Only", "Last error")
-    for row in rows:
-        table.add_row(
-            row["name"],
-            row["format"],
-            Text(row["state"], style=STYLES.get(row["state"], "yellow")),
-            behind(row["events_behind"], row["seconds_behind"]),
-            str(row["dead_letters"] or ""),
-            local_time(row["last_success_at"]),
-            local_time(row["retry_at"]),
-            printable(", ".join(part for key in ("categories", "actions", "orgs") for part in row[key] or ())),
-            printable(row["last_error"] or ""),
-        )
     if rows:
-        console().print(table)
+        console().print(rows_table(map(_status, rows), STATUS_COLUMNS))
     else:
-        click.echo("pgtrail: no destinations yet (pgtrail destination add NAME --url https://…)", err=True)
+        say("no destinations yet (pgtrail destination add NAME --url https://…)")
 
 
-def _attempts(rows: Sequence[dict[str, Any]]) -> Table:
-    table = plain_table("Attempted", "Delivered", "Events", "Dead", "Status", "Error", "Next try", "Worker")
-    for row in rows:
-        first, last = row["first_event_id"], row["last_event_id"]
-        table.add_row(
-            local_time(row["attempted_at"]) + (" (replay)" if row["replay_id"] else ""),
-            str(row["delivered"]),
-            f"{first} to {last}" if first != last else str(first or row["failed_event_id"] or ""),
-            str(row["dead_letters"] or ""),
-            str(row["status"] or ""),
-            printable(row["error"] or ""),
-            local_time(row["retry_at"]),
-            printable(row["worker"]),
-        )
-    return table
+def _status(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **row,
+        "state": Text(row["state"], style=STYLES.get(row["state"], "yellow")),
+        "behind": behind(row["events_behind"], row["seconds_behind"]),
+        "only": [name for key in ("categories", "actions", "orgs") for name in row[key] or ()],
+    }
 
 
-def _dead_letters(rows: Sequence[dict[str, Any]]) -> Table:
-    table = plain_table("Dead letter", "Action", "Resource", "Status", "Error", "Attempts", "Last")
-    for row in rows:
-        table.add_row(
-            str(row["event_id"]),
-            printable(row["action"] or ""),
-            printable(row["resource"] or ""),
-            str(row["status"] or ""),
-            printable(row["error"]),
-            str(row["attempts"]),
-            local_time(row["last_at"]),
-        )
-    return table
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(each) for each in value)
-    return local_time(value) if hasattr(value, "astimezone") else str(value)
+def _attempt(row: dict[str, Any]) -> dict[str, Any]:
+    first, last = row["first_event_id"], row["last_event_id"]
+    return {
+        **row,
+        "at": local_time(row["attempted_at"]) + (" (replay)" if row["replay_id"] else ""),
+        "events": f"{first} to {last}" if first != last else first or row["failed_event_id"],
+    }
 
 
 @destination.command()
@@ -157,8 +122,8 @@ def pause(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination pause siem
     """
-    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": True})
-    click.echo(f"pgtrail: {name} is paused; its events wait", err=True)
+    connection.call("audit.pause_destination", name, True)
+    say(f"{name} is paused; its events wait")
 
 
 @destination.command()
@@ -171,8 +136,8 @@ def resume(connection: Connection, name: str) -> None:
     Example:
       pgtrail destination resume siem
     """
-    connection.execute(QUERIES["pause_destination"], {"name": name, "paused": False})
-    click.echo(f"pgtrail: {name} continues from where it stopped", err=True)
+    connection.call("audit.pause_destination", name, False)
+    say(f"{name} continues from where it stopped")
 
 
 @destination.command("rotate-secret")
@@ -182,7 +147,7 @@ def resume(connection: Connection, name: str) -> None:
     type=Number(0, 720),
     default=24,
     show_default=True,
-    help="For how many hours the old secret signs too.",
+    help="Hours for which the old secret signs too.",
 )
 @with_connection
 def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
@@ -194,10 +159,9 @@ def rotate_secret(connection: Connection, name: str, overlap: float) -> None:
     Example:
       pgtrail destination rotate-secret siem
     """
-    row = connection.execute(QUERIES["rotate_secret"], {"name": name, "overlap": timedelta(hours=overlap)}).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: both secrets of {name} sign for {overlap:g} hours; give the receiver this one:", err=True)
-    click.echo(row[0])
+    secret = connection.call("audit.rotate_secret", name, timedelta(hours=overlap))
+    say(f"both secrets of {name} sign for {overlap:g} hours; give the receiver this one:")
+    click.echo(secret)
 
 
 @destination.command("set-token")
@@ -216,7 +180,7 @@ def set_token(connection: Connection, name: str) -> None:
     with connection.transaction():
         hand_over(connection, token)
         connection.execute(QUERIES["set_token"], {"name": name})
-    click.echo(f"pgtrail: {name} has a new token", err=True)
+    say(f"{name} has a new token")
 
 
 @destination.command()
@@ -234,24 +198,22 @@ def rebase(connection: Connection, name: str, since: str | None, **_: Any) -> No
       pgtrail destination rebase siem --since 2d
     """
     connection.execute(QUERIES["rebase_destination"], {"name": name, "since": since})
-    click.echo(
-        f"pgtrail: {name} starts {f'with the events since {since}' if since else 'with the next event'}", err=True
-    )
+    say(f"{name} starts {f'with the events since {since}' if since else 'with the next event'}")
 
 
 @destination.command()
 @click.argument("name")
-@click.option("--now", is_flag=True, help="Remove it at once, though it has not got everything.")
+@click.option("--now", is_flag=True, help="Remove it at once, even if it has not received everything.")
 @click.confirmation_option("--yes", prompt="The destination and its cursor will be removed. Continue?")
 @with_connection
 def remove(connection: Connection, name: str, now: bool, **_: Any) -> None:
     """Remove NAME with its secrets; the events stay in the log.
 
-    It still gets everything that was recorded until now, and last the event of its removal.
+    It still receives everything that was recorded until now, last the event of its removal.
 
     \b
     Example:
       pgtrail destination remove siem --yes
     """
-    connection.execute(QUERIES["remove_destination"], {"name": name, "now": now})
-    click.echo(f"pgtrail: removed {name}{'' if now else ', once it has got the event that says so'}", err=True)
+    connection.call("audit.remove_destination", name, now)
+    say(f"removed {name}{'' if now else ', once it has received the event of that'}")

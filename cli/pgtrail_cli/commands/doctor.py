@@ -1,4 +1,4 @@
-"""``pgtrail doctor``: what is wrong, and what to do about it."""
+"""``pgtrail doctor``: problems, and how to fix them."""
 
 import json
 from collections.abc import Iterator
@@ -9,23 +9,24 @@ from rich.text import Text
 
 from pgtrail import install as migrations
 from pgtrail.connection import Connection, open_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
-from pgtrail_cli.render import console, plain_table, printable
+from pgtrail_cli.render import console, rows_table
+from pgtrail_cli.streams import say
 
 LISTEN_SECONDS = 2.0
-"""A notification takes milliseconds; after so long none comes."""
+"""How long to wait for a notification, which takes milliseconds."""
 INFORMATION = "information"
-"""The problem that is none."""
+"""A finding that is not a problem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem.
 
     :param problem: its kind.
-    :param subject: what has it.
-    :param hint: what to do; mostly a command or a statement.
+    :param subject: the object that has it.
+    :param hint: what to do, usually a command or a statement.
     """
 
     problem: str
@@ -38,23 +39,22 @@ class Finding:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @dsn_option
 def doctor(dsn: str, as_json: bool) -> None:
-    """Find what is wrong, each with a hint.
+    """Find problems, each with a hint.
 
     The most urgent comes first. It checks triggers, partitions, destinations, workers, nodes, the installed version,
-    and whether LISTEN works on this connection. Exit status 1 if anything is wrong; `information` is not.
+    and whether LISTEN works on this connection. Exit status 1 if there is a problem; `information` is none.
 
     \b
     Example:
       pgtrail doctor
     """
-    # Not prepared: it is to work behind a pooler, and to say that it is behind one.
     with open_connection(dsn) as connection:
         findings = [
             *_version(connection),
             *(Finding(*row) for row in connection.execute(QUERIES["doctor"])),
         ]
-        standby = connection.execute(QUERIES["in_recovery"]).fetchone() == (True,)
-        # (There nobody may listen.)
+        standby = connection.call("pg_is_in_recovery")
+        # (A standby does not support LISTEN.)
         if not standby:
             with open_connection(dsn) as notifier:
                 findings += _listening(connection, notifier)
@@ -62,7 +62,7 @@ def doctor(dsn: str, as_json: bool) -> None:
     _show([*wrong, *(finding for finding in findings if finding.problem == INFORMATION)], as_json)
     if wrong:
         raise SystemExit(1)
-    click.echo(f"pgtrail: {'nothing is wrong that a standby can see' if standby else 'all is well'}", err=True)
+    say("nothing is wrong that a standby can see" if standby else "all is well")
 
 
 def _version(connection: Connection) -> Iterator[Finding]:
@@ -71,25 +71,25 @@ def _version(connection: Connection) -> Iterator[Finding]:
         yield Finding(
             "other version",
             "pgtrail",
-            f"the database has {present.version}, of other files than this program's",
+            f"the database has {present.version}, installed from other files than this program's",
             "pgtrail migrate",
         )
 
 
 def _listening(listener: Connection, notifier: Connection) -> Iterator[Finding]:
-    """Whether a notification comes, and each statement meets the same server process."""
-    listener.execute(QUERIES["listen"])
-    processes = set(listener.execute(QUERIES["server_process"]).fetchall())
-    notifier.execute(QUERIES["notify"])
+    """Whether a notification arrives, and each statement reaches the same server process."""
+    listener.execute("listen pgtrail_doctor")
+    process = listener.call("pg_backend_pid")
+    notifier.execute("notify pgtrail_doctor")
     heard = list(listener.notifies(timeout=LISTEN_SECONDS, stop_after=1))
-    processes |= set(listener.execute(QUERIES["server_process"]).fetchall())
-    listener.execute(QUERIES["unlisten"])
-    if not heard or len(processes) > 1:
+    moved = listener.call("pg_backend_pid") != process
+    listener.execute("unlisten pgtrail_doctor")
+    if not heard or moved:
         yield Finding(
             "deaf",
             "LISTEN",
-            "no notification comes through this connection: it goes through a pooler in transaction mode",
-            "give the worker a direct connection to the server; until then it looks every second",
+            "no notification arrives on this connection: it goes through a pooler in transaction mode",
+            "give the worker a direct connection to the server; until then it polls every second",
         )
 
 
@@ -98,11 +98,9 @@ def _show(findings: list[Finding], as_json: bool) -> None:
         for finding in findings:
             click.echo(json.dumps(asdict(finding)))
         return
-    table = plain_table("Problem", "Subject", "Finding", "Hint")
-    for finding in findings:
-        table.add_row(
-            Text(finding.problem, style="dim" if finding.problem == INFORMATION else "red"),
-            *(Text(printable(cell)) for cell in (finding.subject, finding.finding, finding.hint)),
-        )
-    if findings:
-        console().print(table)
+    rows = [
+        {**asdict(finding), "problem": Text(finding.problem, "dim" if finding.problem == INFORMATION else "red")}
+        for finding in findings
+    ]
+    if rows:
+        console().print(rows_table(rows, {key.capitalize(): key for key in rows[0]}))

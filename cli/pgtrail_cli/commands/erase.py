@@ -1,10 +1,10 @@
-"""``pgtrail erase-actor``: a person becomes a pseudonym."""
+"""``pgtrail erase-actor``."""
 
 import click
 
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 
 
 @click.command("erase-actor")
@@ -25,21 +25,15 @@ def erase_actor(connection: Connection, actor_id: str, reason: str, also: tuple[
     Example:
       pgtrail erase-actor ann@acme.example --reason DSAR-17 --also "Ann Arbor" --yes
     """
-    row = connection.execute(
-        QUERIES["erase_actor"], {"actor_id": actor_id, "reason": reason, "also": list(also)}
-    ).fetchone()
-    assert row is not None
-    done = row[0]
+    done = connection.call("audit.erase_actor", actor_id, reason, list(also))
     click.echo(done["pseudonym"])
-    click.echo(f"pgtrail: erased from {done['events']:,} events", err=True)
+    say(f"erased from {done['events']:,} events")
     if done["mentions"]:
-        click.echo(
-            f"pgtrail: {done['mentions']:,} events name the person inside another text, an id, a reason or a role: "
-            "these stay as they are",
-            err=True,
+        say(
+            f"{done['mentions']:,} events name the person inside another text, an id, a reason or a role: "
+            "these stay as they are"
         )
-    click.echo(
-        "pgtrail: not reached: what destinations have received, exports, archives, backups, the server's own logs, "
-        "and the application's tables; erase there too, and VACUUM audit.event",
-        err=True,
+    say(
+        "not reached: what destinations have received, exports, archives, backups, the server's own logs, "
+        "and the application's tables; erase there too, and VACUUM audit.event"
     )

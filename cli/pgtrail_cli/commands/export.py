@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import click
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail.atomic_file import atomic_file
 from pgtrail.connection import open_connection
@@ -16,7 +15,11 @@ from pgtrail_cli.commands import archived
 from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option
-from pgtrail_cli.render import console
+from pgtrail_cli.progress import progress_bar
+from pgtrail_cli.streams import say
+
+ROWS_AT_ONCE = 1024
+"""Between two looks at the progress bar."""
 
 
 @click.command()
@@ -49,7 +52,7 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
         begun: list[Begun] = []
 
         def begin() -> tuple[int, Iterable[Piece]]:
-            # (Where the file can't be made, nothing is taken out.)
+            # (If the file can't be created, no export is recorded.)
             export = begin_export(connection, as_filter(**options), fields)
             begun.append(export)
             say_visible_from(export.visible_from)
@@ -60,7 +63,10 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
 
 
 def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields: bool) -> None:
-    """Write to the file, or to stdout; what is begun says about how many events there are, and has them."""
+    """Write to the file or to stdout.
+
+    :param begin: returns about how many events there are, and their CSV.
+    """
     if str(file) == "-":
         _, pieces = begin()
         sys.stdout.buffer.writelines(pieces)
@@ -69,21 +75,19 @@ def _write(file: Path, begin: Callable[[], tuple[int, Iterable[Piece]]], fields:
         total, pieces = begin()
         rows = write_csv(pieces, output, total)
     unit = "rows" if fields else "events"
-    click.echo(f"pgtrail: {rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)", err=True)
+    say(f"{rows:,} {unit} in {file} ({file.stat().st_size:,} bytes)")
 
 
 def write_csv(pieces: Iterable[Piece], output: IO[bytes], total: int) -> int:
-    """Write to a file, with a notice of how far it is on a terminal; how many rows.
+    """Write to a file, with a progress bar on a terminal; returns the number of rows.
 
-    :param total: about so many.
+    :param total: about how many rows there are.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     number = 0
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("exporting", total=total)
+    with progress_bar("exporting", total) as advance:
         # The first piece is the header; the server sends one row a piece.
         for number, piece in enumerate(pieces):
             output.write(piece)
-            if number % 1024 == 0:
-                progress.update(task, completed=number)
+            if number % ROWS_AT_ONCE == 0:
+                advance(ROWS_AT_ONCE)
     return number

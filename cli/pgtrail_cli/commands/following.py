@@ -1,4 +1,4 @@
-"""New events as they are committed, for ``pgtrail log -f``: woken by LISTEN, and found by snapshots."""
+"""New events as they are committed, for ``pgtrail log -f``: LISTEN wakes it, and snapshots find them."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -6,36 +6,34 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.details import LONGEST_VALUE
 from pgtrail.export import Filter, as_jsonb
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 
 FOLLOW_SECONDS = 1.0
-"""The longest time without a look: a notification is a hint, not a promise."""
+"""The maximum time between two polls: notifications can be missing."""
 IN_FLIGHT_SECONDS = 0.1
 
 
 class Follower:
-    """What becomes visible from the moment on at which this is made: in the transaction that lists what there is."""
+    """What becomes visible after this was created, in the transaction that lists the existing events."""
 
     def __init__(self, connection: Connection, wanted: Filter, as_json: bool) -> None:
         self._connection = connection
         self._asked = {"filter": as_jsonb(wanted), "as_json": as_json, "max_chars": LONGEST_VALUE + 1}
-        row = connection.execute(QUERIES["snapshot"]).fetchone()
-        assert row is not None
         self._snapshot: str
         self._is_standby: bool
-        self._snapshot, self._is_standby = row
+        self._snapshot, self._is_standby = connection.fetch_one(QUERIES["snapshot"])
         self._seen: set[int] = set()
         self._look()
 
     def events(self) -> Iterator[Sequence[tuple[Any, ...]]]:
-        """Each look that finds something, for ever; the columns of the query ``arrived``."""
+        """New events, indefinitely; the columns of the query ``arrived``."""
         if not self._is_standby:
-            # (In recovery Postgres lets nobody listen.)
+            # (A standby does not support LISTEN.)
             self._connection.execute("listen pgtrail")
         while True:
             if found := self._look():
                 yield found
-            # What is in flight notifies nobody when it commits: look again soon.
+            # What is in flight does not notify when it commits: poll again soon.
             in_flight = self._snapshot.split(":")[2] != ""
             for _ in self._connection.notifies(
                 timeout=IN_FLIGHT_SECONDS if in_flight else FOLLOW_SECONDS, stop_after=1
@@ -51,6 +49,6 @@ class Follower:
         return found
 
     def _begin(self) -> str:
-        """A standby's snapshot names no transaction in flight: all from the oldest one on are looked at again."""
+        """A standby's snapshot names no transactions in flight: all since the oldest one are read again."""
         oldest = self._snapshot.split(":")[0]
         return f"{oldest}:{oldest}:" if self._is_standby else self._snapshot

@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -13,9 +14,10 @@ from pythonjsonlogger.json import JsonFormatter
 
 from pgtrail.connection import open_connection
 from pgtrail.errors import DatabaseError, PgtrailError
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
+from pgtrail_cli.streams import say
 from pgtrail_worker import http
 from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
@@ -53,7 +55,7 @@ secrets_option = click.option(
 )  # fmt: skip
 @click.option(
     "--seal-events", type=click.IntRange(1, 65536), default=10_000, show_default=True,
-    help="Seal at once when so many events wait.",
+    help="Seal at once when this many events wait.",
 )  # fmt: skip
 @secrets_option
 @click.option("--metrics-port", type=click.IntRange(0, 65535), help="Serve /metrics and /healthz on this port.")
@@ -88,32 +90,30 @@ def forward(
     _log_to_stderr(logging.INFO if verbose else logging.WARNING)
     with open_connection(dsn) as connection:
         connection.execute(QUERIES["status_of_forwarder"])
-        if connection.execute(QUERIES["in_recovery"]).fetchone() == (True,):
+        if connection.call("pg_is_in_recovery"):
             raise PgtrailError("this server is a standby, on which no cursor can move", "forward from the primary")
-    worker = Worker(
-        dsn,
-        Pace(lease=lease),
-        Secrets(secrets_dir, os.environ),
-        timeout,
-        metrics_port is not None,
-        SealPace(seal_every, seal_events),
-    )
-    with contextlib.ExitStack() as stack:
-        if metrics_port is not None:
-            try:
-                port = stack.enter_context(
-                    monitor(metrics_address, metrics_port, worker.metrics.text, lambda: worker.healthy)
-                )
-            except OSError as error:
-                raise PgtrailError(
-                    f"nothing can be served on {authority(metrics_address, metrics_port)}: {error.strerror or error}",
-                    "choose another --metrics-port or --metrics-address",
-                ) from error
-            click.echo(f"pgtrail: metrics on http://{authority(metrics_address, port)}/metrics", err=True)
+    pace, seal_pace = Pace(lease=lease), SealPace(seal_every, seal_events)
+    worker = Worker(dsn, pace, Secrets(secrets_dir, os.environ), timeout, metrics_port is not None, seal_pace)
+    serving = contextlib.nullcontext() if metrics_port is None else _metrics(worker, metrics_address, metrics_port)
+    with serving:
         try:
             asyncio.run(_forward(worker))
         except WorkerError as error:
             raise DatabaseError(str(error), error.hint) from error
+
+
+@contextlib.contextmanager
+def _metrics(worker: Worker, host: str, port: int) -> Iterator[None]:
+    with contextlib.ExitStack() as stack:
+        try:
+            served = stack.enter_context(monitor(host, port, worker.metrics.text, lambda: worker.healthy))
+        except OSError as error:
+            raise PgtrailError(
+                f"can't listen on {authority(host, port)}: {error.strerror or error}",
+                "choose another --metrics-port or --metrics-address",
+            ) from error
+        say(f"metrics on http://{authority(host, served)}/metrics")
+        yield
 
 
 async def _forward(worker: Worker) -> None:

@@ -3,9 +3,9 @@
 import click
 
 from pgtrail import hub as nodes
-from pgtrail.connection import Connection, open_connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail.connection import Connection, check_obstacles, open_connection
 from pgtrail_cli.options import check_dsn, with_connection
+from pgtrail_cli.streams import say
 
 hub_option = click.option(
     "--hub",
@@ -13,7 +13,7 @@ hub_option = click.option(
     envvar="PGTRAIL_DSN",
     default="",
     callback=check_dsn,
-    help="The hub's connection string; without it PGTRAIL_DSN, then PGHOST, PGUSER, PGSERVICE … hold.",
+    help="The hub's connection string. Default: PGTRAIL_DSN, else PGHOST, PGUSER, PGSERVICE …",
 )
 node_option = click.option(
     "--dsn", "node_dsn", callback=check_dsn, help="The node's connection string, as a superuser."
@@ -43,10 +43,8 @@ def init(connection: Connection) -> None:
     Example:
       pgtrail hub init
     """
-    nodes.check(connection, "hub_problems", "this server can't have a hub")
-    row = connection.execute(QUERIES["init_hub"]).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: {'this database is a hub' if row[0] else 'it was a hub already'}", err=True)
+    check_obstacles(connection, "hub_problems", "this server can't have a hub: ")
+    say("this database is a hub" if connection.call("audit.init_hub") else "it was a hub already")
 
 
 @hub.command()
@@ -62,9 +60,9 @@ def init(connection: Connection) -> None:
 def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
     """Gather the events of a database, which is then called NAME.
 
-    What it has already is copied first. At the node it creates the publication pgtrail, a slot, and a role that may
-    replicate and read what is published, and nothing else. The node needs wal_level = logical, and a line for that
-    role in its pg_hba.conf.
+    Existing events are copied first. At the node it creates the publication pgtrail, a slot, and a role that may only
+    replicate and read what is published. The node needs wal_level = logical, and a line for that role in its
+    pg_hba.conf.
 
     \b
     Example:
@@ -74,7 +72,7 @@ def add(name: str, node_dsn: str | None, from_hub: str, hub_dsn: str) -> None:
         raise click.UsageError("say which database: --dsn 'host=… dbname=…'.")
     with open_connection(hub_dsn) as connection:
         nodes.add(connection, node_dsn, name, from_hub)
-    click.echo(f"pgtrail: {name} is being copied, and then followed: pgtrail status", err=True)
+    say(f"{name} is being copied, and then followed: pgtrail status")
 
 
 @hub.command()
@@ -93,8 +91,6 @@ def remove(name: str, node_dsn: str | None, hub_dsn: str) -> None:
     """
     with open_connection(hub_dsn) as connection:
         role = nodes.remove(connection, node_dsn, name)
-    click.echo(f"pgtrail: {name} is removed", err=True)
+    say(f"{name} is removed")
     if node_dsn is None:
-        click.echo(
-            f"pgtrail: its slot still keeps the write-ahead log there: select audit.unpublish('{role}')", err=True
-        )
+        say(f"its slot still keeps the write-ahead log there: select audit.unpublish('{role}')")

@@ -1,4 +1,4 @@
-"""``pgtrail import``: history that another tool recorded."""
+"""``pgtrail import``: the history of another tool."""
 
 from collections import Counter
 from contextlib import nullcontext
@@ -7,18 +7,20 @@ from typing import Any
 
 import click
 from psycopg.pq import TransactionStatus
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection, find_table
 from pgtrail.owner import become_owner
-from pgtrail_cli.filters import QUERIES
+from pgtrail.text import printable
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.progress import progress_bar
+from pgtrail_cli.render import console, local_time, plain_table
+from pgtrail_cli.streams import say
 
 TOOLS = ("supa_audit", "audit_trigger", "litellm")
 BATCH_ROWS = 5000
-TOLD_PROBLEMS = 10
+PROBLEMS_SHOWN = 10
 COUNTED = ("rows", "imported", "events", "unfit", "skipped")
 
 
@@ -27,7 +29,7 @@ COUNTED = ("rows", "imported", "events", "unfit", "skipped")
 @click.option(
     "--table", metavar="SCHEMA.TABLE", help="The table that holds the tool's log. Default: the one that is found."
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be imported, and change nothing.")
+@click.option("--dry-run", is_flag=True, help="List what would be imported, and change nothing.")
 @with_connection
 def import_(connection: Connection, tool: str, table: str | None, dry_run: bool) -> None:
     """Import the history that another audit tool recorded.
@@ -35,7 +37,7 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
     TOOL is supa_audit, audit_trigger (2ndQuadrant's) or litellm. Each event keeps its time and says where it was
     imported from. The settings and rules of tracked tables name and redact it, so track first. A second run imports
     what is new; an interrupted one continues where it stopped. Destinations get imported events only by a replay.
-    It takes the role that ran `pgtrail migrate`, or a superuser.
+    Run it as the role that ran `pgtrail migrate`, or as a superuser.
 
     \b
     Example:
@@ -44,44 +46,36 @@ def import_(connection: Connection, tool: str, table: str | None, dry_run: bool)
     """
     become_owner(connection)
     named = find_table(connection, table) if table is not None else None
-    # Nothing that is done in a dry run stays.
+    # A dry run is rolled back.
     with adoption_code(connection, "import") if dry_run else nullcontext():
         source, name = _ask(connection, "import_source", {"tool": tool, "table": named})
         waiting = _survey(connection, tool, source, name)
         by_table, total = _run(connection, tool, source, waiting, dry_run)
         _print_tables(by_table)
-        _tell_problems(connection, source, total)
-    told = "would give" if dry_run else "gave"
+        _print_problems(connection, source, total)
     without = total["rows"] - total["imported"] - total["skipped"]
-    click.echo(
-        f"pgtrail: {total['rows']:,} rows of {printable(name)} {told} {total['events']:,} events;"
-        f" {without:,} changed nothing that is audited, or are in the log already",
-        err=True,
+    say(
+        f"{total['rows']:,} rows of {name} {'would give' if dry_run else 'gave'} {total['events']:,} events;"
+        f" {without:,} changed nothing that is audited, or are in the log already"
     )
 
 
 def _ask(connection: Connection, query: str, arguments: dict[str, Any]) -> tuple[Any, ...]:
-    """The row of a query over the functions that import: created for it, unless a transaction has them."""
+    """The row of a query that calls the functions of the import, which are created first unless they exist."""
     present = connection.info.transaction_status != TransactionStatus.IDLE
     with nullcontext() if present else adoption_code(connection, "import", rollback=False):
-        row = connection.execute(QUERIES[query], arguments).fetchone()
-    assert row is not None
-    return row
+        return connection.fetch_one(QUERIES[query], arguments)
 
 
 def _survey(connection: Connection, tool: str, source: int, name: str) -> int:
-    """Say what there is; how many rows have not been read yet."""
+    """Print what there is; returns how many rows have not been read yet."""
     row = _ask(connection, "import_survey", {"tool": tool, "source": source})
     rows, read_before, first_at, last_at, beyond_retention = row
-    click.echo(
-        f"pgtrail: {printable(name)}: {rows:,} rows{_span(first_at, last_at)}, {read_before:,} of them read before",
-        err=True,
-    )
+    say(f"{name}: {rows:,} rows{_span(first_at, last_at)}, {read_before:,} of them read before")
     if beyond_retention:
-        click.echo(
-            f"pgtrail: {beyond_retention:,} of them are older than events are kept: the next pgtrail retention run may"
-            " drop them (pgtrail retention set keeps them longer, pgtrail retention hold for good)",
-            err=True,
+        say(
+            f"{beyond_retention:,} of them are older than events are kept: the next pgtrail retention run may"
+            " drop them (pgtrail retention set keeps them longer, pgtrail retention hold for good)"
         )
     return int(rows - read_before)
 
@@ -96,52 +90,47 @@ def _run(
     """Import batch by batch, each in its own transaction; by table, and all together."""
     by_table: dict[str, dict[str, Any]] = {}
     total: Counter[str] = Counter()
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    arguments = {"tool": tool, "source": source, "most": BATCH_ROWS, "dry_run": dry_run}
-    # On a terminal only.
-    with Progress(*columns, console=console(stderr=True), transient=True) as progress:
-        task = progress.add_task("importing", total=waiting)
+    arguments = {"tool": tool, "source": source, "limit": BATCH_ROWS, "dry_run": dry_run}
+    with progress_bar("importing", waiting) as advance:
         while True:
             (done,) = _ask(connection, "import_batch", arguments)
             if "total" in done:
                 return by_table, total
             total.update({name: done.get(name, 0) for name in COUNTED})
-            for told in done.get("tables", ()):
-                _add(by_table.setdefault(told["table"], dict(told, **dict.fromkeys(COUNTED, 0))), told)
-            progress.update(task, completed=total["rows"], total=max(waiting, total["rows"]))
+            for table in done.get("tables", ()):
+                _add(by_table.setdefault(table["table"], table | dict.fromkeys(COUNTED, 0)), table)
+            advance(done.get("rows", 0))
 
 
-def _add(known: dict[str, Any], told: dict[str, Any]) -> None:
+def _add(known: dict[str, Any], batch: dict[str, Any]) -> None:
     for name in COUNTED:
-        known[name] += told[name]
-    known["first_at"] = min(known["first_at"], told["first_at"])
-    known["last_at"] = max(known["last_at"], told["last_at"])
+        known[name] += batch[name]
+    known["first_at"] = min(known["first_at"], batch["first_at"])
+    known["last_at"] = max(known["last_at"], batch["last_at"])
 
 
 def _print_tables(by_table: dict[str, dict[str, Any]]) -> None:
     table = plain_table("Table", "Rows", "Events", "From", "To", "Settings")
-    for name in sorted(by_table):
-        told = by_table[name]
+    for name, imported in sorted(by_table.items()):
         table.add_row(
             printable(name),
-            f"{told['rows']:,}",
-            f"{told['events']:,}",
-            local_time(datetime.fromisoformat(told["first_at"])),
-            local_time(datetime.fromisoformat(told["last_at"])),
-            "of the tracked table" if told["tracked"] else "none: it is not tracked",
+            f"{imported['rows']:,}",
+            f"{imported['events']:,}",
+            local_time(datetime.fromisoformat(imported["first_at"])),
+            local_time(datetime.fromisoformat(imported["last_at"])),
+            "of the tracked table" if imported["tracked"] else "none: it is not tracked",
         )
     if by_table:
         console().print(table)
 
 
-def _tell_problems(connection: Connection, source: int, total: Counter[str]) -> None:
+def _print_problems(connection: Connection, source: int, total: Counter[str]) -> None:
     if not total["unfit"] + total["skipped"]:
         return
-    click.echo(
-        f"pgtrail: {total['unfit']:,} rows did not fit their table as it is now,"
-        f" {total['skipped']:,} could not be imported; audit.import_problem lists them:",
-        err=True,
+    say(
+        f"{total['unfit']:,} rows did not fit their table as it is now,"
+        f" {total['skipped']:,} could not be imported; audit.import_problem lists them:"
     )
-    problems = connection.execute(QUERIES["import_problems"], {"source": source, "most": TOLD_PROBLEMS})
+    problems = connection.execute(QUERIES["import_problems"], {"source": source, "limit": PROBLEMS_SHOWN})
     for row_id, table, problem in problems:
-        click.echo(f"pgtrail:   row {printable(row_id)} ({printable(table or '')}): {problem}", err=True)
+        say(f"  row {row_id} ({table or ''}): {problem}")

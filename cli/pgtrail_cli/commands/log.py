@@ -10,16 +10,19 @@ from rich.table import Table
 from rich.text import Text
 
 from pgtrail.connection import Connection, open_connection
-from pgtrail.details import LONGEST_VALUE, parse_json
+from pgtrail.details import LONGEST_VALUE, parse_json, value
 from pgtrail.export import Filter, as_jsonb
 from pgtrail.moments import from_json, shown
+from pgtrail.text import printable
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.following import Follower
-from pgtrail_cli.filters import QUERIES, archive_option, as_filter, event_id, filter_options, no_event
+from pgtrail_cli.database import QUERIES, event_id, no_event
+from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.log_table import print_rows
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option, with_connection
-from pgtrail_cli.render import console, local_time, plain_table, printable, value
+from pgtrail_cli.render import console, facts_table, local_time, plain_table
+from pgtrail_cli.streams import say
 from pgtrail_web.filters import LOOK_AT
 
 Rows = Sequence[tuple[Any, ...]]
@@ -62,15 +65,14 @@ def _print_log(connection: Connection, wanted: Filter, limit: int, show: Printer
     show(connection, found)
     horizon = summary["horizon"]
     if horizon is not None:
-        click.echo(
-            f"pgtrail: looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
-            "to look further back, say how far: --since",
-            err=True,
+        say(
+            f"looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
+            "to look further back, say how far: --since"
         )
     elif len(found) < limit:
         say_visible_from(summary["visible_from"])
     if not found:
-        click.echo(f"pgtrail: no events match{'' if horizon is None else ' among these'}", err=True)
+        say(f"no events match{'' if horizon is None else ' among these'}")
         warn_unmatched(summary["unmatched"])
 
 
@@ -155,7 +157,7 @@ def print_event(connection: Connection, event_id: int) -> None:
 
 
 def _heading(event: dict[str, Any]) -> Table:
-    lines = {
+    facts = {
         "event": f"{event['name']}  {event['action']}  ({event['category']})",
         "node": event["node"],
         "when": f"{local_time(event['occurred_at'])}  ({shown(event['occurred_at'], '%Z')})",
@@ -168,13 +170,7 @@ def _heading(event: dict[str, Any]) -> Table:
         "change": _joined(event["operation"], event["table_name"]),
         "imported": event["imported_from"] and f"from {event['imported_from']}",
     }
-    table = plain_table("", "")
-    table.show_header = False
-    table.columns[0].style = "bold"
-    for name, line in lines.items():
-        if line:
-            table.add_row(name, Text(printable(line)))
-    return table
+    return facts_table(facts)
 
 
 def _joined(*parts: str | None) -> str:

@@ -22,9 +22,10 @@ from pgtrail.connection import open_connection
 from pgtrail.errors import PgtrailError
 from pgtrail_cli.commands.forward import secrets_option
 from pgtrail_cli.commands.ping import tested
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
+from pgtrail_cli.streams import say
 from pgtrail_web.access import Access, Local, Proxied
 from pgtrail_web.http import HEADERS
 from pgtrail_web.session import Sessions, Token
@@ -38,11 +39,11 @@ MOUNTED_AT = "/audit"
 )
 @click.option("--host", callback=check_host, default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8787, show_default=True, type=click.IntRange(0, 65535), help="The port; 0: any.")
-@click.option("--root-path", default="", help="What a proxy takes off the path before it passes it on: /tools.")
-@click.option("--trusted-header", help="Let in whom the proxy names in this header, without a token: X-Remote-User.")
+@click.option("--root-path", default="", help="The path prefix that a proxy strips: /tools.")
+@click.option("--trusted-header", help="Trust this header, which a proxy sets, instead of a token: X-Remote-User.")
 @click.option(
     "--trusted-proxy", "trusted_proxies", multiple=True, metavar="NETWORK",
-    help="Where the proxy may come from; can be repeated. Default: this machine.",
+    help="Where the proxy connects from; can be repeated. Default: this machine.",
 )  # fmt: skip
 @click.option(
     "--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A certificate, to serve https."
@@ -91,6 +92,25 @@ def page(
     if root_path and not root_path.startswith("/"):
         raise click.UsageError(f"--root-path begins with a slash: /{root_path}")
     root_path = root_path.rstrip("/")
+    _check_role(dsn, org)
+    listening = _listening(host, port)
+    scheme = "https" if tls_cert else "http"
+    address = f"{scheme}://{authority(host, listening.getsockname()[1])}{root_path}{MOUNTED_AT}/"
+    access: Access = Proxied(trusted_header, _networks(trusted_proxies), org) if trusted_header else Local(org)
+    if trusted_header:
+        say(f"the Audit page is at {address}, for the user in {trusted_header}")
+    audit = pgtrail_web.app(
+        dsn,
+        access=access,
+        sessions=Sessions(seconds=int(session_minutes * 60)),
+        token=None if trusted_header else Token(lambda text: say(f"open once: {address}?token={text}")),
+        tester=lambda name: tested(dsn, name, secrets_dir),
+    )
+    _serve(audit, listening, root_path, tls_cert, tls_key)
+
+
+def _check_role(dsn: str, org: str | None) -> None:
+    """Check that the role may read the log and, for one organization, be confined to it."""
     with open_connection(dsn) as connection:
         try:
             connection.execute(QUERIES["page_role"], {"org": org})
@@ -98,27 +118,9 @@ def page(
             if org is None:
                 raise
             raise PgtrailError(
-                "--org needs the role audit_org_reader, which this one can't take on",
+                "--org needs the role audit_org_reader, which this role can't assume",
                 "grant audit_org_reader to it; a role in audit_reader sees what was granted to it without --org",
             ) from error
-    listening = _listening(host, port)
-    scheme = "https" if tls_cert else "http"
-    address = f"{scheme}://{authority(host, listening.getsockname()[1])}{root_path}{MOUNTED_AT}/"
-    access: Access
-    if trusted_header:
-        access, token = Proxied(trusted_header, _networks(trusted_proxies), org), None
-        click.echo(f"pgtrail: the Audit page is at {address}, for whom the proxy names in {trusted_header}", err=True)
-    else:
-        access = Local(org)
-        token = Token(lambda text: click.echo(f"pgtrail: open once: {address}?token={text}", err=True))
-    audit = pgtrail_web.app(
-        dsn,
-        access=access,
-        sessions=Sessions(seconds=int(session_minutes * 60)),
-        token=token,
-        tester=lambda name: tested(dsn, name, secrets_dir),
-    )
-    _serve(audit, listening, root_path, tls_cert, tls_key)
 
 
 def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Path | None, key: Path | None) -> None:
@@ -143,12 +145,12 @@ def _serve(audit: Starlette, listening: socket.socket, root_path: str, cert: Pat
         log_level="warning",
         ssl_certfile=cert,
         ssl_keyfile=key,
-        # Pages that are open wait for events for ever.
+        # Open pages wait for events indefinitely.
         timeout_graceful_shutdown=2,
     )
-    # What an export that is cut off leaves is rolled back by the server.
+    # (An export that is cut off is rolled back by the server.)
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    # uvicorn ends by itself, and then raises the signal once more.
+    # uvicorn handles the signal, and then raises it once more.
     signal.signal(signal.SIGTERM, lambda *_: None)
     try:
         uvicorn.Server(config).run(sockets=[listening])
@@ -164,11 +166,11 @@ def _listening(host: str, port: int) -> socket.socket:
         listening = socket.create_server((host, port), family=family)
     except OSError as error:
         raise PgtrailError(
-            f"nothing can be served on {authority(host, port)}: {error.strerror or error}",
+            f"can't listen on {authority(host, port)}: {error.strerror or error}",
             "choose another --port or --host",
         ) from error
-    # What is accepted inherits it (asyncio sets it only where a socket names its protocol): else an answer in two
-    # parts waits 40 ms for an acknowledgement.
+    # Accepted connections inherit it (asyncio sets it only if the socket names its protocol). Without it a response in
+    # two parts waits 40 ms for an acknowledgement.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
 

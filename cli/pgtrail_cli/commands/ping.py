@@ -12,10 +12,11 @@ import click
 
 from pgtrail.connection import Connection, open_connection
 from pgtrail.errors import PgtrailError
+from pgtrail.text import printable
 from pgtrail_cli.commands.forward import secrets_option
-from pgtrail_cli.filters import QUERIES, event_id, no_event
+from pgtrail_cli.database import QUERIES, event_id, no_event
 from pgtrail_cli.options import dsn_option
-from pgtrail_cli.render import printable
+from pgtrail_cli.streams import say
 from pgtrail_web.errors import PageError
 from pgtrail_worker.answer import Answer, Cause
 from pgtrail_worker.channel import Channel
@@ -123,7 +124,7 @@ async def _show(destination: Destination, channel: Channel, message_id: str, bod
     click.echo()
     click.echo(body.decode())
     if len(sent) != len(body):
-        click.echo(f"pgtrail: {len(body):,} bytes, {len(sent):,} as they are sent, compressed", err=True)
+        say(f"{len(body):,} bytes, {len(sent):,} as they are sent, compressed")
 
 
 async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
@@ -149,7 +150,7 @@ async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
 
 
 def _explain(name: str, answer: Answer, verdict: Verdict) -> None:
-    click.echo(f"pgtrail: {_outcome(name, answer, verdict)}", err=True)
+    say(f"{_outcome(name, answer, verdict)}")
 
 
 def _outcome(name: str, answer: Answer, verdict: Verdict) -> str:

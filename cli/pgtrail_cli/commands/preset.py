@@ -3,7 +3,7 @@
 import click
 
 from pgtrail.connection import open_connection
-from pgtrail.errors import NotUnderstood
+from pgtrail.errors import InvalidInput
 from pgtrail.presets import Preset, all_presets, preset_named, tracking
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.render import console, plain_table
@@ -27,7 +27,7 @@ def preset(dsn: str, name: str | None, schema: str | None) -> None:
     """
     if name is None:
         if schema:
-            raise NotUnderstood("--schema needs a preset", "name one: pgtrail preset lists them")
+            raise InvalidInput("--schema needs a preset", "name one: pgtrail preset lists them")
         _list(all_presets())
         return
     chosen = preset_named(name)

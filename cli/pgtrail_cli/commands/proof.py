@@ -1,20 +1,20 @@
-"""``pgtrail proof …``: that one event is in the chain of seals."""
+"""``pgtrail proof …``."""
 
 import json
 from pathlib import Path
 from typing import BinaryIO
 
 import click
-from rich.text import Text
 
 from pgtrail.connection import Connection
+from pgtrail.details import value
 from pgtrail.errors import PgtrailError
 from pgtrail.verify.anchor import find_anchors
 from pgtrail.verify.proof import Proved, check_proof
-from pgtrail_cli.filters import QUERIES, event_id
+from pgtrail_cli.database import event_id
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import console, plain_table, printable, value
-from pgtrail_cli.streams import read_file, read_text
+from pgtrail_cli.render import console, facts_table
+from pgtrail_cli.streams import read_file, read_text, say
 
 
 @click.group()
@@ -40,9 +40,8 @@ def make(connection: Connection, name: str) -> None:
     Example:
       pgtrail proof make 4711 > proof.json
     """
-    row = connection.execute(QUERIES["prove"], {"event_id": event_id(connection, name)}).fetchone()
-    assert row is not None
-    click.echo(json.dumps(row[0], indent=2, ensure_ascii=False))
+    document = connection.call("audit.prove", event_id(connection, name))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
 @proof.command()
@@ -67,19 +66,11 @@ def check(file: BinaryIO, anchor: Path | None) -> None:
     except (ValueError, RecursionError) as error:
         raise PgtrailError("this is not a proof", "make one with: pgtrail proof make ID > proof.json") from error
     proved = check_proof(document)
-    table = plain_table("", "")
-    table.show_header = False
-    for name, content in proved.event.items():
-        if content is not None:
-            table.add_row(name, Text(value(content)))
-    console().print(table)
-    click.echo(
-        f"pgtrail: the proof holds: seal {proved.seal_number} of {printable(proved.sealed_at)}, "
-        f"hash {proved.seal_hash}",
-        err=True,
-    )
+    facts = {name: value(content) for name, content in proved.event.items() if content is not None}
+    console().print(facts_table(facts))
+    say(f"the proof holds: seal {proved.seal_number} of {proved.sealed_at}, hash {proved.seal_hash}")
     if anchor is None:
-        click.echo("pgtrail: compare this hash with a seal that you hold yourself (--anchor FILE)", err=True)
+        say("compare this hash with a seal that you hold yourself (--anchor FILE)")
         return
     _compare(proved, anchor)
 
@@ -88,10 +79,10 @@ def _compare(proved: Proved, anchor: Path) -> None:
     known = find_anchors(read_file(anchor)).get(proved.seal_number)
     if known is None:
         raise PgtrailError(
-            f"{anchor} has no seal {proved.seal_number}", "the SIEM got it later: export its seals again"
+            f"{anchor} has no seal {proved.seal_number}", "the SIEM received it later: export its seals again"
         )
     if known.hash != proved.seal_hash:
         raise PgtrailError(
-            f"seal {proved.seal_number} is another in {anchor}: {known.hash}", "the proof, or the chain, was forged"
+            f"seal {proved.seal_number} has another hash in {anchor}: {known.hash}", "the proof or the chain was forged"
         )
-    click.echo(f"pgtrail: it is seal {proved.seal_number} of {anchor} too", err=True)
+    say(f"{anchor} has the same seal {proved.seal_number}")

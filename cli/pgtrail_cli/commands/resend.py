@@ -1,10 +1,11 @@
-"""``pgtrail destination replay`` and ``redrive``: events that are sent once more."""
+"""``pgtrail destination replay`` and ``redrive``, which send events again."""
 
 import click
 
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES, event_ids
+from pgtrail_cli.database import QUERIES, event_ids
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 
 reason_option = click.option("--reason", required=True, help="Why; it is recorded.")
 event_option = click.option("--event", "events", multiple=True, help="Only this event; can be repeated.")
@@ -12,7 +13,7 @@ event_option = click.option("--event", "events", multiple=True, help="Only this 
 
 @click.command()
 @click.argument("name")
-@click.option("--since", help="Only from this time on: 7d, yesterday, 2026-11-23, an ISO time.")
+@click.option("--since", help="Only since this time: 7d, yesterday, 2026-11-23, an ISO time.")
 @click.option("--until", help="Only before this time.")
 @event_option
 @reason_option
@@ -20,7 +21,7 @@ event_option = click.option("--event", "events", multiple=True, help="Only this 
 def replay(
     connection: Connection, name: str, since: str | None, until: str | None, events: tuple[str, ...], reason: str
 ) -> None:
-    """Send events to NAME again, besides the new ones.
+    """Send events to NAME again, in addition to new ones.
 
     They keep their ids, and the destination's filters apply.
 
@@ -32,7 +33,7 @@ def replay(
         QUERIES["replay"],
         {"name": name, "since": since, "until": until, "event_ids": event_ids(connection, events), "reason": reason},
     )
-    click.echo(f"pgtrail: the worker will send them to {name} again: pgtrail destination show {name}", err=True)
+    say(f"the worker will send them to {name} again: pgtrail destination show {name}")
 
 
 @click.command()
@@ -47,8 +48,5 @@ def redrive(connection: Connection, name: str, events: tuple[str, ...], reason: 
     Example:
       pgtrail destination redrive siem --reason 'mapping fixed'
     """
-    row = connection.execute(
-        QUERIES["redrive"], {"name": name, "reason": reason, "event_ids": event_ids(connection, events)}
-    ).fetchone()
-    assert row is not None
-    click.echo(f"pgtrail: {row[0]} dead letters of {name} will be sent again", err=True)
+    count = connection.call("audit.redrive_dead_letters", name, reason, event_ids(connection, events))
+    say(f"{count} dead letters of {name} will be sent again")

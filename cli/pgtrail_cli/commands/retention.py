@@ -1,16 +1,16 @@
-"""``pgtrail retention …``: for how long events are kept, and dropping the months that are old enough."""
+"""``pgtrail retention …``: how long events are kept."""
 
 from typing import Any
 
 import click
 
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood
+from pgtrail.errors import InvalidInput
 from pgtrail_cli.commands.archive import drop_months, working_options
-from pgtrail_cli.filters import QUERIES
-from pgtrail_cli.matching import ever, say
+from pgtrail_cli.database import QUERIES
+from pgtrail_cli.matching import ever
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import printable
+from pgtrail_cli.streams import say
 
 
 @click.group()
@@ -41,15 +41,14 @@ def set_(connection: Connection, keep: str, category: str | None) -> None:
       pgtrail retention set default --category audit
     """
     if keep == "default" and category is None:
-        raise NotUnderstood("`default` is for a category", "give --category, or keep events forever")
+        raise InvalidInput("`default` is for a category", "give --category, or keep events forever")
     if keep == "default" or (keep == "forever" and category is None):
-        connection.execute(QUERIES["clear_retention"], {"category": category})
+        connection.call("audit.clear_retention", category)
     else:
-        # (The most that there is: Postgres 15 has no infinite interval.)
-        longest = "1000 years" if keep == "forever" else keep
-        connection.execute(QUERIES["set_retention"], {"keep": longest, "category": category})
-    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {printable(keep)}")
-    click.echo(f"pgtrail: events{f' of {category}' if category else ''} are kept {meant}", err=True)
+        # (Postgres 15 has no infinite interval.)
+        connection.call("audit.set_retention", "1000 years" if keep == "forever" else keep, category)
+    meant = {"forever": "forever", "default": "for as long as all others"}.get(keep, f"for {keep}")
+    say(f"events{f' of {category}' if category else ''} are kept {meant}")
 
 
 @retention.command()
@@ -69,7 +68,8 @@ def hold(connection: Connection, name: str, **options: str | None) -> None:
     orgs = () if options["org"] is None else (options["org"],)
     lines = ever(connection, f"the hold {name}", orgs=orgs, since=options["since"], until=options["until"])
     connection.execute(QUERIES["place_hold"], {"name": name, **options})
-    say(lines)
+    for line in lines:
+        say(line)
 
 
 @retention.command()
@@ -82,27 +82,31 @@ def release(connection: Connection, name: str) -> None:
     Example:
       pgtrail retention release case-17
     """
-    connection.execute(QUERIES["release_hold"], {"name": name})
-    click.echo(f"pgtrail: {printable(name)} is released", err=True)
+    connection.call("audit.release_hold", name)
+    say(f"{name} is released")
 
 
 @retention.command()
-@click.option("--archive", metavar="LOCATION", help="Archive each month here before it goes, as pgtrail archive does.")
+@click.option("--archive", metavar="LOCATION", help="Archive each month here first, as pgtrail archive does.")
 @click.option("--without-archive", is_flag=True, help="Drop without a copy.")
-@click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got; the event of it says so.")
-@click.option("--dry-run", is_flag=True, help="Say what would be dropped.")
+@click.option(
+    "--even-undelivered",
+    is_flag=True,
+    help="Even if a destination has not received everything; it is recorded.",
+)
+@click.option("--dry-run", is_flag=True, help="List what would be dropped, and change nothing.")
 @working_options
 @with_connection
 def run(connection: Connection, archive: str | None, without_archive: bool, **options: Any) -> None:
     """Drop the months that are old enough, each archived first.
 
-    A month goes whole or not at all: not before it is sealed, not past what a destination has not got, and never while
-    a legal hold covers it. Exit status 1 if one was kept for such a reason.
+    A month is dropped as a whole, once it is sealed and every destination has received it, and never while a legal hold
+    covers it. Exit status 1 if a month was kept.
 
     \b
     Example:
       pgtrail retention run --archive /mnt/archive
     """
     if (archive is None) == (not without_archive) and not options["dry_run"]:
-        raise NotUnderstood("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
+        raise InvalidInput("a month is archived before it is dropped", "give --archive LOCATION, or --without-archive")
     drop_months(connection, archive, before=None, **options)

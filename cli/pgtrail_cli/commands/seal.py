@@ -1,21 +1,22 @@
-"""``pgtrail seal``: the next link of the chain."""
+"""``pgtrail seal``."""
 
 import json
 
 import click
 
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a seal: keep it as an anchor.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per seal: keep it as an anchor.")
 @with_connection
 def seal(connection: Connection, as_json: bool) -> None:
     """Seal the events that are not sealed yet.
 
-    The worker does it by itself every ten seconds.
+    The worker does this every ten seconds.
 
     \b
     Example:
@@ -27,6 +28,6 @@ def seal(connection: Connection, as_json: bool) -> None:
         made += 1
         if as_json:
             click.echo(json.dumps(kept))
-        click.echo(f"pgtrail: seal {number}: {events:,} events, hash {kept['hash']}", err=True)
+        say(f"seal {number}: {events:,} events, hash {kept['hash']}")
     if not made:
-        click.echo("pgtrail: nothing to seal, or another session is sealing", err=True)
+        say("nothing to seal, or another session is sealing")

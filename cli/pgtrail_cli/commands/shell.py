@@ -11,13 +11,13 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from pgtrail.connection import added_options, open_connection
 from pgtrail.errors import NotMigrated
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 
 
 @click.command()
 @dsn_option
-@click.option("-c", "--command", "statement", help="Run one statement and leave, as psql -c does.")
+@click.option("-c", "--command", "statement", help="Run one statement and exit, as psql -c does.")
 def shell(dsn: str, statement: str | None) -> None:
     """Open pgcli as a reader, with named queries.
 
@@ -34,7 +34,7 @@ def shell(dsn: str, statement: str | None) -> None:
             raise NotMigrated(hint="run: pgtrail migrate")
     parameters = conninfo_to_dict(dsn)
     environment = dict(os.environ)
-    # A password in the arguments would be seen by everyone on this machine.
+    # A password in the arguments would be visible to every user of this machine.
     password = parameters.pop("password", None)
     if password:
         environment["PGPASSWORD"] = str(password)
@@ -48,7 +48,7 @@ def shell(dsn: str, statement: str | None) -> None:
 
 
 def _own_settings() -> Path:
-    """The user's copy of our settings: pgcli writes into it when a query is saved."""
+    """The user's copy of our settings, into which pgcli saves queries."""
     template = Path(__file__).parents[1] / "pgclirc"
     own = platformdirs.user_config_path("pgtrail", ensure_exists=True) / "pgclirc"
     if not own.exists():

@@ -1,4 +1,4 @@
-"""``pgtrail status``: what is installed, tracked, kept and, on a hub, gathered."""
+"""``pgtrail status``."""
 
 import dataclasses
 import json
@@ -12,10 +12,12 @@ from rich.text import Text
 from pgtrail import hub as nodes
 from pgtrail import install as migrations
 from pgtrail.connection import Connection
+from pgtrail.details import behind
 from pgtrail.errors import NotMigrated
-from pgtrail_cli.filters import dicts
+from pgtrail_cli.database import dicts
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import behind, console, local_time, plain_table, printable
+from pgtrail_cli.render import console, facts_table, local_time, plain_table, rows_table
+from pgtrail_cli.streams import say
 
 NODE_STYLES = {"streaming": "green", "copying": "cyan", "removed": "dim"}
 Rows = Sequence[dict[str, Any]]
@@ -27,7 +29,7 @@ Rows = Sequence[dict[str, Any]]
 def status(connection: Connection, as_json: bool) -> None:
     """Show what is installed and tracked, and a hub's nodes.
 
-    A node is asked how far it is: what has not arrived, what its replication slot holds, its last seal.
+    It connects to each node to see what has not arrived, what its replication slot holds, and its last seal.
     Exit status 1 if `pgtrail migrate` has something to do, or something is wrong with a node.
 
     \b
@@ -39,7 +41,7 @@ def status(connection: Connection, as_json: bool) -> None:
     (found,) = dicts(connection, "status")
     found = {"version": present.version, "current": present.current, **found}
     tables, retention, holds = (dicts(connection, query) for query in ("tables", "retention", "legal_holds"))
-    asked = list(nodes.look(connection)) if found["is_hub"] else []
+    asked = list(nodes.inspect_nodes(connection)) if found["is_hub"] else []
     if as_json:
         listed = {"tables": tables, "retention": retention, "legal_holds": holds}
         click.echo(json.dumps({**found, **listed, "nodes": [dataclasses.asdict(node) for node in asked]}, default=str))
@@ -50,7 +52,7 @@ def status(connection: Connection, as_json: bool) -> None:
         _print(_nodes(asked))
     for node in asked:
         for problem in node.problems:
-            click.echo(printable(f"pgtrail: {node.name}: {problem}"), err=True)
+            say(f"{node.name}: {problem}")
     if not present.current:
         raise NotMigrated("this database is not at this version of pgtrail", "run: pgtrail migrate")
     if any(node.problems for node in asked):
@@ -64,21 +66,19 @@ def _print(table: Table) -> None:
 
 
 def _summary(found: dict[str, Any], retention: Rows) -> Table:
-    table = plain_table("", "")
-    table.show_header = False
     first, last = (local_time(found[key]) for key in ("first_event_at", "last_event_at"))
     spilled = ", rows in the default one" if found["default_partition_used"] else ""
-    for name, value in (
-        ("database", f"{found['database']}, PostgreSQL {found['server']}{', a hub' if found['is_hub'] else ''}"),
-        ("pgtrail", f"{found['version']}, {'as this program' if found['current'] else 'not as this program'}"),
-        ("tracked tables", str(found["tracked_tables"])),
-        ("events", f"{first} to {last}" if first else "none yet"),
-        ("kept", ", ".join(_kept(retention))),
-        ("partitions", f"{found['partitions']}, until {local_time(found['partitions_until'])}{spilled}"),
-        ("destinations", f"{found['destinations_active']} active, {found['destinations_paused']} paused"),
-    ):
-        table.add_row(name, printable(value))
-    return table
+    return facts_table(
+        {
+            "database": f"{found['database']}, PostgreSQL {found['server']}{', a hub' if found['is_hub'] else ''}",
+            "pgtrail": f"{found['version']}, {'current' if found['current'] else 'differs from this program'}",
+            "tracked tables": found["tracked_tables"],
+            "events": f"{first} to {last}" if first else "none yet",
+            "kept": list(_kept(retention)),
+            "partitions": f"{found['partitions']}, until {local_time(found['partitions_until'])}{spilled}",
+            "destinations": f"{found['destinations_active']} active, {found['destinations_paused']} paused",
+        }
+    )
 
 
 def _kept(retention: Rows) -> Iterator[str]:
@@ -89,17 +89,9 @@ def _kept(retention: Rows) -> Iterator[str]:
 
 
 def _table(rows: Rows, *names: str) -> Table:
-    table = plain_table(*(name.capitalize() for name in names))
+    table = rows_table(rows, {name.capitalize(): name for name in names})
     table.columns[0].no_wrap = True
-    for row in rows:
-        table.add_row(*(printable(_shown(row[name])) for name in names))
     return table
-
-
-def _shown(cell: Any) -> str:
-    if isinstance(cell, list):
-        return ", ".join(cell)
-    return local_time(cell) if hasattr(cell, "astimezone") else str(cell or "")
 
 
 def _nodes(asked: Sequence[nodes.Node]) -> Table:

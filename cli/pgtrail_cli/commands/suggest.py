@@ -1,10 +1,10 @@
-"""``pgtrail suggest``: what to track in a schema that we did not design."""
+"""``pgtrail suggest``."""
 
 import click
 
 from pgtrail.adoption import adoption_code
 from pgtrail.connection import Connection
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
 
 
@@ -14,8 +14,8 @@ from pgtrail_cli.options import with_connection
 def suggest(connection: Connection, schemas: tuple[str, ...]) -> None:
     """Print SQL that tracks the tables of each SCHEMA (or public).
 
-    It goes by names, types, keys, statistics and a sample of rows, and says why. Read the file before you apply it:
-    what it can't know is what your application means. docs/dba/suggest.md says what it finds and what it misses.
+    It uses names, types, keys, statistics and a sample of rows, and gives its reasons in comments. Review the file
+    before you apply it. docs/dba/suggest.md says what it finds and what it misses.
 
     \b
     Example:

@@ -1,11 +1,14 @@
 """``pgtrail track``, ``untrack`` and ``baseline``."""
 
+from typing import Any
+
 import click
 
 from pgtrail.connection import Connection, find_table
 from pgtrail.owner import naming_owner
-from pgtrail_cli.filters import QUERIES
+from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import with_connection
+from pgtrail_cli.streams import say
 
 
 @click.command()
@@ -17,10 +20,7 @@ from pgtrail_cli.options import with_connection
     "--label", metavar="COLUMN", help="What people call a row: name, or a path: 'user_id -> public.user.email'."
 )
 @click.option(
-    "--ignore",
-    metavar="COLUMN",
-    multiple=True,
-    help="A column that is not audited: a counter; can be repeated.",
+    "--ignore", metavar="COLUMN", multiple=True, help="A column that is not audited: a counter; can be repeated."
 )
 @click.option(
     "--secret",
@@ -28,30 +28,12 @@ from pgtrail_cli.options import with_connection
     multiple=True,
     help="Record as [redacted]: pin, settings.key, 'value when key'; can be repeated.",
 )
-@click.option(
-    "--reveal",
-    metavar="COLUMN",
-    multiple=True,
-    help="A column that only looks secret; can be repeated.",
-)
-@click.option("--actor", metavar="COLUMN", help="Who wrote the row, for transactions that do not set an actor.")
+@click.option("--reveal", metavar="COLUMN", multiple=True, help="A column that only looks secret; can be repeated.")
+@click.option("--actor", metavar="COLUMN", help="The column with who wrote the row, for transactions without an actor.")
 @click.option("--bulk", is_flag=True, help="Record updates by statement: cheaper if one updates many rows.")
 @click.option("--hot", is_flag=True, help="Make updates of ignored columns free; see the guide for what it costs.")
 @with_connection
-def track(
-    connection: Connection,
-    table: str,
-    resource: str | None,
-    category: str | None,
-    org: str | None,
-    label: str | None,
-    ignore: tuple[str, ...],
-    secret: tuple[str, ...],
-    reveal: tuple[str, ...],
-    actor: str | None,
-    bulk: bool,
-    hot: bool,
-) -> None:
+def track(connection: Connection, table: str, **options: Any) -> None:
     """Track TABLE: record every change to it as an event.
 
     Columns whose names look secret are redacted; it says which. Run it again to change the settings.
@@ -61,23 +43,10 @@ def track(
       pgtrail track public.api_key --resource key --category api_keys --org org_id --label name --ignore spend
     """
     with naming_owner(connection, table):
-        connection.execute(
-            QUERIES["track"],
-            {
-                "table": find_table(connection, table),
-                "resource": resource,
-                "category": category,
-                "org": org,
-                "label": label,
-                "ignore": list(ignore),
-                "secret": list(secret),
-                "reveal": list(reveal),
-                "actor": actor,
-                "bulk": bulk,
-                "hot": hot,
-            },
-        )
-    click.echo(f"pgtrail: tracking {table}", err=True)
+        # (A tuple would be a composite value.)
+        settings = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
+        connection.call("audit.track", find_table(connection, table), **settings)
+    say(f"tracking {table}")
 
 
 @click.command()
@@ -91,8 +60,8 @@ def untrack(connection: Connection, table: str) -> None:
       pgtrail untrack public.api_key
     """
     with naming_owner(connection, table), connection.transaction():
-        connection.execute(QUERIES["untrack"], {"table": find_table(connection, table)})
-    click.echo(f"pgtrail: no longer tracking {table}; its events stay", err=True)
+        connection.call("audit.untrack", find_table(connection, table))
+    say(f"no longer tracking {table}; its events stay")
 
 
 @click.command()
@@ -112,6 +81,5 @@ def baseline(connection: Connection, tables: tuple[str, ...]) -> None:
         with naming_owner(connection, table):
             found = find_table(connection, table)
             # (It commits after each batch.)
-            row = connection.execute_as_given(QUERIES["record_baseline"], {"table": found}).fetchone()
-        assert row is not None
-        click.echo(f"pgtrail: recorded {row[0]:,} rows of {table}", err=True)
+            (recorded,) = connection.execute_as_given(QUERIES["record_baseline"], {"table": found}).fetchone() or (0,)
+        say(f"recorded {recorded:,} rows of {table}")

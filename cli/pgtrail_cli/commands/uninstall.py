@@ -1,4 +1,4 @@
-"""``pgtrail uninstall``: says what goes, offers the export, asks, and leaves the application's tables as they were."""
+"""``pgtrail uninstall``: lists what would be removed, offers an export, asks for confirmation."""
 
 import contextlib
 import sys
@@ -10,12 +10,14 @@ import click
 from rich.text import Text
 
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
+from pgtrail.text import printable
 from pgtrail.uninstall.plan import Plan, Role, look
 from pgtrail.uninstall.steps import Export, release_tables, remove_rest
 from pgtrail_cli.commands.export import write_csv
 from pgtrail_cli.options import with_connection
-from pgtrail_cli.render import console, local_time, plain_table, printable
+from pgtrail_cli.render import console, facts_table, local_time
+from pgtrail_cli.streams import say
 
 NAMES_SHOWN = 12
 
@@ -29,13 +31,13 @@ NAMES_SHOWN = 12
 )
 @click.option("--no-export", is_flag=True, help="Keep no copy of the log, and do not ask about one.")
 @click.option("--yes", is_flag=True, help="Do not ask for the database's name.")
-@click.option("--despite-holds", is_flag=True, help="Also while a legal hold is in force.")
-@click.option("--even-undelivered", is_flag=True, help="Also what a destination has not got.")
+@click.option("--despite-holds", is_flag=True, help="Even if a legal hold is in force.")
+@click.option("--even-undelivered", is_flag=True, help="Even if a destination has not received everything.")
 @click.option(
     "--cascade", is_flag=True, help="Also drop what else depends on pgtrail's schema: views, functions, foreign keys."
 )
 @click.option(
-    "--dry-run", is_flag=True, help="Say what would go and what stands in the way; exit status 1 if anything."
+    "--dry-run", is_flag=True, help="List what would be removed, and what prevents it; exit status 1 if anything does."
 )
 @with_connection
 def uninstall(
@@ -58,17 +60,17 @@ def uninstall(
       pgtrail uninstall --export audit.csv --yes
     """
     if file and no_export:
-        raise NotUnderstood("--export and --no-export exclude each other", "give one of them")
+        raise InvalidInput("--export and --no-export exclude each other", "give one of them")
     asked = sys.stdin.isatty()
     if not (asked or dry_run or (yes and (file or no_export))):
-        raise NotUnderstood(
-            "nobody is there to be asked", "give --yes, and --export FILE or --no-export; or look with --dry-run"
+        raise InvalidInput(
+            "there is no terminal to ask on", "give --yes, and --export FILE or --no-export; or --dry-run"
         )
     plan = look(connection)
     _show(plan)
     obstacles = list(plan.obstacles(**allowed))
     for obstacle in obstacles:
-        click.echo(f"pgtrail: {obstacle.format_message()}", err=True)
+        say(obstacle.format_message())
     if obstacles:
         raise SystemExit(1)
     if dry_run:
@@ -76,34 +78,31 @@ def uninstall(
     if asked:
         file = _ask(plan, file, no_export, yes)
     if file and file.is_file():
-        raise PgtrailError(f"there is a file {file} already: nothing was removed", "name another in --export")
+        raise PgtrailError(f"the file {file} exists: nothing was removed", "name another in --export")
     _remove(connection, plan, file, allowed["cascade"])
 
 
 def _show(plan: Plan) -> None:
-    table = plain_table("", "")
-    table.show_header = False
     times = f", {local_time(plan.first)} to {local_time(plan.last)}" if plan.first else ""
-    for name, value in (
-        ("tracked tables", _listed(plan.tracked)),
-        ("events", f"{plan.events:,}{times}, in {plan.partitions} partitions"),
-        ("seals", f"{plan.seals:,}"),
-        ("legal holds", _listed(plan.holds)),
-        ("destinations", _listed(map(str, plan.deliveries))),
-        ("event triggers", _listed(plan.event_triggers)),
-        ("schemas", "audit, audit_internal, pgtrail_meta, and all that is in them"),
-        ("roles", "\n".join(_roles(plan.roles))),
-        ("depends on it", _listed([*plan.dependents, *(f"{name} names it" for name in plan.callers)])),
-        ("still running", _listed(plan.sessions or plan.workers)),
-    ):
-        table.add_row(Text(name, style="bold"), Text(value))
-    click.echo(f"pgtrail: this would go from the database {printable(plan.database)}:", err=True)
-    console().print(table)
-    _say("your own tables stay; events, seals and destinations are gone for good")
-    _say("the export has the log as CSV; pg_dump --schema audit keeps everything")
-    _say("what calls audit.set_actor() fails from then on: take it out of the application first")
+    facts = {
+        "tracked tables": _listed(plan.tracked),
+        "events": f"{plan.events:,}{times}, in {plan.partitions} partitions",
+        "seals": f"{plan.seals:,}",
+        "legal holds": _listed(plan.holds),
+        "destinations": _listed(map(str, plan.deliveries)),
+        "event triggers": _listed(plan.event_triggers),
+        "schemas": "audit, audit_internal, pgtrail_meta, and all that is in them",
+        "roles": Text("\n".join(_roles(plan.roles))),
+        "depends on it": _listed([*plan.dependents, *(f"{name} names it" for name in plan.callers)]),
+        "still running": _listed(plan.sessions or plan.workers),
+    }
+    say(f"this would be removed from the database {plan.database}:")
+    console().print(facts_table(facts))
+    say("your own tables stay; events, seals and destinations can't be restored")
+    say("the export has the log as CSV; pg_dump --schema audit keeps everything")
+    say("what calls audit.set_actor() fails from then on: remove that call from the application first")
     if plan.sessions or plan.workers:
-        _say("stop what is still running, the worker above all: it finds no log any more")
+        say("stop what is still running, above all the worker, which would find no log")
 
 
 def _listed(given: Iterable[str]) -> str:
@@ -119,7 +118,7 @@ def _roles(known: Iterable[Role]) -> Iterator[str]:
 
 
 def _staying(known: Iterable[Role]) -> Iterator[str]:
-    """Roles that stay, those together that do for the same reasons."""
+    """Roles that stay, grouped by their reasons."""
     together: dict[str, list[str]] = {}
     for role in known:
         together.setdefault(_listed(role.used or role.rights), []).append(role.name)
@@ -127,7 +126,7 @@ def _staying(known: Iterable[Role]) -> Iterator[str]:
 
 
 def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | None:
-    """The file to export to, once it is sure that it is meant."""
+    """Ask for confirmation; returns the file to export to."""
     if not (file or no_export) and click.confirm("Export the log first?", default=True, err=True):
         file = click.prompt(
             "File",
@@ -138,7 +137,9 @@ def _ask(plan: Plan, file: Path | None, no_export: bool, yes: bool) -> Path | No
     if not yes:
         typed = click.prompt(f"Type the database's name ({plan.database}) to remove pgtrail from it", err=True)
         if typed != plan.database:
-            raise PgtrailError(f"{typed} is not its name: nothing was removed", "run it again if you mean it")
+            raise PgtrailError(
+                f"{typed} is not the database's name: nothing was removed", "run it again if you mean it"
+            )
     return file
 
 
@@ -148,17 +149,13 @@ def _remove(connection: Connection, plan: Plan, file: Path | None, cascade: bool
             export.write()
         connection.execute("set client_min_messages = warning")
         try:
-            release_tables(connection, _say)
-            left = remove_rest(connection, export, cascade=cascade, said=_say)
+            release_tables(connection, say)
+            left = remove_rest(connection, export, cascade=cascade, report=say)
         except BaseException:
-            _say("not finished: pgtrail uninstall goes on from here")
+            say("not finished: run pgtrail uninstall again to continue")
             raise
     if export:
-        _say(f"{export.events:,} events in {file}")
-    _say(f"removed from {plan.database}")
+        say(f"{export.events:,} events in {file}")
+    say(f"removed from {plan.database}")
     for line in _staying(left):
-        _say(f"these roles stay: {line}")
-
-
-def _say(message: str) -> None:
-    click.echo(f"pgtrail: {printable(message)}", err=True)
+        say(f"these roles stay: {line}")

@@ -1,34 +1,31 @@
 """``pgtrail verify``: whether the chains of seals hold."""
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 from psycopg.rows import dict_row
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from pgtrail.archive.checking import check_archive
 from pgtrail.connection import Connection
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
 from pgtrail.hub import changed_nodes
 from pgtrail.verify import QUERIES
-from pgtrail.verify.anchor import find_anchors, find_manifests
-from pgtrail.verify.beside import check_log
+from pgtrail.verify.anchor import find_anchors
 from pgtrail.verify.connecting import is_under_policies, open_pinned, read_through_policies
-from pgtrail.verify.evidence import Reported, gather
+from pgtrail.verify.evidence import Reported, read_evidence
 from pgtrail.verify.integrity import changed_objects, is_unsafe
+from pgtrail.verify.log import Log, check_log, missing_seals, read_log
 from pgtrail.verify.nodes import check_node
-from pgtrail.verify.seals import read_log
 from pgtrail.verify.source import Source
-from pgtrail.verify.verify_chains import Chain, Stopped, against_events
+from pgtrail.verify.verify_chains import Chain, Stopped, verify_chains
+from pgtrail_cli.commands.verify_archive import verify_archive
 from pgtrail_cli.filters import archive_option
 from pgtrail_cli.options import dsn_option
-from pgtrail_cli.render import console, printable
-from pgtrail_cli.streams import read_file
+from pgtrail_cli.progress import progress_bar
+from pgtrail_cli.streams import read_file, say
+from pgtrail_cli.verify_report import Report, rewritten
 
 
 @click.command()
@@ -60,15 +57,14 @@ def verify(
 ) -> None:
     """Recompute every seal from the events, and say what differs.
 
-    It reads the tables with its own statements and calls no function of the database's. It also lists what in schema
-    audit differs from what this version creates. Erasures, removals and clocks that were set back are listed too;
-    these alone are not a problem.
+    It uses its own statements and calls no function of the database's. It also lists what in schema audit differs from
+    what this version creates. Erasures, removals and clocks that were set back are listed too, but are not a problem.
 
-    A superuser could rewrite the events and the whole chain. Only an anchor shows that: seals that were kept elsewhere,
-    as by a SIEM (pgtrail destination add --seals). If it is interrupted, it says with which seal to continue. Exit
+    A superuser could rewrite the events and the whole chain. Only an anchor shows that: seals that are kept elsewhere,
+    such as in a SIEM (pgtrail destination add --seals). If it is interrupted, it says with which seal to continue. Exit
     status 1 if anything differs, 2 if there is no seal with that number.
 
-    On a hub it recomputes the seals of each node too, and names a node that has rewritten its history.
+    On a hub it also recomputes the seals of each node, and names a node that has rewritten its history.
 
     With --archive it checks the months of an archive, or the one whose folder is named, without a database.
 
@@ -81,62 +77,51 @@ def verify(
     if archive is not None:
         if first > 1:
             raise click.UsageError("--archive and --from exclude each other.")
-        _verify_archive(archive, anchor, jobs, as_json)
+        verify_archive(archive, anchor, jobs, Report(as_json))
         return
+    report = Report(as_json)
     with open_pinned(dsn) as connection:
-        report = Report(as_json)
-        under_policies = is_under_policies(connection)
-        changed = list(changed_objects(connection))
-        for subject, problem in changed:
-            report.problem(subject, problem)
-        if any(is_unsafe(name, under_policies) for name, _ in changed):
-            raise PgtrailError(
-                "the events were not checked: what was changed above can hide or replace what is read",
-                "put it back; or restore the log elsewhere, and verify it there",
-            )
-        if under_policies:
-            # Policies are as they should be, and let whoever may verify see everything.
-            read_through_policies(connection)
+        under_policies = _check_schema(connection, report)
         chains = list(_chains(connection, first, only))
         last, waiting = _waiting(connection)
-        _check(connection, dsn, anchor, chains, jobs, report, under_policies)
-    count = "; ".join(
-        f"{chain.of}{sum(chain.seals.values()):,} events in {len(chain.seals):,} seals"
-        f"{f', from seal {first} on' if first > 1 and chain.node is None else ''}"
-        for chain in chains
-    )
-    if report.problems:
-        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
-        raise SystemExit(1)
+        evidence = read_evidence(connection)
+        log = read_log(connection, evidence)
+        report.add(_beside_seals(connection, chains, log, anchor))
+        with _progress(chains) as advance:
+            for chain, found in verify_chains(dsn, chains, jobs, log, advance, through_policies=under_policies):
+                if found.is_warning:
+                    report.note("warning", *chain.describe(found))
+                else:
+                    report.add([chain.describe(found)])
+        for listed in evidence.listed:
+            report.note(*listed)
+    checked = "; ".join(_counted(chain, first) for chain in chains)
+    report.fail_if_problems(checked)
     # Only now: what is missing at the end of a chain that was cut off is a problem, and has been named.
     if first > 1 and not any(first in chain.seals for chain in chains if chain.node is None):
-        raise NotUnderstood(f"there is no seal {first} to go on with", f"the last is {last}")
-    click.echo(f"pgtrail: {count} hold; {waiting:,} events wait for the next seal (the last is {last})", err=True)
+        raise InvalidInput(f"there is no seal {first} to continue with", f"the last is {last}")
+    say(f"{checked} hold; {waiting:,} events wait for the next seal (the last is {last})")
     if anchor is None:
-        click.echo("pgtrail: that nobody rewrote the whole chain, an anchor shows: --anchor FILE", err=True)
+        say("only an anchor shows that nobody rewrote the whole chain: --anchor FILE")
 
 
-@dataclass(slots=True)
-class Report:
-    """What was found, as it is printed: problems, which fail; warnings, erasures and removals, which are listed.
+def _check_schema(connection: Connection, report: Report) -> bool:
+    """Report what differs in schema audit; whether row-level security applies to this role.
 
-    :param problems: how many.
+    :raises PgtrailError: something differs that could hide or replace events.
     """
-
-    as_json: bool
-    problems: int = 0
-
-    def problem(self, subject: str, text: str) -> None:
-        """Something that does not match."""
-        self.problems += 1
-        self._print({"subject": subject, "problem": text}, f"{subject}: {text}")
-
-    def note(self, kind: str, subject: str, text: str) -> None:
-        """Something that whoever verifies should know."""
-        self._print({"subject": subject, kind: text}, f"{kind} {subject}: {text}")
-
-    def _print(self, document: dict[str, str], line: str) -> None:
-        click.echo(printable(json.dumps(document) if self.as_json else line))
+    under_policies = is_under_policies(connection)
+    changed = list(changed_objects(connection))
+    report.add(changed)
+    if any(is_unsafe(name, under_policies) for name, _ in changed):
+        raise PgtrailError(
+            "the events were not checked: what was changed above can hide or replace what is read",
+            "put it back; or restore the log elsewhere, and verify it there",
+        )
+    if under_policies:
+        # Policies are as they should be, and let whoever may verify see everything.
+        read_through_policies(connection)
+    return under_policies
 
 
 def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterator[Chain]:
@@ -144,10 +129,10 @@ def _chains(connection: Connection, first: int, only: tuple[str, ...]) -> Iterat
         yield Chain(None, Source().numbers(connection, first))
     states = {state["name"]: state["state"] for state in _node_states(connection)}
     for unknown in set(only) - states.keys():
-        raise NotUnderstood(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
+        raise InvalidInput(f'there is no node "{unknown}"', f"the nodes are: {', '.join(states) or 'none'}")
     for name, state in states.items():
         if state == "copying" and (not only or name in only):
-            click.echo(f"pgtrail: {name} is still being copied, and not checked", err=True)
+            say(f"{name} is still being copied, and not checked")
         elif not only or name in only:
             yield Chain(name, Source(name).numbers(connection))
 
@@ -166,85 +151,36 @@ def _waiting(connection: Connection) -> tuple[int, int]:
     return last, waiting
 
 
-def _verify_archive(where: str, anchor: Path | None, jobs: int, as_json: bool) -> None:
-    text = "" if anchor is None else read_file(anchor)
-    anchors = {} if anchor is None else find_anchors(text)
-    checked = check_archive(where, jobs, find_manifests(text))
-    report = Report(as_json)
-    for subject, problem in checked.problems:
-        report.problem(subject, problem)
-    seals, manifests = checked.evidence.seals, checked.evidence.manifests
-    for number, (digest, _) in sorted(seals.items()):
-        if number in anchors and anchors[number].hash != digest:
-            report.problem(f"seal {number}", f"it was rewritten: {anchor} has the hash {anchors[number].hash}")
-    events = sum(month.events for month in checked.months)
-    count = f"{events:,} events of {len(checked.months):,} months, under {len(seals):,} seals"
-    if report.problems:
-        click.echo(f"pgtrail: {report.problems:,} problems in {count}", err=True)
-        raise SystemExit(1)
-    click.echo(f"pgtrail: {count}, hold", err=True)
-    unknown = sum(month.name not in manifests for month in checked.months)
-    if anchor is None:
-        click.echo("pgtrail: that nobody rewrote the whole archive, an anchor shows: --anchor FILE", err=True)
-    elif unknown:
-        click.echo(
-            f"pgtrail: the manifests of {unknown:,} months were not compared: "
-            f"{anchor} has no event audit.partition_dropped of them",
-            err=True,
-        )
-
-
-def _check(
-    connection: Connection,
-    dsn: str,
-    anchor: Path | None,
-    chains: list[Chain],
-    jobs: int,
-    report: Report,
-    under_policies: bool,
-) -> None:
-    evidence = gather(connection)
-    log = read_log(connection, evidence)
+def _beside_seals(connection: Connection, chains: list[Chain], log: Log, anchor: Path | None) -> Iterator[Reported]:
+    """What does not match apart from the events of a seal."""
     for chain in chains:
         if chain.node is None:
-            for problem in check_log(connection, log):
-                report.problem(*problem)
-            for missing in sorted(
-                set(range(min(chain.seals, default=1), max(chain.seals, default=0))) - chain.seals.keys()
-            ):
-                report.problem(f"seal {missing}", "it is missing")
+            yield from check_log(connection, log)
+            for missing in missing_seals(chain.seals, min(chain.seals, default=1)):
+                yield f"seal {missing}", "it is missing"
         else:
-            for problem in check_node(connection, chain.node):
-                report.problem(*problem)
+            yield from check_node(connection, chain.node)
     if anchor is not None:
-        for problem in _against(connection, anchor):
-            report.problem(*problem)
+        yield from _against(connection, anchor)
     of_nodes = {chain.node for chain in chains}
-    for node, text in changed_nodes(connection, _node_states(connection)):
+    for node, problem in changed_nodes(connection, _node_states(connection)):
         if node in of_nodes:
-            report.problem(f"node {node}", text)
-    with _progress(chains) as advance:
-        for chain, found in against_events(dsn, chains, jobs, log, advance, through_policies=under_policies):
-            if found.is_warning:
-                report.note("warning", *chain.named(found))
-            else:
-                report.problem(*chain.named(found))
-    for kind, subject, text in evidence.listed:
-        report.note(kind, subject, text)
+            yield f"node {node}", problem
+
+
+def _counted(chain: Chain, first: int) -> str:
+    beginning = f", from seal {first} on" if first > 1 and chain.node is None else ""
+    return f"{chain.prefix}{sum(chain.seals.values()):,} events in {len(chain.seals):,} seals{beginning}"
 
 
 @contextmanager
 def _progress(chains: list[Chain]) -> Iterator[Callable[[int], None]]:
     """How far it is, on a terminal; when it is stopped, how to continue."""
-    total = sum(sum(chain.seals.values()) for chain in chains)
-    columns = (TextColumn("verifying"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    # (A bar of nothing would leave an empty line.)
-    with Progress(*columns, console=console(stderr=True), transient=True, disable=not total) as progress:
-        task = progress.add_task("", total=total)
+    with progress_bar("verifying", sum(sum(chain.seals.values()) for chain in chains)) as advance:
         try:
-            yield lambda events: progress.advance(task, events)
+            yield advance
         except Stopped as stop:
-            click.echo(f"pgtrail: stopped; continue with: pgtrail verify --from {stop.first}", err=True)
+            say(f"stopped; continue with: pgtrail verify --from {stop.first}")
             raise SystemExit(130) from stop
 
 
@@ -255,4 +191,4 @@ def _against(connection: Connection, anchor: Path) -> Iterator[Reported]:
         if number not in present:
             yield f"seal {number}", f"it is missing: {anchor} has it"
         elif present[number] != known.hash:
-            yield f"seal {number}", f"it was rewritten: {anchor} has the hash {known.hash}"
+            yield rewritten(number, anchor, known.hash)

@@ -1,11 +1,10 @@
-"""A webhook receiver that believes nothing: every signature is verified with the official library."""
+"""A webhook receiver that verifies every signature with the official library."""
 
 import json
 import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
@@ -42,20 +41,18 @@ class Receiver:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
 
     def received_ids(self) -> set[int]:
-        """The ids of the events that have come."""
+        """The ids of the events that were received."""
         with self._lock:
             return {receipt.event_id for receipt in self.receipts}
 
     def accept(self, headers: dict[str, str], body: bytes) -> bool:
-        """Take a request if its signature holds."""
+        """Accept a request if its signature is valid."""
         received_at = datetime.now(UTC)
         try:
             message: Any = Webhook(self.secret).verify(body, headers)
@@ -64,7 +61,7 @@ class Receiver:
                 self.rejected += 1
             return False
         if not headers["webhook-id"].startswith("evt_"):
-            # A test is no event.
+            # (A test, not an event.)
             return True
         receipt = Receipt(
             int(headers["webhook-id"].removeprefix("evt_")), message["type"], json.dumps(message), received_at
@@ -89,6 +86,6 @@ class Receiver:
                 self.end_headers()
 
             def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing: the demo's own output is what is to be read."""
+                """Logs nothing: the demo prints what matters."""
 
         return Handler

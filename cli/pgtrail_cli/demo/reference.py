@@ -19,7 +19,7 @@ def install_reference(dsn: str) -> None:
     """Create and track the reference application's tables, unless there is a schema ``nemo``."""
     with open_connection(dsn) as connection, connection.transaction():
         if connection.execute("select to_regnamespace('nemo')").fetchone() == (None,):
-            # (What is redacted by its name is no news here.)
+            # (No notices about redacted columns.)
             connection.execute("set local client_min_messages = warning")
             for name in FILES:
                 connection.execute(Path(__file__).with_name(name).read_bytes())

@@ -1,4 +1,4 @@
-"""A day of an organization, as a gateway would write it: plain SQL under an ordinary role that has no grant on `audit`.
+"""A day of an organization, as a gateway would write it: under an ordinary role that has no grant on `audit`.
 
 Some transactions name their actor with ``audit.set_actor``, some carry ``request.jwt.claims`` as PostgREST sets them,
 and some say nothing at all.
@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psycopg
+from psycopg import sql
 from psycopg.rows import TupleRow
 from psycopg.types.json import Jsonb
 
@@ -29,12 +30,12 @@ ACTIONS = (
     *("profile.created", "profile.updated", "profile.deleted"),
     "password.changed",
 )
-"""Every action of the catalogue; the scenario leaves none out."""
+"""Every action of the catalogue; the scenario has them all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who is signed in to the gateway."""
+    """A user who is signed in to the gateway."""
 
     id: str
     email: str
@@ -47,7 +48,7 @@ CLEO = Person("usr_cleo", "cleo@acme.example")
 
 @contextmanager
 def acting(app: Connection, person: Person, reason: str | None = None) -> Iterator[Connection]:
-    """A transaction in which the gateway says who is at work."""
+    """A transaction whose actor the gateway sets."""
     with app.transaction():
         app.execute(
             "select audit.set_actor(%s, %s, ip => '203.0.113.7', user_agent => 'Mozilla/5.0', reason => %s)",
@@ -80,21 +81,25 @@ def play(app: Connection) -> None:
     _farewells(app, org)
 
 
-def _id(app: Connection, query: str, parameters: list[object]) -> str:
-    # The queries are this module's own.
-    row = app.execute(query.encode(), parameters).fetchone()
-    assert row is not None
-    return str(row[0])
+def _insert(app: Connection, table: str, **row: object) -> str:
+    """Insert a row; returns its id."""
+    ((row_id,),) = app.execute(
+        sql.SQL("insert into {} ({}) values ({}) returning id").format(
+            sql.Identifier("nemo", table),
+            sql.SQL(", ").join(map(sql.Identifier, row)),
+            sql.SQL(", ").join(map(sql.Placeholder, row)),
+        ),
+        row,
+    )
+    return str(row_id)
 
 
 def _found(app: Connection) -> str:
     with acting(app, ANN, "first sign-up"):
-        org = _id(app, "insert into nemo.organization (name, slug) values (%s, %s) returning id", ["Acme", "acme"])
+        org = _insert(app, "organization", name="Acme", slug="acme")
         for person, name in ((ANN, "Ann Arbor"), (BOB, "Bob Marlow"), (CLEO, "Cléo Ø. 🦊")):
-            app.execute(
-                "insert into nemo.profile (org_id, email, full_name, password_hash) values (%s, %s, %s, %s)",
-                [org, person.email, name, f"$argon2id$demo-secret-{person.id}"],
-            )
+            secret = f"$argon2id$demo-secret-{person.id}"
+            _insert(app, "profile", org_id=org, email=person.email, full_name=name, password_hash=secret)
     with acting(app, ANN):
         app.execute("update nemo.organization set logo_url = 'https://acme.example/logo.svg' where id = %s", [org])
     with acting(app, ANN, "we outgrew pay as you go"):
@@ -108,11 +113,7 @@ def _people_and_teams(app: Connection, org: str) -> dict[str, str]:
     teams: dict[str, str] = {}
     for name, rpm in (("Search", 600), ("Support bots", 120), ("Skunkworks", 30)):
         with acting(app, ANN):
-            teams[name] = _id(
-                app,
-                "insert into nemo.team (org_id, name, models, rpm_limit) values (%s, %s, %s, %s) returning id",
-                [org, name, ["gpt-6", "claude-5"], rpm],
-            )
+            teams[name] = _insert(app, "team", org_id=org, name=name, models=["gpt-6", "claude-5"], rpm_limit=rpm)
     with acting(app, BOB):
         app.execute("update nemo.team set rpm_limit = 900, tpm_limit = 2000000 where id = %s", [teams["Search"]])
     with acting(app, BOB):
@@ -139,13 +140,14 @@ def _keys_and_budgets(app: Connection, org: str, teams: dict[str, str]) -> None:
     keys = []
     for number, (name, team) in enumerate((("ci", "Search"), ("prod", "Search"), ("helpdesk", "Support bots"))):
         with acting(app, BOB):
+            issued: dict[str, object] = {
+                "key_prefix": f"sk-{number}",
+                "key_hash": f"demo-secret-key-{number}",
+                "rpm_limit": 60,
+            }
+            metadata = Jsonb({"env": name})
             keys.append(
-                _id(
-                    app,
-                    "insert into nemo.api_key (org_id, team_id, name, key_prefix, key_hash, rpm_limit, metadata) "
-                    "values (%s, %s, %s, %s, %s, 60, %s) returning id",
-                    [org, teams[team], name, f"sk-{number}", f"demo-secret-key-{number}", Jsonb({"env": name})],
-                )
+                _insert(app, "api_key", org_id=org, team_id=teams[team], name=name, **issued, metadata=metadata)
             )
     with acting(app, BOB, "load test on Thursday"):
         app.execute("update nemo.api_key set rpm_limit = 120 where id = %s", [keys[1]])
@@ -157,15 +159,12 @@ def _keys_and_budgets(app: Connection, org: str, teams: dict[str, str]) -> None:
         app.execute(
             "update nemo.api_key set ip_allowlist = '{10.0.0.0/8}', allowed_models = '{gpt-6}' where id = %s", [keys[0]]
         )
-    # What the gateway does on every request is no event.
+    # (Ignored columns: no events.)
     for key in keys:
         app.execute("update nemo.api_key set spend = spend + 0.02, last_used_at = now() where id = %s", [key])
-    for name, limit, duration in (("Monthly cap", 5000, "monthly"), ("Daily guard", 300, "daily")):
+    for name, limit, period in (("Monthly cap", 5000, "monthly"), ("Daily guard", 300, "daily")):
         with acting(app, ANN):
-            app.execute(
-                "insert into nemo.budget (org_id, name, team_id, max_spend, duration) values (%s, %s, %s, %s, %s)",
-                [org, name, teams["Search"], limit, duration],
-            )
+            _insert(app, "budget", org_id=org, name=name, team_id=teams["Search"], max_spend=limit, duration=period)
     with acting(app, ANN, "Q4 forecast"):
         app.execute("update nemo.budget set max_spend = 7500 where org_id = %s and name = 'Monthly cap'", [org])
     app.execute("update nemo.api_key set disabled = true where id = %s", [keys[2]])
@@ -179,10 +178,7 @@ def _policies(app: Connection, org: str) -> None:
         ("Jailbreaks", "prompt_injection", {"threshold": 0.8, "api_key": "demo-secret-guardrail"}),
     ):
         with acting(app, CLEO):
-            app.execute(
-                "insert into nemo.guardrail (org_id, name, kind, config) values (%s, %s, %s, %s)",
-                [org, name, kind, Jsonb(config)],
-            )
+            _insert(app, "guardrail", org_id=org, name=name, kind=kind, config=Jsonb(config))
     with acting(app, CLEO, "too many false alarms"):
         app.execute(
             "update nemo.guardrail set config = config || '{\"threshold\": 0.9}' where org_id = %s and kind <> 'pii'",
@@ -217,16 +213,16 @@ def _farewells(app: Connection, org: str) -> None:
         app.execute("delete from nemo.guardrail where org_id = %s and kind = 'prompt_injection'", [org])
     with acting(app, ANN, "left the company"):
         app.execute("delete from nemo.member where email = 'dan@acme.example'")
-    # A nightly job of the gateway, which names nobody.
+    # A nightly job of the gateway, which sets no actor.
     with app.transaction():
         app.execute("delete from nemo.budget where org_id = %s and name = 'Daily guard'", [org])
         app.execute("delete from nemo.team where org_id = %s and name = 'Skunkworks'", [org])
-    # Somebody changes their mind: nothing of this may be seen.
+    # Rolled back: not recorded.
     with app.transaction(force_rollback=True):
         app.execute("delete from nemo.organization where id = %s", [org])
     with app.transaction():
-        trial = _id(app, "insert into nemo.organization (name, slug) values ('Trial Ltd', 'trial') returning id", [])
-        app.execute("insert into nemo.profile (org_id, email) values (%s, 'eve@trial.example')", [trial])
-        app.execute("insert into nemo.team (org_id, name) values (%s, 'Everyone')", [trial])
+        trial = _insert(app, "organization", name="Trial Ltd", slug="trial")
+        _insert(app, "profile", org_id=trial, email="eve@trial.example")
+        _insert(app, "team", org_id=trial, name="Everyone")
     with acting(app, Person("svc_billing", "billing-sync"), "trial ended"):
         app.execute("delete from nemo.organization where id = %s", [trial])

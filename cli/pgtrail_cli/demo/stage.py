@@ -1,4 +1,4 @@
-"""The demo's database: migrated, with an organization's application, a worker and readers of their own."""
+"""The demo's database, with the reference application, and its processes and roles."""
 
 import re
 import subprocess
@@ -13,10 +13,11 @@ from typing import IO, TYPE_CHECKING
 
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
+from psycopg.types.json import Jsonb
 
 from pgtrail.connection import Connection, added_options, connect, open_connection
 from pgtrail.errors import Undelivered
-from pgtrail.server.guard import Guard
+from pgtrail.server.parent_watchdog import ParentWatchdog
 from pgtrail_cli.demo.reference import migrate_with_reference
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ ROLES = {
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """What became of the events that were recorded.
+    """How many of the recorded events arrived, and how fast.
 
     :param missing: ids that did not arrive in time.
     :param latencies: milliseconds from commit to receipt, of each event's first arrival, by its id.
@@ -48,7 +49,7 @@ class Arrival:
 
 def build(server_dsn: str) -> str:
     """A fresh database with pgtrail, the reference application and login roles. Returns its owner's dsn."""
-    # Roles are kept from one demo to the next, and that they are there already is no news.
+    # Roles are kept from one demo to the next: no notices about those that exist.
     quiet = added_options({}, "-c client_min_messages=warning")
     with open_connection(server_dsn, options=quiet) as connection:
         name = sql.Identifier(DATABASE)
@@ -73,59 +74,51 @@ def build(server_dsn: str) -> str:
 def add_destination(dsn: str, receiver: "Receiver") -> None:
     """Forward to the receiver from now on."""
     with open_connection(dsn) as connection:
-        row = connection.execute(
-            "select audit.add_destination("
-            '\'demo-siem\', %s, options => \'{"allow_http": true, "allowed_networks": ["127.0.0.0/8"]}\')',
-            [receiver.url],
-        ).fetchone()
-        assert row is not None
-        receiver.secret = row[0]
+        options = Jsonb({"allow_http": True, "allowed_networks": ["127.0.0.0/8"]})
+        receiver.secret = connection.call("audit.add_destination", "demo-siem", receiver.url, options=options)
+
+
+@contextmanager
+def _running(*arguments: str, stderr: int | None = None) -> Iterator[subprocess.Popen[str]]:
+    """A pgtrail command as a process of its own, ended with SIGTERM."""
+    watchdog = ParentWatchdog()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "pgtrail_cli", *arguments],
+        stderr=stderr,
+        text=True,
+        # Ctrl-C is for the demo, which then ends the process.
+        start_new_session=True,
+    )
+    watchdog.watch(process.pid)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+        watchdog.dismiss()
 
 
 @contextmanager
 def running_worker(dsn: str) -> Iterator[None]:
-    """`pgtrail forward` as a process of its own, ended with SIGTERM."""
-    guard = Guard()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")],
-        # Ctrl-C is for the demo, which then ends the worker.
-        start_new_session=True,
-    )
-    guard.watch(process.pid)
-    try:
+    """`pgtrail forward`."""
+    with _running("forward", "--dsn", make_conninfo(dsn, user="demo_forwarder")):
         yield
-    finally:
-        process.terminate()
-        process.wait()
-        guard.dismiss()
 
 
 @contextmanager
 def running_page(dsn: str) -> Iterator[str]:
-    """`pgtrail page` as a process of its own: the address that lets in once.
+    """`pgtrail page`: the address that authenticates once.
 
     :raises Undelivered: it does not start.
     """
-    guard = Guard()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", dsn],
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stderr is not None
-    guard.watch(process.pid)
-    try:
+    with _running("page", "--port", "0", "--dsn", dsn, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
         found = re.search(r"http\S+", process.stderr.readline())
         if found is None:
             raise Undelivered("the page does not start", process.stderr.read().strip() or None)
-        # Each time somebody has come in it says how the next one does.
+        # The page prints the next address each time that one was used.
         threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
         yield found[0]
-    finally:
-        process.terminate()
-        process.wait()
-        guard.dismiss()
 
 
 def _pass_on(lines: IO[str]) -> None:
@@ -134,9 +127,9 @@ def _pass_on(lines: IO[str]) -> None:
 
 
 def wait_for_worker(dsn: str) -> None:
-    """Wait until the worker serves the destination: what comes before would only measure how long it takes to start.
+    """Wait until the worker serves the destination, so that its start is not measured.
 
-    :raises Undelivered: it does not.
+    :raises Undelivered: it does not start.
     """
     deadline = time.monotonic() + ARRIVAL_SECONDS
     with open_connection(dsn) as connection:
@@ -148,7 +141,7 @@ def wait_for_worker(dsn: str) -> None:
 
 
 def wait_for_arrival(dsn: str, receiver: "Receiver") -> Arrival:
-    """Wait until everything recorded since the destination was added has been received, or the time is up."""
+    """Wait until everything recorded since the destination was added has been received, or until a timeout."""
     with open_connection(dsn) as connection:
         rows = connection.execute(
             """

@@ -1,4 +1,4 @@
-"""Whether archived months are what was sealed: computed anew from their files, without a database."""
+"""Verifies archived months: recomputes their seals from the files, without a database."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(slots=True)
 class Evidence:
-    """What months say of each other.
+    """What months know of each other.
 
     :param seals: by number the hash, and that of the seal before it.
     :param manifests: by name the SHA-256 that was recorded when the month was dropped.
@@ -89,11 +89,13 @@ def check_month(
     except (PgtrailError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         # A file that was changed may be unreadable.
         if changed:
-            yield month.name, "what is in the files above can't be checked"
+            yield month.name, "the content of the files above can't be checked"
         elif isinstance(error, PgtrailError):
             raise
         else:
-            raise PgtrailError(f"{month.name} is of no archive of pgtrail, or was cut off", "fetch it again") from error
+            raise PgtrailError(
+                f"{month.name} is not an archive of pgtrail, or was cut off", "fetch it again"
+            ) from error
 
 
 def _check_bytes(location: Location, month: Manifest, file: File) -> Iterator[Problem]:
@@ -104,7 +106,7 @@ def _check_bytes(location: Location, month: Manifest, file: File) -> Iterator[Pr
         yield month.path(file), "it is missing"
         return
     if found != file.sha256:
-        yield month.path(file), "it is not the file that was archived: its SHA-256 is another"
+        yield month.path(file), "it is not the file that was archived: its SHA-256 differs"
 
 
 def _digest(content: IO[bytes]) -> str:
@@ -129,16 +131,16 @@ def _check_seals(working: Engine, location: Location, month: Manifest, evidence:
             number = text[1]
             subject = f"seal {number}"
             if sha256(kept["seal"].encode()).hexdigest() != kept["hash"] or number != kept["number"]:
-                yield subject, "it was changed: its hash is another"
+                yield subject, "it was changed: its hash differs"
             roots[number] = text[ROOT]
             seal = kept["hash"], text[PREVIOUS]
             if evidence.seals.setdefault(number, seal) != seal:
-                yield subject, "another month has another seal of that number"
+                yield subject, "another month has a different seal of that number"
     leaves = rows(working, "leaves", leaves=_uri(location, month, manifests.LEAVES))
     for number, sealed in groupby(leaves, itemgetter(0)):
         root = merkle_root([bytes.fromhex(leaf) for _, _, leaf in sealed]).hex()
         if roots.pop(number, None) != root:
-            yield f"seal {number}", "its list of leaves was changed: it has another root"
+            yield f"seal {number}", "its list of leaves was changed: it has a different root"
     for number in roots:
         yield f"seal {number}", "its list of leaves is missing"
 
@@ -156,7 +158,7 @@ def _check_manifest(location: Location, month: Manifest, evidence: Evidence) -> 
     if recorded is not None:
         with location.open(month.name) as content:
             if _digest(content) not in recorded:
-                yield month.name, "it is not what was recorded when the month was dropped: its SHA-256 is another"
+                yield month.name, "it is not what was recorded when the month was dropped: its SHA-256 differs"
 
 
 def _check_events(working: Engine, location: Location, month: Manifest, evidence: Evidence) -> Iterator[Problem]:
@@ -195,6 +197,6 @@ def _wrong_event(row: dict[str, Any]) -> str | None:
         if part in kept and kept[part].salt is None and not is_pseudonym(text, part):
             return f"its {part} was changed under cover of an erasure"
     if not row["is_filed"]:
-        # (Where nobody who asks for its time or its organization would find it.)
+        # (A search for its time or its organization would not find it.)
         return "it is in the wrong file"
     return None

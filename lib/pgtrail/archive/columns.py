@@ -1,4 +1,4 @@
-"""What an archive has of each event: the one list that copying and writing go by. Pure: no I/O.
+"""The columns of an archive, for copying and writing. Pure: no I/O.
 
 The columns of audit.event are what leaves are computed from (canonical.py, docs/security/seals.md); the others are what
 Postgres showed of the event when its month was archived.
@@ -13,12 +13,12 @@ class Column:
     """A column of audit.event, and of the Parquet files.
 
     :param type: DuckDB's.
-    :param written: how Postgres writes it, where its plain output would not do.
+    :param expression: the SQL expression, if it is not the column itself.
     """
 
     name: LiteralString
     type: LiteralString = "varchar"
-    written: LiteralString | None = None
+    expression: LiteralString | None = None
 
 
 EVENT = (
@@ -47,17 +47,17 @@ EVENT = (
     Column("application_name"),
     Column("before"),
     Column("after"),
-    Column("changed", written="to_json(changed)"),
+    Column("changed", expression="to_json(changed)"),
     Column("imported_from"),
     Column("node"),
     Column("node_id", "bigint"),
     Column("node_xid", "decimal(20, 0)"),
-    Column("org_label", written="audit_internal.label_of_org(org_id)"),
-    Column("row_before", written="audit.row_before(event)"),
-    Column("details", written="told.details"),
+    Column("org_label", expression="audit_internal.label_of_org(org_id)"),
+    Column("row_before", expression="audit.row_before(event)"),
+    Column("details", expression="told.details"),
     # (Nearly always the same.)
-    Column("summary", written="nullif(summary.details, told.details)"),
-    Column("fields", written="nullif(fields.details, told.details)"),
+    Column("summary", expression="nullif(summary.details, told.details)"),
+    Column("fields", expression="nullif(fields.details, told.details)"),
 )
 LEAVES = (Column("seal", "bigint"), Column("id", "bigint"), Column("leaf"))
 SALTS = (Column("kind"), Column("type"), Column("id"), Column("salt"))

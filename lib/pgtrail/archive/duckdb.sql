@@ -1,5 +1,5 @@
 -- What reading and writing archives ask DuckDB. What a statement is given stands in variables: their values are known when it is
--- planned, so that files and row groups that can't hold what is asked for are not read.
+-- planned, so that files and row groups that can't hold what is asked for are not read. {name}: that statement, in its place.
 
 -- name: settings
 set timezone = 'UTC'
@@ -54,9 +54,9 @@ select case
     else try_cast($description as timestamptz)
 end
 
--- name: sort_events
-create table event as
-select *, part_of(org_id, getvariable('given').parts) as part
+-- name: spooled
+-- A CSV that Postgres wrote.
+select *
 from read_csv(
     getvariable('given').spool,
     auto_detect = false,
@@ -73,6 +73,11 @@ from read_csv(
     max_line_size = getvariable('given').max_row_bytes,
     buffer_size = getvariable('given').buffer
 )
+
+-- name: sort_events
+create table event as
+select *, part_of(org_id, getvariable('given').parts) as part
+from {spooled}
 order by part, org_id, occurred_at, id
 
 -- name: write_part
@@ -85,24 +90,7 @@ copy (
 ) to $file (format parquet, compression zstd, row_group_size 20480)
 
 -- name: write_table
-copy (
-    select *
-    from read_csv(
-        getvariable('given').spool,
-        auto_detect = false,
-        columns = getvariable('given').columns,
-        header = true,
-        delim = ',',
-        quote = '"',
-        escape = '"',
-        nullstr = '\N',
-        allow_quoted_nulls = false,
-        new_line = '\n',
-        parallel = false,
-        max_line_size = getvariable('given').max_row_bytes,
-        buffer_size = getvariable('given').buffer
-    )
-) to $file (format parquet, compression zstd)
+copy {spooled} to $file (format parquet, compression zstd)
 
 -- name: known_seals
 create temp table seal as
@@ -163,24 +151,25 @@ group by id
 having count(*) > 1
 order by id
 
--- name: newest
+-- name: matching
+-- The events that pass a filter.
 select
-    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
+    * replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
     rfc3339(occurred_at) as time
 from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
 where passes(event, wanted(getvariable('given').wanted))
+
+-- name: newest
+select * exclude (occurred_at)
+from {matching}
 order by occurred_at desc, id desc
 limit getvariable('given').limit
 
 -- name: oldest_first
-select
-    * exclude (occurred_at) replace (coalesce(summary, details) as summary, coalesce(fields, details) as fields),
-    rfc3339(occurred_at) as time
-from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
-where passes(event, wanted(getvariable('given').wanted))
+select * exclude (occurred_at)
+from {matching}
 order by occurred_at, id
 
 -- name: count
 select count(*)
-from read_parquet(getvariable('given').events, hive_partitioning = false, union_by_name = true) as event
-where passes(event, wanted(getvariable('given').wanted))
+from {matching}

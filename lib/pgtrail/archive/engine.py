@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 else:
     Engine = Any
 
-QUERIES = load("pgtrail.archive", "duckdb.sql")
+_STATEMENTS = load("pgtrail.archive", "duckdb.sql")
+_SPOOLED, _MATCHING = (f"({_STATEMENTS[name]})" for name in ("spooled", "matching"))
+QUERIES = {
+    name: query.replace("{spooled}", _SPOOLED).replace("{matching}", _MATCHING) for name, query in _STATEMENTS.items()
+}
 MEMORY = "2GB"
 """What does not fit goes to disk."""
 ROWS_AT_ONCE = 4096
@@ -30,14 +34,14 @@ def engine(folder: Path, *, jobs: int = 0) -> Iterator[Engine]:
 
     :param folder: where it puts what does not fit into memory.
     :param jobs: threads; 0: one for each processor.
-    :raises PgtrailError: the extra is not installed, or DuckDB can't do what it is asked for.
+    :raises PgtrailError: the extra is not installed, or DuckDB failed.
     """
     duckdb = _duckdb()
     config = {
         "memory_limit": MEMORY,
         "temp_directory": str(folder / "overflow"),
         "threads": str(jobs or os.cpu_count() or 1),
-        # What it reads was written by others: nothing is fetched, and nothing loaded, for their sake.
+        # Files may come from others: they must not make DuckDB download or load an extension.
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
     }
@@ -54,7 +58,7 @@ def engine(folder: Path, *, jobs: int = 0) -> Iterator[Engine]:
 def run(engine: Engine, query: str, parameters: Mapping[str, Any] | None = None, **given: Any) -> Engine:
     """Run a query.
 
-    :param given: what stands in its variable. (Parameters come too late for DuckDB to leave files out by them.)
+    :param given: the value of its variable. (DuckDB binds parameters too late to skip files by them.)
     """
     if given:
         engine.execute(QUERIES["give"], {"given": given})
@@ -90,7 +94,7 @@ def spooled(file: Path, columns: Mapping[str, str], max_row_bytes: int) -> dict[
 def _hint(error: Exception) -> str:
     text = str(error).lower()
     if "space" in text or "memory" in text:
-        return "make room, or give a roomier folder: --temp"
+        return "free some space, or use another folder: --temp"
     return "pgtrail verify --archive says whether the files are whole"
 
 

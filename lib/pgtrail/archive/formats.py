@@ -1,11 +1,13 @@
 """Archived events as JSON and CSV, as the database writes them. Pure: no I/O."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import simplejson
 
+from pgtrail.sql_functions import sql_functions
 from pgtrail.verify.canonical import spans
 
 Event = Mapping[str, Any]
@@ -22,15 +24,7 @@ EXPORTED_FIELDS = (
 """The columns of audit.export_fields."""
 NEVER_FORMULAS = frozenset({"id", "timestamp_utc", "date_utc", "operation", "details", "node", "node_id"})
 SIGNS = frozenset("=+-@＝＋－＠﹦﹢﹣﹫")
-BLANKS = (
-    "".join(map(chr, range(1, 33)))
-    + "\x7f\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e"
-    + "".join(map(chr, range(0x2000, 0x2010)))
-    + "\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064"
-    + "".join(map(chr, range(0x2066, 0x2070)))
-    + "\u2800\u3000\u3164\ufeff\uffa0\ufff9\ufffa\ufffb"
-)
-"""audit_internal.blanks()"""
+BLANKS = "".join(re.findall("E'([^']+)'", sql_functions()["blanks"].body)).encode().decode("unicode_escape")
 MAX_CELL_CHARS = 32_000
 OPTIONAL = ("node", "imported_from")
 """Members of an event in JSON that are left out where they are null."""

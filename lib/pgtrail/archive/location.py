@@ -1,4 +1,4 @@
-"""Where archives are: a folder; s3.py has the S3-compatible store."""
+"""Where archives are stored: in a folder, or in the S3-compatible store of s3.py."""
 
 import shutil
 from contextlib import suppress
@@ -23,22 +23,22 @@ class Location(Protocol):
         """A file, to be read."""
 
     def put(self, file: Path, name: str) -> None:
-        """Store a file; it is there when it is whole."""
+        """Store a file, which appears only when it is complete."""
 
     def clear(self, folder: str, stem: str) -> None:
         """Remove the files of a partition: its manifest first."""
 
     def uri(self, name: str) -> str:
-        """What DuckDB knows a file by."""
+        """The name of a file for DuckDB."""
 
     def attach(self, engine: Engine) -> None:
-        """Let DuckDB read from it."""
+        """Let DuckDB read files here."""
 
 
 def find_location(where: str) -> Location:
     """The location of that name: a folder, or `s3://BUCKET/PREFIX`.
 
-    :raises PgtrailError: it is not there, or an extra is not installed.
+    :raises PgtrailError: it does not exist, or an extra is not installed.
     """
     if where.startswith(S3):
         from pgtrail.archive.s3 import Store
@@ -73,7 +73,7 @@ class Folder:
     def clear(self, folder: str, stem: str) -> None:
         month = self.root / folder
         (month / f"_{stem}{SUFFIX}").unlink(missing_ok=True)
-        # (With what a run that was killed had not finished.)
+        # (And what a killed run left unfinished.)
         for pattern in (f"_{stem}.*", f"._{stem}.*.part", f"part=*/{stem}.parquet", f"part=*/.{stem}.parquet.*.part"):
             for file in month.glob(pattern):
                 file.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What is in an archived month: the file that is written last. Pure: no I/O."""
+"""The manifest of an archived month, which is written last. Pure: no I/O."""
 
 import json
 import re
@@ -98,15 +98,15 @@ def stem_of(partition: str) -> str:
 
 
 def serialize(manifest: Manifest) -> bytes:
-    """A manifest as it is kept."""
+    """A manifest as JSON."""
     document = {"archive": VERSION, **asdict(manifest)}
     return (json.dumps(document, indent=1, default=datetime.isoformat, ensure_ascii=False) + "\n").encode()
 
 
 def parse(content: bytes) -> Manifest:
-    """A manifest that was kept.
+    """A manifest from JSON.
 
-    :raises ValueError: it is none.
+    :raises ValueError: it is not a manifest.
     """
     try:
         document: dict[str, Any] = json.loads(content)
@@ -116,8 +116,8 @@ def parse(content: bytes) -> Manifest:
         document["begins"], document["ends"] = (datetime.fromisoformat(document[name]) for name in ("begins", "ends"))
         manifest = Manifest(**document, files=files)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValueError("no manifest") from error
-    # It says what is read: nothing outside its folder.
+        raise ValueError("not a manifest") from error
+    # It names the files to read: none outside its folder.
     if not all(_NAME.fullmatch(file.name) and file.name != ".." for file in files):
-        raise ValueError("a file elsewhere")
+        raise ValueError("a file outside its folder")
     return manifest

@@ -1,4 +1,4 @@
-"""A month leaves the database: written to its archive, read back, verified, dropped."""
+"""Moves a month to an archive: written, read back, verified, then dropped from the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,7 +24,7 @@ ATTEMPTS = 5
 
 
 class OldMonth(NamedTuple):
-    """A month that is old enough to be dropped, and why it is kept all the same; empty: it can go."""
+    """A month that is old enough to be dropped, and the reasons to keep it; none: it can be dropped."""
 
     partition: str
     begins: datetime
@@ -36,7 +36,7 @@ class OldMonth(NamedTuple):
 class Target:
     """Where months are archived.
 
-    :param temp: for what is half done.
+    :param temp: a folder for temporary files.
     :param jobs: threads; 0: one for each processor.
     :param events_a_part: about how many are in a file.
     """
@@ -50,7 +50,7 @@ class Target:
 def old_months(connection: Connection, before: datetime | None, even_undelivered: bool = False) -> list[OldMonth]:
     """The months that are old enough, the oldest first.
 
-    :param before: those that end by then; None: as the retention settings say.
+    :param before: those that end by then; None: by the retention settings.
     """
     rows = connection.execute(QUERIES["retention_plan"], {"before": before, "even_undelivered": even_undelivered})
     return [OldMonth(*row) for row in rows]
@@ -62,7 +62,7 @@ def lock_archiving(connection: Connection) -> None:
     :raises PgtrailError: another run has the lock.
     """
     if connection.execute(QUERIES["try_archiving"]).fetchone() != (True,):
-        raise PgtrailError("another archive of this database is being written", "wait until it has ended")
+        raise PgtrailError("another archive of this database is being written", "wait until that is finished")
 
 
 def drop_month(
@@ -79,17 +79,9 @@ def drop_month(
     :raises PgtrailError: its archive can't be written, or does not verify.
     """
     name, digest, events = (None, None, None) if target is None else _archive(connection, partition, target)
-    dropped = {
-        "partition": partition,
-        "archive": name,
-        "sha256": digest,
-        "events": events,
-        "before": before,
-        "even_undelivered": even_undelivered,
-    }
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            connection.execute(QUERIES["drop_partition"], dropped)
+            connection.call("audit.drop_partition", partition, name, digest, even_undelivered, before, events)
             break
         except psycopg.errors.LockNotAvailable:
             if attempt == ATTEMPTS:
@@ -109,22 +101,22 @@ def _archive(connection: Connection, partition: str, target: Target) -> tuple[st
         for problem in check_month(target.location, month, folder, jobs=target.jobs):
             raise PgtrailError(
                 f"the archive of {partition} does not verify: {': '.join(problem)}",
-                "look into it: pgtrail verify; nothing was dropped",
+                "find out why with pgtrail verify; nothing was dropped",
             )
     return month.name, digest, month.events
 
 
 @contextmanager
 def working_directory(folder: Path, log: str) -> Iterator[Path]:
-    """A folder for what is half done, one for a log: what a run that was killed left in it is removed."""
-    made = folder / f"pgtrail-archive-{log[:16] or 'new'}"
+    """A temporary folder, one per log, so that what a killed run left there is removed."""
+    directory = folder / f"pgtrail-archive-{log[:16] or 'new'}"
     try:
-        if made.exists():
-            rmtree(made)
-        made.mkdir(mode=0o700)
+        if directory.exists():
+            rmtree(directory)
+        directory.mkdir(mode=0o700)
     except OSError as error:
-        raise PgtrailError(f"can't make {made}", "give another folder: --temp") from error
+        raise PgtrailError(f"can't create {directory}", "use another folder: --temp") from error
     try:
-        yield made
+        yield directory
     finally:
-        rmtree(made, ignore_errors=True)
+        rmtree(directory, ignore_errors=True)

@@ -1,16 +1,8 @@
 -- What archiving asks Postgres.
 
--- name: moment
-select audit_internal.moment(%(text)s)
-
 -- name: retention_plan
 select partition, begins, events, kept_because
 from audit.retention_plan(%(even_undelivered)s, %(before)s::timestamptz)
-
--- name: drop_partition
-select audit.drop_partition(
-    %(partition)s, %(archive)s, %(sha256)s::bytea, %(even_undelivered)s, %(before)s::timestamptz, %(events)s
-)
 
 -- name: partition_bounds
 select begins, ends

@@ -11,7 +11,7 @@ from typing import Any
 from pgtrail.archive.engine import Engine, engine, named_rows, run
 from pgtrail.archive.location import Location, find_location
 from pgtrail.archive.manifest import Manifest, parse
-from pgtrail.errors import NotUnderstood, PgtrailError
+from pgtrail.errors import InvalidInput, PgtrailError
 
 Event = dict[str, Any]
 """An event's columns by name, its `time` as text as well."""
@@ -30,9 +30,9 @@ class Archive:
     engine: Engine
 
     def newest(self, wanted: Wanted, limit: int) -> list[Event]:
-        """The newest events that pass, newest first: no further back than it takes."""
+        """The newest events that pass, newest first. Reads no further back than needed."""
         found: list[Event] = []
-        for files in _ever_more(self._files(wanted)[::-1]):
+        for files in _growing_groups(self._files(wanted)[::-1]):
             missing = limit - len(found)
             if not missing:
                 break
@@ -53,7 +53,7 @@ class Archive:
         )
 
     def _files(self, wanted: Wanted) -> list[list[str]]:
-        """What has to be read, by times that do not overlap, the oldest first."""
+        """The files to read, grouped by times that do not overlap, the oldest first."""
         since, until = wanted["since"], wanted["until"]
         asked = [
             month
@@ -62,13 +62,13 @@ class Archive:
         ]
         files = [
             [self.location.uri(month.path(file)) for month in months for file in month.of_orgs(wanted["orgs"])]
-            for months in apart(asked)
+            for months in group_by_time(asked)
         ]
         return [some for some in files if some]
 
 
-def apart(months: Sequence[Manifest]) -> list[list[Manifest]]:
-    """Months in the order of time, those together of which one begins before another ends."""
+def group_by_time(months: Sequence[Manifest]) -> list[list[Manifest]]:
+    """Months by time, grouped where they overlap."""
     groups: list[list[Manifest]] = []
     for month in sorted(months, key=lambda month: month.begins):
         if groups and month.begins < max(other.ends for other in groups[-1]):
@@ -78,8 +78,8 @@ def apart(months: Sequence[Manifest]) -> list[list[Manifest]]:
     return groups
 
 
-def _ever_more(months: list[list[str]]) -> Iterator[list[str]]:
-    """The files of a month, of the next two, the next four …: where events are rare, few questions reach the end."""
+def _growing_groups(months: list[list[str]]) -> Iterator[list[str]]:
+    """The files of a month, of the next two, the next four …, so that a search for rare events takes few queries."""
     start, many = 0, 1
     while start < len(months):
         yield [file for files in months[start : start + many] for file in files]
@@ -90,7 +90,7 @@ def _ever_more(months: list[list[str]]) -> Iterator[list[str]]:
 def open_archive(where: str, *, jobs: int = 0) -> Iterator[Archive]:
     """An archive, to be read.
 
-    :raises PgtrailError: there is none.
+    :raises PgtrailError: there is no archive.
     """
     location, months = months_of(where)
     with TemporaryDirectory(prefix="pgtrail-") as folder, engine(Path(folder), jobs=jobs) as reading:
@@ -101,7 +101,7 @@ def open_archive(where: str, *, jobs: int = 0) -> Iterator[Archive]:
 def months_of(where: str) -> tuple[Location, list[Manifest]]:
     """The months of an archive, or the one whose folder is named.
 
-    :raises PgtrailError: there is none.
+    :raises PgtrailError: there is no archive.
     """
     root, _, folder = where.rstrip("/").rpartition("/")
     is_month = folder.startswith("month=")
@@ -120,7 +120,7 @@ def _read_manifest(location: Location, name: str) -> Manifest:
         with location.open(name) as content:
             return parse(content.read())
     except (OSError, ValueError) as error:
-        raise PgtrailError(f"{name} is no manifest of an archive that this version reads", "fetch it again") from error
+        raise PgtrailError(f"{name} is not a manifest that this version can read", "fetch it again") from error
 
 
 def partitions_of(where: str, orgs: Sequence[str]) -> str:
@@ -137,7 +137,7 @@ def partitions_of(where: str, orgs: Sequence[str]) -> str:
 
 
 def resolve(archive: Archive, **options: Any) -> Wanted:
-    """Make the options of filters.py out, as the database does: times told, categories known."""
+    """Parse filter options as the database does: times to timestamps, and no unknown category."""
     known = {category for month in archive.months for category in month.categories}
     for category in options.get("categories", ()):
         if category not in known:
@@ -159,7 +159,7 @@ def _time(reading: Engine, description: str | None) -> Any:
         return None
     row = run(reading, "moment", {"description": description}).fetchone()
     if row is None or row[0] is None:
-        raise NotUnderstood(
+        raise InvalidInput(
             f'invalid time "{description}" for an archive',
             "Write 30m, 24h, 7d, 2w, today, yesterday, 2026-11-23 or 2026-11-23T09:30+01.",
         )

@@ -1,4 +1,4 @@
-"""An S3-compatible store. Who, where and how, boto's own variables and files say: AWS_PROFILE, AWS_ENDPOINT_URL_S3 …"""
+"""An S3-compatible store, configured by boto's own variables and files: AWS_PROFILE, AWS_ENDPOINT_URL_S3 …"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,11 +12,11 @@ from pgtrail.errors import PgtrailError
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
 SOME_ROWS, WHOLE_FILE = 1 << 20, 16 << 20
-"""Bytes that are asked for at once: by DuckDB, which goes from group to group of rows; where all of a file is read."""
+"""Bytes per request: of DuckDB, which reads some row groups; and of whoever reads a whole file."""
 
 
-def _told(method: Callable[Given, Result]) -> Callable[Given, Result]:
-    """Say in one line what the store said."""
+def _one_line_errors(method: Callable[Given, Result]) -> Callable[Given, Result]:
+    """Report errors of the store in one line."""
 
     @wraps(method)
     def asked(*args: Given.args, **options: Given.kwargs) -> Result:
@@ -27,14 +27,14 @@ def _told(method: Callable[Given, Result]) -> Callable[Given, Result]:
         except (BotoCoreError, ClientError, OSError) as error:
             raise PgtrailError(
                 f"the store: {str(error) or type(error).__name__}",
-                "look at the bucket, AWS_PROFILE or AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL_S3",
+                "check the bucket, AWS_PROFILE or AWS_ACCESS_KEY_ID, and AWS_ENDPOINT_URL_S3",
             ) from error
 
     return asked
 
 
 class Store:
-    """A bucket, and what all names in it begin with."""
+    """A bucket, and the prefix of all names in it."""
 
     def __init__(self, root: str) -> None:
         try:
@@ -46,20 +46,20 @@ class Store:
             use_listings_cache=False, skip_instance_cache=True, default_block_size=SOME_ROWS
         )
 
-    @_told
+    @_one_line_errors
     def manifests(self) -> list[str]:
         found = self._files.glob(f"{self.root}/month=*/*{SUFFIX}")
         return sorted(str(name)[len(self.root) + 1 :] for name in found)
 
-    @_told
+    @_one_line_errors
     def open(self, name: str) -> IO[bytes]:
         return cast(IO[bytes], self._files.open(f"{self.root}/{name}", "rb", block_size=WHOLE_FILE))
 
-    @_told
+    @_one_line_errors
     def put(self, file: Path, name: str) -> None:
         self._files.put_file(str(file), f"{self.root}/{name}")
 
-    @_told
+    @_one_line_errors
     def clear(self, folder: str, stem: str) -> None:
         manifest = f"{self.root}/{folder}/_{stem}{SUFFIX}"
         if self._files.exists(manifest):

@@ -1,4 +1,4 @@
-"""A month, copied out of the database: CSV as Postgres writes it, for DuckDB to read."""
+"""Copies a month out of the database, to CSV files for DuckDB."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -42,7 +42,7 @@ class Month:
 
 @dataclass(frozen=True, slots=True)
 class Spool:
-    """All that a month's archive is made of.
+    """Everything that goes into a month's archive.
 
     :param log: the hash of the first seal.
     :param sealed: how many seals there are.
@@ -63,7 +63,7 @@ def spool(connection: Connection, partition: str, folder: Path) -> Spool:
     """Copy a month into a folder, as of one moment."""
     with connection.transaction():
         connection.execute("set transaction isolation level repeatable read, read only")
-        # What times look like; and nothing is cut off by what a role is given.
+        # How times are written; and no timeout of the role's ends the copy.
         connection.execute("set local timezone = 'UTC'; set local datestyle = 'ISO'; set local statement_timeout = 0")
         month = _month(connection, partition)
         log, categories = log_identity(connection)
@@ -89,18 +89,16 @@ def log_identity(connection: Connection) -> tuple[str, list[str]]:
 
 def _month(connection: Connection, partition: str) -> Month:
     """What a partition holds."""
-    bounds = connection.execute(QUERIES["partition_bounds"], {"partition": partition}).fetchone()
-    assert bounds is not None
-    begins, ends = bounds
-    numbers = connection.execute(QUERIES["month"], {"begins": begins, "ends": ends}).fetchone()
-    assert numbers is not None
+    ((begins, ends),) = connection.execute(QUERIES["partition_bounds"], {"partition": partition})
+    (numbers,) = connection.execute(QUERIES["month"], {"begins": begins, "ends": ends})
     return Month(partition, begins.astimezone(UTC), ends.astimezone(UTC), *numbers)
 
 
 def _copy(connection: Connection, columns: Sequence[Column], query: sql.SQL, file: Path, month: Month) -> Spooled:
     selected = sql.SQL(", ").join(
         sql.SQL("{} as {}").format(
-            sql.SQL(column.written) if column.written else sql.Identifier(column.name), sql.Identifier(column.name)
+            sql.SQL(column.expression) if column.expression else sql.Identifier(column.name),
+            sql.Identifier(column.name),
         )
         for column in columns
     )
@@ -125,7 +123,7 @@ def _copy_seals(connection: Connection, month: Month, seals: Path, leaves: Path)
     with (
         seals.open("w", encoding="utf-8") as lines,
         leaves.open("w", encoding="ascii") as output,
-        # (Fetched one by one: of a seal all leaves come at once.)
+        # (Fetched one by one: each seal has all its leaves.)
         connection.cursor("seals") as cursor,
     ):
         cursor.itersize = 1

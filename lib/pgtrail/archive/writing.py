@@ -1,4 +1,4 @@
-"""From the spool to Parquet files, and those to their location."""
+"""Writes a spooled month to Parquet files, and stores them."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,7 +19,7 @@ def write_month(
 ) -> tuple[Manifest, bytes]:
     """Write a month, its manifest last; that, and its SHA-256.
 
-    :param folder: for what is half done.
+    :param folder: for temporary files.
     :param events_a_part: about how many are in a file.
     """
     manifest = Manifest(
@@ -49,7 +49,7 @@ def write_month(
 
 
 def _check_is_ours(location: Location, manifest: Manifest) -> None:
-    """What is replaced is what an earlier run left of the same month, which the database still has."""
+    """Only what an earlier run left of the same month may be replaced."""
     if manifest.name not in location.manifests():
         return
     with location.open(manifest.name) as content:
@@ -59,7 +59,7 @@ def _check_is_ours(location: Location, manifest: Manifest) -> None:
             left = None
     if left is None or (left.log, left.first_id) != (manifest.log, manifest.first_id):
         raise PgtrailError(
-            f"{manifest.name} is there already, of other events", "choose another location for this database's archive"
+            f"{manifest.name} exists already, with other events", "choose another location for this database's archive"
         )
 
 

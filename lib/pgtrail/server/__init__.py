@@ -1,1 +1,1 @@
-"""A Postgres of its own, run from the binaries of this machine."""
+"""An embedded Postgres, run from the binaries of this machine."""

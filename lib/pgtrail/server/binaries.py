@@ -16,7 +16,7 @@ import platformdirs
 from pgtrail.errors import NoPostgres
 from pgtrail.server.server_user import ServerUser
 
-OLDEST_MAJOR = 15
+MIN_MAJOR = 15
 ENVIRONMENT_VARIABLE = "PGTRAIL_PG_BIN"
 
 
@@ -37,15 +37,15 @@ class Binaries:
 
 
 def find_binaries() -> list[Binaries]:
-    """Every server that fits, in this order: PGTRAIL_PG_BIN (then nothing else), the embedded one, the system's."""
+    """Every usable server: of PGTRAIL_PG_BIN if it is set, else the embedded one, then the system's."""
     found: dict[Path, Binaries] = {}
-    for source, folder in _places():
+    for source, folder in _candidates():
         server = folder / "postgres"
         if not server.exists() or not (folder / "initdb").exists():
             continue
         home = server.resolve().parent
         major = _major(home / "postgres")
-        if major is not None and major >= OLDEST_MAJOR:
+        if major is not None and major >= MIN_MAJOR:
             found.setdefault(home, Binaries(home, major, source))
     return list(found.values())
 
@@ -53,7 +53,7 @@ def find_binaries() -> list[Binaries]:
 def best_binaries() -> Binaries:
     """The preferred server.
 
-    :raises NoPostgres: there is none.
+    :raises NoPostgres: no server was found.
     """
     found = find_binaries()
     if found:
@@ -61,7 +61,7 @@ def best_binaries() -> Binaries:
     given = os.environ.get(ENVIRONMENT_VARIABLE)
     if given:
         raise NoPostgres(
-            f"there is no PostgreSQL server ({OLDEST_MAJOR} or later) in {given}",
+            f"there is no PostgreSQL server ({MIN_MAJOR} or later) in {given}",
             f"let {ENVIRONMENT_VARIABLE} name the folder that holds postgres and initdb",
         )
     raise NoPostgres(
@@ -70,12 +70,12 @@ def best_binaries() -> Binaries:
 
 
 def readable_binaries(binaries: Binaries, user: ServerUser) -> Path:
-    """The folder of the binaries; a copy where the server's user can't get at the folder (a venv below /root)."""
+    """The folder of the binaries; a copy if the server's user can't read the folder (a venv below /root)."""
     if user.can_read(binaries.bin_dir / "postgres"):
         return binaries.bin_dir
     root = binaries.bin_dir.parents[1]
     name = f"{root.name}-{_version(binaries.bin_dir / 'postgres').replace(' ', '-')}"
-    # Only root needs a copy. Whoever else could write there could have it run anything.
+    # Only root needs a copy. If others could write to it, they could run code as the server's user.
     copy = platformdirs.site_cache_path("pgtrail") / name
     copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
     owner = copy.parent.lstat()
@@ -92,17 +92,17 @@ def _copy(folders: Iterable[Path], copy: Path) -> None:
         for folder in folders:
             if folder.is_dir():
                 shutil.copytree(folder, unfinished / folder.name, ignore=shutil.ignore_patterns("__pycache__"))
-        # Whatever the umask was when they were installed, and is now.
+        # (Whatever the umask was at installation, and is now.)
         for path in (copy.parent, unfinished, *unfinished.rglob("*")):
             path.chmod(0o755 if path.stat().st_mode & 0o100 else 0o644)
-        # Fails where another one was faster; its copy is as good.
+        # Fails if another process was faster; its copy is as good.
         with contextlib.suppress(OSError):
             unfinished.rename(copy)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _places() -> Iterator[tuple[str, Path]]:
+def _candidates() -> Iterator[tuple[str, Path]]:
     given = os.environ.get(ENVIRONMENT_VARIABLE)
     if given:
         yield "environment", Path(given)

@@ -1,4 +1,4 @@
-"""The folder in which a server of ours keeps its database. Where root runs things, it belongs to somebody else."""
+"""The data folder of an embedded server, which the server's user owns."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from pgtrail.server.server_user import ServerUser, server_user
 class DataFolder:
     """A folder for one server.
 
-    :raises ServerError: from each method, with the reason and its mend in one line; nothing was changed.
+    :raises ServerError: from each method, with the reason and a hint; nothing was changed.
     """
 
     def __init__(self, path: Path, user: ServerUser) -> None:
@@ -26,7 +26,7 @@ class DataFolder:
 
     @property
     def log_file(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self.path / "postgres.log"
 
     def holds_database(self) -> bool:
@@ -43,7 +43,7 @@ class DataFolder:
                 return False
         except OSError as error:
             raise self._unusable(error) from error
-        raise ServerError(f"{self.path} is not empty and holds no database", "choose another folder with --data-dir")
+        raise ServerError(f"{self.path} is not empty and is not a database", "choose another folder with --data-dir")
 
     def _unusable(self, error: OSError) -> ServerError:
         return ServerError(
@@ -52,7 +52,7 @@ class DataFolder:
         )
 
     def fill(self, initdb: Callable[[Path], None]) -> None:
-        """Make the database beside its place: one half made never stands there, and of two at once one wins."""
+        """Create the database in a temporary folder and rename that, so that it is never half created."""
         unfinished: Path | None = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,7 +72,7 @@ class DataFolder:
         made_by = (self.path / "PG_VERSION").read_text().strip()
         if made_by != str(major):
             raise ServerError(
-                f"{self.path} was made by PostgreSQL {made_by}, and the server at hand is {major}",
+                f"{self.path} was created by PostgreSQL {made_by}, and this server is {major}",
                 f"choose another folder with --data-dir, or set PGTRAIL_PG_BIN to the binaries of {made_by}",
             )
         pid = living_postmaster(self.path)
@@ -83,7 +83,7 @@ class DataFolder:
             )
 
     def open_log(self) -> int:
-        """For appending; no link and no pipe that the server's user might have put there for root to write to."""
+        """Open the log for appending; never a link or a pipe that the server's user may have put there."""
         try:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             log = os.open(self.log_file, flags, 0o600)
@@ -95,11 +95,11 @@ class DataFolder:
         if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
             return log
         os.close(log)
-        raise ServerError(f"{self.log_file} is no ordinary file", "remove it")
+        raise ServerError(f"{self.log_file} is not a regular file", "remove it")
 
 
 def living_postmaster(data_dir: Path) -> int | None:
-    """The process that holds the folder; a file that a crash left names one that is gone or is another program."""
+    """The process that uses the folder; None if there is none, though a crash may have left its file."""
     try:
         pid = int((data_dir / "postmaster.pid").read_text().split("\n", 1)[0])
         os.kill(pid, 0)
@@ -117,6 +117,6 @@ def living_postmaster(data_dir: Path) -> int | None:
 
 
 def default_data_dir() -> Path:
-    """Where the demo keeps its database: the user's data folder; as root one that the server's user can reach."""
+    """The user's data folder or, for root, one that the server's user can reach."""
     folder = platformdirs.user_data_path("pgtrail")
     return folder if server_user().can_reach(folder) else Path("/var/lib/pgtrail")

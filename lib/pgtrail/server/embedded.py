@@ -1,6 +1,6 @@
-"""A Postgres server of our own: for the demo and the tests, out of any binaries that fit.
+"""A Postgres server for the demo and the tests, run from any usable binaries.
 
-It listens on a Unix socket in a private folder, and ends when its parent does, even a killed one.
+It listens on a Unix socket in a private folder, and ends when its parent ends, even if that is killed.
 """
 
 import os
@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import psycopg
@@ -20,12 +19,12 @@ from psycopg.conninfo import make_conninfo
 from pgtrail.errors import ServerError
 from pgtrail.server.binaries import Binaries, readable_binaries
 from pgtrail.server.data_folder import DataFolder
-from pgtrail.server.guard import Guard
+from pgtrail.server.parent_watchdog import ParentWatchdog
 from pgtrail.server.server_user import server_user
 
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
-LONGEST_SOCKET_PATH = 107
+MAX_SOCKET_PATH = 107
 """Bytes of a Unix socket's path, on Linux; `.s.PGSQL.5432` is part of it."""
 
 _INITDB = ("--username=postgres", "--encoding=UTF8", "--auth-local=trust", "--auth-host=scram-sha-256", "--no-sync")
@@ -34,10 +33,10 @@ _INITDB = ("--username=postgres", "--encoding=UTF8", "--auth-local=trust", "--au
 class EmbeddedPostgres:
     """One server over one data folder; a context manager that stops it.
 
-    :param data_dir: made by initdb if it is empty or missing; kept afterwards.
+    :param data_dir: created by initdb if it is empty or missing; kept afterwards.
     :param settings: of postgresql.conf.
-    :param tcp_port: also listen on 127.0.0.1, where a password is asked for.
-    :raises ServerError: from `start`, with the reason and its mend in one line.
+    :param tcp_port: also listen on 127.0.0.1, with passwords.
+    :raises ServerError: from `start`, with the reason and a hint.
     """
 
     def __init__(
@@ -53,7 +52,7 @@ class EmbeddedPostgres:
         self.tcp_port = tcp_port
         self._settings = dict(settings or {})
         self._server: subprocess.Popen[bytes] | None = None
-        self._guard: Guard | None = None
+        self._watchdog: ParentWatchdog | None = None
         self._bin_dir = binaries.bin_dir
         self.socket_dir: Path | None = None
 
@@ -61,9 +60,7 @@ class EmbeddedPostgres:
         self.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def dsn(self, dbname: str = "postgres", user: str = "postgres", **parameters: str) -> str:
@@ -85,11 +82,11 @@ class EmbeddedPostgres:
 
     @property
     def log_file(self) -> Path:
-        """What the server says."""
+        """The server's log."""
         return self._folder.log_file
 
     def start(self) -> None:
-        """Make the data folder if need be, start the server, wait until it answers."""
+        """Create the data folder if needed, start the server, and wait until it accepts connections."""
         self._bin_dir = readable_binaries(self.binaries, self._user)
         if not self._folder.holds_database():
             self._folder.fill(self._initdb)
@@ -125,13 +122,13 @@ class EmbeddedPostgres:
                 self._server.send_signal(signal.SIGQUIT)
                 self._server.wait()
         self._server = None
-        if self._guard is not None:
-            self._guard.dismiss()
-            self._guard = None
+        if self._watchdog is not None:
+            self._watchdog.dismiss()
+            self._watchdog = None
 
     def _make_socket_dir(self) -> Path:
         folder = Path(tempfile.mkdtemp(prefix="pgtrail-"))
-        if len(str(folder / ".s.PGSQL.5432")) > LONGEST_SOCKET_PATH:
+        if len(str(folder / ".s.PGSQL.5432")) > MAX_SOCKET_PATH:
             folder.rmdir()
             folder = Path(tempfile.mkdtemp(prefix="pgtrail-", dir="/tmp"))
         self._user.own(folder)
@@ -168,8 +165,8 @@ class EmbeddedPostgres:
             **self._settings,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-        # First, so that at no moment there is a server without one.
-        self._guard = Guard()
+        # Started first, so that the server is never without it.
+        self._watchdog = ParentWatchdog()
         log = self._folder.open_log()
         try:
             self._server = subprocess.Popen(
@@ -178,13 +175,13 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=log,
                 cwd="/",
-                # Ctrl-C is for the program; it stops the server when it is done.
+                # Ctrl-C is for the program, which then stops the server.
                 start_new_session=True,
                 **self._user.process_arguments(),
             )
         finally:
             os.close(log)
-        self._guard.watch(self._server.pid, self.socket_dir)
+        self._watchdog.watch(self._server.pid, self.socket_dir)
 
     def _wait_until_ready(self) -> None:
         assert self._server is not None
@@ -195,10 +192,10 @@ class EmbeddedPostgres:
                 return
             except psycopg.OperationalError as error:
                 if self._server.poll() is not None or time.monotonic() > deadline:
-                    raise ServerError(f"the PostgreSQL server does not start: {self._last_words()}") from error
+                    raise ServerError(f"the PostgreSQL server does not start: {self._last_error()}") from error
                 time.sleep(0.02)
 
-    def _last_words(self) -> str:
+    def _last_error(self) -> str:
         lines = self.log_file.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         fatal = [line for line in lines[-20:] if "FATAL" in line or "ERROR" in line]
-        return f"{(fatal or lines or ['it said nothing'])[-1]} (see {self.log_file})"
+        return f"{(fatal or lines or ['its log is empty'])[-1]} (see {self.log_file})"

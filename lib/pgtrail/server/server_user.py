@@ -1,4 +1,4 @@
-"""As whom the server runs: Postgres refuses to run as root, so root runs it as somebody else."""
+"""The user that the server runs as: Postgres refuses to run as root, so root runs it as another user."""
 
 import os
 import pwd
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ServerUser:
-    """The server's user; ``switch`` where it is not the one that we are."""
+    """The server's user; ``switch`` if it is not the current one."""
 
     name: str
     uid: int
@@ -40,7 +40,7 @@ class ServerUser:
 
 
 def server_user() -> ServerUser:
-    """The present user; for root the user ``postgres``, else ``nobody``."""
+    """The current user; for root the user ``postgres``, else ``nobody``."""
     if os.geteuid() != 0:
         return ServerUser(str(os.geteuid()), os.geteuid(), os.getegid(), switch=False)
     for name in ("postgres", "nobody"):

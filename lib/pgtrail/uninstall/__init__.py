@@ -1,4 +1,4 @@
-"""Taking pgtrail out of a database: what is there (`plan`), and how it goes (`steps`)."""
+"""Removes pgtrail from a database: what is installed (`plan`), and how it is removed (`steps`)."""
 
 from pgtrail.queries import load
 

@@ -1,9 +1,8 @@
-"""What an uninstall would take away, and what stands in its way."""
+"""What an uninstall would remove, and the obstacles to it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from pgtrail.connection import Connection
 from pgtrail.errors import NotMigrated, PgtrailError
@@ -13,7 +12,7 @@ from pgtrail.uninstall import QUERIES
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a destination has still to get: events (counted to 100,000; None: not known), dead letters, replays."""
+    """What a destination has not received: events (counted to 100,000; None: unknown), dead letters, replays."""
 
     name: str
     events: int | None
@@ -22,20 +21,20 @@ class Delivery:
 
     def __str__(self) -> str:
         if self.events is None:
-            return f"{self.name} (what it has not got is not known: its filters fail)"
+            return f"{self.name} (what it has not received is unknown: its filters fail)"
         parts = [(self.events, "event"), (self.dead_letters, "dead letter"), (self.replays, "replay")]
         waiting = ", ".join(f"{number:,} {what}{'s' if number > 1 else ''}" for number, what in parts if number)
-        return f"{self.name} ({f'has not got {waiting}' if waiting else 'has got everything'})"
+        return f"{self.name} ({f'has not received {waiting}' if waiting else 'has received everything'})"
 
     @property
-    def waits(self) -> bool:
-        """Whether anything would be lost to it."""
+    def is_waiting(self) -> bool:
+        """Whether it would miss anything."""
         return self.events is None or bool(self.events or self.dead_letters or self.replays)
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One of pgtrail's roles, and what keeps it: its use elsewhere and by others, and its rights in this database."""
+    """One of pgtrail's roles, and why it is kept: its use elsewhere or by others, or its rights in this database."""
 
     name: str
     used: list[str]
@@ -44,11 +43,11 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class MarkedTable:
-    """A table of the application's that has triggers, policies or grants of ours.
+    """A table of the application's with triggers, policies or grants of pgtrail's.
 
-    :param owned: whether we may take them away.
+    :param owned: whether this role may remove them.
     :param lock: the statement that locks it and its partitions; None: it needs no lock.
-    :param statements: what leaves it as it was.
+    :param statements: the statements that remove them.
     """
 
     relation: int
@@ -62,10 +61,10 @@ class MarkedTable:
 class Plan:
     """What is installed.
 
-    :param events: how many are in the log, with the first's and the last's time.
-    :param workers: those that were heard of within a minute.
+    :param events: how many are in the log; first and last are their times.
+    :param workers: those seen within the last minute.
     :param sessions: pgtrail's other connections.
-    :param dependents: what of the application's would go with the schema.
+    :param dependents: objects of the application's that would be dropped with the schema.
     :param callers: the application's functions whose text names the schema.
     """
 
@@ -86,13 +85,13 @@ class Plan:
     callers: list[str]
 
     def obstacles(self, *, despite_holds: bool, even_undelivered: bool, cascade: bool) -> Iterator[PgtrailError]:
-        """Why it must not be done unless somebody says so."""
+        """What prevents it, unless an option allows it."""
         if self.holds and not despite_holds:
             yield PgtrailError(
                 f"legal holds are in force: {', '.join(self.holds)}",
                 "release them: pgtrail retention release NAME; or give --despite-holds",
             )
-        waiting = [delivery for delivery in self.deliveries if delivery.waits]
+        waiting = [delivery for delivery in self.deliveries if delivery.is_waiting]
         if waiting and not even_undelivered:
             yield PgtrailError(
                 f"not everything has been delivered: {', '.join(map(str, waiting))}",
@@ -100,7 +99,7 @@ class Plan:
             )
         if self.dependents and not cascade:
             yield PgtrailError(
-                f"these would go with it, and are not pgtrail's: {', '.join(self.dependents)}",
+                f"these would be dropped with it, and are not pgtrail's: {', '.join(self.dependents)}",
                 "drop or change them, or give --cascade to drop them too",
             )
         if self.callers and not cascade:
@@ -111,12 +110,12 @@ class Plan:
 
 
 def look(connection: Connection) -> Plan:
-    """What is installed. Keeps migrations waiting as long as the connection is open.
+    """What is installed. Migrations wait as long as the connection is open.
 
-    :raises PgtrailError: nothing is, or this role can't take it away.
+    :raises PgtrailError: pgtrail is not installed, or this role can't remove it.
     """
-    database = _check_standing(connection)
-    events, first, last, partitions, seals, tracked, holds, workers = _one(connection, "contents")
+    database = _check_rights(connection)
+    events, first, last, partitions, seals, tracked, holds, workers = connection.fetch_one(QUERIES["contents"])
     return Plan(
         database,
         events,
@@ -137,21 +136,21 @@ def look(connection: Connection) -> Plan:
 
 
 def marked_tables(connection: Connection) -> list[MarkedTable]:
-    """The application's tables on which there is anything of ours."""
+    """The application's tables with anything of pgtrail's on them."""
     return [MarkedTable(*row) for row in connection.execute(QUERIES["marked_tables"])]
 
 
 def roles(connection: Connection) -> list[Role]:
-    """Those of pgtrail's roles that there are."""
+    """Those of pgtrail's roles that exist."""
     return [Role(*row) for row in connection.execute(QUERIES["roles"])]
 
 
-def _check_standing(connection: Connection) -> str:
+def _check_rights(connection: Connection) -> str:
     """The database's name.
 
-    :raises PgtrailError: there is no pgtrail, or this role can't take it away.
+    :raises PgtrailError: pgtrail is not installed, or this role can't remove it.
     """
-    database, role, installed, superuser, owner = _one(connection, "standing")
+    database, role, installed, superuser, owner = connection.fetch_one(QUERIES["standing"])
     if not installed:
         raise NotMigrated(f"the database {database} has no pgtrail", "is it another one? Name it in --dsn")
     if not owner:
@@ -164,22 +163,16 @@ def _check_standing(connection: Connection) -> str:
     foreign = [table.name for table in marked_tables(connection) if not table.owned]
     if foreign:
         raise PgtrailError(
-            f"{role} does not own {', '.join(foreign)}, and can't take pgtrail's triggers from there",
-            "connect as a role that is in their owners, or as a superuser",
+            f"{role} does not own {', '.join(foreign)}, and can't remove pgtrail's triggers from there",
+            "connect as a member of their owners, or as a superuser",
         )
-    for tie, hint in connection.execute(QUERIES["hub_ties"]):
-        raise PgtrailError(f"the database {database} can't lose pgtrail: {tie}", hint)
-    if not _one(connection, "migrations_wait", {"key": MIGRATION_LOCK})[0]:
+    for obstacle, hint in connection.execute(QUERIES["hub_obstacles"]):
+        raise PgtrailError(f"pgtrail can't be removed from the database {database}: {obstacle}", hint)
+    if not connection.call("pg_try_advisory_lock", MIGRATION_LOCK):
         raise PgtrailError(
-            "another pgtrail migrate or uninstall is at work in this database", "wait until it is done, and look again"
+            "another pgtrail migrate or uninstall is running in this database", "wait until it is done, and look again"
         )
     return str(database)
-
-
-def _one(connection: Connection, name: str, parameters: dict[str, int] | None = None) -> tuple[Any, ...]:
-    row = connection.execute(QUERIES[name], parameters).fetchone()
-    assert row is not None
-    return row
 
 
 def names(connection: Connection, name: str) -> list[str]:

@@ -1,6 +1,6 @@
-"""How pgtrail goes: table by table, each in a moment of its own, then all the rest at once or not at all.
+"""Removes pgtrail: first from each tracked table, then all the rest in one transaction.
 
-What is interrupted can be begun again: until the last commit the log is there, whole.
+If it is interrupted, it can be run again: the log is complete until the last commit.
 """
 
 import contextlib
@@ -29,17 +29,17 @@ _LATE = sql.SQL(
 )
 
 Done = TypeVar("Done")
-Said = Callable[[str], None]
+Report = Callable[[str], None]
 Write = Callable[[Iterable[Piece], IO[bytes], int], int]
-"""Writes pieces to a file, about so many; how many rows these were."""
+"""Writes pieces to a file; the number is about how many. Returns the number of rows."""
 
 
 class _TrackedAgain(Exception):
-    """A table has been tracked while we were at it."""
+    """A table was tracked meanwhile."""
 
 
 class Export:
-    """The log as CSV, in two parts: what there is before anything is taken away, and what was recorded since.
+    """The log as CSV, in two parts: what there is before anything is removed, and what was recorded since.
 
     A context manager; the file appears with `finish`.
 
@@ -62,24 +62,22 @@ class Export:
         self._open.__exit__(*failure)
 
     def write(self) -> None:
-        """The header, and all that can be seen now."""
+        """Write the header, and all events that are visible now."""
         total = begin_export(self._connection, {}).events
         with self._connection.transaction():
             self._connection.execute("set transaction isolation level repeatable read, read only")
-            row = self._connection.execute(QUERIES["seen"]).fetchone()
-            assert row is not None
-            snapshot, older = row
+            snapshot, older = self._connection.fetch_one(QUERIES["seen"])
             self._late = _LATE.format(sql.Literal(older), sql.Literal(snapshot))
             with copy_csv(self._connection, None) as pieces:
                 self.events = self._write_csv(pieces, self._output, total)
 
     def finish(self) -> None:
-        """What could not be seen then. Call it where nobody can record anything any more.
+        """Write the events that have become visible since. Call it when nothing more can be recorded.
 
-        :raises PgtrailError: it was finished before, and what it was for did not come to pass.
+        :raises PgtrailError: it was called before, and the step after it failed.
         """
         if self._output.closed:
-            raise PgtrailError("the last step failed once it was exported", "run pgtrail uninstall again")
+            raise PgtrailError("the last step failed after the export was finished", "run pgtrail uninstall again")
         # The server sends one row a piece, after the header.
         with copy_csv(self._connection, self._late) as rows:
             for number, row in enumerate(rows):
@@ -89,28 +87,29 @@ class Export:
         self._open.close()
 
 
-def release_tables(connection: Connection, said: Said, patience_seconds: float = PATIENCE_SECONDS) -> None:
-    """Take the event triggers away, then what is ours from the application's tables, one after the other.
+def release_tables(connection: Connection, report: Report, patience_seconds: float = PATIENCE_SECONDS) -> None:
+    """Drop the event triggers, then what is pgtrail's on each of the application's tables.
 
-    :raises PgtrailError: one is in use for longer than this.
+    :raises PgtrailError: a table was in use for longer than that.
     """
-    _run_all(connection, "drop_event_triggers")
-    # Parents first: with their triggers go those of their partitions.
+    for name in names(connection, "event_triggers"):
+        connection.execute(sql.SQL("drop event trigger {}").format(sql.Identifier(name)))
+    # Parents first: their triggers are dropped together with those of their partitions.
     for table in marked_tables(connection):
-        _briefly(connection, table.name, partial(_release, connection, table), patience_seconds)
-        said(f"{table.name} is as it was")
+        _retry_while_locked(connection, table.name, partial(_release, connection, table), patience_seconds)
+        report(f"{table.name} is no longer tracked")
 
 
-def remove_rest(connection: Connection, export: Export | None, *, cascade: bool, said: Said) -> list[Role]:
-    """Drop the schemas, and the roles that nobody needs; those that stay.
+def remove_rest(connection: Connection, export: Export | None, *, cascade: bool, report: Report) -> list[Role]:
+    """Drop the schemas, and the roles that are no longer needed. Returns the roles that stay.
 
-    :raises PgtrailError: the log is in use, or somebody has come to depend on it: it is there still, and whole.
+    :raises PgtrailError: the log is in use, or something depends on it; nothing was dropped.
     """
     while True:
         try:
-            return _briefly(connection, "the log", partial(_remove_rest, connection, export, cascade))
+            return _retry_while_locked(connection, "the log", partial(_remove_rest, connection, export, cascade))
         except _TrackedAgain:
-            release_tables(connection, said)
+            release_tables(connection, report)
 
 
 def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -> list[Role]:
@@ -120,18 +119,19 @@ def _remove_rest(connection: Connection, export: Export | None, cascade: bool) -
     dependents = names(connection, "dependents")
     if dependents and not cascade:
         raise PgtrailError(
-            f"these have come to depend on pgtrail: {', '.join(dependents)}",
-            "the log is there still: drop them, or give --cascade",
+            f"these depend on pgtrail by now: {', '.join(dependents)}",
+            "the log was not removed: drop them, or give --cascade",
         )
     if export:
-        # Safely on disk before the log is gone.
+        # It must be on disk before the log is dropped.
         export.finish()
-    _run_all(connection, "drop_schemas")
+    for statement in names(connection, "drop_schemas"):
+        _run(connection, statement)
     return [stays for role in roles(connection) if (stays := _drop_role(connection, role))]
 
 
 def _drop_role(connection: Connection, role: Role) -> Role | None:
-    """The role with why it stays; None: it is gone."""
+    """The role with the reasons why it stays; None: it was dropped."""
     if role.used or role.rights:
         return role
     try:
@@ -143,19 +143,19 @@ def _drop_role(connection: Connection, role: Role) -> Role | None:
 
 
 def _release(connection: Connection, table: MarkedTable) -> None:
-    # First, so that what follows is no loss of capture.
+    # First, so that what follows is not recorded as a loss of capture.
     connection.execute(QUERIES["forget_table"], {"relation": table.relation})
     if table.lock:
         _lock(connection, table.lock)
     _run(connection, table.statements)
 
 
-def _briefly(
+def _retry_while_locked(
     connection: Connection, subject: str, work: Callable[[], Done], patience_seconds: float = PATIENCE_SECONDS
 ) -> Done:
-    """A transaction that is tried again as long as it does not get its locks within a moment.
+    """Run a transaction, again and again until it gets its locks.
 
-    :raises PgtrailError: it never did.
+    :raises PgtrailError: it did not get them in time.
     """
     deadline = time.monotonic() + patience_seconds
     while True:
@@ -165,24 +165,19 @@ def _briefly(
         except _BUSY as error:
             if time.monotonic() > deadline:
                 raise PgtrailError(
-                    f"{subject} is in use: no moment was found in {patience_seconds:.0f} s to lock it",
+                    f"{subject} is in use: it could not be locked within {patience_seconds:.0f} s",
                     "end the transaction that holds it: select * from pg_stat_activity where state <> 'idle'",
                 ) from error
         time.sleep(PAUSE_SECONDS)
 
 
 def _lock(connection: Connection, statement: str) -> None:
-    # Whoever waits for a lock makes all that come after wait behind it: so briefly, and then lets them by.
+    # A session that waits for a lock makes all later ones wait behind it, so this waits only briefly.
     connection.execute("set local statement_timeout = '50ms'")
     _run(connection, statement)
     connection.execute("set local statement_timeout = 0")
 
 
-def _run_all(connection: Connection, name: str) -> None:
-    for statement in names(connection, name):
-        _run(connection, statement)
-
-
 def _run(connection: Connection, statements: str) -> None:
-    # Several in one go, which can't be prepared.
+    # (Several statements at once can't be prepared.)
     connection.execute(statements.encode(), prepare=False)

@@ -1,4 +1,4 @@
-"""Seals and digests of archives that were kept elsewhere: found in whatever a SIEM gives back. Pure: no I/O."""
+"""Finds the seals and digests of archives in what a SIEM exports. Pure: no I/O."""
 
 import json
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ SHA256_HEX_DIGITS = 64
 
 @dataclass(frozen=True, slots=True)
 class Anchor:
-    """A seal as somebody else has it.
+    """A seal as it is kept elsewhere.
 
     :param hash: 64 hex digits.
     """
@@ -24,7 +24,7 @@ class Anchor:
 def find_anchors(text: str) -> dict[int, Anchor]:
     """The seals in JSON lines, or in one JSON document, however deep: every object with number, root and hash.
 
-    :raises PgtrailError: there is none, or one seal has two hashes.
+    :raises PgtrailError: there are no seals, or one has two hashes.
     """
     found: dict[int, Anchor] = {}
     for anchor in map(_seal, _objects(text)):
@@ -34,12 +34,12 @@ def find_anchors(text: str) -> dict[int, Anchor]:
         if before != anchor:
             raise PgtrailError(
                 f"the anchor holds two seals number {anchor.number}: {before.hash} and {anchor.hash}",
-                "one of them was forged, or they are of two databases",
+                "one of them is forged, or they are of two databases",
             )
     if not found:
         raise PgtrailError(
-            "there is no seal in the anchor",
-            "give it the events audit.sealed as the SIEM has them, in JSON, or what pgtrail seal --json wrote",
+            "the anchor has no seals",
+            "use the events audit.sealed of the SIEM, in JSON, or the output of pgtrail seal --json",
         )
     return found
 
@@ -69,7 +69,7 @@ def _documents(text: str) -> Iterator[Any]:
         pass
     for line in text.split("\n"):
         try:
-            # (Files that were joined have a mark each.)
+            # (Concatenated files have a byte order mark each.)
             yield json.loads(line.removeprefix("\ufeff"))
         except (ValueError, RecursionError):
             continue

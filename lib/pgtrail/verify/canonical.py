@@ -15,22 +15,22 @@ Row = Mapping[str, str | None]
 """An event as an archive has it: each column's text; null: None."""
 
 FIELDS = tuple(re.findall(r"\bevent\.(\w+)[:\w)]*,$", sql_functions()["event_text"].body, re.MULTILINE))
-"""What stands in an event's text, after its version and before the commitments."""
+"""The fields in an event's text, after its version and before the commitments."""
 ACTOR_FIELDS = tuple(re.findall(r"\bevent\.(\w+)", sql_functions()["actor_part"].body))
 SEAL_FIELDS = tuple(re.findall(r"\bseal\.(\w+)", sql_functions()["seal_text"].body))
-"""What stands in a seal's text, after its version."""
+"""The fields in a seal's text, after its version."""
 UNQUOTED = ("id", "changed", "node_id")
-"""Numbers and an array: JSON as they are."""
+"""Numbers and an array, which are JSON already."""
 _json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """A value as json_build_array() writes it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What a leaf is made of.
+    """What a leaf is computed from.
 
-    :param plain: the fields before the commitments, as they stand in its text.
-    :param actor: the canonical array of who did it.
+    :param plain: the fields before the commitments, as its text has them.
+    :param actor: the canonical array of the actor's fields.
     :param label: the canonical text of resource_label; None: it is null.
     :param before, after: the rows as stored; None: null.
     """
@@ -43,7 +43,7 @@ class Event:
     after: str | None
 
     def parts(self) -> Iterator[tuple[str, str, str]]:
-        """What is committed to by itself, as audit_internal.parts() gives it: side, name and text."""
+        """The parts that have their own commitments, as in audit_internal.parts(): side, name and text."""
         yield "actor", "actor", self.actor
         if self.label is not None:
             yield "label", "label", self.label
@@ -59,11 +59,11 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What was kept of a field when its person was erased.
+    """What is kept of a field whose person was erased.
 
     :param commitment: what it was sealed as.
-    :param salt: by which the field can still be computed; None: it was replaced.
-    :param erasure: by which.
+    :param salt: with it the commitment can be recomputed from the field; None: the field was replaced.
+    :param erasure: the erasure that replaced it.
     """
 
     commitment: bytes
@@ -89,7 +89,7 @@ def event_of(row: Row) -> Event:
 def event_with_text(text: str, actor: str, label: str | None, before: str | None, after: str | None) -> Event:
     """An event of a database.
 
-    :param text: its canonical text, with whatever commitments.
+    :param text: its canonical text; the commitments in it are ignored.
     """
     plain = json.loads(text)[1:-4]
     return Event(plain[0], ", ".join(map(_json, plain)), actor, label, before, after)
@@ -98,7 +98,7 @@ def event_with_text(text: str, actor: str, label: str | None, before: str | None
 def spans(text: str) -> list[tuple[str, str]]:
     """The members of a row as jsonb writes it: name, and the text from the name's first quote to the value's end."""
     if not text.startswith("{"):
-        # (What somebody stored in place of a row.)
+        # (Somebody stored something else in place of a row.)
         return [("", f'"": {text}')]
     found: list[tuple[str, str]] = []
     begins = 1
@@ -126,15 +126,15 @@ def _end(text: str, begins: int) -> int:
 
 
 def leaf_salt(secret: bytes, event_id: int) -> bytes:
-    """What blinds a leaf."""
+    """The salt of a leaf."""
     return sha256(secret + event_id.to_bytes(8, "big", signed=True)).digest()
 
 
 def part_salt(part: str, salt: bytes, actor: bytes | None, person: bytes | None) -> bytes:
-    """What blinds a part.
+    """The salt of a part.
 
     :param salt: the leaf's.
-    :param actor, person: the salts of the actor, and of the resource where it tells of a person.
+    :param actor, person: the salts of the actor, and of the resource if it is about a person.
     """
     if part == "actor":
         return actor or salt
@@ -142,7 +142,7 @@ def part_salt(part: str, salt: bytes, actor: bytes | None, person: bytes | None)
 
 
 def commitment(salt: bytes, text: str) -> bytes:
-    """What stands in a leaf for a part."""
+    """What a leaf has in place of a part."""
     return sha256(salt + text.encode()).digest()
 
 
@@ -152,7 +152,7 @@ def leaf(
     """The leaf hash of an event, 32 bytes.
 
     :param secret: the seal's.
-    :param actor, person: the salts of its actor, and of its resource where that tells of a person; None: there is none.
+    :param actor, person: the salts of its actor, and of its resource if that is about a person; None: it has none.
     :param kept: what was kept of it, by part.
     """
     salt = leaf_salt(secret, event.id)
@@ -185,12 +185,12 @@ def merkle_root(leaves: list[bytes]) -> bytes:
     level = leaves
     while len(level) > 1:
         level = [
-            sha256(b"\1" + level[place] + level[place + 1]).digest() if place + 1 < len(level) else level[place]
-            for place in range(0, len(level), 2)
+            sha256(b"\1" + level[index] + level[index + 1]).digest() if index + 1 < len(level) else level[index]
+            for index in range(0, len(level), 2)
         ]
     return level[0] if level else sha256(b"").digest()
 
 
 def pieces(digests: bytes) -> list[bytes]:
-    """Digests of 32 bytes that stand one after the other."""
-    return [digests[place : place + 32] for place in range(0, len(digests), 32)]
+    """Split concatenated digests of 32 bytes."""
+    return [digests[index : index + 32] for index in range(0, len(digests), 32)]

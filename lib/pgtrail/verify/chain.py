@@ -1,4 +1,4 @@
-"""A seal by itself, and in its place in the chain."""
+"""A seal by itself, and its position in the chain."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from pgtrail.verify.source import Source
 NOTHING = bytes(32)
 NO_END = (1 << 63) - 1
 SET_BACK = timedelta(days=1)
-"""So far before a seal that shows a clock set back an event may claim to be without being taken for a forgery."""
-REMADE = "its list of leaves was changed: it has another root"
+"""If a seal shows that a clock was set back, events may claim to be older than it by this much."""
+REMADE = "its list of leaves was changed: it has a different root"
 
 
 class Seal(NamedTuple):
@@ -52,12 +52,12 @@ class Leaves(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """Something about a seal, or an event of it.
+class Finding:
+    """A problem or a warning about a seal, or an event of it.
 
-    :param event_id: None: the seal itself.
-    :param is_warning: nobody is accused.
-    :param subject: of something else that it is about.
+    :param event_id: None: it is about the seal itself.
+    :param is_warning: it may have an innocent cause.
+    :param subject: something else that it is about.
     """
 
     number: int
@@ -69,24 +69,24 @@ class Found:
 
 def check_chain(
     connection: Connection, source: Source, number: int
-) -> Generator[Found, None, tuple[Seal, Leaves] | None]:
-    """What does not match of a seal itself, its place in the chain and its list of leaves; returns both."""
+) -> Generator[Finding, None, tuple[Seal, Leaves] | None]:
+    """Check a seal, its position in the chain and its list of leaves; returns the seal and the leaves."""
     known: dict[int, Seal] = {}
     for row in source.ask(connection, "seal", numbers=[number, number - 1]):
         other = Seal(*row)
         if known.setdefault(other.number, other).hash != other.hash and other.number == number:
             made = f"it was made again, with the hash {other.hash.hex()}"
-            yield Found(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
+            yield Finding(number, None, f"{made}: the node's history was rewritten, or restored from a backup")
     seal = known.get(number)
     if seal is None:
-        yield Found(number, None, "it is missing")
+        yield Finding(number, None, "it is missing")
         return None
     for wrong in wrong_in_chain(seal, known.get(number - 1)):
-        yield Found(number, None, wrong)
+        yield Finding(number, None, wrong)
     yield from new_epoch(seal, known.get(number - 1))
     sealed = first_leaves(connection, source, seal)
     if sealed is None:
-        yield Found(number, None, REMADE)
+        yield Finding(number, None, REMADE)
         return None
     return seal, sealed
 
@@ -103,7 +103,7 @@ def first_leaves(connection: Connection, source: Source, seal: Seal) -> Leaves |
 def wrong_in_chain(seal: Seal, before: Seal | None) -> Iterator[str]:
     """What does not match of a seal by itself, and with the one before it (None: it is the first)."""
     if sha256(seal.text.encode()).digest() != seal.hash:
-        yield "it was changed: its hash is another"
+        yield "it was changed: its hash differs"
     if seal.previous != (before.hash if before else NOTHING):
         yield "the chain is broken: it follows another seal than the one before it"
     elif not _follows(seal, before):
@@ -126,16 +126,16 @@ def _follows(seal: Seal, before: Seal | None) -> bool:
     return seal.above_id == seal.epoch and seal.from_snapshot == before.to_snapshot and is_of_its_time
 
 
-def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Found]:
-    """A seal that begins a new epoch says that the database was restored: by itself no problem, but never unsaid."""
+def new_epoch(seal: Seal, before: Seal | None) -> Iterator[Finding]:
+    """Report a seal that begins a new epoch: the database was restored, which is a warning unless it was forged."""
     if before is None or seal.epoch == before.epoch:
         return
     if seal.system_identifier == before.system_identifier:
         problem = "it begins a new epoch, as after a restore, but the seal before it is of the same cluster"
-        yield Found(seal.number, None, problem)
+        yield Finding(seal.number, None, problem)
     else:
         problem = f"a new epoch begins with it: the database was restored into cluster {seal.system_identifier}"
-        yield Found(seal.number, None, problem, is_warning=True)
+        yield Finding(seal.number, None, problem, is_warning=True)
 
 
 def batch_of(seal: Seal, high_id: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A connection for verifying: it finds pg_catalog alone, and rows that are hidden from it are an error."""
+"""A connection for verifying: it finds only pg_catalog, and hidden rows are an error."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from pgtrail.verify import QUERIES
 def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connection]:
     """Connect.
 
-    :param through_policies: read what row-level security lets through, once its policies were found to be ours.
+    :param through_policies: read what row-level security allows; its policies must have been checked.
     """
     with open_connection(dsn) as connection:
         # Everything that a statement's meaning, or a value's text, depends on.
@@ -22,7 +22,7 @@ def open_pinned(dsn: str, *, through_policies: bool = False) -> Iterator[Connect
 
 
 def read_through_policies(connection: Connection) -> None:
-    """From now on read what row-level security lets through."""
+    """From now on read what row-level security allows."""
     connection.settings = f"{QUERIES['pin']};\n{QUERIES['pin_through_policies']}"
 
 

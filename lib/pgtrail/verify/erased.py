@@ -7,7 +7,7 @@ _PSEUDONYM = re.compile(r"erased-[0-9a-f]{16}")
 
 
 def is_pseudonym(text: str, part: str) -> bool:
-    """Whether a field is what some erasure leaves."""
+    """Whether a field is what any erasure leaves."""
     return any(is_erased(text, part, pseudonym) for pseudonym in set(_PSEUDONYM.findall(text)))
 
 

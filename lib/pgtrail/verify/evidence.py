@@ -1,4 +1,4 @@
-"""Erasures and removals: what may differ from the seals, if the log itself says so."""
+"""Erasures and removals: differences from the seals that the log itself explains."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from pgtrail.verify import QUERIES
 from pgtrail.verify.ids import Ids, overlapping
 
 Reported = tuple[str, str]
-"""Subject, and what is said of it."""
+"""Subject and problem."""
 ERASURE, REMOVAL = "erasure", "removal"
 NOT_OURS = "it does not have the form that pgtrail gives it"
 
@@ -22,7 +22,7 @@ NOT_OURS = "it does not have the form that pgtrail gives it"
 class Removal:
     """A month that retention dropped, as the event of it says.
 
-    :param event_id: that event: whatever was sealed before it has lost the whole month.
+    :param event_id: of that event; seals from before it have lost the whole month.
     """
 
     name: str
@@ -34,15 +34,15 @@ class Removal:
 
     @property
     def subject(self) -> str:
-        """What it is called in a problem."""
+        """Its name in a problem."""
         return f"{REMOVAL} {self.name}"
 
-    def is_of_the_time_of(self, other: "Removal") -> bool:
-        """Whether both are of the same month, or one of them is of more than that."""
+    def overlaps(self, other: "Removal") -> bool:
+        """Whether both are of the same time."""
         return self.begins < other.ends and other.begins < self.ends
 
     def expected(self, months: list[str], last_id: int) -> int:
-        """How many events of a seal it should have taken.
+        """How many events of a seal it should have removed.
 
         :param months, last_id: of the seal.
         """
@@ -60,11 +60,11 @@ def counted(months: list[str]) -> Iterator[tuple[datetime, int]]:
 
 @dataclass(slots=True)
 class Evidence:
-    """What the log says was erased and removed.
+    """What was erased and removed, according to the log.
 
-    :param pseudonyms: of the erasures that are as their events say, by their ids.
-    :param gone: all that the removals took.
-    :param listed: each erasure and removal, so that none is excused without a word.
+    :param pseudonyms: of the erasures that match their events, by their ids.
+    :param gone: all ids that were removed.
+    :param listed: each erasure and removal, so that none goes unmentioned.
     """
 
     pseudonyms: dict[int, str] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Evidence:
         return event_id in self.gone
 
 
-def gather(connection: Connection) -> Evidence:
+def read_evidence(connection: Connection) -> Evidence:
     """Read and check all of it."""
     evidence = Evidence()
     carried: dict[str, Mapping[str, Any]] = {}
@@ -93,17 +93,17 @@ def gather(connection: Connection) -> Evidence:
         kind = ERASURE if action == "audit.actor_erased" else REMOVAL
         events = _document(after).get("events")
         count = f"{events:,} events" if isinstance(events, int) else "nothing says how many events"
-        evidence.listed.append((kind, f"{node}:{subject}", _said(at, by, count)))
+        evidence.listed.append((kind, f"{node}:{subject}", _description(at, by, count)))
     return evidence
 
 
 def _document(text: str | None) -> dict[str, Any]:
-    """What an event says; nothing, if that is no object."""
+    """The fields of an event; none, if it is not an object."""
     parsed = json.loads(text) if text is not None else None
     return parsed if isinstance(parsed, dict) else {}
 
 
-def _said(at: datetime | None, by: str | None, *rest: str) -> str:
+def _description(at: datetime | None, by: str | None, *rest: str) -> str:
     return ", ".join((f"{at:%Y-%m-%d %H:%M} UTC by {by}" if at else f"by {by}", *rest))
 
 
@@ -127,11 +127,11 @@ def _removals(connection: Connection, evidence: Evidence, carried: Mapping[str, 
             notes.append("no archive")
         if reported.get("before_due"):
             notes.append("before retention was due")
-        evidence.listed.append((REMOVAL, name, _said(at or dropped_at, by or dropped_by, *notes)))
+        evidence.listed.append((REMOVAL, name, _description(at or dropped_at, by or dropped_by, *notes)))
     evidence.gone = Ids(*taken)
     for one, other in overlapping([removal.ids for removal in evidence.removals]):
         subject, name = evidence.removals[other].subject, evidence.removals[one].name
-        evidence.problems.append((subject, f"it took events that the removal of {name} had taken"))
+        evidence.problems.append((subject, f"it removed events that the removal of {name} had removed"))
 
 
 def _wrong_removal(
@@ -151,7 +151,7 @@ def _wrong_removal(
     if reported.get("begins") is not None and times != (begins, ends):
         return "it is not what the event of its removal says"
     if not (_begins_a_month(begins) and _begins_a_month(ends) and begins < ends):
-        return "it is no whole month"
+        return "it is not a whole month"
     if held.count != events or held.overlaps:
         return f"it has the ids of {held.count:,} events, and says {events:,}"
     return None
@@ -172,17 +172,17 @@ def _erasures(connection: Connection, evidence: Evidence, carried: Mapping[str, 
     rows = connection.execute(QUERIES["erasures"]).fetchall()
     for number, pseudonym, event_id, erased_at, erased_by, reason, _, known, at, by, digest in rows:
         computed, events = _erasure_digest(connection, number)
-        said = digest if digest is not None else carried.get(str(event_id), {}).get("digest")
-        if said != computed or known not in (None, pseudonym):
+        reported = digest if digest is not None else carried.get(str(event_id), {}).get("digest")
+        if reported != computed or known not in (None, pseudonym):
             evidence.problems.append((f"{ERASURE} {pseudonym}", "it is not what its event says"))
             continue
         evidence.pseudonyms[number] = pseudonym
         notes = (f"{events:,} sealed events", f"reason: {reason}")
-        evidence.listed.append((ERASURE, pseudonym, _said(at or erased_at, by or erased_by, *notes)))
+        evidence.listed.append((ERASURE, pseudonym, _description(at or erased_at, by or erased_by, *notes)))
 
 
 def _erasure_digest(connection: Connection, number: int) -> tuple[str, int]:
-    """What the rows of an erasure come to, and how many events they are of."""
+    """The digest of the rows of an erasure, and of how many events they are."""
     computed = sha256()
     events = set()
     for event_id, part, commitment, redacted in connection.execute(QUERIES["erased"], {"erasure": number}):

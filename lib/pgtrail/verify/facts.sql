@@ -189,8 +189,8 @@ fact as (
         format('check %%I on %%s', conname, name),
         'definition',
         concat_ws(' ', convalidated, pg_get_constraintdef(pg_constraint.oid))
-    from relation
-    join pg_constraint on conrelid = relation.oid and contype = 'c'
+    from (select oid, name, is_partition from relation union all select oid, oid::regclass::text, false from catalogue) as checked
+    join pg_constraint on conrelid = checked.oid and contype = 'c'
     where not (
         is_partition
         and exists (
@@ -202,13 +202,6 @@ fact as (
                 and pg_get_constraintdef(inherited.oid) = pg_get_constraintdef(pg_constraint.oid)
         )
     )
-    union all
-    select
-        format('check %%I on %%s', conname, catalogue.oid::regclass),
-        'definition',
-        pg_get_constraintdef(pg_constraint.oid)
-    from catalogue
-    join pg_constraint on conrelid = catalogue.oid and contype = 'c'
     union all
     select
         'index ' || indexrelid::regclass::text,

@@ -24,8 +24,8 @@ class Ids:
         self.overlaps = any(one > other for one, other in pairwise_bounds(spans))
 
     def __contains__(self, event_id: int) -> bool:
-        place = bisect_right(self._lows, event_id) - 1
-        return place >= 0 and event_id < self._highs[place]
+        index = bisect_right(self._lows, event_id) - 1
+        return index >= 0 and event_id < self._highs[index]
 
     def among(self, event_ids: Iterable[int]) -> int:
         """How many of these are in it."""
@@ -38,15 +38,15 @@ def pairwise_bounds(spans: list[tuple[int, int]]) -> Iterable[tuple[int, int]]:
 
 
 def overlapping(sets: Sequence[Ids]) -> Iterator[tuple[int, int]]:
-    """Which of these sets have an id in common with which earlier one: their places, each pair that is found once."""
-    spans = sorted((low, high, place) for place, ids in enumerate(sets) for low, high in ids.spans)
+    """Which of these sets have an id in common with which earlier one: their indexes, each pair that is found once."""
+    spans = sorted((low, high, index) for index, ids in enumerate(sets) for low, high in ids.spans)
     found: set[tuple[int, int]] = set()
     reach, owner = 0, -1
-    for low, high, place in spans:
-        if owner >= 0 and low < reach and place != owner:
-            pair = (min(place, owner), max(place, owner))
+    for low, high, index in spans:
+        if owner >= 0 and low < reach and index != owner:
+            pair = (min(index, owner), max(index, owner))
             if pair not in found:
                 found.add(pair)
                 yield pair
         if owner < 0 or high > reach:
-            reach, owner = high, place
+            reach, owner = high, index

@@ -27,10 +27,10 @@ UNSAFE = (
     "operator ",
     "type ",
 )
-"""What, if it was changed, can change what a statement on a table gives, or is evaluated when one is planned."""
-NOT_OURS = "it was changed since it was installed, or its privileges: see who did"
-UNKNOWN = "pgtrail made no such thing: see who did"
-MISSING = "it is missing: see who dropped it"
+"""Objects that can change the result of a statement on a table, or that are evaluated when one is planned."""
+NOT_OURS = "it was changed since it was installed, or its privileges were: find out by whom"
+UNKNOWN = "pgtrail did not create it: find out who did"
+MISSING = "it is missing: find out who dropped it"
 
 
 def changed_objects(connection: Connection) -> Iterator[tuple[str, str]]:
@@ -44,9 +44,9 @@ def changed_objects(connection: Connection) -> Iterator[tuple[str, str]]:
 
 
 def is_unsafe(name: str, under_policies: bool) -> bool:
-    """Whether with this object changed no statement on a table is to be believed.
+    """Whether no statement can be trusted once this object was changed.
 
-    :param under_policies: row-level security holds for whoever asks.
+    :param under_policies: row-level security applies to this role.
     """
     return name.startswith(UNSAFE) or (under_policies and name.startswith("policy "))
 

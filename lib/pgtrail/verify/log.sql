@@ -1,4 +1,8 @@
--- What is beside the seals: the end of the chain, events in no batch, what was erased and removed (beside.py, evidence.py).
+-- What is beside the seals: the end of the chain, events in no batch, what was erased and removed (log.py, evidence.py).
+
+-- name: own_event
+-- pgtrail's own event, and not one that a rule or an import calls so.
+event.category = 'audit' and event.operation is null and event.table_name is null and event.imported_from is null
 
 -- name: seal_head
 select head.number, head.hash, last.number, last.hash
@@ -91,11 +95,8 @@ left join audit.event
     on event.id = erasure.event_id
     and event.action = 'audit.actor_erased'
     and event.node is null
-    -- (What a rule or an import calls so is not pgtrail's own.)
-    and (event.category, event.resource_type) = ('audit', 'actor')
-    and event.operation is null
-    and event.table_name is null
-    and event.imported_from is null
+    and event.resource_type = 'actor'
+    and {own_event}
 order by erasure.id
 
 -- name: erased
@@ -113,10 +114,8 @@ left join audit.event
     on event.id = dropped.event_id
     and event.action = 'audit.partition_dropped'
     and event.node is null
-    and (event.category, event.resource_type) = ('audit', 'partition')
-    and event.operation is null
-    and event.table_name is null
-    and event.imported_from is null
+    and event.resource_type = 'partition'
+    and {own_event}
 order by dropped.event_id, dropped.name
 
 -- name: carried
@@ -125,10 +124,8 @@ from audit.event
 where event.action = 'audit.partition_dropped'
     and event.node is null
     and event.after ? 'carried'
-    and (event.category, event.resource_type) = ('audit', 'partition')
-    and event.operation is null
-    and event.table_name is null
-    and event.imported_from is null
+    and event.resource_type = 'partition'
+    and {own_event}
 
 -- name: reported_by_nodes
 -- (Without nodes nothing is read: an event of a node that is not known is named as such.)
@@ -137,10 +134,7 @@ from audit.event
 where exists (select from audit.node)
     and event.node is not null
     and (event.action, event.resource_type) in (('audit.actor_erased', 'actor'), ('audit.partition_dropped', 'partition'))
-    and event.category = 'audit'
-    and event.operation is null
-    and event.table_name is null
-    and event.imported_from is null
+    and {own_event}
 order by event.id
 
 -- name: waiting

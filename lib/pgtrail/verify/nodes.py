@@ -1,6 +1,7 @@
 """On a hub: whether the seals of its nodes hold, over the nodes' events as they arrived."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from hashlib import sha256
 from itertools import product
@@ -9,24 +10,20 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.verify import QUERIES
 from pgtrail.verify.canonical import Event, Kept, commitment, leaf
-from pgtrail.verify.chain import NO_END, Found, Leaves, Seal, batch_of, check_chain, first_leaves
+from pgtrail.verify.chain import NO_END, Finding, Leaves, Seal, batch_of, check_chain, first_leaves
 from pgtrail.verify.erased import is_erased, is_pseudonym
 from pgtrail.verify.evidence import Evidence, Reported
 from pgtrail.verify.ids import Ids
+from pgtrail.verify.log import missing_seals
 from pgtrail.verify.seals import CHANGED, Checking
 from pgtrail.verify.source import Source
 
-
-def check_node_seals(connection: Connection, node: str, numbers: Sequence[int], evidence: Evidence) -> Iterator[Found]:
-    """What does not match in these seals of a node; ids are those at the node."""
-    for number in numbers:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read, read only")
-            yield from check_node_seal(connection, node, number, evidence)
+MAX_COMBINATIONS = 1024
+"""Of what is kept of an event's fields, that are tried."""
 
 
-def check_node_seal(connection: Connection, node: str, number: int, evidence: Evidence) -> Iterator[Found]:
-    """What does not match in a seal of a node, within a transaction."""
+def check_node_seal(connection: Connection, node: str, number: int, evidence: Evidence) -> Iterator[Finding]:
+    """What does not match in a seal of a node, within a transaction; ids are those at the node."""
     source = Source(node)
     present = yield from check_chain(connection, source, number)
     if present is not None:
@@ -44,8 +41,8 @@ class _Node(Checking):
         self.dropped = Ids(*(row[1] for row in connection.execute(QUERIES["node_dropped"], {"node": node})))
         self.copies = {row[0] for row in connection.execute(QUERIES["copied_in"], {"node": node})}
 
-    def problems(self) -> Iterator[Found]:
-        # Erased here before it was sealed there: this hub's own seals have it.
+    def problems(self) -> Iterator[Finding]:
+        # (Erased here before it was sealed there: this hub's own seals cover it.)
         kept = self.connection.execute(
             QUERIES["node_erased_parts"], {"node": self.source.node, "ids": self.sealed.ids}
         ).fetchall()
@@ -71,8 +68,8 @@ class _Node(Checking):
                 offers.setdefault(part, []).append(Kept(digest, salt, redacted))
         actors, persons = ([*(given or []), None] for given in salts)
         for actor, person in product(actors, persons):
-            # (Of a field that has several, one is in the leaf.)
-            for choice in product(*offers.values()) if _few(offers) else ():
+            # (If several are kept of a field, one of them is in the leaf.)
+            for choice in product(*offers.values()) if _are_few(offers) else ():
                 known: Mapping[str, Kept] = dict(zip(offers, choice, strict=True))
                 if leaf(event, self.sealed.secret, actor, person, known) == was:
                     return None
@@ -83,34 +80,31 @@ class _Node(Checking):
     def _may_be(
         self, part: str, text: str | None, salt: bytes | None, redacted: bytes | None, here: bool, here_xid: str | None
     ) -> bool:
-        """Whether what was kept of a field may stand for it."""
+        """Whether what is kept of a field may replace it."""
         if text is None:
             return False
         if salt is not None:
             return True
         if here:
             return any(is_erased(text, part, pseudonym) for pseudonym in self.evidence.pseudonyms.values())
-        # The node says so: believed of an event that was copied as that erasure left it, and of no other.
+        # The node says so, which counts only for an event that was copied as that erasure left it.
         return here_xid in self.copies and redacted == commitment(b"", text) and is_pseudonym(text, part)
 
 
-def _few(offers: Mapping[str, list[Kept]]) -> bool:
-    ways = 1
-    for some in offers.values():
-        ways *= len(some)
-    return ways <= 1024
+def _are_few(offers: Mapping[str, list[Kept]]) -> bool:
+    return math.prod(map(len, offers.values())) <= MAX_COMBINATIONS
 
 
 def check_node(connection: Connection, node: str) -> Iterator[Reported]:
     """What does not match of a node beside its seals."""
     source = Source(node)
     numbers = list(source.numbers(connection))
-    for missing in sorted(set(range(1, max(numbers, default=0))) - set(numbers)):
+    for missing in missing_seals(numbers, 1):
         yield f"node {node} seal {missing}", "it is missing"
     for (event_id,) in connection.execute(QUERIES["node_doubles"], {"node": node}).fetchall():
         yield (
             f"event {node}:{event_id}",
-            "there are two of it: the node's history was rewritten, or restored from a backup",
+            "there are two of them: the node's history was rewritten, or restored from a backup",
         )
     yield from _removals(connection, node)
     yield from _uncovered(connection, source, numbers)
@@ -128,7 +122,7 @@ def _removals(connection: Connection, node: str) -> Iterator[Reported]:
 
 
 def _uncovered(connection: Connection, source: Source, numbers: list[int]) -> Iterator[Reported]:
-    """Events that its seals leave out: of transactions that had ended, and those of more than a day ago."""
+    """Events in none of its seals: of transactions that had ended, and those older than a day."""
     node = source.node
     covered: set[int] = set()
     last: Seal | None = None

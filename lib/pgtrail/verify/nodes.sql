@@ -23,10 +23,8 @@ select event.resource_id, event.after ->> 'ids_sha256'
 from audit.event
 where event.node = %(node)s
     and event.action = 'audit.partition_dropped'
-    and (event.category, event.resource_type) = ('audit', 'partition')
-    and event.operation is null
-    and event.table_name is null
-    and event.imported_from is null
+    and event.resource_type = 'partition'
+    and {own_event}
 
 -- name: node_uncovered
 -- Whatever had a lower transaction has been sealed.

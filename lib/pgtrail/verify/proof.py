@@ -18,7 +18,7 @@ class Proved:
     """What a proof proves.
 
     :param event: its fields by name; those of an erased part are "[erased]".
-    :param seal_hash: 64 hex digits, to be compared with a seal that somebody else holds.
+    :param seal_hash: 64 hex digits, to compare with a seal that is kept elsewhere.
     """
 
     event: dict[str, Any]
@@ -30,7 +30,7 @@ class Proved:
 def check_proof(document: Any) -> Proved:
     """Recompute everything, from the parts to the seal.
 
-    :raises PgtrailError: it is no proof, or it does not hold; says where.
+    :raises PgtrailError: it is not a proof, or it does not hold; the message says why.
     """
     try:
         return _check(document)
@@ -55,9 +55,9 @@ def _check(document: Any) -> Proved:
         "the event is not in the seal: the path leads to another root",
     )
     seal_hash = sha256(document["seal"].encode()).hexdigest()
-    _require(seal_hash == document["seal_hash"], "the seal was changed: its hash is another")
+    _require(seal_hash == document["seal_hash"], "the seal was changed: its hash differs")
     number, sealed_at = seal["number"], seal["sealed_at"]
-    _require(isinstance(number, int) and isinstance(sealed_at, str), "its seal is none")
+    _require(isinstance(number, int) and isinstance(sealed_at, str), "its seal is invalid")
     return Proved(fields, number, sealed_at, seal_hash)
 
 
@@ -90,11 +90,11 @@ def _opened(given: Any, actor: str, label: str | None, before: str | None, after
 
 
 def _digests(digests: str) -> list[str]:
-    return [digests[place : place + DIGITS] for place in range(0, len(digests), DIGITS)]
+    return [digests[index : index + DIGITS] for index in range(0, len(digests), DIGITS)]
 
 
 def _member(text: str, name: str) -> dict[str, Any]:
-    # (Whole, however many digits a number has and however deep a value is.)
+    # (Exactly, however many digits a number has and however deep a value is nested.)
     member = parse_json(f"{{{text}}}")
     if isinstance(member, Literal):
         key, end = json.JSONDecoder().raw_decode(text)
@@ -107,26 +107,26 @@ def root_from_path(leaf: bytes, index: int, size: int, path: list[bytes]) -> byt
     """The root that an audit path leads to (RFC 9162, 2.1.3.2). None: the path does not fit the tree.
 
     :param leaf: its hash, 32 bytes.
-    :param index: its place from 0.
+    :param index: its position from 0.
     :param size: how many leaves the tree has.
     :param path: the siblings, from the leaf up, 32 bytes each.
     """
     if not 0 <= index < size:
         return None
-    place, last, node = index, size - 1, leaf
+    position, last, node = index, size - 1, leaf
     for sibling in path:
         if last == 0:
             return None
-        if place & 1 or place == last:
+        if position & 1 or position == last:
             node = sha256(b"\1" + sibling + node).digest()
-            while place and not place & 1:
-                place, last = place >> 1, last >> 1
+            while position and not position & 1:
+                position, last = position >> 1, last >> 1
         else:
             node = sha256(b"\1" + node + sibling).digest()
-        place, last = place >> 1, last >> 1
+        position, last = position >> 1, last >> 1
     return node if last == 0 else None
 
 
 def _require(holds: bool, otherwise: str) -> None:
     if not holds:
-        raise PgtrailError(f"the proof does not hold: {otherwise}", "ask whoever gave it to you for another")
+        raise PgtrailError(f"the proof does not hold: {otherwise}", "ask for a new proof")

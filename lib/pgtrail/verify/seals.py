@@ -1,7 +1,6 @@
 """Whether a seal holds: the seal in its chain, and every event of its batch."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
@@ -9,47 +8,20 @@ from typing import Any
 from pgtrail.connection import Connection
 from pgtrail.verify import QUERIES
 from pgtrail.verify.canonical import Event, Kept, commitment, event_with_text, leaf, pieces
-from pgtrail.verify.chain import NO_END, SET_BACK, Found, Leaves, Seal, batch_of, check_chain, is_set_back
+from pgtrail.verify.chain import NO_END, SET_BACK, Finding, Leaves, Seal, batch_of, check_chain, is_set_back
 from pgtrail.verify.erased import is_erased
 from pgtrail.verify.evidence import Evidence
+from pgtrail.verify.log import Log
 from pgtrail.verify.source import Source
 
 CLOCKS_DIFFER = timedelta(seconds=2)
 STEPPED = timedelta(seconds=1000)
-"""So far a clock may have been set back between two seals that don't show it: ntpd sets none further."""
+"""How far a clock may have been set back between two seals without them showing it: ntpd's limit."""
 ROWS = 2000
 CHANGED = "it was changed"
 
 
-@dataclass(frozen=True, slots=True)
-class Log:
-    """What is known of a log before its seals are looked at.
-
-    :param epochs: the ids at which the database was restored into another cluster.
-    """
-
-    epochs: tuple[int, ...]
-    evidence: Evidence
-
-
-def read_log(connection: Connection, evidence: Evidence) -> Log:
-    """What all seals are checked by."""
-    epochs = {row[0] for row in connection.execute(QUERIES["epochs"])}
-    foreign = connection.execute(QUERIES["last_foreign_id"]).fetchone()
-    if foreign is not None and foreign[0] is not None:
-        epochs.add(foreign[0])
-    return Log(tuple(sorted(epochs)), evidence)
-
-
-def check_seals(connection: Connection, numbers: Sequence[int], log: Log) -> Iterator[Found]:
-    """What does not match in these seals, as of one moment each."""
-    for number in numbers:
-        with connection.transaction():
-            connection.execute("set transaction isolation level repeatable read, read only")
-            yield from check_seal(connection, number, log)
-
-
-def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]:
+def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Finding]:
     """What does not match in a seal, within a transaction."""
     source = Source()
     present = yield from check_chain(connection, source, number)
@@ -62,16 +34,16 @@ def check_seal(connection: Connection, number: int, log: Log) -> Iterator[Found]
     yield from own.problems()
 
 
-def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Found]:
+def _check_removals(seal: Seal, sealed: Leaves, evidence: Evidence) -> Iterator[Finding]:
     for removal in evidence.removals:
         expected = removal.expected(seal.months, seal.last_id)
         # (A month can come back by an import, and be dropped again.)
         earlier = [other for other in evidence.removals if other.event_id < removal.event_id]
-        expected -= sum(other.ids.among(sealed.ids) for other in earlier if other.is_of_the_time_of(removal))
+        expected -= sum(other.ids.among(sealed.ids) for other in earlier if other.overlaps(removal))
         taken = removal.ids.among(sealed.ids)
         if taken != expected:
-            problem = f"it took {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
-            yield Found(seal.number, None, problem, subject=removal.subject)
+            problem = f"it removed {taken:,} events of seal {seal.number}, which has {expected:,} of its month"
+            yield Finding(seal.number, None, problem, subject=removal.subject)
 
 
 class Checking:
@@ -88,14 +60,14 @@ class Checking:
 
     @cached_property
     def epoch_began(self) -> datetime | None:
-        """A moment before which nothing of the seal's epoch can have been recorded; None: it is not known."""
+        """A time before which nothing of the seal's epoch can have been recorded; None: unknown."""
         if self.seal.epoch == 0:
             return None
         asked = {"number": self.seal.number, "epoch": self.seal.epoch}
         row: tuple[datetime | None] | None = self.source.ask(self.connection, "before_epoch", **asked).fetchone()
         return row[0] if row else None
 
-    def problems(self) -> Iterator[Found]:
+    def problems(self) -> Iterator[Finding]:
         """What does not match."""
         was = dict(zip(self.sealed.ids, pieces(self.sealed.leaves), strict=True))
         present: set[int] = set()
@@ -122,40 +94,40 @@ class Checking:
         for event_id in sorted(was.keys() - present):
             if not self.may_be_gone(event_id):
                 yield self.found(event_id, "it was deleted")
-        yield from self.there_still(present)
+        yield from self.not_removed(present)
         for event_id in differing:
             if event_id not in was:
                 yield self.found(event_id, "it was inserted after its batch had been sealed")
         yield from self.one_by_one({event_id: was[event_id] for event_id in differing if event_id in was})
         yield from self.misdated(odd)
 
-    def found(self, event_id: int, problem: str) -> Found:
+    def found(self, event_id: int, problem: str) -> Finding:
         """Something about an event."""
-        return Found(self.seal.number, event_id, problem)
+        return Finding(self.seal.number, event_id, problem)
 
     def may_be_gone(self, event_id: int) -> bool:
         """Whether a removal took an event."""
         raise NotImplementedError
 
-    def there_still(self, present: set[int]) -> Iterator[Found]:
-        """Removals that say to have taken events that are present."""
+    def not_removed(self, present: set[int]) -> Iterator[Finding]:
+        """Removals that claim events which are still there."""
         return iter(())
 
     def excuse(
         self, event: Event, was: bytes, kept: list[tuple[Any, ...]], salts: tuple[Any, ...], here_xid: str | None
     ) -> str | None:
-        """None if an event is what was sealed but for what an erasure replaced; else what is wrong."""
+        """None if only an erasure changed an event since it was sealed; else what is wrong."""
         raise NotImplementedError
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
-        """What was kept of these events when somebody was erased; the event's id first."""
+        """What is kept of the erased parts of these events; the event's id first."""
         raise NotImplementedError
 
-    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Found]:
-        """The events whose leaf is another: erased, or changed."""
+    def one_by_one(self, was: Mapping[int, bytes]) -> Iterator[Finding]:
+        """The events whose leaf differs: erased, or changed."""
         ids = list(was)
-        for place in range(0, len(ids), ROWS):
-            some = ids[place : place + ROWS]
+        for start in range(0, len(ids), ROWS):
+            some = ids[start : start + ROWS]
             kept: dict[int, list[tuple[Any, ...]]] = {}
             for event_id, *rest in self.kept_of(some):
                 kept.setdefault(event_id, []).append(tuple(rest))
@@ -165,7 +137,7 @@ class Checking:
                 if wrong is not None:
                     yield self.found(event.id, wrong)
 
-    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Found]:
+    def misdated(self, odd: Sequence[tuple[int, str, datetime]]) -> Iterator[Finding]:
         """The events whose time does not fit their batch: inserted into the past or future, or a clock was set."""
         seal = self.seal
         excused = across = 0
@@ -177,9 +149,9 @@ class Checking:
             _, before, set_back = row or (None, self.epoch_began, is_set_back(seal))
             tolerance = CLOCKS_DIFFER if event_id > seal.from_id else timedelta(0)
             if before is not None and occurred_at < before - tolerance:
-                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded after {_at(before)}"
+                problem = f"it claims to be from {_at(occurred_at)}, but was recorded after {_at(before)}"
             elif occurred_at > seal.to_time + CLOCKS_DIFFER:
-                problem = f"it says that it occurred at {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
+                problem = f"it claims to be from {_at(occurred_at)}, but was recorded before {_at(seal.to_time)}"
             else:
                 continue
             latest = max(seal.sealed_at, seal.from_time or seal.sealed_at) + SET_BACK
@@ -196,15 +168,15 @@ class Checking:
             problem = "the clock was set back before it was made"
             if excused:
                 problem += f": {excused:,} of its events have times that do not fit"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
         if stepped:
             seconds = max(stepped).total_seconds()
             off = f"{len(stepped):,} of its events have times up to {seconds:,.0f} s off"
             problem = f"{off}: a clock was set back, or forged"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
         if across:
             problem = f"{across:,} of its events have times before its epoch began: another cluster's clock, or forged"
-            yield Found(seal.number, None, problem, is_warning=True)
+            yield Finding(seal.number, None, problem, is_warning=True)
 
 
 class _Own(Checking):
@@ -225,13 +197,13 @@ class _Own(Checking):
     def may_be_gone(self, event_id: int) -> bool:
         return self.evidence.is_dropped(event_id)
 
-    def there_still(self, present: set[int]) -> Iterator[Found]:
+    def not_removed(self, present: set[int]) -> Iterator[Finding]:
         kept = sorted(event_id for event_id in present if self.evidence.is_dropped(event_id))
         for removal in self.evidence.removals if kept else ():
             count = removal.ids.among(kept)
             if count:
-                problem = f"it says that it took {count:,} events of seal {self.seal.number} that are still there"
-                yield Found(self.seal.number, None, problem, subject=removal.subject)
+                problem = f"it claims to have removed {count:,} events of seal {self.seal.number} that are still there"
+                yield Finding(self.seal.number, None, problem, subject=removal.subject)
 
     def kept_of(self, ids: list[int]) -> list[tuple[Any, ...]]:
         return self.connection.execute(QUERIES["erased_parts"], {"ids": ids}).fetchall()

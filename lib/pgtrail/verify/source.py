@@ -1,4 +1,4 @@
-"""Where a chain of seals and its events are read from: this log's own tables or, on a hub, what a node sent."""
+"""The tables of a chain of seals: this log's own or, on a hub, those of what a node sent."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +10,7 @@ from pgtrail.connection import Connection
 from pgtrail.verify import QUERIES
 
 PARTS = ("seals", "leaves", "recorded", "batch", "salts")
-"""What the statements of both leave open."""
+"""The placeholders in statements that serve both."""
 
 
 @dataclass(frozen=True, slots=True)

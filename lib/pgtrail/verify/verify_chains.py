@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from queue import SimpleQueue
 
 from pgtrail.connection import Connection
-from pgtrail.verify.chain import Found
+from pgtrail.verify.chain import Finding
 from pgtrail.verify.connecting import open_pinned
-from pgtrail.verify.nodes import check_node_seals
-from pgtrail.verify.seals import Log, check_seals
+from pgtrail.verify.log import Log
+from pgtrail.verify.nodes import check_node_seal
+from pgtrail.verify.seals import check_seal
 
 SLICE_EVENTS = 20_000
-"""So many events, or so many seals, are checked between two looks at the clock."""
+"""How many events, or seals, a task has."""
 SLICE_SEALS = 200
 
 
@@ -35,34 +36,40 @@ class Chain:
     seals: dict[int, int]
 
     @property
-    def of(self) -> str:
+    def prefix(self) -> str:
         """What its subjects begin with."""
         return "" if self.node is None else f"node {self.node} "
 
-    def named(self, found: Found) -> tuple[str, str]:
+    def describe(self, found: Finding) -> tuple[str, str]:
         """Subject and problem of something about one of its seals or events."""
         if found.subject is not None:
             return found.subject, found.problem
         if found.event_id is None:
-            return f"{self.of}seal {found.number}", found.problem
+            return f"{self.prefix}seal {found.number}", found.problem
         return (
             f"event {found.event_id if self.node is None else f'{self.node}:{found.event_id}'}",
-            f"{found.problem} ({self.of}seal {found.number})",
+            f"{found.problem} ({self.prefix}seal {found.number})",
         )
 
-    def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Found]:
-        """What does not match in some of its seals."""
-        if self.node is None:
-            return list(check_seals(connection, numbers, log))
-        return list(check_node_seals(connection, self.node, numbers, log.evidence))
+    def check(self, connection: Connection, numbers: list[int], log: Log) -> list[Finding]:
+        """What does not match in some of its seals, each in one snapshot."""
+        found: list[Finding] = []
+        for number in numbers:
+            with connection.transaction():
+                connection.execute("set transaction isolation level repeatable read, read only")
+                if self.node is None:
+                    found += check_seal(connection, number, log)
+                else:
+                    found += check_node_seal(connection, self.node, number, log.evidence)
+        return found
 
 
-def against_events(
+def verify_chains(
     dsn: str, chains: list[Chain], jobs: int, log: Log, advance: Callable[[int], None], *, through_policies: bool
-) -> Iterator[tuple[Chain, Found]]:
+) -> Iterator[tuple[Chain, Finding]]:
     """What does not match in the seals of these chains, in their order.
 
-    :param advance: told how many events were checked, each time.
+    :param advance: called with the number of events that were checked.
     :raises Stopped: at Ctrl-C.
     """
     slices = [(chain, numbers) for chain in chains for numbers in _slices(chain.seals)]
@@ -73,7 +80,7 @@ def against_events(
         for _ in range(min(jobs, len(slices))):
             free.put(stack.enter_context(open_pinned(dsn, through_policies=through_policies)))
 
-        def check(part: tuple[Chain, list[int]]) -> list[Found]:
+        def check(part: tuple[Chain, list[int]]) -> list[Finding]:
             chain, numbers = part
             connection = free.get()
             try:

@@ -1,7 +1,7 @@
-"""Ends a process when its parent does, however that ends: for servers and workers that must not be left behind.
+"""Ends a server or a worker when the process that started it ends, even if that is killed.
 
 The parent keeps one end of a pipe. It is closed on purpose after a clean stop, and by the system when the parent is
-killed; the guard at the other end then sends SIGINT and, if that does not help in time, SIGQUIT.
+killed; the watchdog at the other end then sends SIGINT and, if that does not help in time, SIGQUIT.
 """
 
 import os
@@ -15,32 +15,32 @@ from pathlib import Path
 PATIENCE_SECONDS = 30.0
 
 
-class Guard:
-    """Watches over one process on behalf of this one, from before it is started."""
+class ParentWatchdog:
+    """Ends one process when this one ends. Create it before that process is started."""
 
     def __init__(self) -> None:
-        self._guard = subprocess.Popen(
+        self._watchdog = subprocess.Popen(
             [sys.executable, "-I", __file__],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C in the terminal must not end it before its charge.
+            # Ctrl-C in the terminal must not end it before the process that it watches.
             start_new_session=True,
         )
 
     def watch(self, pid: int, folder: Path | None = None) -> None:
-        """Say whom to end, and which folder to remove then."""
-        assert self._guard.stdin is not None
-        self._guard.stdin.write(f"{pid}\n{folder or ''}\n".encode())
-        self._guard.stdin.flush()
+        """Say which process to end, and which folder to remove then."""
+        assert self._watchdog.stdin is not None
+        self._watchdog.stdin.write(f"{pid}\n{folder or ''}\n".encode())
+        self._watchdog.stdin.flush()
 
     def dismiss(self) -> None:
         """Call when the process has ended."""
-        assert self._guard.stdin is not None
-        # Ended by force: at the end of the pipe it would signal a process id that may be another's by now.
-        self._guard.kill()
-        self._guard.stdin.close()
-        self._guard.wait()
+        assert self._watchdog.stdin is not None
+        # Killed: at the end of the pipe it would signal a process id that may have been reused.
+        self._watchdog.kill()
+        self._watchdog.stdin.close()
+        self._watchdog.wait()
 
 
 def _watch() -> None:

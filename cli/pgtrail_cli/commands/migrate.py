@@ -4,6 +4,7 @@ import click
 
 from pgtrail import install as migrations
 from pgtrail_cli.options import dsn_option
+from pgtrail_cli.streams import say
 
 WITHOUT_EVENT_TRIGGERS = (
     "no event triggers: only a superuser can create them, so ALTER, DROP and RENAME of tracked tables, and CREATE or "
@@ -28,10 +29,10 @@ def migrate(dsn: str) -> None:
     """
     done = migrations.migrate(dsn)
     if not done.replaced:
-        click.echo("pgtrail: up to date, nothing changed", err=True)
+        say("up to date, nothing changed")
     for name in done.applied:
-        click.echo(f"pgtrail: applied migrations/{name}.sql", err=True)
+        say(f"applied migrations/{name}.sql")
     if done.replaced:
-        click.echo(f"pgtrail: installed sql/, compiled {done.compiled} tracked tables", err=True)
+        say(f"installed sql/, compiled {done.compiled} tracked tables")
     if not done.follows_ddl:
-        click.echo(f"pgtrail: {WITHOUT_EVENT_TRIGGERS}", err=True)
+        say(WITHOUT_EVENT_TRIGGERS)

@@ -1,8 +1,5 @@
--- What `pgtrail uninstall` looks at, and the statements that it makes of what it finds. All but the contents of the log
--- come from the catalogue: what somebody renamed, disabled or left over is found too.
-
--- name: migrations_wait
-select pg_try_advisory_lock(%(key)s)
+-- What `pgtrail uninstall` shows. All but the contents of the log comes from the catalogue, so that what was renamed,
+-- disabled or left over is found too.
 
 -- name: standing
 select
@@ -56,85 +53,6 @@ join pg_proc on pg_proc.oid = evtfoid
 where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
 order by evtname
 
--- name: drop_event_triggers
-select format('drop event trigger %I', evtname)
-from pg_event_trigger
-join pg_proc on pg_proc.oid = evtfoid
-where pronamespace = to_regnamespace('audit_internal') and proname in ('extend_capture', 'follow_ddl', 'follow_drop', 'follow_rewrite')
-
--- name: marked_tables
-with own_role as (
-    select oid, rolname from pg_roles where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$'
-),
-step (relation, before, after, locks) as (
-    select tgrelid, format('drop trigger %I on ', tgname), '', true
-    from pg_trigger
-    join pg_proc on pg_proc.oid = tgfoid
-    where tgparentid = 0
-        and pg_proc.pronamespace = to_regnamespace('audit_internal')
-        and starts_with(proname, 'capture ')
-    union all
-    select polrelid, format('drop policy %I on ', polname), '', true
-    from pg_policy
-    where polname = 'pgtrail_truncate' or polroles && array(select oid from own_role)
-    union all
-    -- (What is revoked on a table is revoked on its columns too.)
-    select pg_class.oid, 'revoke all on ', format(' from %I', own_role.rolname), false
-    from pg_class
-    cross join own_role
-    where relkind in ('r', 'p', 'v', 'm', 'f')
-        and relowner <> to_regrole('audit_owner')
-        and exists (
-            select
-            from (select relacl union all select attacl from pg_attribute where attrelid = pg_class.oid) as granted (rights)
-            cross join lateral aclexplode(granted.rights) as one
-            where one.grantee = own_role.oid
-        )
-)
-select
-    pg_class.oid,
-    known.name,
-    pg_has_role(pg_class.relowner, 'usage'),
-    case
-        when bool_or(step.locks) then (
-            select format(
-                'lock table %s in access exclusive mode',
-                string_agg(format('only %I.%I', branch_schema.nspname, branch.relname), ', ' order by branch.oid)
-            )
-            from (select relid from pg_partition_tree(pg_class.oid) union select pg_class.oid) as tree
-            join pg_class as branch on branch.oid = tree.relid
-            join pg_namespace as branch_schema on branch_schema.oid = branch.relnamespace
-        )
-    end,
-    string_agg(step.before || known.name || step.after, '; ' order by step.before)
-from step
-join pg_class on pg_class.oid = step.relation
-join pg_namespace on pg_namespace.oid = pg_class.relnamespace
-cross join lateral (select format('%I.%I', nspname, relname) as name) as known
-where nspname not in ('audit', 'audit_internal', 'pgtrail_meta')
-group by pg_class.oid, known.name
--- A parent before its partitions, whose own triggers are left when it is done.
-order by pg_class.relispartition, known.name
-
--- name: forget_table
-delete from audit.tracked_table where relation = %(relation)s
-
--- name: lock_log
-select statement
-from (
-    -- (Its owner may change nothing in the log, and so not lock it either. This is rolled back, or goes with the table.)
-    select 1, pg_class.oid, format('grant truncate on %I.%I to audit_owner', nspname, relname)
-    from pg_class
-    join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname = 'audit' and relkind in ('r', 'p') and not has_table_privilege(pg_class.oid, 'truncate')
-    union all
-    select 2, pg_class.oid, format('lock table %I.%I in access exclusive mode', nspname, relname)
-    from pg_class
-    join pg_namespace on pg_namespace.oid = relnamespace
-    where nspname in ('audit', 'audit_internal', 'pgtrail_meta') and relkind in ('r', 'p') and not relispartition
-) as step (place, relation, statement)
-order by place, relation
-
 -- name: dependents
 with recursive
 reached as (
@@ -149,7 +67,7 @@ reached as (
         hanging.objid,
         hanging.objsubid,
         hanging.deptype in ('n', 'a', 'x')
-            and not coalesce(place.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta')), false)
+            and not coalesce(located.schema_oid in (select oid from pg_namespace where nspname in ('audit', 'audit_internal', 'pgtrail_meta')), false)
     from reached
     join pg_depend as hanging on hanging.refclassid = reached.classid and hanging.refobjid = reached.objid
     cross join lateral (
@@ -169,7 +87,7 @@ reached as (
                 )
             )
         )
-    ) as place (schema_oid)
+    ) as located (schema_oid)
     where not reached.strange
 ),
 found as (
@@ -247,36 +165,6 @@ where prosrc ~ '\maudit(_internal)?\.[a-z_]'
     and nspname not in ('audit', 'audit_internal', 'pgtrail_meta', 'pg_catalog', 'information_schema')
 order by 1
 
--- name: drop_schemas
-select statement
-from (
-    select 1, format('drop schema %I cascade', nspname)
-    from pg_namespace
-    where nspname in ('audit', 'audit_internal', 'pgtrail_meta')
-    union all
-    -- It is the default again, so nothing is left of it.
-    select 2, 'alter default privileges for role audit_owner grant execute on functions to public'
-    where exists (
-        select from pg_default_acl where defaclrole = to_regrole('audit_owner') and defaclnamespace = 0 and defaclobjtype = 'f'
-    )
-    union all
-    select 3, format('revoke all on schema %I from %I', nspname, rolname)
-    from pg_namespace
-    cross join lateral aclexplode(nspacl) as granted
-    join pg_roles on pg_roles.oid = granted.grantee
-    where rolname ~ '^audit_(owner|recorder(_[0-9]+)?)$' and nspname not in ('audit', 'audit_internal', 'pgtrail_meta')
-    union all
-    select 4, format('alter database %I reset %s', datname, split_part(setting, '=', 1))
-    from pg_db_role_setting
-    join pg_database on pg_database.oid = setdatabase
-    cross join lateral unnest(setconfig) as setting
-    where datname = current_database()
-        and setrole = 0
-        and setting like 'pgtrail.%'
-        and pg_has_role(datdba, 'usage')
-) as step (place, statement)
-order by place
-
 -- name: roles
 with own_role as (
     select oid, rolname
@@ -320,27 +208,14 @@ select
 from own_role
 order by own_role.rolname
 
--- name: seen
--- (An earlier cluster's transaction ids say nothing in this one: events to the second number are seen, whatever theirs is.)
-select
-    pg_current_snapshot()::text,
-    coalesce(
-        (
-            select max(id)
-            from audit.event
-            where xid >= pg_snapshot_xmin(pg_current_snapshot()) and not pg_visible_in_snapshot(xid, pg_current_snapshot())
-        ),
-        0
-    )
-
--- name: hub_ties
--- What of a hub's would stay behind: subscriptions here, or a slot that keeps the write-ahead log for a hub.
-select format('it gathers what %s records', substr(subname, length('pgtrail_') + 1)), 'take it out: pgtrail hub remove'
+-- name: hub_obstacles
+-- What a hub would leave behind: subscriptions here, or a slot that keeps the write-ahead log for a hub.
+select format('it gathers what %s records', substr(subname, length('pgtrail_') + 1)), 'remove it: pgtrail hub remove'
 from pg_subscription
 where subdbid = (select oid from pg_database where datname = current_database())
     and subpublications = array['pgtrail']
 union all
-select 'a hub gathers what it records', format('take it out at the hub: pgtrail hub remove; or here: select audit.unpublish(%L)', slot_name)
+select 'a hub gathers what it records', format('remove it at the hub: pgtrail hub remove; or here: select audit.unpublish(%L)', slot_name)
 from pg_replication_slots
 where database = current_database()
     and plugin = 'pgoutput'
