@@ -10,14 +10,14 @@ select
     coalesce((found.event).resource_label, (found.event).resource_id) as resource,
     shown.details::text as details,
     (found.event).operation,
-    audit_internal.event_name(found.event) as name,
+    audit_internal.event_reference(found.event) as name,
     case when %(as_json)s and found.summary is null then audit.event_json(found.event)::text end as json,
     -- (Nothing was found.)
     case when found.number = 1 and found.summary is not null then
-        (select jsonb_agg(missing) from audit_internal.unmatched(audit_internal.narrowed(audit.filter(%(filter)s::jsonb))) as missing)
+        (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(audit_internal.restrict_to_visible(audit.filter(%(filter)s::jsonb))) as missing)
     end as unmatched,
     found.summary
-from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
+from audit.search(%(filter)s::jsonb, %(limit)s, %(scan_limit)s) with ordinality as found (event, summary, number)
 left join lateral audit_internal.short_details(
     (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
 ) as shown (details) on true
@@ -33,11 +33,11 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     shown.details::text as details,
     event.operation,
-    audit_internal.event_name(event) as name,
+    audit_internal.event_reference(event) as name,
     case when %(as_json)s and event.id is not null then audit.event_json(event)::text end as json,
     present.snapshot::text
 from pg_current_snapshot() as present (snapshot)
-left join audit_internal.arrived(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
+left join audit_internal.events_since(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
 left join lateral audit_internal.short_details(event.before, event.after, event.changed, %(max_chars)s) as shown (details) on true
 order by event.id
 
@@ -50,17 +50,17 @@ select pg_is_in_recovery()
 -- name: matching
 -- How many events pass, and what the filter names that no event has.
 select
-    (select count(*) from audit_internal.newest(wanted, %(limit)s)),
-    (select jsonb_agg(missing) from audit_internal.unmatched(wanted) as missing)
-from audit_internal.narrowed(audit.filter(%(filter)s::jsonb)) as wanted
+    (select count(*) from audit_internal.newest_events(wanted, %(limit)s)),
+    (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(wanted) as missing)
+from audit_internal.restrict_to_visible(audit.filter(%(filter)s::jsonb)) as wanted
 
 -- name: event_id
-select audit_internal.event_id(%(name)s)
+select audit_internal.find_event_id(%(name)s)
 
 -- name: event
 select
     event.id,
-    audit_internal.event_name(event) as name,
+    audit_internal.event_reference(event) as name,
     event.node,
     event.occurred_at,
     event.action,
@@ -251,14 +251,14 @@ copy pg_temp.pgtrail_token (token) from stdin (format binary)
 select set_config('pgtrail.token', token, true) is not null from pg_temp.pgtrail_token
 
 -- name: rebase_destination
-select audit.rebase_destination(%(name)s, audit_internal.moment(%(since)s))
+select audit.rebase_destination(%(name)s, audit_internal.parse_time(%(since)s))
 
 -- name: remove_destination
 select audit.remove_destination(%(name)s, at_once => %(now)s)
 
 -- name: replay
 select audit.replay_events(
-    %(name)s, %(reason)s, since => audit_internal.moment(%(since)s), until => audit_internal.moment(%(until)s), event_ids => %(event_ids)s
+    %(name)s, %(reason)s, since => audit_internal.parse_time(%(since)s), until => audit_internal.parse_time(%(until)s), event_ids => %(event_ids)s
 )
 
 -- name: redrive
@@ -341,7 +341,7 @@ select audit.set_retention(%(keep)s::interval, %(category)s)
 select audit.clear_retention(%(category)s)
 
 -- name: place_hold
-select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.moment(%(since)s), audit_internal.moment(%(until)s))
+select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.parse_time(%(since)s), audit_internal.parse_time(%(until)s))
 
 -- name: release_hold
 select audit.release_hold(%(name)s)
@@ -390,6 +390,6 @@ limit %(most)s
 select audit.init_hub()
 
 -- name: seal
-select seal.number, seal.events, audit_internal.seal_object(seal)
+select seal.number, seal.events, audit_internal.seal_anchor(seal)
 from audit.seal()
 where number is not null

@@ -68,7 +68,7 @@ def add(hub: Connection, node_dsn: str, name: str, from_hub: str) -> None:
         _row(hub, "check_new_node", name=name, hashes=Jsonb(hashes), columns=columns)
         role = _value(hub, "slot_name", name=name)
         password = secrets.token_urlsafe(32)
-        _row(hub, "prepare_for_node", first_time=first_time)
+        _row(hub, "make_node_partitions", first_time=first_time)
         with _published(node, role, password), hub.transaction():
             hub.execute(QUERIES["log_no_password"])
             _subscribe(
@@ -200,7 +200,7 @@ def _changed(state: dict[str, Any], seen: dict[str, Any]) -> Iterator[str]:
     elif seen["timeline"] is not None and seen["timeline"] != state["timeline"]:
         was = f"it is on timeline {seen['timeline']}, and was on {state['timeline']}"
         yield f"{was}: promoted, or restored from a backup"
-    if state["hub_moved"]:
+    if state["hub_changed"]:
         yield f"this hub was restored or promoted since: what it had confirmed to it may be missing here ({AGAIN})"
     if sorted(seen["published"] or ()) != sorted(state["published"]):
         yield f"its publication was changed, and not all that it records arrives ({AGAIN})"

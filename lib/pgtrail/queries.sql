@@ -111,8 +111,8 @@ where (select rolsuper from pg_roles where rolname = current_user)
 -- name: add_node
 select audit.add_node(%(name)s, %(conninfo)s, %(system_identifier)s, %(timeline)s, %(last_id)s)
 
--- name: prepare_for_node
-select audit_internal.prepare_for_node(%(first_time)s)
+-- name: make_node_partitions
+select audit_internal.make_node_partitions(%(first_time)s)
 
 -- name: stop_node
 select audit_internal.stop_node(%(name)s)
@@ -177,5 +177,5 @@ select
     begun.events,
     begun.csv,
     begun.visible_from,
-    case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched(begun.passing) as missing) end as unmatched
+    case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(begun.passing) as missing) end as unmatched
 from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s) as begun

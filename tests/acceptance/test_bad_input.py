@@ -42,7 +42,7 @@ CASES = [
     (["destination", "add", "x", "--url", "ftp://x.example"], 1, ["is not a URL", "https://"]),
     (["destination", "add", "x", "--url", "http://x.example"], 1, ["is not https", "--allow-http"]),
     (["destination", "add", "x", "--url", "https://u:hunter2@x.example/"], 1, ["is not a URL", "without a user name"]),
-    (["destination", "add", "a b", "--url", "https://x.example"], 1, ["can't be a destination's name", "letters"]),
+    (["destination", "add", "a b", "--url", "https://x.example"], 1, ["invalid destination name", "letters"]),
     (["destination", "add", "x", "--url", "https://x.example", "--format", "xml"], 1, ['no format "xml"', "webhook"]),
     (["destination", "add", "x", "--url", "https://x.example", "--category", "nope"], 1, ["no category", ELEVEN]),
     (["destination", "add", "x", "--url", "https://x.example", "--since", "nope"], 1, ["invalid time"]),

@@ -30,14 +30,14 @@ BLANKS = (
     + "".join(map(chr, range(0x2066, 0x2070)))
     + "\u2800\u3000\u3164\ufeff\uffa0\ufff9\ufffa\ufffb"
 )
-"""audit_internal.blanks()"""
+"""audit_internal.invisible_characters()"""
 MAX_CELL_CHARS = 32_000
 OPTIONAL = ("node", "imported_from")
 """Members of an event in JSON that are left out where they are null."""
 
 
 def event_name(event: Event) -> str:
-    """audit_internal.event_name()"""
+    """audit_internal.event_reference()"""
     return str(event["id"]) if event["node"] is None else f"{event['node']}:{event['node_id']}"
 
 

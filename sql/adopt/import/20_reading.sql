@@ -1,7 +1,7 @@
--- The rows of other tools' tables, read in one form for all.
+-- The rows of other tools' tables, in one form for all tools.
 
 -- SQL that reads the rows of supa_audit's record_version.
-create function pg_temp.supa_audit_reading(source regclass, place text, has text[])
+create function pg_temp.supa_audit_query(source regclass, place text, has text[])
 returns text
 language sql
 stable
@@ -33,8 +33,8 @@ as $$
     )
 $$;
 
--- SQL that reads the rows of audit-trigger's logged_actions. Not client_query: it has values in it, secret ones too.
-create function pg_temp.audit_trigger_reading(source regclass, place text)
+-- SQL that reads the rows of audit-trigger's logged_actions. client_query is not read: it contains values, also secret ones.
+create function pg_temp.audit_trigger_query(source regclass, place text)
 returns text
 language sql
 stable
@@ -61,7 +61,7 @@ as $$
 $$;
 
 -- SQL that reads the rows of LiteLLM_AuditLog: what it says to have been updated laid over what was before.
-create function pg_temp.litellm_reading(source regclass, place text)
+create function pg_temp.litellm_query(source regclass, place text)
 returns text
 language sql
 stable
@@ -81,11 +81,11 @@ as $$
                         when log.changed_by_api_key <> '' then 'key'
                         else 'unknown'
                     end,
-                    -- The key that did it as its own events have it: by its digest.
+                    -- The key that made the change, by its digest, as in its own events.
                     case
-                        when log.changed_by ~ '^sk-' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by))
+                        when log.changed_by ~ '^sk-' then pg_temp.hex_digest(pg_temp.key_hash(log.changed_by))
                         when log.changed_by <> '' then log.changed_by
-                        when log.changed_by_api_key <> '' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by_api_key))
+                        when log.changed_by_api_key <> '' then pg_temp.hex_digest(pg_temp.key_hash(log.changed_by_api_key))
                     end,
                     null::inet, null::text,
                     case when log.action <> 'created' then coalesce(told.before, case when log.action <> 'deleted' then '{}'::jsonb end) end,
@@ -111,7 +111,7 @@ as $$
             where pg_class.oid = source
         ),
         (
-            -- Prisma keeps UTC in a type that does not say so.
+            -- Prisma stores UTC as timestamp without time zone.
             select case atttypid
                 when 'timestamp'::regtype then '(log.updated_at at time zone ''UTC'')' else 'log.updated_at::timestamptz'
             end
@@ -133,24 +133,12 @@ as $$
     select concat(
         '(',
         case p_tool
-            when 'supa_audit' then pg_temp.supa_audit_reading(source, place, audit_internal.column_names(source))
-            when 'audit_trigger' then pg_temp.audit_trigger_reading(source, place)
-            else pg_temp.litellm_reading(source, place)
+            when 'supa_audit' then pg_temp.supa_audit_query(source, place, audit_internal.column_names(source))
+            when 'audit_trigger' then pg_temp.audit_trigger_query(source, place)
+            else pg_temp.litellm_query(source, place)
         end,
         ') as seen (key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id, '
         'actor_type, actor_id, actor_ip, user_agent, before, after)'
-    )
-$$;
-
--- SQL that reads the next rows of a tool's table: those behind key $1 and row $2 up to key $4, $3 of them.
-create function pg_temp.import_reading(p_tool text, source regclass, place text)
-returns text
-language sql
-stable
-as $$
-    select concat(
-        'select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, source, place),
-        ' order by seen.key, seen.row_id limit $3'
     )
 $$;
 
@@ -159,7 +147,6 @@ $$;
 create function pg_temp.import_survey(p_tool text, p_source regclass)
 returns table (rows bigint, read_before bigint, first_at timestamptz, last_at timestamptz, beyond_retention bigint)
 language plpgsql
-volatile
 set row_security = off
 as $$
 declare
@@ -182,6 +169,6 @@ begin
     using
         -9223372036854775808, '', null::bigint, 9223372036854775807,
         date_trunc('month', now() - (select keep from audit.retention where category is null)), p_source;
-    perform pg_temp.let_go(place);
+    perform pg_temp.release_source(place);
 end
 $$;

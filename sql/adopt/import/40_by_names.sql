@@ -1,7 +1,7 @@
 -- The events of rows by the names in them alone: of tables that are gone or not tracked, and of rows that don't fit.
 
 -- A recorded row without what is ignored, and with what is secret, or looks so, redacted.
-create function pg_temp.plain_image(document jsonb, ignore text[], secret text[])
+create function pg_temp.redact_by_names(document jsonb, ignore text[], secret text[])
 returns jsonb
 language plpgsql
 immutable
@@ -32,15 +32,15 @@ end
 $$;
 
 -- The key of a recorded row as text, secret parts as digests; null: it has none.
-create function pg_temp.plain_key(document jsonb, keys text[], secret text[])
+create function pg_temp.key_by_names(document jsonb, keys text[], secret text[])
 returns text
 language sql
 immutable
 as $$
-    -- Without one of them it would be another row''s.
+    -- Without one of its columns it would be another row's key.
     select string_agg(
         case
-            when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.digest_of(document ->> name)
+            when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.hex_digest(document ->> name)
             else document ->> name
         end,
         ',' order by position
@@ -73,8 +73,8 @@ as $$
         told.moved,
         audit_internal.short_org(told.row ->> settings.org),
         coalesce(
-            pg_temp.plain_key(told.row, known.keys, settings.secret),
-            case when known.is_secret then pg_temp.digest_of(row.object_id) else row.object_id end,
+            pg_temp.key_by_names(told.row, known.keys, settings.secret),
+            case when known.is_secret then pg_temp.hex_digest(row.object_id) else row.object_id end,
             row.record_id,
             md5(coalesce(image.after, image.before)::text)
         ),
@@ -82,7 +82,7 @@ as $$
         image.before,
         image.after,
         difference.changed
-    from pg_temp.told_rows(p_tool, p_rows, p_names, settings) as row
+    from pg_temp.rows_of_table(p_tool, p_rows, p_names, settings) as row
     cross join (
         select
             coalesce(nullif(audit_internal.identity_columns(settings.relation), '{}'), '{id}'),
@@ -91,8 +91,8 @@ as $$
     ) as known (keys, is_secret)
     cross join lateral (
         select
-            pg_temp.plain_image(row.before, settings.ignore, settings.secret),
-            pg_temp.plain_image(row.after, settings.ignore, settings.secret)
+            pg_temp.redact_by_names(row.before, settings.ignore, settings.secret),
+            pg_temp.redact_by_names(row.after, settings.ignore, settings.secret)
         offset 0
     ) as image (before, after)
     cross join lateral (

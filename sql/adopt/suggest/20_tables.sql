@@ -1,6 +1,6 @@
--- The tables of schemas: what a row of each is called, and which are left out.
+-- The tables of schemas: their resource types, and which are left out.
 
--- Raises PT002 unless each is a schema of an application.
+-- Raises PT002 unless all are schemas of an application.
 create function pg_temp.check_schemas(schema_names text[])
 returns void
 language plpgsql
@@ -49,7 +49,7 @@ as $$
         where namespace.nspname = any (schema_names)
             and class.relkind in ('r', 'p', 'v', 'm', 'f')
     ),
-    -- A first word that is no table itself, and those after it that the whole family has.
+    -- A first word that is not a table itself, with the words after it that all share.
     prefix as materialized (
         select relnamespace, parts[1] as first, depth
         from named
@@ -86,9 +86,9 @@ declare
     columns constant text[] := array(
         select audit_internal.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
-    -- What a thing is that people plan, buy or go to.
+    -- Columns of events that people plan, buy or attend.
     of_a_thing constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
-    -- Tables of its own kind (`event_detail`) aside.
+    -- Except tables of the same family (`event_detail`).
     referring integer := (
         select count(*)
         from pg_class
@@ -125,9 +125,9 @@ begin
 end
 $$;
 
--- Each table and view of the schemas: what a row is called, its category, and why it is left out (null: it is proposed).
+-- Each table and view of the schemas: its resource type, its category, and why it is left out (null: it is proposed).
 create function pg_temp.suggested_tables(schema_names text[])
-returns table (relation regclass, words text, resource text, category text, left_out text, known boolean)
+returns setof pg_temp.table_fact
 language sql
 stable
 as $$
@@ -151,7 +151,7 @@ as $$
             from pg_temp.table_vocabulary() as entry
             cross join (values (1, named.short), (2, named.words)) as name (rank, words)
             where kind = 'known' and name.words ~ ('(^|_)(?:' || entry.pattern || ')')
-            -- (What is no prefix after all: of api_project, api_scope and api_key.)
+            -- (Also by all words, for a prefix that belongs to the name: api_key beside api_project and api_scope.)
             order by rank
             limit 1
         ) as known on true
@@ -168,7 +168,7 @@ as $$
         from judged
     ),
     ranked as (
-        -- Two tables of one call: the one that is really called so has it, else the shorter name; the other goes by its own name.
+        -- Of two tables with one resource type, the one of that name keeps it, else the shorter name; the other uses its own name.
         select
             called.*,
             case

@@ -2,14 +2,14 @@
 
 -- From column to table, by foreign keys of one column and, where none is declared, by name and type: team_id leads to the
 -- table team, or to the one whose key is called team_id.
-create function pg_temp.suggested_edges(facts jsonb)
+create function pg_temp.suggested_edges()
 returns table (relation regclass, number smallint, name text, is_filled boolean, parent regclass)
 language sql
 stable
 as $$
     with place as materialized (
         select tables.relation, tables.words
-        from pg_temp.facts_tables(facts) as tables
+        from pg_temp.table_fact as tables
         where left_out is null or starts_with(left_out, 'tracked')
     ),
     field as materialized (
@@ -19,8 +19,8 @@ as $$
             ) as refers
         from place
         join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
-        -- Who did it leads to a person, not to the owner of the row; what is open at the moment leads to nothing that lasts.
-        where audit_internal.name_words(attname) !~ '_by(_|$)|^author(_id)?$' and audit_internal.name_words(attname) !~ pg_temp.momentary_words()
+        -- Not columns that say who did something, or that hold a current selection.
+        where audit_internal.name_words(attname) !~ '_by(_|$)|^author(_id)?$' and audit_internal.name_words(attname) !~ pg_temp.transient_prefixes()
     ),
     declared as (
         select field.relation, field.attnum, field.name, field.attnotnull, confrelid::regclass as parent
@@ -30,7 +30,7 @@ as $$
     ),
     undeclared as (
         select field.relation, field.attnum, field.name, field.attnotnull, parent.relation as parent,
-            -- Of user and end_user whose keys are both called user_id it is the one that is called so.
+            -- If the keys of user and end_user are both named user_id, user is meant.
             rank() over (partition by field.relation, field.attnum order by is_called_so desc) as choice,
             count(*) over (partition by field.relation, field.attnum, is_called_so) as parents
         from field
@@ -52,14 +52,14 @@ as $$
 $$;
 
 -- The tables that hold their organization themselves, in which column, and which one is the table of organizations.
-create function pg_temp.suggested_own_orgs(facts jsonb)
+create function pg_temp.suggested_own_orgs()
 returns table (relation regclass, name text, is_filled boolean, is_itself boolean)
 language sql
 stable
 as $$
     with place as materialized (
         select tables.relation, tables.words
-        from pg_temp.facts_tables(facts) as tables
+        from pg_temp.table_fact as tables
         where left_out is null or starts_with(left_out, 'tracked')
     ),
     field as materialized (
@@ -68,7 +68,7 @@ as $$
         join pg_attribute on attrelid = place.relation and attnum > 0 and not attisdropped and attgenerated <> 'v'
         join pg_type on pg_type.oid = atttypid and typcategory in ('S', 'N', 'U')
         left join pg_constraint on conrelid = place.relation and contype = 'p' and conkey = array[attnum]
-        where audit_internal.name_words(attname) !~ pg_temp.momentary_words()
+        where audit_internal.name_words(attname) !~ pg_temp.transient_prefixes()
     ),
     chosen as materialized (
         select candidate.column_pattern, home.relation
@@ -105,22 +105,22 @@ $$;
 
 -- How each table comes to its organization: by itself, by its own column, or by the shortest ways over other tables (at
 -- most three). A table that is not here has none.
-create function pg_temp.suggested_orgs(facts jsonb)
+create function pg_temp.suggested_orgs()
 returns table (relation regclass, org text, why text)
 language sql
 stable
 as $$
     with recursive own as materialized (
-        select * from pg_temp.suggested_own_orgs(facts)
+        select * from pg_temp.suggested_own_orgs()
     ),
     edge as materialized (
-        select * from pg_temp.suggested_edges(facts)
+        select * from pg_temp.suggested_edges()
     ),
     way as (
         select edge.relation, edge.number, edge.is_filled::integer as filled, edge.parent as place, quote_ident(edge.name) as steps, 1 as depth,
             array[edge.relation, edge.parent] as passed, parent.category in ('users', 'profile') as is_of_person
         from edge
-        join pg_temp.facts_tables(facts) as parent on parent.relation = edge.parent
+        join pg_temp.table_fact as parent on parent.relation = edge.parent
         where edge.relation not in (select own.relation from own where own.is_filled or own.is_itself)
             and edge.parent not in (select own.relation from own where own.is_itself)
         union all
@@ -135,7 +135,7 @@ as $$
     ),
     arrived as (
         select way.relation, format('%s -> %s.%I', steps, audit_internal.qualified_name(place), own.name) as written,
-            -- Who is in a team may be of another organization than the team is.
+            -- A member of a team may belong to another organization than the team.
             row_number() over (partition by way.relation order by depth, is_of_person, way.filled desc, way.number, steps collate "C") as rank,
             depth, min(depth) over (partition by way.relation) as shortest
         from way

@@ -1,4 +1,4 @@
--- What the changes of a table are called.
+-- The actions of the changes of a table.
 
 -- SQL for a column's value, in a form that Postgres' own operators compare; null: there is none.
 create function pg_temp.compared(relation regclass, row_name text, column_name text)
@@ -6,7 +6,7 @@ returns text
 language sql
 stable
 as $$
-    -- A condition may use no operator but Postgres' own, and not every type has one for equality.
+    -- A condition may use only built-in operators, and not every type has one for equality.
     select format('%s.%I', row_name, column_name) || case
         when item.oid < 16384 and (
             item.typcategory in ('S', 'N', 'D', 'T', 'B', 'I', 'V')
@@ -19,7 +19,7 @@ as $$
     join pg_type as type on type.oid = atttypid
     join pg_type as item on item.oid = case when type.typcategory = 'A' and type.typelem <> 0 then type.typelem else type.oid end
     where attrelid = relation and attname = column_name
-        -- A cast with a function is somebody's code, which no condition may run.
+        -- A cast with a function is somebody's code, which conditions must not run.
         and not exists (
             select from pg_cast
             where castsource = type.oid and casttarget = 'text'::regtype and castfunc >= 16384
@@ -103,7 +103,7 @@ $$;
 
 -- The rules that single columns give, before they are put together; field is the column, rank the order in which they are
 -- tried.
-create function pg_temp.suggested_column_rules(facts jsonb)
+create function pg_temp.suggested_column_rules()
 returns table (relation regclass, rank integer, operation text, action text, category text, condition text, optional boolean, why text, field text, turn integer)
 language sql
 stable
@@ -111,14 +111,14 @@ as $$
     with field as materialized (
         select columns.*, tables.resource, tables.category, tables.words as table_words,
             pg_temp.compared(columns.relation, 'new', name) || ' is distinct from ' || pg_temp.compared(columns.relation, 'old', name) as moved
-        from pg_temp.facts_columns(facts) as columns
-        join pg_temp.facts_tables(facts) as tables on tables.relation = columns.relation
+        from pg_temp.column_fact as columns
+        join pg_temp.table_fact as tables on tables.relation = columns.relation
         where columns.ignore_why is null
     ),
-    -- Who logs in here: not a server that we log in to, nor a thing that is locked with a password.
+    -- Tables of people who log in here, not of servers that the application logs in to.
     person as materialized (
         select tables.relation
-        from pg_temp.facts_tables(facts) as tables
+        from pg_temp.table_fact as tables
         where (
                 tables.category in ('users', 'profile', 'members', 'password')
                 or tables.words ~ '(^|_)(login|auth|credential|admin|administrator|staff|employee)$'
@@ -196,8 +196,8 @@ as $$
 $$;
 
 -- The rules that are proposed, in the order in which they are to be added; each compiles. optional: as a comment only.
-create function pg_temp.suggested_rules(facts jsonb)
-returns table (relation regclass, rank bigint, operation text, action text, category text, condition text, optional boolean, why text)
+create function pg_temp.suggested_rules()
+returns setof pg_temp.proposed_rule
 language sql
 stable
 as $$
@@ -206,12 +206,12 @@ as $$
                 order by found.rank, array_position('{INSERT,UPDATE,DELETE}', found.operation), found.turn, found.field collate "C", found.action collate "C",
                     audit_internal.qualified_name(found.relation) collate "C"
             ) as number
-        from pg_temp.suggested_column_rules(facts) as found
+        from pg_temp.suggested_column_rules() as found
         where found.action ~ E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$'
             and (select problem from audit_internal.parse_condition(found.relation, found.operation, found.condition)) is null
     ),
     together as (
-        -- Two columns that say the same (is_staff, is_superuser) are one rule.
+        -- Two columns with the same meaning (is_staff, is_superuser) are one rule.
         select found.relation, min(number) as number, found.operation, found.action, found.category,
             string_agg(found.condition, ' or ' order by number) as condition, found.optional, min(found.why) as why
         from found
@@ -223,18 +223,18 @@ as $$
         order by together.relation, together.operation, together.action, number
     ),
     rest as (
-        -- What moves besides belongs to the table's own category. (By what it is not, so that columns may come and go.)
+        -- Other changes belong to the table's own category. (By exclusion, so that columns can be added and dropped.)
         select tables.relation, tables.resource || '.updated' as action, tables.category,
             format('to_jsonb(new) - %1$L::text[] is distinct from to_jsonb(old) - %1$L::text[]', array_agg(columns.name order by columns.number) filter (
                 where columns.ignore_why is not null
                     or columns.name in (select found.field from found where found.relation = tables.relation and found.category <> tables.category)
             )) as condition
-        from pg_temp.facts_tables(facts) as tables
-        join pg_temp.facts_columns(facts) as columns on columns.relation = tables.relation
+        from pg_temp.table_fact as tables
+        join pg_temp.column_fact as columns on columns.relation = tables.relation
         where tables.relation in (
                 select found.relation from found where found.operation = 'UPDATE' and found.category <> tables.category and found.rank < 70
             )
-            -- (There is json that jsonb can't hold.)
+            -- (Some json can't be converted to jsonb.)
             and not exists (
                 select from pg_attribute where attrelid = tables.relation and atttypid in ('json'::regtype, 'json[]'::regtype)
             )
