@@ -98,24 +98,6 @@ $$;
 
 comment on function audit_internal.person_events(text[], text[], text[]) is 'Returns the events in which a person acts, which are about their own rows, or in which one of their names is a value.';
 
-create or replace function audit_internal.count_mentions(known text[])
-returns bigint
-language sql
-stable
-as $$
-    select count(*)
-    from audit.event
-    where audit_internal.contains_name(
-        pg_catalog.concat_ws(
-            ' ', event.resource_id, event.reason, event.request_id, event.resource_label, event.actor_label, event.db_role, event.before, event.after
-        ),
-        known
-    )
-$$;
-
-comment on function audit_internal.count_mentions(text[]) is
-    'Counts the events that contain one of the names where it can''t be replaced: inside another text, in an id, a reason, a role.';
-
 create or replace function audit_internal.erase_from_event(
     was audit.event, ids text[], known text[], own text[], erasure audit.erasure
 )
@@ -249,7 +231,19 @@ begin
     set event_id = erasure.event_id
     where known_erasure.id = erasure.id;
     return jsonb_build_object(
-        'pseudonym', erasure.pseudonym, 'events', event_count, 'mentions', audit_internal.count_mentions(known)
+        'pseudonym', erasure.pseudonym,
+        'events', event_count,
+        'mentions', (
+            select count(*)
+            from audit.event as remaining
+            where audit_internal.contains_name(
+                concat_ws(
+                    ' ', remaining.resource_id, remaining.reason, remaining.request_id, remaining.resource_label,
+                    remaining.actor_label, remaining.db_role, remaining.before, remaining.after
+                ),
+                known
+            )
+        )
     );
 end
 $$;

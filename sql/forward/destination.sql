@@ -36,13 +36,11 @@ begin
                 message = 'allowed_networks is not a list of networks, or max_in_flight not a whole number',
                 hint = 'Write {"allowed_networks": ["10.1.0.0/16"], "max_in_flight": 4}.';
     end;
-    perform audit_internal.check_destination(name, url, format, settings.allow_http);
+    settings.name := name;
+    settings.url := url;
+    settings.format := format;
     perform audit_internal.check_token(format, token, settings.token_env, settings.token_file);
-    perform audit_internal.check_files_and_limits(settings);
-    perform audit_internal.check_oauth(
-        settings.allow_http, num_nonnulls(token, settings.token_env, settings.token_file) = 1,
-        settings.oauth_url, settings.oauth_client_id, settings.oauth_scope
-    );
+    perform audit_internal.check_destination(settings, num_nonnulls(token, settings.token_env, settings.token_file) = 1);
     filters := audit.filter(
         jsonb_build_object(
             'categories', options_given -> 'categories', 'actions', options_given -> 'actions', 'orgs', options_given -> 'orgs', 'since', options_given -> 'since'
@@ -102,53 +100,24 @@ $$;
 
 comment on function audit_internal.new_signing_secret() is 'Returns a new signing secret of Standard Webhooks: `whsec_` and 32 bytes in base64.';
 
-create or replace function audit_internal.check_destination(
-    destination_name text, destination_url text, destination_format text, allow_http boolean
-)
+create or replace function audit_internal.check_destination(settings audit.destination, has_token boolean)
 returns void
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    if (destination_name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') is not true then
+    if (settings.name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$') is not true then
         raise exception using
             errcode = 'PT009',
-            message = format('invalid destination name "%s"', left(destination_name, 63)),
+            message = format('invalid destination name "%s"', left(settings.name, 63)),
             hint = 'Use letters, digits, dots, dashes and underscores, at most 63.';
-    elsif not exists (select from audit.format where name = destination_format) then
+    elsif not exists (select from audit.format where name = settings.format) then
         raise exception using
             errcode = 'PT002',
-            message = format('there is no format "%s"', left(destination_format, 63)),
+            message = format('there is no format "%s"', left(settings.format, 63)),
             hint = 'The formats are ' || (select string_agg(name, ', ' order by name) from audit.format) || '.';
-    end if;
-    perform audit_internal.check_url(destination_url, allow_http);
-end
-$$;
-
-comment on function audit_internal.check_destination(text, text, text, boolean) is
-    'Raises PT009 for an invalid name or URL, PT002 for an unknown format.';
-
-create or replace function audit_internal.store_secret(found_id bigint, secret_kind text, new_secret text)
-returns void
-language sql
-set search_path = pg_catalog, pg_temp
-as $$
-    insert into audit.destination_secret (destination_id, kind, secret)
-    values (found_id, secret_kind, new_secret)
-    on conflict (destination_id, kind) do update set secret = excluded.secret
-$$;
-
-comment on function audit_internal.store_secret(bigint, text, text) is 'Stores a secret of a destination, in place of the previous one.';
-
-create or replace function audit_internal.check_files_and_limits(settings audit.destination)
-returns void
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if settings.max_in_flight not between 1 and 64 then
+    elsif settings.max_in_flight not between 1 and 64 then
         raise exception using
             errcode = 'PT009',
             message = 'max_in_flight is out of range',
@@ -163,12 +132,35 @@ begin
             errcode = 'PT009',
             message = 'invalid name of a file in the secrets folder',
             hint = 'Write its path in the worker''s secrets folder, without control characters and without "..".';
+    elsif num_nonnulls(settings.oauth_url, settings.oauth_client_id, settings.oauth_scope) not in (0, 3)
+        or settings.oauth_url is not null and not has_token
+    then
+        raise exception using
+            errcode = 'PT009',
+            message = 'client credentials are incomplete',
+            hint = 'Give --oauth-url, --oauth-client-id, --oauth-scope, and the secret as the token.';
+    end if;
+    perform audit_internal.check_url(settings.url, settings.allow_http);
+    if settings.oauth_url is not null then
+        perform audit_internal.check_url(settings.oauth_url, settings.allow_http);
     end if;
 end
 $$;
 
-comment on function audit_internal.check_files_and_limits(audit.destination) is
-    'Raises PT009 unless max_in_flight is in range and each file is a path in the worker''s secrets folder.';
+comment on function audit_internal.check_destination(audit.destination, boolean) is
+    'Raises PT009 or PT002 (unknown format) unless a destination with these settings, and a token or none, can be added.';
+
+create or replace function audit_internal.store_secret(found_id bigint, secret_kind text, new_secret text)
+returns void
+language sql
+set search_path = pg_catalog, pg_temp
+as $$
+    insert into audit.destination_secret (destination_id, kind, secret)
+    values (found_id, secret_kind, new_secret)
+    on conflict (destination_id, kind) do update set secret = excluded.secret
+$$;
+
+comment on function audit_internal.store_secret(bigint, text, text) is 'Stores a secret of a destination, in place of the previous one.';
 
 create or replace function audit_internal.check_url(url text, allow_http boolean)
 returns void
@@ -235,27 +227,3 @@ $$;
 
 comment on function audit_internal.check_token(text, text, text, text) is
     'Raises PT009 unless the token has one source, is present where the format needs it, and can be sent in a header. The worker''s own PG variables can''t be tokens.';
-
-create or replace function audit_internal.check_oauth(
-    allow_http boolean, has_token boolean, oauth_url text, oauth_client_id text, oauth_scope text
-)
-returns void
-language plpgsql
-immutable
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if num_nonnulls(oauth_url, oauth_client_id, oauth_scope) = 0 then
-        return;
-    elsif num_nonnulls(oauth_url, oauth_client_id, oauth_scope) < 3 or not has_token then
-        raise exception using
-            errcode = 'PT009',
-            message = 'client credentials are incomplete',
-            hint = 'Give --oauth-url, --oauth-client-id, --oauth-scope, and the secret as the token.';
-    end if;
-    perform audit_internal.check_url(oauth_url, allow_http);
-end
-$$;
-
-comment on function audit_internal.check_oauth(boolean, boolean, text, text, text) is
-    'Raises PT009 unless client credentials are complete, with a valid URL, or absent.';

@@ -54,8 +54,8 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- A node takes a worker and an origin, and one more of each for every table that is being copied: two, unless somebody
-    -- raised max_sync_workers_per_subscription.
+    -- A node needs a worker and an origin, and one more of each for every table that is being copied: two by
+    -- default (max_sync_workers_per_subscription).
     select
         pg_catalog.format('its %s is %s, and its nodes need %s', wanted.setting, present.value, wanted.minimum),
         pg_catalog.format('set %s = %s or more, and restart the server', wanted.setting, wanted.minimum)

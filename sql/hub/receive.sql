@@ -167,15 +167,8 @@ begin
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash = new.hash) then
         return null;
     end if;
-    insert into audit.node_seal (
-        node, number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time,
-        epoch, above_id, up_to_id, events, first_id, last_id, personal, root, previous, hash, months
-    )
-    values (
-        node_name, new.number, new.sealed_at, new.system_identifier, new.from_snapshot, new.from_time, new.from_xid,
-        new.from_id, new.to_snapshot, new.to_time, new.epoch, new.above_id, new.up_to_id, new.events, new.first_id,
-        new.last_id, new.personal, new.root, new.previous, new.hash, new.months
-    );
+    -- (Its other columns are those of audit.seal.)
+    insert into audit.node_seal values (node_name, clock_timestamp(), default, new.*);
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash <> new.hash)
         or new.previous <> all (array(select hash from audit.node_seal where node = node_name and number = new.number - 1))
             and exists (select from audit.node_seal where node = node_name and number = new.number - 1)

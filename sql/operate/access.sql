@@ -94,7 +94,7 @@ grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, befor
 -- Everyone: an application sets its actor without any other grant. A function that runs as its caller confers no right,
 -- so all of those in audit_internal are granted; each security definer is granted below.
 grant usage on schema audit, audit_internal to public;
-grant execute on function audit.set_actor(text, text, text, inet, text, text, text) to public;
+grant execute on function audit.set_actor to public;
 do $$
 declare
     invoker regprocedure;
@@ -120,19 +120,19 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.row_before(audit.event),
-    audit.filter(jsonb),
-    audit.event_json(audit.event),
-    audit.render(audit.event, text),
-    audit.prove(bigint),
-    audit_internal.proof(audit.event),
-    audit_internal.record_export(jsonb, bigint),
-    audit.passes(audit.event, audit.filter),
-    audit_internal.has_nodes(),
-    audit_internal.dropped_until(),
-    audit.search(jsonb, integer, integer),
-    audit_internal.event_seal(audit.event),
-    audit_internal.check_event(audit.event)
+    audit.row_before,
+    audit.filter,
+    audit.event_json,
+    audit.render,
+    audit.prove,
+    audit_internal.proof,
+    audit_internal.record_export,
+    audit.passes,
+    audit_internal.has_nodes,
+    audit_internal.dropped_until,
+    audit.search,
+    audit_internal.event_seal,
+    audit_internal.check_event
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 
 -- Roles that may see every organization may see the configuration too, but no secret.
@@ -141,10 +141,10 @@ grant select on
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.doctor(),
-    audit_internal.count_unsealed(integer),
-    audit.retention_plan(boolean, timestamptz, text),
-    audit_internal.node_state()
+    audit.doctor,
+    audit_internal.count_unsealed,
+    audit.retention_plan,
+    audit_internal.node_state
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
     audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
@@ -156,54 +156,54 @@ grant select on
     audit.node_copy, audit.node_dropped, audit.event_id_seq
     to audit_auditor, audit_admin;
 grant execute on function
-    audit.seal(integer),
-    audit_internal.seal_if_due(interval, integer),
-    audit_internal.file_events(integer, integer)
+    audit.seal,
+    audit_internal.seal_if_due,
+    audit_internal.file_events
     to audit_admin, audit_forwarder;
-grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
+grant execute on function audit.erase_actor to audit_admin;
 revoke execute on procedure audit.record_baseline(regclass, bigint) from public;
 grant execute on procedure audit.record_baseline(regclass, bigint) to audit_admin;
 
 -- Roles that configure.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean),
-    audit.untrack(regclass),
-    audit.rule(regclass, text, text, text, text),
-    audit.drop_rule(regclass, text, text),
-    audit.recompile(regclass),
-    audit_internal.compile_table(regclass),
-    audit_internal.watch_table(regclass),
-    audit_internal.drop_orphaned_functions(),
-    audit_internal.drop_disowned_functions(regclass),
-    audit_internal.assign_recorder(regclass),
-    audit_internal.written_path(regclass, text, text),
-    audit_internal.store_paths(regclass, text, text),
-    audit_internal.name_known_orgs(regclass),
-    audit_internal.observe(regclass, regclass, bigint, bigint),
-    audit_internal.observed_all(regclass, bigint),
-    audit_internal.watch_triggers(),
-    audit_internal.parse_condition(regclass, text, text),
-    audit.make_partitions(integer),
-    audit.maintain(),
-    audit.grant_org(name, text),
-    audit.revoke_org(name, text),
-    audit.add_destination(text, text, text, jsonb),
-    audit.rotate_secret(text, interval),
-    audit.set_token(text, text),
-    audit.pause_destination(text, boolean),
-    audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean),
-    audit.redrive_dead_letters(text, text, bigint[]),
-    audit.rebase_destination(text, timestamptz),
-    audit.remove_destination(text, boolean),
-    audit.set_on_failure(text),
-    audit.set_retention(interval, text),
-    audit.clear_retention(text),
-    audit.place_hold(text, text, text, timestamptz, timestamptz),
-    audit.release_hold(text),
-    audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
-    audit_internal.archived_salts(text),
-    audit_internal.archived_parts(text)
+    audit.track,
+    audit.untrack,
+    audit.rule,
+    audit.drop_rule,
+    audit.recompile,
+    audit_internal.compile_table,
+    audit_internal.watch_table,
+    audit_internal.drop_orphaned_functions,
+    audit_internal.drop_disowned_functions,
+    audit_internal.assign_recorder,
+    audit_internal.written_path,
+    audit_internal.store_paths,
+    audit_internal.name_known_orgs,
+    audit_internal.observe,
+    audit_internal.observed_all,
+    audit_internal.watch_triggers,
+    audit_internal.parse_condition,
+    audit.make_partitions,
+    audit.maintain,
+    audit.grant_org,
+    audit.revoke_org,
+    audit.add_destination,
+    audit.rotate_secret,
+    audit.set_token,
+    audit.pause_destination,
+    audit.replay_events,
+    audit.redrive_dead_letters,
+    audit.rebase_destination,
+    audit.remove_destination,
+    audit.set_on_failure,
+    audit.set_retention,
+    audit.clear_retention,
+    audit.place_hold,
+    audit.release_hold,
+    audit.drop_partition,
+    audit_internal.archived_salts,
+    audit_internal.archived_parts
     to audit_admin;
 
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
@@ -214,17 +214,15 @@ select audit_internal.equip_recorder(role_name) from audit.recorder;
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function
-    audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint),
-    audit_internal.render_shortened(bigint, bigint, integer),
-    audit_internal.renew_lease(bigint, bigint, interval),
-    audit_internal.settle(
-        bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
-    ),
-    audit_internal.release_lease(bigint, bigint),
-    audit_internal.report_broken(bigint, text, text),
-    audit_internal.record_heartbeat(text, interval),
-    audit_internal.remove_worker(text),
-    audit.maintain()
+    audit_internal.next_batch,
+    audit_internal.render_shortened,
+    audit_internal.renew_lease,
+    audit_internal.settle,
+    audit_internal.release_lease,
+    audit_internal.report_broken,
+    audit_internal.record_heartbeat,
+    audit_internal.remove_worker,
+    audit.maintain
     to audit_forwarder;
 
 -- A hub's role at a node: the published tables, and the version.
@@ -238,12 +236,12 @@ grant select on
 
 -- Roles that operate a hub, and may create subscriptions.
 grant execute on function
-    audit.init_hub(),
-    audit_internal.check_new_node(text, jsonb, text[]),
-    audit_internal.last_received_seal(text),
-    audit.add_node(text, text, bigint, integer, bigint),
-    audit_internal.make_node_partitions(timestamptz),
-    audit.remove_node(text),
-    audit_internal.register_node(text, bigint, integer, bigint),
-    audit_internal.unregister_node(text)
+    audit.init_hub,
+    audit_internal.check_new_node,
+    audit_internal.last_received_seal,
+    audit.add_node,
+    audit_internal.make_node_partitions,
+    audit.remove_node,
+    audit_internal.register_node,
+    audit_internal.unregister_node
     to audit_admin;

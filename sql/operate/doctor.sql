@@ -18,7 +18,7 @@ as $$
         'information',
         'standby',
         pg_catalog.format(
-            'this server is a standby, which had last replayed a commit of %s: what stands here was so on the primary then. '
+            'this server is a standby, which had last replayed a commit of %s: this is the state of the primary at that time. '
             'It records nothing, seals nothing and notifies nobody',
             coalesce(
                 pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),

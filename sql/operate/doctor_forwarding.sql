@@ -20,65 +20,49 @@ as $$
     union all
     -- Whether no worker has reported for a minute, where there is something to be forwarded.
     (
-        with heard as (
+        with last_report as (
             select pg_catalog.max(seen_at) as last_at from audit.worker
         )
         select
             'no worker',
             'pgtrail forward',
             coalesce(
-                'no worker has reported for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - heard.last_at),
+                'no worker has reported for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - last_report.last_at),
                 'no worker is known'
             ) || ': nothing is forwarded',
             'pgtrail forward'
-        from heard
-        where coalesce(heard.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
+        from last_report
+        where coalesce(last_report.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
             and exists (select from audit.destination where not destination.paused)
     )
     union all
-    -- Destinations, and replays to them, that need an operator or have failed for 5 days, and those that no
-    -- worker can serve.
+    -- Destinations, and replays to them, that need an operator, have failed for 5 days or can't be served by any worker; and
+    -- those that have failed for more than 5 minutes.
     select
-        pg_catalog.replace(audit_internal.cursor_state(cursor), '_', ' '),
+        pg_catalog.replace(shown.state, '_', ' '),
         destination.name,
         case
             when cursor.broken is not null then 'no worker can serve it: ' || cursor.broken
             else pg_catalog.format(
-                'failing since %s: %s',
+                'failing since %s%s: %s',
                 pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                case shown.state when 'retrying' then pg_catalog.format(' (%s attempts)', cursor.failures) end,
                 cursor.last_error
             )
         end || coalesce(' (replay ' || cursor.replay_id || ')', ''),
-        pg_catalog.format(
-            'fix the cause of the error, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
-            destination.name
+        case shown.state when 'retrying' then 'nothing is lost, and it is retried automatically; ' else '' end || pg_catalog.format(
+            'fix the cause of the error, then: pgtrail destination test %1$s && pgtrail destination resume %1$s', destination.name
         )
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id
+    cross join lateral (select audit_internal.cursor_state(cursor)) as shown (state)
     where not destination.paused
-        and audit_internal.cursor_state(cursor) in ('needs_attention', 'suspended')
-    union all
-    -- Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and
-    -- more than 5 minutes behind.
-    select
-        'retrying',
-        destination.name,
-        pg_catalog.format(
-            'failing since %s (%s attempts): %s',
-            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-            cursor.failures,
-            cursor.last_error
-        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
-        pg_catalog.format(
-            'nothing is lost, and it is tried again by itself; fix the cause of the error, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
-            destination.name
+        and (
+            shown.state in ('needs_attention', 'suspended')
+            or shown.state = 'retrying' and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
         )
-    from audit.destination
-    join audit.cursor on cursor.destination_id = destination.id
-    where not destination.paused
-        and audit_internal.cursor_state(cursor) = 'retrying'
-        and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
     union all
+    -- As information, destinations that are served and more than 5 minutes behind.
     select
         'information',
         status.name,

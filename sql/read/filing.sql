@@ -35,29 +35,6 @@ $$;
 
 comment on function audit_internal.unfiled_events() is 'Returns the events that audit_internal.file_events() has not filed yet and the present role may see.';
 
-create or replace function audit_internal.restart_filing()
-returns audit.filing
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    head audit.filing;
-begin
-    delete from audit.filed;
-    update audit.filing
-    set
-        system_identifier = audit_internal.system_identifier(),
-        to_snapshot = audit_internal.first_snapshot('-infinity'),
-        foreign_id = audit_internal.foreign_id(),
-        foreign_filed = 0
-    returning * into head;
-    return head;
-end
-$$;
-
-comment on function audit_internal.restart_filing() is
-    'Empties audit.filed, in a database that was restored into another cluster or has never filed anything. Returns where to start.';
-
 create or replace function audit_internal.file_events(p_min_events integer default 1000, p_max_unmerged integer default 100000)
 returns boolean
 language plpgsql
@@ -85,7 +62,15 @@ begin
         return false;
     end if;
     if head.system_identifier is distinct from audit_internal.system_identifier() then
-        head := audit_internal.restart_filing();
+        -- The first time, or restored into another cluster.
+        delete from audit.filed;
+        update audit.filing
+        set
+            system_identifier = audit_internal.system_identifier(),
+            to_snapshot = audit_internal.first_snapshot('-infinity'),
+            foreign_id = audit_internal.foreign_id(),
+            foreign_filed = 0
+        returning * into head;
     end if;
     present := audit_internal.present_snapshot();
     next_snapshot := head.to_snapshot;

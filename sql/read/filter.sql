@@ -100,8 +100,8 @@ language sql
 immutable
 parallel safe
 as $$
-    -- Without a subquery, so that the planner can inline it. What follows for occurred_at alone stands beside each comparison
-    -- of both: by that it leaves out whole months, which it does not by a comparison of rows.
+    -- Without a subquery, so that the planner can inline it. Each comparison of both columns
+    -- has one of occurred_at alone beside it: by that whole months are left out, which a comparison of rows does not do.
     select (wanted.since is null or occurred_at operator(pg_catalog.>=) wanted.since)
         and (wanted.until is null or occurred_at operator(pg_catalog.<) wanted.until)
         and (wanted.before_time is null or occurred_at operator(pg_catalog.<=) wanted.before_time)

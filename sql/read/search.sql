@@ -129,7 +129,7 @@ begin
         from audit_internal.newest_filed(wanted, step) as filed;
         return query
         select found.id, found.occurred_at, stored.category
-        from unnest(ids, times) with ordinality as found (id, occurred_at, place)
+        from unnest(ids, times) with ordinality as found (id, occurred_at, number)
         -- (OFFSET 0: one by one, by the primary key. Otherwise the planner would scan an organization's whole range of time.
         -- The range of times limits planning to the partitions of those months.)
         cross join lateral (
@@ -142,7 +142,7 @@ begin
                 and audit.passes(event, wanted)
             offset 0
         ) as stored
-        order by found.place
+        order by found.number
         limit max_events;
         get diagnostics passing = row_count;
         max_events := max_events - passing;

@@ -156,14 +156,14 @@ begin
     return query
     with recursive known as (
         (
-            select event.org_id, 1 as place
+            select event.org_id, 1 as number
             from audit.event
             where event.org_id is not null
             order by event.org_id
             limit 1
         )
         union all
-        select following.org_id, known.place + 1
+        select following.org_id, known.number + 1
         from known
         cross join lateral (
             select event.org_id
@@ -172,7 +172,7 @@ begin
             order by event.org_id
             limit 1
         ) as following
-        where known.place < max_orgs
+        where known.number < max_orgs
     )
     select known.org_id
     from known;

@@ -227,9 +227,6 @@ begin
             hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
     is_due := exists (select from audit.retention_plan(p_even_undelivered, null, p_partition));
-    dropped.name := p_partition;
-    dropped.begins := plan.begins;
-    dropped.ends := plan.ends;
     execute format(
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
@@ -251,7 +248,7 @@ begin
             || case when carried is null then '{}' else jsonb_build_object('carried', carried) end
     );
     insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
-    values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
+    values (p_partition, plan.begins, plan.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
     execute format(
         'insert into audit.node_dropped (node, name, here, ids) '
         'select node, %L, true, range_agg(int8range(node_id, node_id, ''[]'')) from %s where node is not null group by node',

@@ -1,7 +1,7 @@
 -- Proofs that an event is in a seal, to be checked without the log; and a quick check of one event, for the page.
 
 create or replace function audit_internal.sealed_parts(event audit.event, secret bytea, personal text[])
-returns table (place bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
+returns table (number bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
 language sql
 stable
 as $$
@@ -18,10 +18,10 @@ as $$
     salted as (
         select parts.*, audit_internal.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
         from blinded
-        cross join lateral audit_internal.parts(event) with ordinality as parts (side, part, content, place)
+        cross join lateral audit_internal.parts(event) with ordinality as parts (side, part, content, number)
     )
     select
-        salted.place,
+        salted.number,
         salted.side,
         salted.part,
         salted.content,
@@ -43,10 +43,10 @@ stable
 as $$
     select audit_internal.event_text(
         event,
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'actor'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'label'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'before'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'after')
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'actor'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'label'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'before'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'after')
     )
     from audit_internal.sealed_parts(event, secret, personal) as held
 $$;
@@ -62,19 +62,19 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     level bytea := leaves;
-    place integer := leaf_index;
+    node_index integer := leaf_index;
     sibling bytea;
     path bytea[] := '{}';
 begin
     while length(level) > 32
     loop
-        sibling := substr(level, (place # 1) * 32 + 1, 32);
+        sibling := substr(level, (node_index # 1) * 32 + 1, 32);
         -- A node without a sibling is promoted as it is.
         if sibling <> '' then
             path := path || sibling;
         end if;
         level := audit_internal.merkle_parents(level);
-        place := place / 2;
+        node_index := node_index / 2;
     end loop;
     return path;
 end
@@ -132,7 +132,7 @@ as $$
 declare
     seal audit.seal;
     sealed audit.seal_leaves;
-    place integer;
+    leaf_index integer;
 begin
     perform audit_internal.check_is_stored(event);
     seal := audit_internal.find_seal(event.id);
@@ -143,7 +143,7 @@ begin
             hint = 'The worker seals every few seconds; pgtrail seal does it now.';
     end if;
     select * into sealed from audit.seal_leaves where number = seal.number;
-    place := array_position(sealed.ids, event.id) - 1;
+    leaf_index := array_position(sealed.ids, event.id) - 1;
     return jsonb_build_object(
         'proof', 'pgtrail proof 1',
         'event', audit_internal.sealed_text(event, sealed.secret, seal.personal),
@@ -156,12 +156,12 @@ begin
                     when held.erased then jsonb_build_object('part', held.part)
                     else jsonb_build_object('part', held.part, 'text', held.content, 'salt', encode(held.salt, 'hex'))
                 end
-                order by held.side, held.place
+                order by held.side, held.number
             )
             from audit_internal.sealed_parts(event, sealed.secret, seal.personal) as held
         ),
-        'leaf_index', place,
-        'path', array(select encode(node, 'hex') from unnest(audit_internal.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
+        'leaf_index', leaf_index,
+        'path', array(select encode(node, 'hex') from unnest(audit_internal.merkle_path(sealed.leaves, leaf_index)) with ordinality as step (node, number) order by number),
         'seal', audit_internal.seal_text(seal),
         'seal_hash', encode(seal.hash, 'hex')
     );

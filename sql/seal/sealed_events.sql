@@ -151,7 +151,7 @@ $$;
 comment on function audit_internal.event_leaves(audit.seal, bytea) is
     'Returns id, time and leaf hash of the events that a new seal covers. secret: the seal''s 32 random bytes.';
 
-create or replace function audit_internal.nth_event_id(seal audit.seal, low_id bigint, high_id bigint, place integer)
+create or replace function audit_internal.nth_event_id(seal audit.seal, low_id bigint, high_id bigint, nth integer)
 returns bigint
 language sql
 stable
@@ -170,7 +170,7 @@ as $$
         )
         and pg_visible_in_snapshot(event.xid, seal.to_snapshot)
     order by event.id
-    offset place - 1
+    offset nth - 1
     limit 1
 $$;
 

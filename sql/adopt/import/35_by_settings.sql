@@ -94,12 +94,12 @@ as $$
     end
 $$;
 
--- The events of the rows that tell of a tracked table: what its triggers would have recorded. moved: something audited differs.
+-- The events of the rows that tell of a tracked table: what its triggers would have recorded. differs: something audited differs.
 create function pg_temp.events_by_settings(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, importer text, statement text
 )
 returns table (
-    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, ordinal bigint, category text, action text, differs boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
@@ -121,7 +121,7 @@ as $$
         from (select audit_internal.identity_columns(settings.relation)) as identity (columns)
     ),
     -- With the key that LiteLLM keeps beside a row, and JSON that is kept as text taken for what it is.
-    told as materialized (
+    source_row as materialized (
         select
             row.number, row.occurred_at, row.xid, row.operation, row.verb,
             case when known.json_columns = '{}' then keyed.before else pg_temp.with_parsed(keyed.before, known.json_columns) end as before,
@@ -138,35 +138,35 @@ as $$
         select
             array_agg(number) as numbers, array_agg(operation) as operations,
             array_agg(before) as before, array_agg(after) as after
-        from told
+        from source_row
         having count(*) > 0
     )
     select
-        told.number,
-        mapped.place,
+        source_row.number,
+        mapped.ordinal,
         mapped.category,
-        case when told.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || told.verb else mapped.action end,
-        result.moved,
+        case when source_row.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || source_row.verb else mapped.action end,
+        result.differs,
         mapped.org_id,
         mapped.resource_id,
         mapped.resource_label,
-        case when result.moved then pg_temp.imported_image(mapped.old_row, told.before, known.audited, known.columns) end,
-        case when result.moved then pg_temp.imported_image(mapped.new_row, told.after, known.audited, known.columns) end,
+        case when result.differs then pg_temp.imported_image(mapped.old_row, source_row.before, known.audited, known.columns) end,
+        case when result.differs then pg_temp.imported_image(mapped.new_row, source_row.after, known.audited, known.columns) end,
         difference.changed
     from given
     cross join known
     cross join lateral pg_temp.mapped_rows(importer, statement, given.numbers, given.operations, given.before, given.after)
         with ordinality as mapped (
-            number, category, action, org_id, resource_id, resource_label, old_row, new_row, changed, place
+            number, category, action, org_id, resource_id, resource_label, old_row, new_row, changed, ordinal
         )
-    join told on told.number = mapped.number
+    join source_row on source_row.number = mapped.number
     cross join lateral (
         select case
-            when told.operation = 'UPDATE' then mapped.changed || pg_temp.differing(told.before - known.columns, told.after - known.columns)
+            when source_row.operation = 'UPDATE' then mapped.changed || pg_temp.differing(source_row.before - known.columns, source_row.after - known.columns)
         end
         offset 0
     ) as difference (changed)
-    cross join lateral (select coalesce(cardinality(difference.changed) > 0, true)) as result (moved)
-    where (result.moved or told.verb is not null)
-        and not pg_temp.was_recorded(p_tool, settings, told.xid, told.occurred_at, told.operation, mapped.resource_id)
+    cross join lateral (select coalesce(cardinality(difference.changed) > 0, true)) as result (differs)
+    where (result.differs or source_row.verb is not null)
+        and not pg_temp.was_recorded(p_tool, settings, source_row.xid, source_row.occurred_at, source_row.operation, mapped.resource_id)
 $$;

@@ -43,9 +43,9 @@ as $$
             when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.hex_digest(document ->> name)
             else document ->> name
         end,
-        ',' order by position
+        ',' order by ordinal
     )
-    from unnest(keys) with ordinality as part (name, position)
+    from unnest(keys) with ordinality as part (name, ordinal)
     where document ?& keys
 $$;
 
@@ -55,7 +55,7 @@ create function pg_temp.events_by_names(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, only_rest boolean
 )
 returns table (
-    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, ordinal bigint, category text, action text, differs boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
@@ -70,10 +70,10 @@ as $$
             case row.operation when 'INSERT' then 'created' when 'UPDATE' then 'updated' when 'DELETE' then 'deleted'
                 when 'TRUNCATE' then 'truncated' else 'changed' end
         ),
-        told.moved,
-        audit_internal.short_org(told.row ->> settings.org),
+        outcome.differs,
+        audit_internal.short_org(outcome.document ->> settings.org),
         coalesce(
-            pg_temp.key_by_names(told.row, known.keys, settings.secret),
+            pg_temp.key_by_names(outcome.document, known.keys, settings.secret),
             case when known.is_secret then pg_temp.hex_digest(row.object_id) else row.object_id end,
             row.record_id,
             md5(coalesce(image.after, image.before)::text)
@@ -105,7 +105,7 @@ as $$
         select
             row.whole and coalesce(cardinality(difference.changed) > 0, true),
             coalesce(row.after, row.before)
-    ) as told (moved, row)
-    where (told.moved or not row.whole or row.verb is not null)
+    ) as outcome (differs, document)
+    where (outcome.differs or not row.whole or row.verb is not null)
         and not (only_rest and row.whole)
 $$;

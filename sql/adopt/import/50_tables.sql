@@ -57,14 +57,14 @@ begin
     tables := '{}';
     tracked := '{}';
     for target in
-        select known.settings, jsonb_object_agg(told.table_name, (known.settings).name) as names
+        select known.settings, jsonb_object_agg(seen_table.table_name, (known.settings).name) as names
         from (
             -- One row for each table.
             select seen.table_name, max(seen.table_oid) as table_oid
             from unnest(p_rows) as seen
             group by seen.table_name
-        ) as told
-        cross join lateral (select pg_temp.import_settings(told.table_name, told.table_oid)) as known (settings)
+        ) as seen_table
+        cross join lateral (select pg_temp.import_settings(seen_table.table_name, seen_table.table_oid)) as known (settings)
         group by known.settings
     loop
         names := names || target.names;

@@ -5,7 +5,7 @@ create function pg_temp.imported_events(
     p_import audit.import, p_rows audit.imported_row[], p_names jsonb, p_tables audit.tracked_table[], p_importers text[], p_statements text[]
 )
 returns table (
-    number bigint, place bigint, occurred_at timestamptz, imported_from text, category text, action text, operation text, table_name text, org_id text,
+    number bigint, ordinal bigint, occurred_at timestamptz, imported_from text, category text, action text, operation text, table_name text, org_id text,
     resource_type text, resource_id text, resource_label text, actor_type text, actor_id text, actor_ip inet, user_agent text,
     before jsonb, after jsonb, changed text[]
 )
@@ -13,12 +13,12 @@ language sql
 as $$
     select
         event.number,
-        event.place,
+        event.ordinal,
         seen.occurred_at,
         concat_ws(' ', p_import.tool, p_import.source, seen.row_id),
         event.category,
         event.action,
-        case when event.moved then seen.operation end,
+        case when event.differs then seen.operation end,
         (chosen.settings).name,
         event.org_id,
         (chosen.settings).resource,
@@ -28,17 +28,17 @@ as $$
         seen.actor_id,
         seen.actor_ip,
         seen.user_agent,
-        case when event.moved and seen.operation <> 'INSERT' then event.before end,
-        case when event.moved and seen.operation <> 'DELETE' then event.after end,
-        case when event.moved and seen.operation = 'UPDATE' then event.changed end
-    from generate_subscripts(p_tables, 1) as position (number)
-    cross join lateral (select p_tables[position.number] as settings) as chosen
+        case when event.differs and seen.operation <> 'INSERT' then event.before end,
+        case when event.differs and seen.operation <> 'DELETE' then event.after end,
+        case when event.differs and seen.operation = 'UPDATE' then event.changed end
+    from generate_subscripts(p_tables, 1) as target (number)
+    cross join lateral (select p_tables[target.number] as settings) as chosen
     cross join lateral (
         select by_settings.*
-        from pg_temp.events_by_settings(p_import.tool, p_rows, p_names, chosen.settings, p_importers[position.number], p_statements[position.number]) as by_settings
+        from pg_temp.events_by_settings(p_import.tool, p_rows, p_names, chosen.settings, p_importers[target.number], p_statements[target.number]) as by_settings
         union all
         select by_names.*
-        from pg_temp.events_by_names(p_import.tool, p_rows, p_names, chosen.settings, p_statements[position.number] is not null) as by_names
+        from pg_temp.events_by_names(p_import.tool, p_rows, p_names, chosen.settings, p_statements[target.number] is not null) as by_names
     ) as event
     join unnest(p_rows) with ordinality as seen on seen.ordinality = event.number
 $$;
@@ -84,7 +84,7 @@ begin
             found.before, found.after, found.changed
         from pg_temp.imported_events(p_import, p_rows, p_names, p_tables, p_importers, p_statements) as found
         -- Changes of one transaction may have the same time: ids keep their order.
-        order by found.number, found.place
+        order by found.number, found.ordinal
         returning table_name, imported_from
     )
     select stored.table_name, count(*), count(distinct stored.imported_from)

@@ -39,7 +39,7 @@ $$;
 
 -- Stores how far a table has been read, and what came of it: of the run, and (returned) of this batch by table.
 create function pg_temp.advance_import(
-    state audit.import, p_rows audit.imported_row[], p_horizon xid8, p_dry_run boolean, p_told jsonb, p_stored jsonb
+    state audit.import, p_rows audit.imported_row[], p_horizon xid8, p_dry_run boolean, p_read jsonb, p_stored jsonb
 )
 returns jsonb
 language plpgsql
@@ -81,16 +81,16 @@ begin
     into done
     from (
         select
-            told."table", told.tracked, told.rows, told.rows as dated, told.first_at, told.last_at,
+            seen."table", seen.tracked, seen.rows, seen.rows as dated, seen.first_at, seen.last_at,
             coalesce(sum(stored.imported), 0) as imported, coalesce(sum(stored.events), 0) as events,
             coalesce(sum(stored.unfit), 0) as unfit, coalesce(sum(stored.skipped), 0) as skipped
-        from jsonb_to_recordset(p_told) as told (
+        from jsonb_to_recordset(p_read) as seen (
             "table" text, tracked boolean, rows bigint, first_at timestamptz, last_at timestamptz
         )
         left join jsonb_to_recordset(p_stored) as stored (
             table_name text, events bigint, imported bigint, unfit bigint, skipped bigint
-        ) on stored.table_name = told."table"
-        group by told."table", told.tracked, told.rows, told.first_at, told.last_at
+        ) on stored.table_name = seen."table"
+        group by seen."table", seen.tracked, seen.rows, seen.first_at, seen.last_at
     ) as by_table;
 
     if was.imported = 0 and (done ->> 'imported')::bigint > 0 and not p_dry_run then

@@ -40,9 +40,9 @@ declare
     state audit.import := (select import from audit.import where id = p_import_id for update);
     -- (Looked up once for each table, not for each row.)
     own_tables text[] := array(
-        select concat_ws(' ', told.table_oid, told.table_name)
-        from (select distinct seen.table_name, seen.table_oid from unnest(p_rows) as seen offset 0) as told
-        where pg_temp.is_own_table(told.table_name, told.table_oid)
+        select concat_ws(' ', seen_table.table_oid, seen_table.table_name)
+        from (select distinct seen.table_name, seen.table_oid from unnest(p_rows) as seen offset 0) as seen_table
+        where pg_temp.is_own_table(seen_table.table_name, seen_table.table_oid)
     );
     dated audit.imported_row[] := array(
         select seen
@@ -51,7 +51,7 @@ declare
     );
     plan record;
     made integer;
-    told jsonb;
+    rows_by_table jsonb;
     stored jsonb := '[]';
 begin
     if not p_dry_run then
@@ -70,7 +70,7 @@ begin
 
     select * into plan from pg_temp.plan_import(dated, p_dry_run);
     select coalesce(jsonb_agg(by_table), '[]')
-    into told
+    into rows_by_table
     from (
         select
             plan.names ->> seen.table_name as "table",
@@ -100,7 +100,7 @@ begin
         from pg_temp.store_imported(state, dated, plan.names, plan.tables, plan.importers, plan.statements, p_dry_run) as each_stored;
     end if;
     perform pg_temp.drop_importers();
-    return pg_temp.advance_import(state, p_rows, p_horizon, p_dry_run, told, stored);
+    return pg_temp.advance_import(state, p_rows, p_horizon, p_dry_run, rows_by_table, stored);
 end
 $$;
 
@@ -123,14 +123,14 @@ declare
     bound bigint;
     horizon xid8;
     read audit.imported_row[];
-    place text := pg_temp.hold_for_reading(p_source);
+    source_name text := pg_temp.hold_for_reading(p_source);
 begin
     perform pg_temp.check_source(p_tool, p_source);
     if p_tool <> 'litellm' then
         execute format(
             'select coalesce(max(%I), 0) from %s as log',
             case p_tool when 'supa_audit' then 'id' else 'event_id' end,
-            place
+            source_name
         )
         into bound;
     end if;
@@ -140,12 +140,12 @@ begin
     perform set_config('role', caller, true);
     execute concat(
         'select coalesce(array_agg(next order by (next).key, (next).row_id), ''{}'') '
-        'from (select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, p_source, place),
+        'from (select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, p_source, source_name),
         ' order by seen.key, seen.row_id limit $3) as found (next)'
     )
     into read
     using state.last_key, state.last_row, p_max_rows, state.bound_key;
-    perform pg_temp.release_source(place);
+    perform pg_temp.release_source(source_name);
     perform set_config('role', 'audit_owner', true);
     if read = '{}' then
         done := jsonb_build_object('total', pg_temp.end_import(state.id, p_dry_run));

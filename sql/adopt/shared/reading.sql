@@ -162,12 +162,12 @@ end
 $$;
 
 -- Ends pg_temp.hold_for_reading(); the lock stays until the end of the transaction.
-create function pg_temp.release_source(place text)
+create function pg_temp.release_source(source_name text)
 returns void
 language plpgsql
 as $$
 begin
-    if place = 'pg_temp."pgtrail reading"' then
+    if source_name = 'pg_temp."pgtrail reading"' then
         drop view pg_temp."pgtrail reading";
     end if;
 end

@@ -74,7 +74,7 @@ as $$
     from named
 $$;
 
--- Whether a table that is called as a log may be is one: a log has a time and says what happened, and others don't refer to
+-- Whether a table that is named like a log is one: a log has a time and says what happened, and others don't refer to
 -- it; an event that people go to has a place, a beginning, or tables that refer to it.
 create function pg_temp.is_log(relation regclass, words text)
 returns boolean
@@ -87,7 +87,7 @@ declare
         select audit_internal.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
     -- Columns of events that people plan, buy or attend.
-    of_a_thing constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
+    of_an_occasion constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
     -- Except tables of the same family (`event_detail`).
     referring integer := (
         select count(*)
@@ -113,7 +113,7 @@ begin
         return referring < 2;
     end if;
     return referring = 0
-        and not exists (select from unnest(columns) as name where name ~ of_a_thing)
+        and not exists (select from unnest(columns) as name where name ~ of_an_occasion)
         and exists (
             select from pg_attribute
             where attrelid = relation and attnum > 0 and not attisdropped and audit_internal.type_kind(atttypid) = 'time'
@@ -156,7 +156,7 @@ as $$
             limit 1
         ) as known on true
     ),
-    called as materialized (
+    named_by_vocabulary as materialized (
         select
             judged.*,
             case
@@ -164,29 +164,29 @@ as $$
                 when resource is null then short
                 when short ~ ending then regexp_replace(short, ending, E'\\1' || resource)
                 else regexp_replace(words, ending, E'\\1' || resource)
-            end as call
+            end as wanted_name
         from judged
     ),
     ranked as (
         -- Of two tables with one resource type, the one of that name keeps it, else the shorter name; the other uses its own name.
         select
-            called.*,
+            named_by_vocabulary.*,
             case
                 when row_number() over (
-                    partition by call order by words <> call, length(short), length(relname), relation::text collate "C"
-                ) = 1 then call
-                when short ~ '^[a-z][a-z0-9_]*$' and short not in (select other.call from called as other) then short
-                when words ~ '^[a-z][a-z0-9_]*$' and words not in (select other.call from called as other) then words
-                when whole ~ '^[a-z][a-z0-9_]*$' and whole not in (select other.call from called as other) then whole
+                    partition by wanted_name order by words <> wanted_name, length(short), length(relname), relation::text collate "C"
+                ) = 1 then wanted_name
+                when short ~ '^[a-z][a-z0-9_]*$' and short not in (select other.wanted_name from named_by_vocabulary as other) then short
+                when words ~ '^[a-z][a-z0-9_]*$' and words not in (select other.wanted_name from named_by_vocabulary as other) then words
+                when whole ~ '^[a-z][a-z0-9_]*$' and whole not in (select other.wanted_name from named_by_vocabulary as other) then whole
             end as name
-        from called
+        from named_by_vocabulary
     ),
     unique_called as (
         select
-            ranked.relation, short, relispartition, left_out_why, category, call,
+            ranked.relation, short, relispartition, left_out_why, category, wanted_name,
             case
                 when name is not null and row_number() over (partition by name order by relation::text collate "C") = 1 then name
-                else left(call, 50) || '_' || left(md5(audit_internal.qualified_name(relation)), 6)
+                else left(wanted_name, 50) || '_' || left(md5(audit_internal.qualified_name(relation)), 6)
             end as name
         from ranked
     )
@@ -194,7 +194,7 @@ as $$
         relation,
         short,
         left(name, 56),
-        coalesce(category, case when call ~ '^table_[0-9a-f]{6}$' then 'other' else left(pg_temp.plural(call), 56) end),
+        coalesce(category, case when wanted_name ~ '^table_[0-9a-f]{6}$' then 'other' else left(pg_temp.plural(wanted_name), 56) end),
         coalesce(
             case when relispartition then format('a partition of %s, and recorded with it',
                 (select audit_internal.qualified_name(inhparent) from pg_inherits where inhrelid = relation limit 1)) end,

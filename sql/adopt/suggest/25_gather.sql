@@ -1,7 +1,7 @@
--- The tables of 15_facts.sql are filled: the sample of rows is read as the caller.
+-- The facts and the proposal are gathered in the tables of 15_facts.sql; the sample of rows is read as the caller.
 
--- Fills the tables of facts; row_limit: how many rows of each table are read at most. PT002.
-create function pg_temp.gather_facts(schema_names text[], row_limit integer default 1000)
+-- Fills the tables of 15_facts.sql, each from those before. PT002.
+create function pg_temp.make_suggestions(schema_names text[])
 returns void
 language plpgsql
 as $$
@@ -9,7 +9,7 @@ begin
     perform pg_temp.check_schemas(schema_names);
     insert into pg_temp.table_fact
     select * from pg_temp.suggested_tables(schema_names) order by audit_internal.qualified_name(relation) collate "C";
-    perform pg_temp.read_samples(row_limit);
+    perform pg_temp.read_samples();
     insert into pg_temp.setting_fact
     select tables.relation, setting.value_column, setting.name_column
     from pg_temp.table_fact as tables
@@ -18,6 +18,10 @@ begin
     order by number;
     insert into pg_temp.column_fact
     select * from pg_temp.suggested_columns();
+    insert into pg_temp.suggestion
+    select * from pg_temp.suggestions();
+    insert into pg_temp.proposed_rule
+    select * from pg_temp.suggested_rules();
 end
 $$;
 
@@ -43,17 +47,16 @@ as $$
         and atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
 $$;
 
--- The query that samples a table, read from place; null if it has no column to sample.
-create function pg_temp.sample_query(relation regclass, place text, row_limit integer)
+-- The query that samples a table, read from source_name; null if it has no column to sample.
+create function pg_temp.sample_query(relation regclass, source_name text)
 returns text
 language sql
 stable
 as $$
     select case when count(*) > 0 then format(
-        'with sampled as materialized (select %s from %s as source limit %s) %s',
+        'with sampled as materialized (select %s from %s as source limit 1000) %s',
         (select string_agg(quote_ident(name), ', ') from pg_temp.sampled_columns(relation)),
-        place,
-        row_limit,
+        source_name,
         string_agg(
             format(
                 case question.asked
@@ -90,9 +93,9 @@ as $$
     select regexp_replace(value collate "C", '^[A-Za-z]{1,8}[_-]', '')
 $$;
 
--- Reads a sample of at most so many rows of each table as the caller, if that runs nobody's code: by column the values of
+-- Reads a sample of at most 1000 rows of each table as the caller, if that runs nobody's code: by column the values of
 -- states and names of settings, and whether texts look like secrets.
-create function pg_temp.read_samples(row_limit integer)
+create function pg_temp.read_samples()
 returns void
 language plpgsql
 set lock_timeout = '1s'
@@ -111,7 +114,7 @@ begin
         found_here := null;
         is_read := false;
         begin
-            query := pg_temp.sample_query(candidate, pg_temp.hold_for_reading(candidate), row_limit);
+            query := pg_temp.sample_query(candidate, pg_temp.hold_for_reading(candidate));
             if pg_temp.code_run_by_reading(candidate) is not null then
                 raise feature_not_supported;
             end if;

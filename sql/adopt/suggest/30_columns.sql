@@ -73,7 +73,7 @@ returns setof pg_temp.column_fact
 language sql
 stable
 as $$
-    with place as materialized (
+    with considered as materialized (
         select
             tables.relation,
             audit_internal.holds_tokens(tables.relation) as holds_tokens,
@@ -85,17 +85,17 @@ as $$
     ),
     candidate as materialized (
         select
-            place.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words,
+            considered.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words,
             audit_internal.type_kind(atttypid) as kind, audit_internal.looks_secret(attname, atttypid) as sounds_secret, attnotnull,
-            attname::text = any (audit_internal.identity_columns(place.relation)) as is_key,
+            attname::text = any (audit_internal.identity_columns(considered.relation)) as is_key,
             exists (
                 select from pg_constraint
-                where conrelid = place.relation and contype = 'f' and attnum = any (conkey)
+                where conrelid = considered.relation and contype = 'f' and attnum = any (conkey)
             ) as is_foreign,
-            (select columns -> attname::text from pg_temp.sample_fact where sample_fact.relation = place.relation) as seen,
+            (select columns -> attname::text from pg_temp.sample_fact where sample_fact.relation = considered.relation) as seen,
             holds_tokens, attname::text = any (token_columns) as is_token, is_of_settings
-        from place
-        join pg_attribute on attrelid = place.relation
+        from considered
+        join pg_attribute on attrelid = considered.relation
         -- A virtual generated column has no value yet where an event is recorded.
         where attnum > 0 and not attisdropped and attgenerated <> 'v'
     ),

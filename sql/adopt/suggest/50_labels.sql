@@ -48,35 +48,35 @@ as $$
             exists (
                 select from pg_constraint
                 where conrelid = edge.relation and contype in ('p', 'u') and edge.number = any (conkey) and cardinality(conkey) > 1
-            ) as tells_apart
+            ) as is_distinguishing
         from pg_temp.suggested_edges() as edge
     ),
-    way as (
-        select edge.relation, edge.number, edge.is_filled, edge.tells_apart, edge.parent as first_parent, edge.parent as place,
-            quote_ident(edge.name) as steps, 1 as depth, array[edge.relation, edge.parent] as passed
+    path as (
+        select edge.relation, edge.number, edge.is_filled, edge.is_distinguishing, edge.parent as first_parent, edge.parent as target,
+            quote_ident(edge.name) as steps, 1 as depth, array[edge.relation, edge.parent] as visited
         from edge
         where edge.relation not in (select own.relation from own)
         union all
         -- As a device of a credential of a user.
-        select way.relation, way.number, way.is_filled, way.tells_apart, way.first_parent, edge.parent,
-            format('%s -> %s.%I', way.steps, audit_internal.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
-        from way
-        join edge on edge.relation = way.place
+        select path.relation, path.number, path.is_filled, path.is_distinguishing, path.first_parent, edge.parent,
+            format('%s -> %s.%I', path.steps, audit_internal.qualified_name(path.target), edge.name), depth + 1, visited || edge.parent
+        from path
+        join edge on edge.relation = path.target
         where depth < 3
-            and way.place not in (select own.relation from own)
-            and edge.parent <> all (passed)
+            and path.target not in (select own.relation from own)
+            and edge.parent <> all (visited)
             and edge.parent not in (select org.relation from org)
     ),
     part as (
-        select distinct on (way.relation, way.number)
-            way.relation, way.number, place, depth, format('%s -> %s.%I', steps, audit_internal.qualified_name(place), own.name) as written,
-            case when tells_apart then 1 when is_filled then 2 else 3 end as tier,
+        select distinct on (path.relation, path.number)
+            path.relation, path.number, target, depth, format('%s -> %s.%I', steps, audit_internal.qualified_name(target), own.name) as expression,
+            case when is_distinguishing then 1 when is_filled then 2 else 3 end as tier,
             tables.category in ('users', 'profile', 'members') as is_person,
-            way.first_parent in (select org.relation from org) as is_org
-        from way
-        join own on own.relation = way.place
-        join pg_temp.table_fact as tables on tables.relation = way.place
-        order by way.relation, way.number, depth, is_person desc, is_filled desc, steps collate "C"
+            path.first_parent in (select org.relation from org) as is_org
+        from path
+        join own on own.relation = path.target
+        join pg_temp.table_fact as tables on tables.relation = path.target
+        order by path.relation, path.number, depth, is_person desc, is_filled desc, steps collate "C"
     ),
     -- The organization is recorded anyway; columns that distinguish rows come first.
     ranked as (
@@ -88,10 +88,10 @@ as $$
         -- (The project of a project's key would repeat the project.)
         where depth = 1
             or not exists (
-                select from part as direct where direct.relation = part.relation and direct.place = part.place and direct.depth = 1
+                select from part as direct where direct.relation = part.relation and direct.target = part.target and direct.depth = 1
             )
     )
-    select ranked.relation, string_agg(written, ' + ' order by rank),
+    select ranked.relation, string_agg(expression, ' + ' order by rank),
         case when count(*) > 1 then 'through other tables, as it has none of its own' else 'through another table, as it has none of its own' end
     from ranked
     where tier = first_tier and rank <= 3 and (not is_org or has_org_alone)

@@ -38,7 +38,7 @@ as $$
         order by lower(state collate "C") <> 'invited'
         limit 1
     ),
-    taken as (
+    accepted as (
         select state from unnest(states) as state
         where exists (select from invited) and lower(state collate "C") in ('active', 'accepted')
         order by lower(state collate "C") <> 'active'
@@ -48,10 +48,10 @@ as $$
     from invited
     union all
     select 'UPDATE', 'accepted',
-        format('old.%1$I = %2$s and new.%1$I = %3$s', field, pg_temp.literal(invited.state), pg_temp.literal(taken.state)),
+        format('old.%1$I = %2$s and new.%1$I = %3$s', field, pg_temp.literal(invited.state), pg_temp.literal(accepted.state)),
         'an invitation is taken'
     from invited
-    cross join taken
+    cross join accepted
     union all
     select 'UPDATE', verb,
         format('new.%1$I is distinct from old.%1$I and new.%1$I in (%2$s)', field,
@@ -59,7 +59,7 @@ as $$
         format('%s comes to %s', pg_temp.one_line(field), string_agg(pg_temp.one_line(known.state), ', ' order by known.state collate "C"))
     from unnest(states) as known (state)
     join pg_temp.state_words() as word on word.state = lower(known.state collate "C")
-    where known.state not in (select taken.state from taken)
+    where known.state not in (select accepted.state from accepted)
         and cardinality(states) > 1
     group by verb
 $$;
@@ -110,7 +110,7 @@ stable
 as $$
     with field as materialized (
         select columns.*, tables.resource, tables.category, tables.words as table_words,
-            pg_temp.compared(columns.relation, 'new', name) || ' is distinct from ' || pg_temp.compared(columns.relation, 'old', name) as moved
+            pg_temp.compared(columns.relation, 'new', name) || ' is distinct from ' || pg_temp.compared(columns.relation, 'old', name) as has_changed
         from pg_temp.column_fact as columns
         join pg_temp.table_fact as tables on tables.relation = columns.relation
         where columns.ignore_why is null
@@ -134,23 +134,23 @@ as $$
                     )
             )
     )
-    select field.relation, 1, 'UPDATE', 'plan.changed', 'plan', moved, false, 'a plan or tier', name, 0
+    select field.relation, 1, 'UPDATE', 'plan.changed', 'plan', has_changed, false, 'a plan or tier', name, 0
     from field
-    where field.words ~ '^((billing|subscription|pricing|current)_)?(plan|tier)(_(tier|id|type|name|key))?$' and field.category <> 'plan' and moved is not null
+    where field.words ~ '^((billing|subscription|pricing|current)_)?(plan|tier)(_(tier|id|type|name|key))?$' and field.category <> 'plan' and has_changed is not null
     union all
-    select field.relation, 1, 'UPDATE', 'password.changed', 'password', moved, false, 'a password', name, 0
+    select field.relation, 1, 'UPDATE', 'password.changed', 'password', has_changed, false, 'a password', name, 0
     from field
-    where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and moved is not null
+    where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and has_changed is not null
         and field.relation in (select person.relation from person)
     union all
     -- (Each password is a row of its own.)
-    select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then moved end, false, 'a new password', name, 0
+    select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then has_changed end, false, 'a new password', name, 0
     from field
     cross join unnest('{INSERT,UPDATE}'::text[]) as operation
     where field.category = 'password' and field.number = (
             select min(other.number) from field as other where other.relation = field.relation and other.secret_why is not null
         )
-        and moved is not null
+        and has_changed is not null
     union all
     select field.relation, switch.rank::integer + 10, 'UPDATE',
         resource || '.' || case when field.category = 'members' and verb = 'deleted' and resource !~ 'invite' then 'removed' else verb end,
@@ -159,17 +159,17 @@ as $$
             then format(case when turned = 1 then 'old.%1$I is not true and new.%1$I' else 'old.%1$I and new.%1$I is not true' end, name)
             else format(case when turned = 1 then 'old.%1$I is null and new.%1$I is not null' else 'old.%1$I is not null and new.%1$I is null' end, name)
         end,
-        switch.optional, pg_temp.one_line(name) || case when turned = 1 then ' is set' else ' is taken back' end, name, turned
+        switch.optional, pg_temp.one_line(name) || case when turned = 1 then ' is set' else ' is accepted back' end, name, turned
     from field
     join (select row_number() over () as rank, * from pg_temp.switch_words()) as switch
         on field.words ~ switch.pattern and field.kind in ('bool', 'time') and switch.kind in ('any', field.kind)
     cross join lateral (values (1, switch.verb_on), (2, switch.verb_off)) as turn (turned, verb)
     where verb is not null
     union all
-    select field.relation, 30, 'UPDATE', resource || '.rotated', field.category, moved, false, 'a new secret', name, 0
+    select field.relation, 30, 'UPDATE', resource || '.rotated', field.category, has_changed, false, 'a new secret', name, 0
     from field
     where field.category in ('api_keys', 'credentials')
-        and secret_why is not null and not is_foreign and moved is not null
+        and secret_why is not null and not is_foreign and has_changed is not null
         and field.words ~ '^((hashed|encrypted)_)?(key|token|secret|hash|api_key|access_key|client_secret|private_key|credential|credential_value|value)s?(_(hash|digest|value|encrypted|b64))?$|_b64$'
     union all
     select field.relation, case state.verb when 'invited' then 5 when 'accepted' then 8 else 40 end, state.operation, resource || '.' || state.verb, field.category,
@@ -178,10 +178,10 @@ as $$
     cross join lateral pg_temp.suggested_state_rules(field.relation, name, states, field.category = 'members') as state
     where field.words ~ E'^(\\w+_)?(status|state)$' and kind = 'text'
     union all
-    select field.relation, 50, 'UPDATE', resource || '.role_changed', field.category, moved, false, 'a role', name, 0
+    select field.relation, 50, 'UPDATE', resource || '.role_changed', field.category, has_changed, false, 'a role', name, 0
     from field
     where field.words ~ '^((user|member|team|org|organization)_)?role(_id)?$|^is_(admin|superuser|staff|owner)$|^(access|permission)_level$'
-        and field.category <> 'access' and not is_key and moved is not null
+        and field.category <> 'access' and not is_key and has_changed is not null
     union all
     select field.relation, 60, 'DELETE', resource || '.removed', field.category, null, false, 'a membership ends', null, 0
     from field

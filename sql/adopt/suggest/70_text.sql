@@ -135,21 +135,6 @@ as $$
     select '-- note: ' || note from unnest(suggested.notes) as note
 $$;
 
--- The SQL that adds those of the categories that are not there yet.
-create function pg_temp.suggest_categories(categories text[])
-returns setof text
-language sql
-stable
-as $$
-    select format(
-        'insert into audit.category (name, label, position) values (%L, %L, 500) on conflict do nothing;',
-        name, initcap(replace(name, '_', ' ') collate "C")
-    )
-    from (select distinct unnest(categories)) as wanted (name)
-    where name not in (select category.name from audit.category)
-    order by name collate "C"
-$$;
-
 -- The lines that propose a table; known_categories: those that were added further up.
 create function pg_temp.suggest_table(suggested pg_temp.suggestion, known_categories text[])
 returns setof text
@@ -159,18 +144,17 @@ as $$
     with rule as (
         select * from pg_temp.proposed_rule where proposed_rule.relation = suggested.relation
     ),
-    wanted as (
-        select array(
-            select suggested.category union select category from rule where not optional
-            except select unnest(known_categories)
-        ) as categories
-    ),
     line (part, rank, text) as (
         select 1, 0, '-- ' || pg_temp.one_line(audit_internal.qualified_name(suggested.relation))
         union all
         select 2, 0, comment from pg_temp.suggest_comment(suggested) as comment
         union all
-        select 3, 0, statement from wanted cross join lateral pg_temp.suggest_categories(categories) as statement
+        select 3, row_number() over (order by name collate "C"), format(
+            'insert into audit.category (name, label, position) values (%L, %L, 500) on conflict do nothing;',
+            name, initcap(replace(name, '_', ' ') collate "C")
+        )
+        from (select suggested.category union select category from rule where not optional) as wanted (name)
+        where name <> all (known_categories) and name not in (select category.name from audit.category)
         union all
         select 4, 0, pg_temp.track_call(
             suggested.relation, suggested.resource, suggested.category, suggested.org, suggested.label, suggested.ignore,
@@ -208,20 +192,6 @@ as $$
         E'\n    ', ' '
     )
     where suggested.left_out !~ '^(it |a partition of |tracked already)'
-$$;
-
--- Fills pg_temp.suggestion and pg_temp.proposed_rule.
-create function pg_temp.make_suggestions(schema_names text[])
-returns void
-language plpgsql
-as $$
-begin
-    perform pg_temp.gather_facts(schema_names);
-    insert into pg_temp.suggestion
-    select * from pg_temp.suggestions();
-    insert into pg_temp.proposed_rule
-    select * from pg_temp.suggested_rules();
-end
 $$;
 
 -- The body of pg_temp.suggest(): the proposed tables, then those that are left out.
