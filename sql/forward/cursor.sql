@@ -61,7 +61,7 @@ end
 $$;
 
 comment on function audit_internal.acquire_lease(bigint, text, interval) is
-    'A cursor if this worker held_count its lease, or can take it; else null. A worker with more than its share gives one back when it would renew it. PT013.';
+    'Returns a cursor if this worker holds its lease or can take it, else null. A worker with more than its share releases one instead of renewing it. PT013.';
 
 create or replace function audit_internal.record_heartbeat(p_worker text, p_lease interval)
 returns void

@@ -60,7 +60,7 @@ as $$
 $$;
 
 comment on function audit_internal.foreign_id() is
-    'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not cursor_row; 0: there is none.';
+    'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not reached; 0: there is none.';
 
 create or replace function audit_internal.first_snapshot(since timestamptz)
 returns pg_snapshot

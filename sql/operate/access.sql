@@ -149,7 +149,8 @@ grant execute on function
 grant select on
     audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
     to audit_auditor, audit_admin, audit_forwarder;
--- Roles that verify: the data that seals are computed from. (They may read the events that it blinds; that of erased persons is destroyed.)
+-- Roles that verify: the data that seals are computed from. (They may read the events that it
+-- blinds; that of erased persons is destroyed.)
 revoke select on audit.seal_leaves, audit.node_seal_leaves from audit_forwarder;
 grant select on
     audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,

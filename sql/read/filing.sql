@@ -1,6 +1,8 @@
--- Filing: audit.filed lists where the events of an actor and of an action are. It is written some time after they were recorded, thousands at a time.
+-- Filing: audit.filed lists where the events of an actor and of an action are. It is written some time after they were
+-- recorded, thousands at a time.
 --
--- Each write pays for every index of the log, but not for this. Events that are not filed yet are read from the log: audit_internal.unfiled_events().
+-- Each write pays for every index of the log, but not for this. Events that are not filed yet are read from the log:
+-- audit_internal.unfiled_events().
 
 create or replace function audit_internal.unfiled_events()
 returns table (id bigint, occurred_at timestamptz, org_id text, category text, action text, actor_id text)

@@ -75,12 +75,12 @@ CASES = [
     (
         ["destination", "add", "x", "--url", "https://x.example", "--token-env", "PGPASSWORD"],
         1,
-        ["holds a token", "PG"],
+        ["hold a token", "PG"],
     ),
     (
         ["destination", "add", "x", "--url", "https://x.example", "--oauth-url", "https://y.example"],
         1,
-        ["client credentials are four"],
+        ["client credentials are incomplete"],
     ),
     (["destination", "add", "x", "--url", "https://x.example", "--in-flight", "0"], 2, ["1<=x<=64"]),
     (["destination", "show", "nope"], 1, ['no destination "nope"', "siem"]),
@@ -94,7 +94,7 @@ CASES = [
     (["hub", "add", "eu1", "--dsn", "nan"], 2, ["no connection string"]),
     (["destination", "rebase", "nope", "--yes"], 1, ['no destination "nope"']),
     (["destination", "replay", "siem"], 2, ["Missing option '--reason'"]),
-    (["destination", "replay", "siem", "--reason", " ", "--since", "1d"], 1, ["without a reason"]),
+    (["destination", "replay", "siem", "--reason", " ", "--since", "1d"], 1, ["a replay needs a reason"]),
     (["destination", "test", "siem", "--event", "4711"], 1, ["there is no event 4711"]),
     (["destination", "pause", "nope"], 1, ['no destination "nope"', "siem"]),
     (["destination", "remove", "nope", "--yes"], 1, ['no destination "nope"']),

@@ -94,7 +94,7 @@ as $$
     end
 $$;
 
--- The events of the rows that tell of a tracked table: what its triggers would have recorded. differs: something audited differs.
+-- The events of the rows that tell of a tracked table: what its triggers would have recorded. differs: an audited column changed.
 create function pg_temp.events_by_settings(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, importer text, statement text
 )

@@ -1,4 +1,5 @@
--- The functions that a preset (sql/presets/) calls: the SQL that tracks a table, with what the installed version of the application has.
+-- The functions that a preset (sql/presets/) calls: the SQL that tracks a table, with what the installed version of the
+-- application has.
 -- Tables are looked up in the schema of the setting pgtrail.preset_schema.
 
 create function pg_temp.present_table(table_name text)

@@ -47,7 +47,7 @@ as $$
         and atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
 $$;
 
--- The query that samples a table, read from source_name; null if it has no column to sample.
+-- The query that samples a table, read from source_name (see hold_for_reading()); null if it has no column to sample.
 create function pg_temp.sample_query(relation regclass, source_name text)
 returns text
 language sql

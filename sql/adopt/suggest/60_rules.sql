@@ -159,7 +159,7 @@ as $$
             then format(case when turned = 1 then 'old.%1$I is not true and new.%1$I' else 'old.%1$I and new.%1$I is not true' end, name)
             else format(case when turned = 1 then 'old.%1$I is null and new.%1$I is not null' else 'old.%1$I is not null and new.%1$I is null' end, name)
         end,
-        switch.optional, pg_temp.one_line(name) || case when turned = 1 then ' is set' else ' is accepted back' end, name, turned
+        switch.optional, pg_temp.one_line(name) || case when turned = 1 then ' is set' else ' is taken back' end, name, turned
     from field
     join (select row_number() over () as rank, * from pg_temp.switch_words()) as switch
         on field.words ~ switch.pattern and field.kind in ('bool', 'time') and switch.kind in ('any', field.kind)
