@@ -226,7 +226,7 @@ def test_a_name_is_replaced_wherever_it_is_a_value_and_nowhere_else(su, name, va
         if isinstance(part, list):
             return [replaced(each) for each in part]
         if isinstance(part, dict):
-            return {key: replaced(each) for key, each in part.items()}
+            return {"X" if key == name else key: replaced(each) for key, each in part.items()}
         return "X" if part == name else part
 
     assert got == replaced(content)
