@@ -161,7 +161,7 @@ def counts(connection: history.Connection, archived: Archive, month: Manifest, r
     for number in range(rounds + 1):
         started = time.perf_counter()
         live = connection.execute(
-            "select sum(events)::bigint from audit_internal.counted(%s, 'month', 2000000000)",
+            "select sum(events)::bigint from audit_internal.count_events(%s, 'month', 2000000000)",
             [Jsonb(as_filter(**options))],
         ).fetchone()
         between = time.perf_counter()

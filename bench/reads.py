@@ -68,7 +68,7 @@ async def _deep(connection: Any, filters: Filters, depth: int) -> Filters | None
     async with connection.transaction():
         found = await connection.execute(
             "select (extract(epoch from occurred_at) * 1000000)::bigint as microseconds, id "
-            "from audit_internal.newest(audit.filter(%s), %s) offset %s",
+            "from audit_internal.newest_events(audit.filter(%s), %s) offset %s",
             [Jsonb(filters.as_json()), depth + 1, depth],
         )
         row = await found.fetchone()

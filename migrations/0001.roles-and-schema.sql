@@ -1,4 +1,4 @@
--- The roles that everything is granted to, and the two schemas: audit has what people use, audit_internal what those functions are made of.
+-- The roles that everything is granted to, and the two schemas: audit has what people use, audit_internal the rest.
 -- Roles belong to the whole cluster: another database may have created them already, or be creating them right now.
 do $$
 declare
@@ -44,4 +44,4 @@ comment on schema audit is
 create schema if not exists audit_internal authorization audit_owner;
 
 comment on schema audit_internal is
-    'pgtrail: the functions that those of schema audit are made of, and the compiled capture functions. Nobody calls them by hand.';
+    'pgtrail: the functions behind those of schema audit, and the compiled capture functions. Not to be called by hand.';

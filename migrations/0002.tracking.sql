@@ -12,7 +12,7 @@ create table audit.installation (
 );
 
 comment on table audit.installation is
-    'What `pgtrail migrate` installed last: one row.';
+    'What `pgtrail migrate` last installed: one row.';
 comment on column audit.installation.only_row is 'Always true: holds the table to one row.';
 comment on column audit.installation.files_hash is 'SHA-256, hex, over the files of migrations/ and sql/ in their order.';
 comment on column audit.installation.version is 'The version of pgtrail that installed them.';
@@ -27,8 +27,8 @@ create table audit.category (
 
 comment on table audit.category is
     'The categories that the log is filtered by. Add your own with an INSERT; audit.track() adds one for a table that names none.';
-comment on column audit.category.name is 'What filters and commands take: lower-case letters, digits and underscores.';
-comment on column audit.category.label is 'What people read.';
+comment on column audit.category.name is 'The name in filters and commands: lower-case letters, digits and underscores.';
+comment on column audit.category.label is 'The name that people read.';
 comment on column audit.category.position is 'Order in lists, ascending.';
 
 insert into audit.category (name, label, position) values
@@ -67,15 +67,15 @@ create table audit.tracked_table (
 comment on table audit.tracked_table is
     'The tables that have pgtrail''s triggers. Written by audit.track() and audit.untrack().';
 comment on column audit.tracked_table.relation is 'The table. A rename is followed.';
-comment on column audit.tracked_table.name is 'The table''s name with its schema, quoted where need be, as it was when last compiled: a table that was dropped has no other.';
+comment on column audit.tracked_table.name is 'The table''s name with its schema, quoted where need be, as of the last compilation: the only name of a table that was dropped.';
 comment on column audit.tracked_table.resource is 'The resource type of its events, and the first half of their default actions: `key` gives `key.created`.';
 comment on column audit.tracked_table.category is 'The category of its events, unless a rule names another.';
 comment on column audit.tracked_table.org is 'The column that holds the organization, or the paths to it through other tables, as audit.track() takes them; null: its events belong to no organization.';
-comment on column audit.tracked_table.label is 'The column that people know the resource by, or the paths to it through other tables, as audit.track() takes them; null: none.';
-comment on column audit.tracked_table.actor is 'The column that says who wrote the row, which counts where nobody is claimed to be the actor; null: none.';
+comment on column audit.tracked_table.label is 'The column that labels the resource, or the paths to it through other tables, as audit.track() takes them; null: none.';
+comment on column audit.tracked_table.actor is 'The column that says who wrote the row, used if the application claims no actor; null: none.';
 comment on column audit.tracked_table.ignore is 'Columns that are neither compared nor recorded.';
 comment on column audit.tracked_table.secret is 'Columns, and dotted paths into JSON columns (`*` for any key or element, `**` for any number of them), whose values are recorded as "[redacted]".';
-comment on column audit.tracked_table.personal is 'Whether its rows tell of a person, so that what stands in them can be erased without breaking a seal; null: if a column looks so by its name.';
+comment on column audit.tracked_table.personal is 'Whether its rows are about a person, so that their values can be erased without breaking a seal; null: if a column''s name suggests it.';
 comment on column audit.tracked_table.bulk is 'Whether an UPDATE is recorded by statement rather than by row: half the cost where it updates many rows.';
 comment on column audit.tracked_table.hot is 'Whether the UPDATE trigger is called for updates of audited columns alone (UPDATE OF), so that all others cost nothing.';
 comment on column audit.tracked_table.column_numbers is 'Column name to attnum when the triggers were last compiled: how a renamed column is recognised.';
@@ -104,8 +104,8 @@ comment on column audit.rule.operation is 'INSERT, UPDATE or DELETE. A TRUNCATE 
 comment on column audit.rule.action is 'The action that a match gets, such as `key.rotated`.';
 comment on column audit.rule.category is 'The category that a match gets.';
 comment on column audit.rule.condition is 'A boolean SQL expression over `old` and `new`, as it was given; null: always.';
-comment on column audit.rule.expression is 'The condition as Postgres understands it, which is what is compiled; null: always, or there is a problem. Written when the rule is added and at each compilation.';
-comment on column audit.rule.problem is 'Why the condition can''t be used for the table as it is; null: it can.';
+comment on column audit.rule.expression is 'The condition as parsed by Postgres, which is compiled; null: always, or there is a problem. Written when the rule is added and at each compilation.';
+comment on column audit.rule.problem is 'Why the condition can''t be used for the table as it is now; null: it can.';
 
 create table audit.path_step (
     relation regclass not null references audit.tracked_table (relation) on delete cascade,
@@ -129,12 +129,12 @@ comment on column audit.path_step.relation is 'The tracked table.';
 comment on column audit.path_step.purpose is 'What the path leads to: `org` or `label`.';
 comment on column audit.path_step.branch is 'Which of several, from 1: the first that leads to an organization counts; the parts of a label are joined.';
 comment on column audit.path_step.position is 'Which step of it, from 0.';
-comment on column audit.path_step.place is 'The table that the step looks in; at position 0 the tracked table itself.';
-comment on column audit.path_step.key_number is 'attnum of the column of place that the step before is looked for in; null at position 0.';
-comment on column audit.path_step.column_number is 'attnum of the column that the step reads: what the next one looks for, at the last the organization or a part of the label.';
+comment on column audit.path_step.place is 'The table that the step reads; at position 0 the tracked table itself.';
+comment on column audit.path_step.key_number is 'attnum of the column of place that the previous step''s value is looked up in; null at position 0.';
+comment on column audit.path_step.column_number is 'attnum of the column that the step reads: the value that the next step looks up, in the last step the organization or a part of the label.';
 comment on column audit.path_step.place_oid is 'The oid of the table whose columns the numbers are of: another than place''s after a restore, and then the names hold.';
-comment on column audit.path_step.key_name is 'What the column of key_number was called when it was last looked at.';
-comment on column audit.path_step.column_name is 'What the column of column_number was called when it was last looked at.';
+comment on column audit.path_step.key_name is 'The name of the column of key_number when it was last checked.';
+comment on column audit.path_step.column_name is 'The name of the column of column_number when it was last checked.';
 
 create table audit.recorder (
     role_name name primary key,
@@ -144,7 +144,7 @@ create table audit.recorder (
 comment on table audit.recorder is
     'Which role records the tables of which owner: application code that runs as one of these can read the tables of that owner alone. Written by audit_internal.assign_recorder().';
 comment on column audit.recorder.role_name is 'audit_recorder, audit_recorder_2 …';
-comment on column audit.recorder.table_owner is 'Whose tables it records; null: those of superusers.';
+comment on column audit.recorder.table_owner is 'The owner whose tables it records; null: superusers.';
 
 create table audit.policy (
     only_row boolean default true primary key,
@@ -156,7 +156,7 @@ create table audit.policy (
 insert into audit.policy default values;
 
 comment on table audit.policy is
-    'What holds for the whole log: one row. Written by audit.set_on_failure().';
+    'Settings of the whole log: one row. Written by audit.set_on_failure().';
 comment on column audit.policy.only_row is 'Always true: holds the table to one row.';
 comment on column audit.policy.on_failure is '`refuse`: a change that can''t be recorded fails; `continue`: it goes through, and an event says that it was not recorded in full.';
 
@@ -188,7 +188,7 @@ comment on column audit.own_trigger.state is '`enabled`, `always`, `replica` (it
 comment on column audit.own_trigger.trigger_version is 'Which version of its row in pg_trigger was last compared with what pgtrail creates: only another one is compared again.';
 comment on column audit.own_trigger.trigger_altered is 'Whether it differs from what pgtrail creates, in more than being enabled.';
 comment on column audit.own_trigger.function_version is 'Which version of its function''s row in pg_proc was last compared with what compiling gives; of the functions that protect the log: a digest of them as installed.';
-comment on column audit.own_trigger.function_digest is 'A digest of that function, by which one that was only written anew, or granted, is told without compiling it.';
+comment on column audit.own_trigger.function_digest is 'A digest of that function, by which one that was only replaced unchanged, or granted, is recognized without compiling it.';
 comment on column audit.own_trigger.function_altered is 'Whether its function differs from what compiling gives.';
 
 create table audit.table_shape (
@@ -217,4 +217,4 @@ create type audit.finding as (
 );
 
 comment on type audit.finding is
-    'Something that is wrong: what kind of problem, of what (a table, a destination), what was found, and what to do about it. See audit.doctor().';
+    'Something that is wrong: the kind of problem, its subject (a table, a destination), what was found, and a hint. See audit.doctor().';

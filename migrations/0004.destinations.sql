@@ -31,26 +31,26 @@ create table audit.format (
 );
 
 comment on table audit.format is
-    'How events become requests, and what the answers mean. An event is rendered by the function audit.render_<name>(audit.event).';
+    'How events become requests, and what the responses mean. An event is rendered by the function audit.render_<name>(audit.event).';
 comment on column audit.format.name is 'What `destination add --format` takes.';
 comment on column audit.format.content_type is 'The Content-Type header of a request.';
-comment on column audit.format.max_events is 'The most events that one request may carry.';
-comment on column audit.format.max_bytes is 'The most bytes of a request''s body, before compression; one event alone may be larger.';
-comment on column audit.format.max_event_bytes is 'The most bytes of one rendered event; of a larger one before and after are shortened.';
-comment on column audit.format.prefix is 'What a body begins with.';
-comment on column audit.format.separator is 'What stands between two events of a body.';
-comment on column audit.format.suffix is 'What a body ends with.';
+comment on column audit.format.max_events is 'The maximum number of events in a request.';
+comment on column audit.format.max_bytes is 'The maximum size of a request''s body in bytes, before compression; a single event may be larger.';
+comment on column audit.format.max_event_bytes is 'The maximum size of one rendered event in bytes; before and after of a larger one are shortened.';
+comment on column audit.format.prefix is 'The beginning of a body.';
+comment on column audit.format.separator is 'The text between two events of a body.';
+comment on column audit.format.suffix is 'The end of a body.';
 comment on column audit.format.headers is 'Headers of each request by name; {token} and {channel} stand for the destination''s.';
 comment on column audit.format.takes_token is 'Whether requests carry a token, so that a destination needs one.';
 comment on column audit.format.signed is 'Whether requests are signed (Standard Webhooks 1.0.0).';
 comment on column audit.format.gzip is 'Whether requests are compressed where the destination does not say otherwise.';
 comment on column audit.format.max_in_flight is 'How many requests are in flight at once where the destination does not say otherwise.';
-comment on column audit.format.reads is 'What tells success: `status`, `code` (a number in the body, and invalid-event-number; Splunk) or `items` (a status for each event in the body; Elastic).';
+comment on column audit.format.reads is 'What indicates success: `status`, `code` (a number in the body, and invalid-event-number; Splunk) or `items` (a status for each event in the body; Elastic).';
 comment on column audit.format.success_statuses is 'HTTP statuses that mean delivered; empty: any 2xx.';
 comment on column audit.format.success_codes is 'Codes in the body that mean delivered, with one of success_statuses; used where `reads` is code.';
-comment on column audit.format.poison_statuses is 'HTTP statuses by which one event spoils its request: it is looked for and becomes a dead letter.';
+comment on column audit.format.poison_statuses is 'HTTP statuses that mean a request has an event that the receiver refuses: it is found by bisection and becomes a dead letter.';
 comment on column audit.format.poison_codes is 'The same as poison_statuses, for the code in the body.';
-comment on column audit.format.configuration_statuses is 'HTTP statuses that an operator has to see to: the destination is held.';
+comment on column audit.format.configuration_statuses is 'HTTP statuses that an operator has to fix: the destination needs attention.';
 comment on column audit.format.configuration_codes is 'The same as configuration_statuses, for the code in the body.';
 
 create table audit.destination (
@@ -104,10 +104,10 @@ create table audit.destination (
 comment on table audit.destination is
     'Where events are forwarded. Written by audit.add_destination() and its like.';
 comment on column audit.destination.id is 'Identity.';
-comment on column audit.destination.name is 'What commands take: letters, digits, dots, dashes and underscores, at most 63.';
+comment on column audit.destination.name is 'The name in commands: letters, digits, dots, dashes and underscores, at most 63.';
 comment on column audit.destination.format is 'How events are rendered.';
 comment on column audit.destination.url is 'Where they are posted: https, without user info.';
-comment on column audit.destination.host is 'The host of the URL, which is no secret; the rest of some receivers'' URLs is.';
+comment on column audit.destination.host is 'The host of the URL, which is not secret; the rest of some receivers'' URLs is.';
 comment on column audit.destination.allow_http is 'Whether an operator allowed http for it.';
 comment on column audit.destination.allowed_networks is 'Networks that are not public and that an operator allowed nevertheless.';
 comment on column audit.destination.categories is 'Only events of these categories; null: all.';
@@ -115,7 +115,7 @@ comment on column audit.destination.actions is 'Only events whose action matches
 comment on column audit.destination.orgs is 'Only events of these organizations; null: all.';
 comment on column audit.destination.since is 'Only events that occurred at this time or later; null: all since it was added.';
 comment on column audit.destination.seals is 'Whether seals are forwarded to it, whatever its filters.';
-comment on column audit.destination.max_in_flight is 'Most requests in flight at once; the events of one resource stay in order. 1: all events in order. Null: as the format says.';
+comment on column audit.destination.max_in_flight is 'Maximum number of requests in flight; the events of one resource stay in order. 1: all events in order. Null: as the format says.';
 comment on column audit.destination.gzip is 'Whether requests are compressed; null: as the format says.';
 comment on column audit.destination.token_env is 'The environment variable of the worker that holds the token.';
 comment on column audit.destination.token_file is 'The file in the worker''s secrets folder that holds the token.';
@@ -123,9 +123,9 @@ comment on column audit.destination.ca_file is 'The file in the worker''s secret
 comment on column audit.destination.client_cert_file is 'The file in the worker''s secrets folder with the certificate and key (PEM) that the worker shows; null: none.';
 comment on column audit.destination.oauth_url is 'Where the token is fetched by client credentials (RFC 6749, 4.4); the token proper is then the client''s secret.';
 comment on column audit.destination.oauth_client_id is 'The client''s id there.';
-comment on column audit.destination.oauth_scope is 'The scope that is asked for.';
+comment on column audit.destination.oauth_scope is 'The scope that is requested.';
 comment on column audit.destination.paused is 'Whether an operator paused it. Its cursor stays.';
-comment on column audit.destination.leaving is 'The transaction that removed it: it still gets what was recorded until then; null: it has not been removed.';
+comment on column audit.destination.leaving is 'The transaction that removed it: it still receives what was recorded until then; null: it has not been removed.';
 comment on column audit.destination.created_at is 'When it was added.';
 
 create table audit.destination_secret (

@@ -1,6 +1,6 @@
 -- depends: 0004.destinations
 
--- How far each destination has got, and what it was sent.
+-- How far each destination has got, and its attempts.
 set local role audit_owner;
 
 create table audit.replay (
@@ -24,14 +24,14 @@ create table audit.replay (
 );
 
 comment on table audit.replay is
-    'Events that are sent once more, beside those that are new: under the same ids, by a cursor of their own.';
+    'Events that are sent again, alongside new ones: under the same ids, by a cursor of their own.';
 comment on column audit.replay.id is 'Identity.';
 comment on column audit.replay.destination_id is 'The destination.';
 comment on column audit.replay.since is 'Only events that occurred at this time or later; null: from the beginning.';
 comment on column audit.replay.until is 'Only events that occurred before this time; null: to the moment of the request.';
 comment on column audit.replay.event_ids is 'Only these events; null: all.';
 comment on column audit.replay.redrive is 'Whether they are dead letters that are to be tried again.';
-comment on column audit.replay.reason is 'Why, as whoever asked for it says.';
+comment on column audit.replay.reason is 'Why, as given in the request.';
 comment on column audit.replay.requested_by is 'The role that asked for it.';
 comment on column audit.replay.requested_at is 'When.';
 comment on column audit.replay.finished_at is 'When its last event was delivered or became a dead letter; null: it is not finished.';
@@ -72,25 +72,25 @@ comment on column audit.cursor.id is 'Identity; what the worker serves.';
 comment on column audit.cursor.destination_id is 'The destination.';
 comment on column audit.cursor.replay_id is 'The replay that it belongs to; null: it follows the log.';
 comment on column audit.cursor.system_identifier is 'The cluster that the snapshots belong to: transaction ids mean nothing in another.';
-comment on column audit.cursor.batch_from is 'Everything visible in it has been sent.';
+comment on column audit.cursor.batch_from is 'All events that it sees have been sent.';
 comment on column audit.cursor.batch_to is 'The batch in progress reaches to here; null: none is in progress.';
 comment on column audit.cursor.batch_last_id is 'No event of the batch in progress has a higher id; null: not known.';
 comment on column audit.cursor.foreign_id is 'Events to this id were restored from another cluster, whose transaction ids mean nothing here.';
 comment on column audit.cursor.takes_foreign is 'Whether they belong to the batch that is in progress or next.';
-comment on column audit.cursor.last_sent_id is 'Of the batch in progress everything to this id has been delivered, or is a dead letter.';
-comment on column audit.cursor.sent_ahead is 'Ids above last_sent_id of which the same is true.';
+comment on column audit.cursor.last_sent_id is 'Of the batch in progress, all events up to this id have been delivered or are dead letters.';
+comment on column audit.cursor.sent_ahead is 'Ids above last_sent_id that have been delivered or are dead letters too.';
 comment on column audit.cursor.failures is 'Failed attempts since the last success.';
 comment on column audit.cursor.failing_since is 'The first failed attempt since the last success; null: none.';
 comment on column audit.cursor.retry_at is 'Not to be tried before this time; null: at once.';
 comment on column audit.cursor.last_attempt_at is 'When the outcome of an attempt was last recorded; null: never.';
 comment on column audit.cursor.last_success_at is 'When an event was last delivered.';
-comment on column audit.cursor.last_error is 'What the last failed attempt met; null after a success.';
-comment on column audit.cursor.needs_attention is 'Whether the last answer is one that an operator has to see to.';
+comment on column audit.cursor.last_error is 'The error of the last failed attempt; null after a success.';
+comment on column audit.cursor.needs_attention is 'Whether the last response needs an operator.';
 comment on column audit.cursor.broken is 'Why no worker can serve it: its settings can''t be used, or its events not be read or rendered; null: it can be served.';
 comment on column audit.cursor.dead_in_row is 'How many events became dead letters since the last one that was delivered.';
 comment on column audit.cursor.lease_holder is 'The worker that is serving it; null: none.';
 comment on column audit.cursor.lease_until is 'Another worker may take it after this time.';
-comment on column audit.cursor.lease_token is 'Fencing token: grows each time that the lease changes hands. A worker with an older one can move nothing.';
+comment on column audit.cursor.lease_token is 'Fencing token: grows each time that the lease changes hands. A worker with an older one can''t move the cursor.';
 
 create table audit.attempt (
     id bigint generated always as identity primary key,
@@ -113,7 +113,7 @@ create table audit.attempt (
 create index attempt_destination on audit.attempt (destination_id, id);
 
 comment on table audit.attempt is
-    'What was tried: a row for each run of requests that ended in a failure or at the end of a batch. Kept for 30 days.';
+    'Attempts: a row for each run of requests that ended in a failure or at the end of a batch. Kept for 30 days.';
 comment on column audit.attempt.id is 'Identity.';
 comment on column audit.attempt.destination_id is 'The destination.';
 comment on column audit.attempt.replay_id is 'The replay that it belongs to; null: new events.';
@@ -124,8 +124,8 @@ comment on column audit.attempt.dead_letters is 'How many events the destination
 comment on column audit.attempt.first_event_id is 'The first of them; null: none.';
 comment on column audit.attempt.last_event_id is 'The last of them; null: none.';
 comment on column audit.attempt.failed_event_id is 'The event that it did not accept; null: none.';
-comment on column audit.attempt.status is 'The HTTP status of the last answer; null: there was none.';
-comment on column audit.attempt.error is 'Why it failed, without anything of the event; null: it did not.';
+comment on column audit.attempt.status is 'The HTTP status of the last response; null: there was none.';
+comment on column audit.attempt.error is 'Why it failed, without any part of the event; null: it did not.';
 comment on column audit.attempt.retry_at is 'When it is tried again; null: it did not fail.';
 
 create table audit.dead_letter (
@@ -141,12 +141,12 @@ create table audit.dead_letter (
 );
 
 comment on table audit.dead_letter is
-    'Events that a destination refuses, and that it was not held up for.';
+    'Events that a destination refused, and that were skipped.';
 comment on column audit.dead_letter.destination_id is 'The destination.';
 comment on column audit.dead_letter.event_id is 'The event; its row stays in audit.event.';
 comment on column audit.dead_letter.status is 'The HTTP status of the refusal.';
-comment on column audit.dead_letter.error is 'What the receiver said, without anything of the event.';
-comment on column audit.dead_letter.attempts is 'How many times it was refused by itself.';
+comment on column audit.dead_letter.error is 'The receiver''s error, without any part of the event.';
+comment on column audit.dead_letter.attempts is 'How many times it was refused on its own.';
 comment on column audit.dead_letter.first_at is 'When it was refused first.';
 comment on column audit.dead_letter.last_at is 'When it was refused last.';
 comment on column audit.dead_letter.delivered_at is 'When a redrive delivered it after all; null: it has not been.';
@@ -157,6 +157,6 @@ create table audit.worker (
 );
 
 comment on table audit.worker is
-    'The workers that are at work, so that each takes its share of the destinations.';
+    'The running workers, so that each takes its share of the destinations.';
 comment on column audit.worker.name is 'Host, process and a random part.';
-comment on column audit.worker.seen_at is 'When it was last heard of.';
+comment on column audit.worker.seen_at is 'When it last reported.';

@@ -1,6 +1,6 @@
 -- depends: 0005.delivery
 
--- Seals over the log, and what an erasure leaves of a person.
+-- Seals of the log, and the records of erasures.
 set local role audit_owner;
 
 create table audit.seal (
@@ -36,20 +36,20 @@ comment on table audit.seal is
 comment on column audit.seal.number is 'Its place in the chain, from 1, without gaps.';
 comment on column audit.seal.sealed_at is 'When it was made.';
 comment on column audit.seal.system_identifier is 'The cluster that made it.';
-comment on column audit.seal.from_snapshot is 'The batch: what is not visible in this snapshot …';
+comment on column audit.seal.from_snapshot is 'The batch: events that are not visible in this snapshot …';
 comment on column audit.seal.from_time is 'When the transaction that took it had begun; null: before everything.';
 comment on column audit.seal.from_xid is 'That transaction: whatever has a higher id was recorded after from_time.';
 comment on column audit.seal.from_id is 'The highest event id that had been sealed by then.';
 comment on column audit.seal.to_snapshot is '… and visible in this one.';
-comment on column audit.seal.to_time is 'A moment after that was taken.';
+comment on column audit.seal.to_time is 'A time after that was taken.';
 comment on column audit.seal.epoch is 'Events to this id were recorded in an earlier cluster, whose transaction ids mean nothing here.';
 comment on column audit.seal.above_id is 'Of the batch only events with a higher id: an earlier seal, or an earlier cluster, has the others.';
 comment on column audit.seal.up_to_id is 'Of the batch only events to this id: the next seal has the rest; null: all.';
 comment on column audit.seal.events is 'How many events it seals.';
 comment on column audit.seal.first_id is 'The lowest of their ids.';
 comment on column audit.seal.last_id is 'The highest of their ids.';
-comment on column audit.seal.months is 'How many of its events occurred in each month (UTC): `2026-11 4711`. A removal of a month has to fit.';
-comment on column audit.seal.personal is 'Resource types whose rows tell of a person: these rows are committed to under a salt of the resource.';
+comment on column audit.seal.months is 'How many of its events occurred in each month (UTC): `2026-11 4711`. The removal of a month has to match.';
+comment on column audit.seal.personal is 'Resource types whose rows are about a person: these rows are committed to with a salt of the resource.';
 comment on column audit.seal.root is 'SHA-256: the root of the Merkle tree (RFC 6962) over the events'' leaves in the order of their ids.';
 comment on column audit.seal.previous is 'The hash of the seal before; of the first, 32 zero bytes.';
 comment on column audit.seal.hash is 'SHA-256 over all of the above but the leaves.';
@@ -66,11 +66,11 @@ create table audit.seal_leaves (
 alter table audit.seal_leaves alter column leaves set storage external;
 
 comment on table audit.seal_leaves is
-    'The leaves of each seal''s tree: they say which event it is that does not match, and stay when retention drops the events.';
+    'The leaves of each seal''s tree: they identify an event that does not match, and stay when retention drops the events.';
 comment on column audit.seal_leaves.number is 'The seal.';
 comment on column audit.seal_leaves.ids is 'The ids of its events, ascending.';
 comment on column audit.seal_leaves.leaves is 'Their leaf hashes (SHA-256, RFC 6962), 32 bytes each, in the same order.';
-comment on column audit.seal_leaves.secret is '32 random bytes, of which the salt of each leaf is made: a proof gives away its own alone.';
+comment on column audit.seal_leaves.secret is '32 random bytes, from which the salt of each leaf is derived: a proof discloses its own leaf''s only.';
 
 create table audit.seal_head (
     only_row boolean default true primary key,
@@ -104,7 +104,7 @@ comment on column audit.seal_head.from_time is 'When the transaction that took i
 comment on column audit.seal_head.from_xid is 'That transaction.';
 comment on column audit.seal_head.from_id is 'The highest event id that had been sealed by then.';
 comment on column audit.seal_head.to_snapshot is 'The end of a batch of which a part is sealed; null: none is in progress.';
-comment on column audit.seal_head.to_time is 'A moment after that was taken.';
+comment on column audit.seal_head.to_time is 'A time after that was taken.';
 comment on column audit.seal_head.next_time is 'The next batch''s from_time.';
 comment on column audit.seal_head.next_xid is 'The next batch''s from_xid.';
 comment on column audit.seal_head.epoch is 'Events to this id were recorded in an earlier cluster.';
@@ -126,8 +126,8 @@ alter table audit.salt replica identity full;
 create index salt_id on audit.salt using hash (id);
 
 comment on table audit.salt is
-    'What blinds the personal fields in the leaves: without it nobody can guess a name and see whether it fits. Nobody reads it; audit.erase_actor() destroys a person''s.';
-comment on column audit.salt.kind is '`actor`: blinds who did it; `resource`: blinds the rows of a resource that tells of a person.';
+    'The salts that blind the personal fields in the leaves, so that a guess at a name can''t be confirmed. audit.erase_actor() destroys a person''s.';
+comment on column audit.salt.kind is '`actor`: blinds who did it; `resource`: blinds the rows of a resource that is about a person.';
 comment on column audit.salt.type is 'The actor''s or the resource''s type.';
 comment on column audit.salt.id is 'Its id.';
 comment on column audit.salt.salt is '32 random bytes.';
@@ -148,8 +148,8 @@ create table audit.erasure (
 comment on table audit.erasure is
     'One row for each time that a person''s fields were replaced. Written by audit.erase_actor().';
 comment on column audit.erasure.id is 'Identity.';
-comment on column audit.erasure.pseudonym is 'What stands in place of the person''s fields.';
-comment on column audit.erasure.reason is 'Why, as whoever erased says.';
+comment on column audit.erasure.pseudonym is 'What replaces the person''s fields.';
+comment on column audit.erasure.reason is 'Why, as given.';
 comment on column audit.erasure.erased_by is 'The role that did it.';
 comment on column audit.erasure.erased_at is 'When.';
 comment on column audit.erasure.xid is 'The transaction: only in it may events be changed, and in them only these fields.';
@@ -171,11 +171,11 @@ create table audit.erased_part (
 create unique index erased_part_in_force on audit.erased_part (event_id, part) where not superseded;
 
 comment on table audit.erased_part is
-    'What an erased field of an event was sealed as; and the salts of the fields beside it, whose resource has lost its own.';
+    'The commitments of erased fields; and the salts of the other fields of resources whose own salt was destroyed.';
 comment on column audit.erased_part.event_id is 'The event.';
 comment on column audit.erased_part.part is '`actor`: id, label, address and user agent; `label`: resource_label; `before.NAME`, `after.NAME`: a member of a row.';
 comment on column audit.erased_part.erasure_id is 'The erasure.';
-comment on column audit.erased_part.commitment is 'The salted commitment (SHA-256) that stands in the leaf.';
+comment on column audit.erased_part.commitment is 'The salted commitment (SHA-256) in the leaf.';
 comment on column audit.erased_part.redacted is 'SHA-256 of the field as this erasure left it: a later change of it shows too.';
 comment on column audit.erased_part.superseded is 'Whether a later erasure replaced the part again.';
 comment on column audit.erased_part.salt is 'The salt of a field that the erasure left as it was, so that it can still be verified; null: the field was replaced.';

@@ -33,7 +33,7 @@ create table audit.legal_hold (
 );
 
 comment on table audit.legal_hold is
-    'What retention may not drop, however old. Written by audit.place_hold() and audit.release_hold().';
+    'Events that retention may not drop, however old. Written by audit.place_hold() and audit.release_hold().';
 comment on column audit.legal_hold.name is 'What commands take.';
 comment on column audit.legal_hold.org_id is 'Only events of this organization; null: all.';
 comment on column audit.legal_hold.since is 'Only events that occurred at this time or later; null: from the beginning.';

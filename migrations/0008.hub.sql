@@ -1,6 +1,6 @@
 -- depends: 0007.retention
 
--- The databases whose events a hub gathers, and what each says of its own.
+-- The databases whose events a hub gathers, and what it received of each.
 set local role audit_owner;
 
 create table audit.node (
@@ -21,17 +21,17 @@ create table audit.node (
 
 comment on table audit.node is
     'The databases whose events this hub gathers. Written by audit.add_node() and audit.remove_node().';
-comment on column audit.node.name is 'What filters and commands take, and the first half of its events'' identity: lower-case letters, digits and underscores, 30 at most. Never changed, never used again for another database.';
+comment on column audit.node.name is 'The name in filters and commands, and the first half of its events'' identity: lower-case letters, digits and underscores, 30 at most. Never changed, never used again for another database.';
 comment on column audit.node.subscription is 'The oid of its subscription; null: it was removed, its events stay.';
-comment on column audit.node.system_identifier is 'The cluster that it was in when it was added.';
+comment on column audit.node.system_identifier is 'Its cluster when it was added.';
 comment on column audit.node.timeline is 'That cluster''s timeline then: a promotion or a restore begins another.';
-comment on column audit.node.copies_above is 'Of what is copied at first, an event''s id here is this much above its id there: so they stay in their order.';
-comment on column audit.node.copies_to is 'The last id there for which that holds; later ones take the next id here.';
+comment on column audit.node.copies_above is 'The offset of the ids of events copied at first: their id here is this much above their id there, which keeps their order.';
+comment on column audit.node.copies_to is 'The last id there with that offset; later events take the next id here.';
 comment on column audit.node.added_at is 'When it was added, the last time.';
 comment on column audit.node.removed_at is 'When it was removed; null: it was not.';
-comment on column audit.node.broken_seal is 'The first seal that arrived and did not fit to those before it: the node''s history was rewritten, or restored from a backup. Null: all fitted.';
+comment on column audit.node.broken_seal is 'The first seal received that does not follow those before it: the node''s history was rewritten, or restored from a backup. Null: none.';
 comment on column audit.node.hub_system_identifier is 'The cluster that this hub was in when it was added.';
-comment on column audit.node.hub_timeline is 'And the timeline of that: a hub that was restored or promoted may have forgotten what it had confirmed.';
+comment on column audit.node.hub_timeline is 'And its timeline: a hub that was restored or promoted may have lost what it had confirmed.';
 
 create table audit.node_seal (
     node text not null references audit.node (name),
@@ -44,7 +44,7 @@ create table audit.node_seal (
 create index node_seal_number on audit.node_seal (node, number);
 
 comment on table audit.node_seal is
-    'The seals of each node, as they arrived, in the columns of audit.seal. What arrived first holds.';
+    'The seals of each node, as they arrived, in the columns of audit.seal. The first to arrive counts.';
 comment on column audit.node_seal.node is 'The node that made it.';
 comment on column audit.node_seal.received_at is 'When it arrived.';
 comment on column audit.node_seal.arrival is 'Identity, and the order of arrival.';
@@ -68,7 +68,7 @@ comment on column audit.node_seal_leaves.arrival is 'Identity, and the order of 
 comment on column audit.node_seal_leaves.number is 'The seal.';
 comment on column audit.node_seal_leaves.ids is 'The ids of its events there, ascending.';
 comment on column audit.node_seal_leaves.leaves is 'Their leaf hashes (SHA-256, RFC 6962), 32 bytes each, in the same order.';
-comment on column audit.node_seal_leaves.secret is '32 random bytes, of which the salt of each leaf is made.';
+comment on column audit.node_seal_leaves.secret is '32 random bytes, from which the salt of each leaf is derived.';
 
 create table audit.node_salt (
     node text not null references audit.node (name),
@@ -82,7 +82,7 @@ alter table audit.node_salt replica identity full;
 create index node_salt_id on audit.node_salt using hash (id);
 
 comment on table audit.node_salt is
-    'The salts of each node, each that a person ever had. Nobody reads it; audit.erase_actor() destroys a person''s here too.';
+    'The salts of each node, each that a person ever had. audit.erase_actor() destroys a person''s here too.';
 comment on column audit.node_salt.node is 'The node.';
 comment on column audit.node_salt.kind is '`actor` or `resource`, as in audit.salt.';
 comment on column audit.node_salt.type is 'The actor''s or the resource''s type.';
@@ -94,8 +94,8 @@ create table audit.node_dead_salt (
 );
 
 comment on table audit.node_dead_salt is
-    'Salts that were destroyed here, and are not taken in again where a node is copied once more.';
-comment on column audit.node_dead_salt.digest is 'SHA-256 of the salt, which tells of nobody.';
+    'Salts that were destroyed here, and are not received again if a node is copied again.';
+comment on column audit.node_dead_salt.digest is 'SHA-256 of the salt, which identifies nobody.';
 
 create table audit.node_copy (
     node text not null references audit.node (name),
@@ -104,7 +104,7 @@ create table audit.node_copy (
 );
 
 comment on table audit.node_copy is
-    'The transactions in which events were copied from a node, rather than followed as they were recorded.';
+    'The transactions in which events were copied from a node, rather than streamed as they were recorded.';
 comment on column audit.node_copy.node is 'The node.';
 comment on column audit.node_copy.xid is 'The transaction here: events that it received may have been erased there before.';
 
@@ -123,12 +123,12 @@ alter table audit.node_erased_part replica identity full;
 create index node_erased_part_event on audit.node_erased_part (node, event_id, part);
 
 comment on table audit.node_erased_part is
-    'What an erased part of a node''s event was sealed as there.';
+    'The node''s commitments of erased parts of its events.';
 comment on column audit.node_erased_part.node is 'The node.';
 comment on column audit.node_erased_part.event_id is 'The event''s id there.';
 comment on column audit.node_erased_part.part is '`actor`, `label`, `before.NAME` or `after.NAME`, as in audit.erased_part.';
 comment on column audit.node_erased_part.here is 'Whether it was erased on this hub; else the node says so, which is believed of an event that was copied as that erasure left it, and of no other.';
-comment on column audit.node_erased_part.commitment is 'The salted commitment (SHA-256) that stands in the node''s leaf; null: it was erased here before the node had sealed it, and only this hub''s own seals tell.';
+comment on column audit.node_erased_part.commitment is 'The salted commitment (SHA-256) that stands in the node''s leaf; null: it was erased here before the node had sealed it, and only this hub''s own seals cover it.';
 comment on column audit.node_erased_part.redacted is 'SHA-256 of the part as the node''s erasure left it; null: it was erased here.';
 comment on column audit.node_erased_part.salt is 'The salt of a field that the erasure left as it was, so that it can still be verified; null: the field was replaced.';
 
@@ -137,7 +137,7 @@ create table audit.node_dropped (
     name text not null,
     here boolean not null,
     ids int8multirange not null,
-    told_by bigint,
+    reported_by bigint,
     primary key (node, name, here)
 );
 
@@ -147,4 +147,4 @@ comment on column audit.node_dropped.node is 'The node.';
 comment on column audit.node_dropped.name is 'The partition that was dropped.';
 comment on column audit.node_dropped.here is 'Whether it was this hub''s partition; else the node''s.';
 comment on column audit.node_dropped.ids is 'The ids of its events at the node.';
-comment on column audit.node_dropped.told_by is 'The id at the node of the event of its removal; null: it was dropped here.';
+comment on column audit.node_dropped.reported_by is 'The id at the node of the event of its removal; null: it was dropped here.';

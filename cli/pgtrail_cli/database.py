@@ -22,7 +22,7 @@ def event_id(connection: Connection, name: str) -> int:
 
     :raises PgtrailError: it does not exist, or this role may not see it.
     """
-    found: int | None = connection.call("audit_internal.event_id", name)
+    found: int | None = connection.call("audit_internal.find_event_id", name)
     if found is None:
         raise no_event(name)
     return found

@@ -98,11 +98,11 @@ copy pg_temp.pgtrail_token (token) from stdin (format binary)
 select set_config('pgtrail.token', token, true) is not null from pg_temp.pgtrail_token
 
 -- name: rebase_destination
-select audit.rebase_destination(%(name)s, audit_internal.moment(%(since)s))
+select audit.rebase_destination(%(name)s, audit_internal.parse_time(%(since)s))
 
 -- name: replay
 select audit.replay_events(
-    %(name)s, %(reason)s, since => audit_internal.moment(%(since)s), until => audit_internal.moment(%(until)s), event_ids => %(event_ids)s
+    %(name)s, %(reason)s, since => audit_internal.parse_time(%(since)s), until => audit_internal.parse_time(%(until)s), event_ids => %(event_ids)s
 )
 
 -- name: dead_letters

@@ -10,14 +10,14 @@ select
     coalesce((found.event).resource_label, (found.event).resource_id) as resource,
     shown.details::text as details,
     (found.event).operation,
-    audit_internal.event_name(found.event) as name,
+    audit_internal.event_reference(found.event) as name,
     case when %(as_json)s and found.summary is null then audit.event_json(found.event)::text end as json,
     -- (Nothing was found.)
     case when found.number = 1 and found.summary is not null then
-        (select jsonb_agg(missing) from audit_internal.unmatched(audit_internal.narrowed(audit.filter(%(filter)s::jsonb))) as missing)
+        (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(audit_internal.restrict_to_visible(audit.filter(%(filter)s::jsonb))) as missing)
     end as unmatched,
     found.summary
-from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
+from audit.search(%(filter)s::jsonb, %(limit)s, %(scan_limit)s) with ordinality as found (event, summary, number)
 left join lateral audit_internal.short_details(
     (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
 ) as shown (details) on true
@@ -33,11 +33,11 @@ select
     coalesce(event.resource_label, event.resource_id) as resource,
     shown.details::text as details,
     event.operation,
-    audit_internal.event_name(event) as name,
+    audit_internal.event_reference(event) as name,
     case when %(as_json)s and event.id is not null then audit.event_json(event)::text end as json,
     present.snapshot::text
 from pg_current_snapshot() as present (snapshot)
-left join audit_internal.arrived(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
+left join audit_internal.events_since(%(filter)s::jsonb, %(from_snapshot)s::pg_snapshot) as event on true
 left join lateral audit_internal.short_details(event.before, event.after, event.changed, %(max_chars)s) as shown (details) on true
 order by event.id
 
@@ -47,14 +47,14 @@ select pg_current_snapshot()::text, pg_is_in_recovery()
 -- name: matching
 -- How many events pass, and what the filter names that no event has.
 select
-    (select count(*) from audit_internal.newest(wanted, %(limit)s)),
-    (select jsonb_agg(missing) from audit_internal.unmatched(wanted) as missing)
-from audit_internal.narrowed(audit.filter(%(filter)s::jsonb)) as wanted
+    (select count(*) from audit_internal.newest_events(wanted, %(limit)s)),
+    (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(wanted) as missing)
+from audit_internal.restrict_to_visible(audit.filter(%(filter)s::jsonb)) as wanted
 
 -- name: event
 select
     event.id,
-    audit_internal.event_name(event) as name,
+    audit_internal.event_reference(event) as name,
     event.node,
     event.occurred_at,
     event.action,
@@ -146,7 +146,7 @@ select problem, subject, finding, hint
 from audit.doctor()
 
 -- name: place_hold
-select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.moment(%(since)s), audit_internal.moment(%(until)s))
+select audit.place_hold(%(name)s, %(reason)s, %(org)s, audit_internal.parse_time(%(since)s), audit_internal.parse_time(%(until)s))
 
 -- name: retention
 select category, case when keep >= interval '1000 years' then 'forever' else keep::text end as keep
@@ -189,6 +189,6 @@ order by problem.noted_at desc, problem.row_id
 limit %(limit)s
 
 -- name: seal
-select seal.number, seal.events, audit_internal.seal_object(seal)
+select seal.number, seal.events, audit_internal.seal_anchor(seal)
 from audit.seal()
 where number is not null

@@ -59,7 +59,7 @@ def add(hub: Connection, node_dsn: str, name: str, from_hub: str) -> None:
         hub.call("audit_internal.check_new_node", name, Jsonb(hashes), columns)
         role = hub.call("audit_internal.slot_name", name)
         password = secrets.token_urlsafe(32)
-        hub.call("audit_internal.prepare_for_node", first_time)
+        hub.call("audit_internal.make_node_partitions", first_time)
         with _published(node, role, password), hub.transaction():
             hub.execute(QUERIES["log_no_password"])
             _subscribe(hub, name, _conninfo(node_dsn, from_hub, role, password), *identity)
@@ -176,7 +176,7 @@ def _changed(state: dict[str, Any], seen: dict[str, Any]) -> Iterator[str]:
     elif seen["timeline"] is not None and seen["timeline"] != state["timeline"]:
         was = f"it is on timeline {seen['timeline']}, and was on {state['timeline']}"
         yield f"{was}: promoted, or restored from a backup"
-    if state["hub_moved"]:
+    if state["hub_changed"]:
         yield f"this hub was restored or promoted since: what the hub had confirmed may be missing here ({ADD_AGAIN})"
     if sorted(seen["published"] or ()) != sorted(state["published"]):
         yield f"its publication was changed, and not everything that it records arrives ({ADD_AGAIN})"

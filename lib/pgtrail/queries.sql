@@ -179,5 +179,5 @@ select
     begun.events,
     begun.csv,
     begun.visible_from,
-    case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched(begun.passing) as missing) end as unmatched
+    case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(begun.passing) as missing) end as unmatched
 from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s) as begun

@@ -1,4 +1,4 @@
--- Erasure, for the seals: what replaced fields were sealed as is kept, and the salts that could confirm a guess are destroyed.
+-- Erasure and seals: the commitments of replaced fields are kept, and the salts that could confirm a guess are destroyed.
 
 create or replace function audit_internal.is_sealed(event audit.event)
 returns boolean
@@ -11,16 +11,15 @@ as $$
     from audit.seal_head as head
 $$;
 
-comment on function audit_internal.is_sealed(audit.event) is 'Whether an event is in a seal.';
+comment on function audit_internal.is_sealed(audit.event) is 'Whether an event is sealed.';
 
-create or replace function audit_internal.keep_commitments(was audit.event, becomes audit.event, p_erasure_id bigint)
+create or replace function audit_internal.store_commitments(was audit.event, becomes audit.event, p_erasure_id bigint)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    seal audit.seal := audit_internal.seal_of(was.id);
+    seal audit.seal := audit_internal.find_seal(was.id);
     secret bytea := (select seal_leaves.secret from audit.seal_leaves where number = seal.number);
     replaced record;
 begin
@@ -30,7 +29,7 @@ begin
         join audit_internal.parts(becomes) as new using (part)
         where old.content <> new.content
     loop
-        -- A field that was erased before is committed to by what it was sealed as.
+        -- A field that was erased before keeps its first commitment.
         update audit.erased_part
         set superseded = true
         where event_id = was.id and part = replaced.part and not superseded;
@@ -40,15 +39,15 @@ begin
 end
 $$;
 
-comment on function audit_internal.keep_commitments(audit.event, audit.event, bigint) is
-    'Stores what the fields of a sealed event that are replaced were sealed as, and what stands there now.';
+comment on function audit_internal.store_commitments(audit.event, audit.event, bigint) is
+    'Stores the commitments of the fields of a sealed event that are replaced, and digests of what replaces them.';
 
 create or replace function audit_internal.node_fields(event audit.event)
 returns table (part text, content text, salt bytea)
 language sql
 stable
 as $$
-    -- Under each salt that the person ever had at the node, or none.
+    -- With each salt that the person ever had at the node, or none.
     with sealed as (
         select node_seal.personal, audit_internal.leaf_salt(node_seal_leaves.secret, event.node_id) as salt
         from audit.node_seal
@@ -82,12 +81,11 @@ as $$
 $$;
 
 comment on function audit_internal.node_fields(audit.event) is
-    'What of a node''s event is committed to in the node''s leaf, each field once for each salt that may be its own; salt null: its seal has not arrived.';
+    'Returns the fields of a node''s event that its leaf commits to, once for each salt that may be theirs; salt null: its seal has not arrived.';
 
-create or replace function audit_internal.keep_node_commitments(was audit.event, becomes audit.event)
+create or replace function audit_internal.store_node_commitments(was audit.event, becomes audit.event)
 returns void
 language sql
-volatile
 as $$
     with replaced as (
         select old.part, old.salt, audit_internal.commitment(old.salt, old.content) as commitment
@@ -95,7 +93,7 @@ as $$
         join audit_internal.parts(becomes) as new using (part)
         where old.content <> new.content
     ),
-    -- What was kept with its salt is replaced now.
+    -- The kept salt of a field that is now replaced.
     closed as (
         update audit.node_erased_part as known
         set salt = null
@@ -103,7 +101,7 @@ as $$
         where (known.node, known.event_id, known.part) = (was.node, was.node_id, replaced.part) and known.here
     )
     insert into audit.node_erased_part (node, event_id, part, here, commitment)
-    -- (Of a person who came back there are more than one: each is kept, and one of them is in the leaf.)
+    -- (A person who came back has several salts: each commitment is kept, and one of them is in the leaf.)
     select was.node, was.node_id, part, true, case when salt is not null then commitment end
     from replaced
     where not exists (
@@ -113,13 +111,12 @@ as $$
     )
 $$;
 
-comment on function audit_internal.keep_node_commitments(audit.event, audit.event) is
-    'Stores what the fields of a node''s event that are replaced were sealed as there, where its seal has arrived.';
+comment on function audit_internal.store_node_commitments(audit.event, audit.event) is
+    'Stores the node''s commitments of the fields of its event that are replaced, if its seal has arrived.';
 
-create or replace function audit_internal.blind_the_rest(p_erasure_id bigint, ids text[])
+create or replace function audit_internal.destroy_salts(p_erasure_id bigint, ids text[])
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -132,11 +129,11 @@ begin
         join audit.salt on (salt.kind, salt.type, salt.id) = ('resource', event.resource_type, event.resource_id)
         where erased_part.erasure_id = p_erasure_id and erased_part.part <> 'actor'
     loop
-        -- What says nothing of the person keeps the salts of its own, and can be verified as before.
+        -- Fields that are not replaced keep salts of their own, and can still be verified.
         insert into audit.erased_part (event_id, part, erasure_id, commitment, redacted, salt)
         select other.id, held.part, p_erasure_id, held.commitment, audit_internal.commitment(null, held.content), held.salt
         from audit.event as other
-        cross join lateral audit_internal.seal_of(other.id) as seal
+        cross join lateral audit_internal.find_seal(other.id) as seal
         join audit.seal_leaves on seal_leaves.number = seal.number
         cross join lateral audit_internal.sealed_parts(other, seal_leaves.secret, seal.personal) as held
         where (other.resource_type, other.resource_id) = (salted.type, salted.id)
@@ -151,30 +148,29 @@ begin
 end
 $$;
 
-comment on function audit_internal.blind_the_rest(bigint, text[]) is
-    'Destroys the salts by which a guess at what was erased could be confirmed.';
+comment on function audit_internal.destroy_salts(bigint, text[]) is
+    'Destroys the salts that could confirm a guess at what was erased.';
 
-create or replace function audit_internal.blind_the_nodes(p_erasure_id bigint, own text[], ids text[])
+create or replace function audit_internal.destroy_node_salts(p_erasure_id bigint, own text[], ids text[])
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    told text[] := own || array(
+    resources text[] := own || array(
         select distinct audit_internal.resource_key(event)
         from audit.erased_part
         join audit.event on event.id = erased_part.event_id
         where erased_part.erasure_id = p_erasure_id and erased_part.part <> 'actor' and event.node is not null
     );
 begin
-    -- As of this log's own salts: what says nothing of the person keeps the salts of its own.
+    -- As in audit_internal.destroy_salts(): fields that are not replaced keep salts of their own.
     insert into audit.node_erased_part (node, event_id, part, here, commitment, salt)
     select sibling.node, sibling.node_id, field.part, true, audit_internal.commitment(field.salt, field.content), field.salt
     from audit.event as sibling
     cross join lateral audit_internal.node_fields(sibling) as field
     where sibling.node is not null
-        and audit_internal.resource_key(sibling) = any (told)
+        and audit_internal.resource_key(sibling) = any (resources)
         and field.part <> 'actor'
         and field.salt is not null
         and not exists (
@@ -184,7 +180,7 @@ begin
         );
     with destroyed as (
         delete from audit.node_salt
-        where (kind = 'resource' and type || ':' || id = any (told)) or (kind = 'actor' and id = any (ids))
+        where (kind = 'resource' and type || ':' || id = any (resources)) or (kind = 'actor' and id = any (ids))
         returning salt
     )
     insert into audit.node_dead_salt (digest)
@@ -194,8 +190,8 @@ begin
 end
 $$;
 
-comment on function audit_internal.blind_the_nodes(bigint, text[], text[]) is
-    'Destroys the salts of the nodes by which a guess at what was erased could be confirmed. own: the person''s own resources, as audit_internal.resource_key() gives them.';
+comment on function audit_internal.destroy_node_salts(bigint, text[], text[]) is
+    'Destroys the nodes'' salts that could confirm a guess at what was erased. own: keys (audit_internal.resource_key()) of the person''s own resources.';
 
 create or replace function audit_internal.erasure_digest(p_erasure_id bigint)
 returns bytea
@@ -215,4 +211,4 @@ as $$
 $$;
 
 comment on function audit_internal.erasure_digest(bigint) is
-    'SHA-256 over what an erasure replaced, in the order of event ids and parts (bytewise): id (8 bytes, big-endian), name of the part, commitment, digest of what stands there since.';
+    'Returns the SHA-256 over what an erasure replaced, in the order of event ids and parts (bytewise): id (8 bytes, big-endian), name of the part, commitment, digest of what replaced it.';

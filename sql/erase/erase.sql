@@ -1,4 +1,4 @@
--- Erasure: a person's name, e-mail address and network address, without breaking a seal.
+-- Erasure: a person's name, e-mail address and network address are replaced without breaking a seal.
 
 create or replace function audit_internal.personal_types()
 returns text[]
@@ -17,7 +17,7 @@ as $$
 $$;
 
 comment on function audit_internal.personal_types() is
-    'The resource types whose rows tell of a person, or did when some seal was made.';
+    'Returns the resource types whose rows are about a person, or were when a seal was made.';
 
 create or replace function audit_internal.resource_key(event audit.event)
 returns text
@@ -27,9 +27,9 @@ as $$
     select event.resource_type || ':' || event.resource_id
 $$;
 
-comment on function audit_internal.resource_key(audit.event) is 'Type and id of an event''s resource in one text.';
+comment on function audit_internal.resource_key(audit.event) is 'Returns type and id of an event''s resource as one text.';
 
-create or replace function audit_internal.own_resources(names text[])
+create or replace function audit_internal.person_resources(names text[])
 returns text[]
 language sql
 stable
@@ -48,10 +48,10 @@ as $$
         )
 $$;
 
-comment on function audit_internal.own_resources(text[]) is
-    'The resources that are the person who goes by these names: by id, by label, or by a column that looks personal. As audit_internal.resource_key() gives them.';
+comment on function audit_internal.person_resources(text[]) is
+    'Returns the keys (audit_internal.resource_key()) of the resources that are a person: by id, by label, or by a column that looks personal.';
 
-create or replace function audit_internal.names_of(ids text[], own text[])
+create or replace function audit_internal.person_names(ids text[], own text[])
 returns text[]
 language sql
 stable
@@ -60,7 +60,7 @@ as $$
     from (
         select pg_catalog.unnest(ids) as name
         union
-        -- E-mail addresses that stand in the person's own rows, earlier ones too.
+        -- E-mail addresses in the person's own rows, earlier ones too.
         select field.value
         from audit.event
         cross join lateral (
@@ -73,25 +73,10 @@ as $$
     where pg_catalog.length(named.name) > 1 and named.name <> '[redacted]'
 $$;
 
-comment on function audit_internal.names_of(text[], text[]) is
-    'What a person goes by in the log: ids and labels, and the e-mail addresses in their own rows.';
+comment on function audit_internal.person_names(text[], text[]) is
+    'Returns a person''s names in the log: ids, labels, and the e-mail addresses in their own rows.';
 
-create or replace function audit_internal.labels_of(ids text[])
-returns text[]
-language sql
-stable
-as $$
-    select pg_catalog.array_agg(distinct name)
-    from (
-        select pg_catalog.unnest(ids) as name
-        union
-        select actor_label from audit.event where actor_id = any (ids) and actor_label is not null
-    ) as named
-$$;
-
-comment on function audit_internal.labels_of(text[]) is 'An actor''s ids and the labels that they were recorded with.';
-
-create or replace function audit_internal.events_about(ids text[], known text[], own text[])
+create or replace function audit_internal.person_events(ids text[], known text[], own text[])
 returns setof audit.event
 language sql
 stable
@@ -99,44 +84,25 @@ as $$
     select event.*
     from audit.event
     where event.actor_id = any (ids)
-        or event.resource_label <> audit_internal.label_without_person(event.resource_label, known, '')
+        or event.resource_label <> audit_internal.replace_person_in_label(event.resource_label, known, '')
         or audit_internal.resource_key(event) = any (own)
-        -- Of the texts that contain a name somewhere, those that have it as a value.
+        -- The first condition is cheap; the second requires a name as a whole value.
         or (
-            audit_internal.mentions(event.before::text, known) and event.before <> audit_internal.row_without_person(event.before, known, '', false)
+            audit_internal.contains_name(event.before::text, known) and event.before <> audit_internal.replace_person_in_row(event.before, known, '', false)
         )
         or (
-            audit_internal.mentions(event.after::text, known) and event.after <> audit_internal.row_without_person(event.after, known, '', false)
+            audit_internal.contains_name(event.after::text, known) and event.after <> audit_internal.replace_person_in_row(event.after, known, '', false)
         )
     order by event.id
 $$;
 
-comment on function audit_internal.events_about(text[], text[], text[]) is 'The events in which a person acts, which are about the person''s own rows, or in which one of their names is a value.';
-
-create or replace function audit_internal.count_mentions(known text[])
-returns bigint
-language sql
-stable
-as $$
-    select count(*)
-    from audit.event
-    where audit_internal.mentions(
-        pg_catalog.concat_ws(
-            ' ', event.resource_id, event.reason, event.request_id, event.resource_label, event.actor_label, event.db_role, event.before, event.after
-        ),
-        known
-    )
-$$;
-
-comment on function audit_internal.count_mentions(text[]) is
-    'How many events contain one of the names where it can''t be replaced: inside another text, in an id, a reason, a role.';
+comment on function audit_internal.person_events(text[], text[], text[]) is 'Returns the events in which a person acts, which are about their own rows, or in which one of their names is a value.';
 
 create or replace function audit_internal.erase_from_event(
     was audit.event, ids text[], known text[], own text[], erasure audit.erasure
 )
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -149,14 +115,14 @@ begin
         becomes.actor_ip := null;
         becomes.user_agent := null;
     end if;
-    becomes.resource_label := audit_internal.label_without_person(was.resource_label, known, erasure.pseudonym);
-    becomes.before := audit_internal.row_without_person(was.before, known, erasure.pseudonym, is_own);
-    becomes.after := audit_internal.row_without_person(was.after, known, erasure.pseudonym, is_own);
+    becomes.resource_label := audit_internal.replace_person_in_label(was.resource_label, known, erasure.pseudonym);
+    becomes.before := audit_internal.replace_person_in_row(was.before, known, erasure.pseudonym, is_own);
+    becomes.after := audit_internal.replace_person_in_row(was.after, known, erasure.pseudonym, is_own);
     if was.node is not null then
-        perform audit_internal.keep_node_commitments(was, becomes);
+        perform audit_internal.store_node_commitments(was, becomes);
     end if;
     if audit_internal.is_sealed(was) then
-        perform audit_internal.keep_commitments(was, becomes, erasure.id);
+        perform audit_internal.store_commitments(was, becomes, erasure.id);
     end if;
     update audit.event
     set
@@ -172,7 +138,7 @@ end
 $$;
 
 comment on function audit_internal.erase_from_event(audit.event, text[], text[], text[], audit.erasure) is
-    'Replaces a person in one event, and keeps what its fields were sealed as.';
+    'Replaces a person in one event, and keeps the commitments of its fields.';
 
 create or replace function audit_internal.check_erasure(actor_id text, reason text)
 returns void
@@ -184,12 +150,12 @@ begin
     if coalesce(reason, '') !~ E'\\S' then
         raise exception using
             errcode = 'PT009',
-            message = 'a person is not erased without a reason',
-            hint = 'Say why with --reason: it is recorded. Do not name the person in it.';
+            message = 'an erasure needs a reason',
+            hint = 'Give one with --reason: it is recorded. Do not name the person in it.';
     elsif length(coalesce(actor_id, '')) < 2 then
         raise exception using
             errcode = 'PT009',
-            message = 'an actor''s id has two characters at least',
+            message = 'an actor''s id has at least two characters',
             hint = 'Give the id as pgtrail log --json shows it in actor_id.';
     elsif strpos(reason, actor_id) > 0 then
         raise exception using
@@ -200,12 +166,11 @@ begin
 end
 $$;
 
-comment on function audit_internal.check_erasure(text, text) is 'Raises PT009 unless somebody can be erased so.';
+comment on function audit_internal.check_erasure(text, text) is 'Raises PT009 for a missing reason, one that names the person, or an id that is too short.';
 
 create or replace function audit.erase_actor(p_actor_id text, p_reason text, p_also text[] default '{}')
 returns jsonb
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -215,46 +180,50 @@ declare
     own text[];
     erasure audit.erasure;
     event audit.event;
-    told bigint := 0;
+    event_count bigint := 0;
 begin
     perform audit_internal.check_erasure(p_actor_id, p_reason);
-    -- No seal is made meanwhile: an event is in one, or in none, until this is done.
+    -- No seal is made meanwhile.
     perform from audit.seal_head for update;
-    -- Nor is anything filed under what they were called.
+    -- Nor is anything filed under their ids.
     perform from audit.filing for update;
-    known := audit_internal.labels_of(ids);
-    own := audit_internal.own_resources(known);
-    known := audit_internal.names_of(known, own);
+    known := array(
+        select unnest(ids)
+        union
+        select actor_label from audit.event where actor_id = any (ids) and actor_label is not null
+    );
+    own := audit_internal.person_resources(known);
+    known := audit_internal.person_names(known, own);
 
     insert into audit.erasure (pseudonym, reason)
     values ('erased-' || left(encode(audit_internal.random_bytes(), 'hex'), 16), p_reason)
     returning * into erasure;
 
-    for event in select found.* from audit_internal.events_about(ids, known, own) as found
+    for event in select found.* from audit_internal.person_events(ids, known, own) as found
     loop
         perform audit_internal.erase_from_event(event, ids, known, own, erasure);
-        told := told + 1;
+        event_count := event_count + 1;
     end loop;
-    if told = 0 then
+    if event_count = 0 then
         raise exception using
             errcode = 'PT002',
-            message = 'nothing in the log tells of this actor',
+            message = 'no event mentions this actor',
             hint = 'Give the id as pgtrail log --json shows it in actor_id; other names of the person: --also.';
     end if;
-    -- (Of an organization that is called as its only member.)
+    -- (An organization may be named after its only member.)
     update audit.org_label
-    set label = audit_internal.label_without_person(label, known, erasure.pseudonym)
-    where label <> audit_internal.label_without_person(label, known, erasure.pseudonym);
+    set label = audit_internal.replace_person_in_label(label, known, erasure.pseudonym)
+    where label <> audit_internal.replace_person_in_label(label, known, erasure.pseudonym);
     perform audit_internal.rename_filed(ids, erasure.pseudonym);
-    perform audit_internal.blind_the_rest(erasure.id, ids);
-    perform audit_internal.blind_the_nodes(erasure.id, own, ids);
+    perform audit_internal.destroy_salts(erasure.id, ids);
+    perform audit_internal.destroy_node_salts(erasure.id, own, ids);
 
     erasure.event_id := audit.record(
         'audit.actor_erased', 'actor', erasure.pseudonym, null, null,
         jsonb_build_object(
             'pseudonym', erasure.pseudonym,
             'reason', p_reason,
-            'events', told,
+            'events', event_count,
             'digest', encode(audit_internal.erasure_digest(erasure.id), 'hex')
         )
     );
@@ -262,10 +231,22 @@ begin
     set event_id = erasure.event_id
     where known_erasure.id = erasure.id;
     return jsonb_build_object(
-        'pseudonym', erasure.pseudonym, 'events', told, 'mentions', audit_internal.count_mentions(known)
+        'pseudonym', erasure.pseudonym,
+        'events', event_count,
+        'mentions', (
+            select count(*)
+            from audit.event as remaining
+            where audit_internal.contains_name(
+                concat_ws(
+                    ' ', remaining.resource_id, remaining.reason, remaining.request_id, remaining.resource_label,
+                    remaining.actor_label, remaining.db_role, remaining.before, remaining.after
+                ),
+                known
+            )
+        )
     );
 end
 $$;
 
 comment on function audit.erase_actor(text, text, text[]) is
-    'Replaces a person by a pseudonym wherever the log names them: the actor''s id and label (address and user agent go), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; of rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT002, PT009.';
+    'Replaces a person by a pseudonym throughout the log: the actor''s id and label (address and user agent are removed), and in resource labels and rows every text that is one of their ids, labels or e-mail addresses; in rows that are the person''s own, every column that looks personal. p_also: other ids and names of the same person. Seals stay verifiable; the salts that could confirm a guess are destroyed. Returns pseudonym, events, and mentions: how many events still contain a name inside another text, an id or a reason. PT002, PT009.';

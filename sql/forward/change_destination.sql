@@ -3,7 +3,6 @@
 create or replace function audit.rotate_secret(destination_name text, overlap interval default '24 hours')
 returns text
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -14,21 +13,16 @@ begin
     if (overlap between interval '0' and interval '30 days') is not true then
         raise exception using
             errcode = 'PT009',
-            message = 'two secrets can''t overlap for so long',
-            hint = 'Let both sign for at most 30 days: 24 hours, or 0 to end the old one now.';
+            message = 'the overlap of two secrets is out of range',
+            hint = 'It is at most 30 days: write 24 hours, or 0 to end the old one now.';
     end if;
-    begin
-        update audit.destination_secret
-        set
-            previous = secret,
-            previous_until = now() + overlap,
-            secret = new_secret
-        where destination_id = found_id and kind = 'signing';
-    exception
-        when integrity_constraint_violation or data_exception then
-            perform audit_internal.refuse_unstorable(destination_name);
-    end;
-    if not exists (select from audit.destination_secret where destination_id = found_id and kind = 'signing') then
+    update audit.destination_secret
+    set
+        previous = secret,
+        previous_until = now() + overlap,
+        secret = new_secret
+    where destination_id = found_id and kind = 'signing';
+    if not found then
         raise exception using
             errcode = 'PT009',
             message = format('requests to "%s" are not signed', destination_name),
@@ -40,12 +34,11 @@ end
 $$;
 
 comment on function audit.rotate_secret(text, interval) is
-    'A new signing secret, shown only here; the old one signs beside it until the overlap, of at most 30 days, is over. PT002, PT009.';
+    'Makes a new signing secret, which is shown only here; the old one signs too until the overlap, of at most 30 days, ends. PT002, PT009.';
 
 create or replace function audit.set_token(destination_name text, token text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -56,7 +49,7 @@ begin
     if token is null then
         raise exception using
             errcode = 'PT009',
-            message = 'there is no token to keep',
+            message = 'no token was given',
             hint = 'Pipe it in: pgtrail destination set-token NAME < token.txt';
     end if;
     perform audit_internal.check_token((select format from audit.destination where id = found_id), token, null, null);
@@ -67,12 +60,11 @@ end
 $$;
 
 comment on function audit.set_token(text, text) is
-    'Keeps a token in the database, in place of the one before or of where it came from. It is never shown again. A token in a statement is in the server''s log, if statements are logged: `pgtrail destination set-token` sends it by COPY. PT002, PT009.';
+    'Stores a token in the database, in place of the previous one or its source. It is never shown again. A token in a statement is in the server''s log, if statements are logged: `pgtrail destination set-token` sends it by COPY. PT002, PT009.';
 
 create or replace function audit.pause_destination(destination_name text, paused boolean default true)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -83,16 +75,16 @@ begin
     if paused is null then
         raise exception using
             errcode = 'PT009',
-            message = 'a destination is paused or it is not',
+            message = 'paused is null',
             hint = 'paused is true or false.';
     end if;
-    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set paused = pause_destination.paused
     where destination.id = found_id and destination.paused <> pause_destination.paused;
     if not paused then
-        -- Who resumes wants it tried now.
+        -- Resuming retries at once.
         update audit.cursor set retry_at = null where destination_id = found_id;
     end if;
     notify pgtrail;
@@ -105,7 +97,6 @@ comment on function audit.pause_destination(text, boolean) is
 create or replace function audit.remove_destination(destination_name text, at_once boolean default false)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -113,12 +104,12 @@ declare
     found_id bigint := audit_internal.destination_id(destination_name);
 begin
     if at_once then
-        perform audit_internal.forget_destination(found_id);
+        perform audit_internal.delete_destination(found_id);
     elsif (select paused from audit.destination where id = found_id) then
         raise exception using
             errcode = 'PT028',
-            message = format('destination "%s" is paused: it would never hear of its removal', destination_name),
-            hint = 'Resume it first, or remove it without a word: pgtrail destination remove --now ' || destination_name;
+            message = format('destination "%s" is paused: it would not receive the event of its removal', destination_name),
+            hint = 'Resume it first, or remove it at once: pgtrail destination remove --now ' || destination_name;
     else
         update audit.destination set leaving = pg_current_xact_id() where id = found_id and leaving is null;
     end if;
@@ -127,22 +118,21 @@ end
 $$;
 
 comment on function audit.remove_destination(text, boolean) is
-    'Removes a destination once it has got everything that was recorded until now, its removal last; or at once, with whatever it has not got. PT002, PT028.';
+    'Removes a destination once it has received every event recorded until now, that of its removal last; or at once, without the rest. PT002, PT028.';
 
-create or replace function audit_internal.forget_destination(found_id bigint)
+create or replace function audit_internal.delete_destination(found_id bigint)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     delete from audit.destination where id = found_id;
 end
 $$;
 
-comment on function audit_internal.forget_destination(bigint) is
+comment on function audit_internal.delete_destination(bigint) is
     'Removes a destination with its cursor, secrets, attempts, replays and dead letters.';
 
 create or replace function audit.replay_events(
@@ -155,7 +145,6 @@ create or replace function audit.replay_events(
 )
 returns bigint
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -167,8 +156,8 @@ begin
     if coalesce(reason, '') !~ E'\\S' then
         raise exception using
             errcode = 'PT009',
-            message = 'events are not sent again without a reason',
-            hint = 'Say why with --reason: it is recorded.';
+            message = 'a replay needs a reason',
+            hint = 'Give one with --reason: it is recorded.';
     elsif num_nonnulls(since, until, event_ids) = 0 then
         raise exception using
             errcode = 'PT009',
@@ -177,10 +166,10 @@ begin
     elsif redrive and event_ids is null then
         raise exception using
             errcode = 'PT009',
-            message = 'dead letters are sent again by their ids',
+            message = 'a redrive needs the ids of events',
             hint = 'Use audit.redrive_dead_letters().';
     end if;
-    perform audit_internal.check_moments(since, until);
+    perform audit_internal.check_times(since, until);
     insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
     values (found_id, since, until, event_ids, coalesce(redrive, false), reason)
     returning id into new_id;
@@ -192,12 +181,11 @@ end
 $$;
 
 comment on function audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean) is
-    'Sends events that the destination''s filters let through once more, under the same ids, beside the new ones. The replay''s id. PT002, PT009.';
+    'Sends events that pass the destination''s filters again, under the same ids, alongside new ones. Returns the replay''s id. PT002, PT009.';
 
 create or replace function audit.redrive_dead_letters(destination_name text, reason text, event_ids bigint[] default null)
 returns bigint
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -222,12 +210,11 @@ end
 $$;
 
 comment on function audit.redrive_dead_letters(text, text, bigint[]) is
-    'Tries dead letters again, all that are not delivered or those named. How many. PT002, PT009.';
+    'Tries dead letters again: all that are not delivered, or those named. Returns how many. PT002, PT009.';
 
 create or replace function audit.rebase_destination(destination_name text, since timestamptz default null)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -235,15 +222,15 @@ as $$
 declare
     found_id bigint := audit_internal.destination_id(destination_name);
 begin
-    perform audit_internal.check_moments(since);
-    -- In the order in which a settlement locks: the cursor, then what refers to it.
+    perform audit_internal.check_times(since);
+    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set
         since = rebase_destination.since,
         leaving = case when leaving is not null then pg_current_xact_id() end
     where destination.id = found_id;
-    -- A replay that was not finished chose by snapshots of the other cluster.
+    -- An unfinished replay has snapshots of the other cluster.
     delete from audit.replay where destination_id = found_id and finished_at is null;
     update audit.cursor
     set
@@ -265,4 +252,4 @@ end
 $$;
 
 comment on function audit.rebase_destination(text, timestamptz) is
-    'Begins a destination anew in a database that was restored: from now on, or with all events since a time, of which it may have got some. PT002, PT009.';
+    'Restarts a destination in a database that was restored: from now on, or with all events since a time, some of which it may have received before. PT002, PT009.';

@@ -1,15 +1,14 @@
 -- Delivery: leases, and the batch that a cursor has in progress.
 
-create or replace function audit_internal.hold_lease(p_cursor_id bigint, p_worker text, p_lease interval)
+create or replace function audit_internal.acquire_lease(p_cursor_id bigint, p_worker text, p_lease interval)
 returns audit.cursor
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     held audit.cursor;
-    -- As many as any other worker that was heard of within a lease.
-    share constant bigint := ceil(
+    -- An equal share of the cursors among the workers that reported within a lease.
+    max_held constant bigint := ceil(
         (
             select count(*)
             from audit.cursor
@@ -17,7 +16,7 @@ declare
         )::numeric
         / greatest((select count(*) from audit.worker where seen_at > clock_timestamp() - p_lease), 1)
     );
-    holds bigint;
+    held_count bigint;
 begin
     select * into held from audit.cursor where id = p_cursor_id;
     if held.system_identifier <> audit_internal.system_identifier() then
@@ -27,19 +26,19 @@ begin
                 'the cursor of destination "%s" is from another cluster',
                 (select name from audit.destination where id = held.destination_id)
             ),
-            hint = 'Transaction ids mean nothing in a restored database. Begin anew: pgtrail destination rebase NAME --since …';
+            hint = 'Transaction ids mean nothing in another cluster. Start again with: pgtrail destination rebase NAME --since …';
     end if;
 
-    -- Renewed when half of it is over: an idle destination costs a write every now and then only.
+    -- Renewed only when half of it is over, so that an idle destination costs few writes.
     if held.lease_holder = p_worker and held.lease_until > clock_timestamp() + p_lease / 2 then
         return held;
     end if;
 
     select count(*)
-    into holds
+    into held_count
     from audit.cursor
     where lease_holder = p_worker and lease_until > clock_timestamp();
-    if held.lease_holder = p_worker and holds > share then
+    if held.lease_holder = p_worker and held_count > max_held then
         perform audit_internal.release_lease(p_cursor_id, held.lease_token);
         return null;
     end if;
@@ -51,7 +50,7 @@ begin
     where id = p_cursor_id
         and (
             lease_holder = p_worker
-            or ((lease_holder is null or lease_until < clock_timestamp()) and holds < share)
+            or ((lease_holder is null or lease_until < clock_timestamp()) and held_count < max_held)
         )
     returning * into held;
     if not found then
@@ -61,13 +60,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.hold_lease(bigint, text, interval) is
-    'A cursor if this worker holds its lease, or can take it; else null. A worker with more than its share gives one back when it would renew it. PT013.';
+comment on function audit_internal.acquire_lease(bigint, text, interval) is
+    'Returns a cursor if this worker holds its lease or can take it, else null. A worker with more than its share releases one instead of renewing it. PT013.';
 
-create or replace function audit_internal.worker_is_here(p_worker text, p_lease interval)
+create or replace function audit_internal.record_heartbeat(p_worker text, p_lease interval)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -80,25 +78,23 @@ begin
 end
 $$;
 
-comment on function audit_internal.worker_is_here(text, interval) is
-    'A worker''s sign of life: call it more often than its lease is long.';
+comment on function audit_internal.record_heartbeat(text, interval) is
+    'Records that a worker is alive; called more often than a lease lasts.';
 
-create or replace function audit_internal.worker_leaves(p_worker text)
+create or replace function audit_internal.remove_worker(p_worker text)
 returns void
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
     delete from audit.worker where name = p_worker
 $$;
 
-comment on function audit_internal.worker_leaves(text) is 'Lets the other workers share among themselves at once.';
+comment on function audit_internal.remove_worker(text) is 'Removes a worker, so that the others share its cursors at once.';
 
 create or replace function audit_internal.renew_lease(p_cursor_id bigint, p_lease_token bigint, p_lease interval)
 returns boolean
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -111,12 +107,11 @@ end
 $$;
 
 comment on function audit_internal.renew_lease(bigint, bigint, interval) is
-    'Keeps a lease for as long again. False: it was lost.';
+    'Extends a lease. False: it was lost.';
 
 create or replace function audit_internal.release_lease(p_cursor_id bigint, p_lease_token bigint)
 returns void
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -125,108 +120,105 @@ as $$
     where id = p_cursor_id and lease_token = p_lease_token
 $$;
 
-comment on function audit_internal.release_lease(bigint, bigint) is 'Gives a lease back, so that another worker need not wait for its end.';
+comment on function audit_internal.release_lease(bigint, bigint) is 'Releases a lease, so that another worker need not wait until it ends.';
 
-create or replace function audit_internal.begin_batch(reached audit.cursor, destination audit.destination, present pg_snapshot)
+create or replace function audit_internal.begin_batch(cursor_row audit.cursor, destination audit.destination, present pg_snapshot)
 returns audit.cursor
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
--- A plan that is kept knows no snapshot: it would read the whole index of transactions, from the sixth look on.
+-- A generic plan doesn't know the snapshot: from the sixth call on it would read the whole index of transactions.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    gives_up_at timestamptz := clock_timestamp() + interval '5 seconds';
+    deadline timestamptz := clock_timestamp() + interval '5 seconds';
 begin
     loop
-        if reached.batch_to is not null then
-            if exists (select from audit_internal.unsent(reached, destination, reached.last_sent_id, 1)) then
-                return reached;
+        if cursor_row.batch_to is not null then
+            if exists (select from audit_internal.unsent_events(cursor_row, destination, cursor_row.last_sent_id, 1)) then
+                return cursor_row;
             end if;
-            reached := audit_internal.end_batch(reached);
-            if reached.lease_token is null then
-                return reached;
+            cursor_row := audit_internal.end_batch(cursor_row);
+            if cursor_row.lease_token is null then
+                return cursor_row;
             end if;
         end if;
 
         -- The lowest id of the new batch, by transaction id; from there on it is read in the order of ids.
-        reached.batch_to := audit_internal.snapshot_after(reached.batch_from, present);
-        reached.batch_last_id := null;
-        if reached.takes_foreign then
-            reached.last_sent_id := 0;
+        cursor_row.batch_to := audit_internal.bounded_snapshot(cursor_row.batch_from, present);
+        cursor_row.batch_last_id := null;
+        if cursor_row.takes_foreign then
+            cursor_row.last_sent_id := 0;
         else
             -- (+ 0: by transaction id, not by the primary keys of all partitions.)
             select min(event.id + 0) - 1, max(event.id + 0)
-            into reached.last_sent_id, reached.batch_last_id
-            from audit_internal.batch(reached.batch_from, reached.batch_to) as event
-            where audit_internal.is_news_for(event, destination)
-                and event.id > reached.foreign_id;
+            into cursor_row.last_sent_id, cursor_row.batch_last_id
+            from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) as event
+            where audit_internal.matches_destination_live(event, destination)
+                and event.id > cursor_row.foreign_id;
         end if;
-        if reached.last_sent_id is not null then
-            reached.lease_token := audit_internal.move_cursor(reached);
-            continue when reached.lease_token is not null;
-            return reached;
+        if cursor_row.last_sent_id is not null then
+            cursor_row.lease_token := audit_internal.store_cursor(cursor_row);
+            continue when cursor_row.lease_token is not null;
+            return cursor_row;
         end if;
 
-        -- Nothing for it. Without a step now and then the batch would span an ever longer range.
-        if audit_internal.transactions_between(reached.batch_from, reached.batch_to) > 1000
-            or exists (select from audit_internal.batch(reached.batch_from, reached.batch_to) offset 1000)
+        -- No event for this destination. Without an occasional step the batch would span an ever longer range.
+        if audit_internal.transactions_between(cursor_row.batch_from, cursor_row.batch_to) > 1000
+            or exists (select from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) offset 1000)
         then
-            reached := audit_internal.end_batch(reached);
+            cursor_row := audit_internal.end_batch(cursor_row);
         else
-            reached.batch_to := null;
-            return reached;
+            cursor_row.batch_to := null;
+            return cursor_row;
         end if;
-        if reached.lease_token is null or clock_timestamp() > gives_up_at then
-            return reached;
+        if cursor_row.lease_token is null or clock_timestamp() > deadline then
+            return cursor_row;
         end if;
     end loop;
 end
 $$;
 
 comment on function audit_internal.begin_batch(audit.cursor, audit.destination, pg_snapshot) is
-    'The cursor with a batch in progress that has something left, or (batch_to null) with none.';
+    'Returns the cursor with a batch in progress that has events left, or (batch_to null) without one.';
 
-create or replace function audit_internal.end_batch(reached audit.cursor)
+create or replace function audit_internal.end_batch(cursor_row audit.cursor)
 returns audit.cursor
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    reached.batch_from := reached.batch_to;
-    reached.batch_to := null;
-    reached.last_sent_id := 0;
-    reached.sent_ahead := '{}';
-    reached.takes_foreign := false;
-    reached.batch_last_id := null;
-    reached.lease_token := audit_internal.move_cursor(reached);
-    return reached;
+    cursor_row.batch_from := cursor_row.batch_to;
+    cursor_row.batch_to := null;
+    cursor_row.last_sent_id := 0;
+    cursor_row.sent_ahead := '{}';
+    cursor_row.takes_foreign := false;
+    cursor_row.batch_last_id := null;
+    cursor_row.lease_token := audit_internal.store_cursor(cursor_row);
+    return cursor_row;
 end
 $$;
 
-comment on function audit_internal.end_batch(audit.cursor) is 'The cursor after its batch in progress, of which nothing is left; stored.';
+comment on function audit_internal.end_batch(audit.cursor) is 'Stores and returns the cursor behind its batch in progress, which has no events left.';
 
-create or replace function audit_internal.move_cursor(moved audit.cursor)
+create or replace function audit_internal.store_cursor(cursor_row audit.cursor)
 returns bigint
 language sql
-volatile
 as $$
     update audit.cursor
     set
-        batch_from = moved.batch_from,
-        batch_to = moved.batch_to,
-        batch_last_id = moved.batch_last_id,
-        last_sent_id = moved.last_sent_id,
-        sent_ahead = moved.sent_ahead,
-        takes_foreign = moved.takes_foreign,
+        batch_from = cursor_row.batch_from,
+        batch_to = cursor_row.batch_to,
+        batch_last_id = cursor_row.batch_last_id,
+        last_sent_id = cursor_row.last_sent_id,
+        sent_ahead = cursor_row.sent_ahead,
+        takes_foreign = cursor_row.takes_foreign,
         lease_token = cursor.lease_token + 1
-    where id = moved.id and lease_token = moved.lease_token
+    where id = cursor_row.id and lease_token = cursor_row.lease_token
     returning lease_token
 $$;
 
-comment on function audit_internal.move_cursor(audit.cursor) is
-    'Stores where a batch begins and ends. The new fencing token; null: the lease was lost.';
+comment on function audit_internal.store_cursor(audit.cursor) is
+    'Stores where a batch begins and ends. Returns the new fencing token; null if the lease was lost.';
 
 create or replace function audit_internal.transactions_between(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns numeric
@@ -236,14 +228,14 @@ as $$
     select pg_catalog.pg_snapshot_xmax(to_snapshot)::text::numeric - pg_catalog.pg_snapshot_xmax(from_snapshot)::text::numeric
 $$;
 
-comment on function audit_internal.transactions_between(pg_snapshot, pg_snapshot) is 'How many transactions began between two snapshots.';
+comment on function audit_internal.transactions_between(pg_snapshot, pg_snapshot) is 'Returns how many transactions began between two snapshots.';
 
-create or replace function audit_internal.snapshot_after(from_snapshot pg_snapshot, present pg_snapshot)
+create or replace function audit_internal.bounded_snapshot(from_snapshot pg_snapshot, present pg_snapshot)
 returns pg_snapshot
 language sql
 immutable
 as $$
-    -- Of what is visible at present all that lies below a transaction id.
+    -- What the present snapshot sees below a transaction id.
     select case
         when audit_internal.transactions_between(from_snapshot, present) <= 100000 then present
         else (
@@ -257,5 +249,5 @@ as $$
     end
 $$;
 
-comment on function audit_internal.snapshot_after(pg_snapshot, pg_snapshot) is
-    'A snapshot that sees no more than the present one and at most 100,000 transactions beyond an earlier one: what lies between them is found in a bounded time.';
+comment on function audit_internal.bounded_snapshot(pg_snapshot, pg_snapshot) is
+    'Returns the present snapshot, or one at most 100,000 transactions beyond an earlier snapshot, so that the events between them are found in bounded time.';

@@ -1,4 +1,4 @@
--- Delivery: what the worker asks for, and what it says became of it.
+-- Delivery: the next batch for a worker, and its outcome.
 
 create or replace function audit_internal.next_batch(
     p_cursor_id bigint,
@@ -20,17 +20,16 @@ create or replace function audit_internal.next_batch(
     out waiting boolean
 )
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    -- Taken before this transaction has an id of its own.
+    -- Taken before this transaction is assigned an id.
     present pg_snapshot := pg_current_snapshot();
     destination audit.destination;
-    reached audit.cursor;
+    cursor_row audit.cursor;
 begin
     event_ids := '{}';
     resource_keys := '{}';
@@ -48,55 +47,55 @@ begin
         return;
     end if;
     if p_after is null then
-        reached := audit_internal.hold_lease(p_cursor_id, p_worker, p_lease);
+        cursor_row := audit_internal.acquire_lease(p_cursor_id, p_worker, p_lease);
     else
-        select * into reached from audit.cursor where id = p_cursor_id and lease_holder = p_worker;
+        select * into cursor_row from audit.cursor where id = p_cursor_id and lease_holder = p_worker;
     end if;
-    lease_token := reached.lease_token;
-    failures := reached.failures;
-    failing_seconds := extract(epoch from clock_timestamp() - reached.failing_since);
-    dead_in_row := reached.dead_in_row;
-    waiting := coalesce(reached.retry_at > clock_timestamp(), false);
+    lease_token := cursor_row.lease_token;
+    failures := cursor_row.failures;
+    failing_seconds := extract(epoch from clock_timestamp() - cursor_row.failing_since);
+    dead_in_row := cursor_row.dead_in_row;
+    waiting := coalesce(cursor_row.retry_at > clock_timestamp(), false);
     if lease_token is null or waiting then
         return;
     end if;
 
-    if reached.replay_id is null and p_after is null then
-        reached := audit_internal.begin_batch(reached, destination, present);
-        -- It has grown with each batch, so that what is said late of an earlier one moves nothing.
-        lease_token := reached.lease_token;
+    if cursor_row.replay_id is null and p_after is null then
+        cursor_row := audit_internal.begin_batch(cursor_row, destination, present);
+        -- It grows with each batch, so that a late report of an earlier one has no effect.
+        lease_token := cursor_row.lease_token;
         if lease_token is null then
             return;
         end if;
-        if reached.batch_to is null and pg_visible_in_snapshot(destination.leaving, present) then
-            -- It has got its own removal, or never will.
-            perform audit_internal.forget_destination(destination.id);
+        if cursor_row.batch_to is null and pg_visible_in_snapshot(destination.leaving, present) then
+            -- It has received the event of its removal, or never will.
+            perform audit_internal.delete_destination(destination.id);
             lease_token := null;
             return;
         end if;
-        -- The log is long, and it was not looked through to its end.
-        in_flight := in_flight or reached.batch_to is null and audit_internal.transactions_between(reached.batch_from, present) > 1000;
+        -- A long log is not scanned to its end at once.
+        in_flight := in_flight or cursor_row.batch_to is null and audit_internal.transactions_between(cursor_row.batch_from, present) > 1000;
     end if;
 
     select rendered.event_ids, rendered.event_uids, rendered.resource_keys, rendered.sizes, rendered.body
     into event_ids, event_uids, resource_keys, sizes, body
-    from audit_internal.render_unsent(reached, destination, coalesce(p_after, reached.last_sent_id), p_max_events, p_max_bytes)
+    from audit_internal.render_batch(cursor_row, destination, coalesce(p_after, cursor_row.last_sent_id), p_max_events, p_max_bytes)
         as rendered;
     if event_ids <> '{}' then
-        -- To send it may take as long as a lease lasts.
+        -- Sending may take as long as a lease lasts.
         perform audit_internal.renew_lease(p_cursor_id, lease_token, p_lease);
-    elsif reached.replay_id is not null and p_after is null then
+    elsif cursor_row.replay_id is not null and p_after is null then
         -- Nothing of it is left.
-        delete from audit.cursor where id = reached.id and cursor.lease_token = reached.lease_token;
+        delete from audit.cursor where id = cursor_row.id and cursor.lease_token = cursor_row.lease_token;
         if found then
-            update audit.replay set finished_at = clock_timestamp() where id = reached.replay_id;
+            update audit.replay set finished_at = clock_timestamp() where id = cursor_row.replay_id;
         end if;
     end if;
 end
 $$;
 
 comment on function audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint) is
-    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit_internal.settle() has moved the cursor, or those after p_after, which moves nothing. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: what events are called outside, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
+    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit_internal.settle() has moved the cursor, or those after p_after, which leaves the cursor as it is. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: the public ids of events, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
 
 create or replace function audit_internal.settle(
     p_cursor_id bigint,
@@ -115,7 +114,6 @@ create or replace function audit_internal.settle(
 )
 returns boolean
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -161,14 +159,14 @@ begin
         cardinality(p_dead_ids), p_failed, p_status, p_error, retry_time
     from unnest(p_delivered) as id;
 
-    insert into audit.dead_letter as known (destination_id, event_id, status, error)
+    insert into audit.dead_letter as earlier (destination_id, event_id, status, error)
     select after.destination_id, dead.event_id, dead.status, dead.error
     from unnest(p_dead_ids, p_dead_statuses, p_dead_errors) as dead (event_id, status, error)
     on conflict (destination_id, event_id) do update
     set
         status = excluded.status,
         error = excluded.error,
-        attempts = known.attempts + 1,
+        attempts = earlier.attempts + 1,
         last_at = now(),
         delivered_at = null;
     if after.replay_id is not null then
@@ -177,7 +175,7 @@ begin
         where destination_id = after.destination_id and event_id = any (p_delivered) and delivered_at is null;
     end if;
 
-    perform audit_internal.note_state(before, after, p_hold);
+    perform audit_internal.record_state_change(before, after, p_hold);
     return true;
 end
 $$;
@@ -185,12 +183,11 @@ $$;
 comment on function audit_internal.settle(
     bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
 ) is
-    'Records what became of events that audit_internal.next_batch() gave, and moves the cursor, in one transaction. p_delivered: what the receiver has; p_through: everything handed out to this id is delivered or dead; p_dead_…: what it refuses; p_dead_in_row: dead letters since the last delivery; p_failed: the first event that has to be sent again, with p_status, p_error, p_retry_in, and p_hold: `attention`, or `gone`, which pauses the destination. False: the lease was lost, nothing is moved or recorded.';
+    'Records the outcome of events that audit_internal.next_batch() returned, and moves the cursor, in one transaction. p_delivered: what the receiver has; p_through: every event of the batch up to this id is delivered or a dead letter; p_dead_…: the events it refuses; p_dead_in_row: dead letters since the last delivery; p_failed: the first event that has to be sent again, with p_status, p_error, p_retry_in, and p_hold: `attention`, or `gone`, which pauses the destination. False: the lease was lost, and nothing was recorded.';
 
-create or replace function audit_internal.note_state(before audit.cursor, after audit.cursor, hold text)
+create or replace function audit_internal.record_state_change(before audit.cursor, after audit.cursor, hold text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -219,13 +216,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.note_state(audit.cursor, audit.cursor, text) is
-    'Records that a destination is held or suspended, or has come back, so that somebody notices; pauses one that is gone.';
+comment on function audit_internal.record_state_change(audit.cursor, audit.cursor, text) is
+    'Records as an event that a destination needs attention, is suspended or has recovered; pauses one whose receiver is gone.';
 
-create or replace function audit_internal.note_broken(p_cursor_id bigint, p_worker text, p_error text)
+create or replace function audit_internal.report_broken(p_cursor_id bigint, p_worker text, p_error text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -238,7 +234,7 @@ begin
     from audit.cursor
     where id = p_cursor_id
         and broken is distinct from left(p_error, 1000)
-        -- Another worker may well be able to serve it.
+        -- Another worker may be able to serve it.
         and (lease_holder = p_worker or lease_holder is null or lease_until < clock_timestamp())
         and system_identifier = audit_internal.system_identifier()
     for update;
@@ -246,17 +242,16 @@ begin
         return;
     end if;
     update audit.cursor set broken = left(p_error, 1000) where id = p_cursor_id returning * into after;
-    perform audit_internal.note_state(before, after, null);
+    perform audit_internal.record_state_change(before, after, null);
 end
 $$;
 
-comment on function audit_internal.note_broken(bigint, text, text) is
-    'A worker''s word that it can''t serve a cursor, without anything of an event, or (null) that it can again. Ignored while another worker holds the lease.';
+comment on function audit_internal.report_broken(bigint, text, text) is
+    'Stores a worker''s report that it can''t serve a cursor (no part of an event is in it) or, with null, that it can again. Ignored while another worker holds the lease.';
 
 create or replace function audit.maintain()
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -273,4 +268,4 @@ end
 $$;
 
 comment on function audit.maintain() is
-    'What has to be done now and then: partitions made ahead, events filed by actor and action, attempts older than 30 days and workers not seen for a day forgotten. The worker calls it hourly; pg_cron can.';
+    'Regular maintenance: makes partitions ahead, files events by actor and action, deletes attempts older than 30 days and workers not seen for a day. The worker calls it hourly; pg_cron can.';

@@ -1,4 +1,4 @@
--- Destinations: which events each gets, and how far it has got.
+-- Destinations: which events each receives, its state and its backlog.
 
 create or replace function audit_internal.ping_event()
 returns audit.event
@@ -21,7 +21,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.ping_event() is 'An event that is sent to test a destination and stands nowhere.';
+comment on function audit_internal.ping_event() is 'Returns an event that tests a destination and is not in the log.';
 
 create or replace function audit_internal.destination_id(destination_name text)
 returns bigint
@@ -45,14 +45,14 @@ begin
 end
 $$;
 
-comment on function audit_internal.destination_id(text) is 'The id of a destination. PT002.';
+comment on function audit_internal.destination_id(text) is 'Returns the id of a destination. PT002.';
 
 create or replace function audit_internal.foreign_id()
 returns bigint
 language sql
 stable
 as $$
-    -- Its transaction is still to come, and yet its row is there.
+    -- This cluster has not reached the transaction id, yet the row exists.
     select coalesce(max(event.id), 0)
     from audit.event
     where event.xid >= pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())
@@ -69,7 +69,7 @@ stable
 as $$
     select case
         when since is null then audit_internal.present_snapshot()
-        -- In which no event of this cluster is visible yet, and no transaction that is open either.
+        -- One that sees no event of this cluster, and no open transaction.
         else (
             select pg_catalog.format(
                 '%1$s:%1$s:', least(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), min(event.xid))
@@ -81,9 +81,9 @@ as $$
 $$;
 
 comment on function audit_internal.first_snapshot(timestamptz) is
-    'Where a cursor begins: at present, or (since a time) before everything.';
+    'Returns where a cursor begins: at present, or (since a time) before all events.';
 
-create or replace function audit_internal.is_for(event audit.event, destination audit.destination)
+create or replace function audit_internal.matches_destination(event audit.event, destination audit.destination)
 returns boolean
 language sql
 immutable
@@ -91,7 +91,7 @@ as $$
     select case
         when event.action operator(pg_catalog.=) 'audit.sealed' then
             destination.seals and (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
-        -- Whoever loses the events must hear of it.
+        -- The destination is always sent its own removal.
         when event.action operator(pg_catalog.=) 'audit.destination_removed'
             and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
         else (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
@@ -99,39 +99,39 @@ as $$
     end
 $$;
 
-comment on function audit_internal.is_for(audit.event, audit.destination) is
-    'Whether a destination gets an event: its filters let it through; or it is a seal, and it asks for seals; or it is its own removal.';
+comment on function audit_internal.matches_destination(audit.event, audit.destination) is
+    'Whether a destination receives an event: the event passes its filters, is a seal that it asks for, or is its own removal.';
 
-create or replace function audit_internal.is_news_for(event audit.event, destination audit.destination)
+create or replace function audit_internal.matches_destination_live(event audit.event, destination audit.destination)
 returns boolean
 language sql
 immutable
 as $$
-    select event.imported_from is null and audit_internal.is_for(event, destination)
+    select event.imported_from is null and audit_internal.matches_destination(event, destination)
 $$;
 
-comment on function audit_internal.is_news_for(audit.event, audit.destination) is
-    'Whether a destination gets an event as it is recorded: audit_internal.is_for(), and it happened now. What was imported is old news, which only a replay sends.';
+comment on function audit_internal.matches_destination_live(audit.event, audit.destination) is
+    'Whether a destination receives an event when it is recorded: audit_internal.matches_destination(), and it was not imported. Imported events are sent only by a replay.';
 
-create or replace function audit_internal.cursor_state(reached audit.cursor)
+create or replace function audit_internal.cursor_state(cursor_row audit.cursor)
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case
-        when reached.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'
-        when reached.needs_attention or reached.broken is not null then 'needs_attention'
-        when reached.failures > 0 then 'retrying'
+        when cursor_row.failing_since < pg_catalog.now() - interval '5 days' then 'suspended'
+        when cursor_row.needs_attention or cursor_row.broken is not null then 'needs_attention'
+        when cursor_row.failures > 0 then 'retrying'
         else 'active'
     end
 $$;
 
 comment on function audit_internal.cursor_state(audit.cursor) is
-    '`active`; `retrying`: failed attempts are repeated by schedule; `needs_attention`: the receiver wants an operator, it is probed every 15 minutes, or no worker can serve it (audit.cursor.broken); `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
+    '`active`; `retrying`: failed attempts are retried on a schedule; `needs_attention`: an operator has to fix something at the receiver, which is probed every 15 minutes, or no worker can serve it (audit.cursor.broken); `suspended`: no success for 5 days, it is probed hourly. All but the first resume by themselves.';
 
 create or replace function audit_internal.backlog(
-    destination audit.destination, reached audit.cursor, out events bigint, out oldest timestamptz, out error text
+    destination audit.destination, cursor_row audit.cursor, out events bigint, out oldest timestamptz, out error text
 )
 language plpgsql
 stable
@@ -144,19 +144,19 @@ begin
     into events, oldest
     from (
         select event.occurred_at
-        from audit_internal.batch(reached.batch_from, pg_current_snapshot()) as event
-        where audit_internal.is_news_for(event, destination)
-            and event.id > reached.foreign_id
-            and event.id <> all (reached.sent_ahead)
+        from audit_internal.batch(cursor_row.batch_from, pg_current_snapshot()) as event
+        where audit_internal.matches_destination_live(event, destination)
+            and event.id > cursor_row.foreign_id
+            and event.id <> all (cursor_row.sent_ahead)
             and (
-                reached.batch_to is null
-                or event.id > reached.last_sent_id
-                or not pg_visible_in_snapshot(event.xid, reached.batch_to)
+                cursor_row.batch_to is null
+                or event.id > cursor_row.last_sent_id
+                or not pg_visible_in_snapshot(event.xid, cursor_row.batch_to)
             )
         limit 100000
     ) as pending;
 exception
-    -- One destination's filters must not hide the others. (A statement's time limit still ends it.)
+    -- An error of one destination's filters must not hide the others. (A statement_timeout still ends the statement.)
     when others then
         events := null;
         error := format('its filters can''t be evaluated (SQLSTATE %s)', sqlstate);
@@ -164,7 +164,7 @@ end
 $$;
 
 comment on function audit_internal.backlog(audit.destination, audit.cursor) is
-    'How many events a destination has still to get (it counts to 100,000), and since when the oldest of them waits. Null events: its filters raise an error.';
+    'Counts the events that a destination has yet to receive (to 100,000), with the time of the oldest. Null events: its filters raise an error.';
 
 create or replace view audit.destination_status
 with (security_invoker = true) as
@@ -210,4 +210,4 @@ join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id
 cross join lateral audit_internal.backlog(destination, cursor) as behind;
 
 comment on view audit.destination_status is
-    'The destinations: whether they are served, how many events each has still to get (it counts to 100,000) and for how long the oldest of these has waited, in seconds; null: its filters can''t be evaluated, as last_error says.';
+    'The destinations: their state, how many events each has yet to receive (counted to 100,000) and for how many seconds the oldest has waited; null: its filters can''t be evaluated (see last_error).';

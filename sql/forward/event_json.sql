@@ -1,11 +1,11 @@
--- An event as JSON, which most receivers get, and what the renderings share.
+-- An event as JSON, and the functions that several formats share.
 
 create or replace function audit_internal.event_uid(event audit.event)
 returns text
 language sql
 stable
 as $$
-    -- (No node is called by a number.)
+    -- (No node's name is a number.)
     select case
         when event.node is null then 'evt_' || event.id
         else 'evt_' || event.node || '_' || event.node_id
@@ -13,9 +13,9 @@ as $$
 $$;
 
 comment on function audit_internal.event_uid(audit.event) is
-    'What an event is called outside, the idempotency key of its delivery: evt_42; on a hub, of node eu1''s event 42, evt_eu1_42.';
+    'Returns the public id of an event, the idempotency key of its delivery: evt_42; on a hub, of node eu1''s event 42, evt_eu1_42.';
 
-create or replace function audit_internal.recorded_object(event audit.event)
+create or replace function audit_internal.base_event_object(event audit.event)
 returns json
 language sql
 stable
@@ -54,19 +54,19 @@ as $$
     )
 $$;
 
-comment on function audit_internal.recorded_object(audit.event) is 'audit_internal.event_object() of an event that pgtrail recorded itself.';
+comment on function audit_internal.base_event_object(audit.event) is 'audit_internal.event_object() of an event that pgtrail recorded itself.';
 
 create or replace function audit_internal.merge_objects(one json, other json)
 returns text
 language sql
 immutable
 as $$
-    -- There is no || for json, and that of jsonb copies before and after once more.
+    -- json has no ||, and that of jsonb would copy before and after again.
     select pg_catalog.left(one::text, -1) || ', ' || pg_catalog.substr(other::text, 2)
 $$;
 
 comment on function audit_internal.merge_objects(json, json) is
-    'Two JSON objects as one. Neither may be empty, and no name may be in both.';
+    'Merges two JSON objects. Neither may be empty, and no name may be in both.';
 
 create or replace function audit_internal.event_object(event audit.event)
 returns json
@@ -74,9 +74,9 @@ language sql
 stable
 as $$
     select case
-        when event.imported_from is null and event.node is null then audit_internal.recorded_object(event)
+        when event.imported_from is null and event.node is null then audit_internal.base_event_object(event)
         else audit_internal.merge_objects(
-            audit_internal.recorded_object(event),
+            audit_internal.base_event_object(event),
             pg_catalog.json_strip_nulls(
                 pg_catalog.json_build_object('imported_from', event.imported_from, 'node', event.node)
             )
@@ -85,7 +85,7 @@ as $$
 $$;
 
 comment on function audit_internal.event_object(audit.event) is
-    'An event as other programs get it. `changed` is null where a row came or went; `imported_from` is there only where another tool recorded it, `node` only on a hub, of what another database did. As json, which is written faster than jsonb (8 µs for 12).';
+    'An event as other programs receive it. `changed` is null for inserts and deletes; `imported_from` is present only where another tool recorded it, `node` only on a hub, for another database''s events. As json, which is faster to serialize than jsonb (8 µs for 12).';
 
 create or replace function audit.event_json(event audit.event)
 returns jsonb
@@ -95,7 +95,7 @@ as $$
     select audit_internal.event_object(event)::jsonb
 $$;
 
-comment on function audit.event_json(audit.event) is 'The same as audit_internal.event_object(), to be searched and taken apart.';
+comment on function audit.event_json(audit.event) is 'audit_internal.event_object() as jsonb.';
 
 create or replace function audit_internal.email_address(label text)
 returns text
@@ -109,7 +109,7 @@ as $$
 $$;
 
 comment on function audit_internal.email_address(text) is
-    'The label where it is an e-mail address as OCSF (email_t) takes it: no quotes, nothing but ASCII, a dot in the domain.';
+    'Returns the label if it is an e-mail address as OCSF (email_t) defines it: no quotes, only ASCII, a dot in the domain; else null.';
 
 create or replace function audit_internal.epoch_milliseconds(moment timestamptz)
 returns bigint
@@ -150,18 +150,18 @@ as $$
     from pg_catalog.regexp_split_to_table(part, '') with ordinality as letter (text, number)
 $$;
 
-comment on function audit_internal.percent_encode(text) is 'What audit_internal.uri_escape() does with a text that needs it.';
+comment on function audit_internal.percent_encode(text) is 'Escapes a text for audit_internal.uri_escape().';
 
 create or replace function audit_internal.uri_escape(part text)
 returns text
 language sql
 immutable
 as $$
-    -- The query is in a function of its own, so that the planner sees through this one.
+    -- The query is in a separate function, so that the planner can inline this one.
     select case when part ~ '[^A-Za-z0-9._~-]' then audit_internal.percent_encode(part) else part end
 $$;
 
-comment on function audit_internal.uri_escape(text) is 'A text as one segment of a URI: what is not unreserved (RFC 3986, 2.3) as %XX of its UTF-8.';
+comment on function audit_internal.uri_escape(text) is 'Escapes a text as one segment of a URI: each character that is not unreserved (RFC 3986, 2.3) as %XX of its UTF-8.';
 
 create or replace function audit_internal.smallest_fields(image jsonb, max_bytes integer)
 returns jsonb
@@ -176,7 +176,7 @@ as $$
         )
     ) || coalesce(
         (
-            -- The small fields first: they are most, and say most.
+            -- The smallest fields first: that keeps as many as possible.
             select pg_catalog.jsonb_object_agg(field.key, field.value)
             from (
                 select
@@ -192,14 +192,14 @@ as $$
     )
 $$;
 
-comment on function audit_internal.smallest_fields(jsonb, integer) is 'What audit_internal.shorten_row() does with a row that is too large.';
+comment on function audit_internal.smallest_fields(jsonb, integer) is 'Shortens a row that is too large for audit_internal.shorten_row().';
 
 create or replace function audit_internal.shorten_row(image jsonb, max_bytes integer)
 returns jsonb
 language sql
 immutable
 as $$
-    -- The query is in a function of its own, so that the planner sees through this one.
+    -- The query is in a separate function, so that the planner can inline this one.
     select case
         when pg_catalog.octet_length(image::text) > max_bytes then audit_internal.smallest_fields(image, max_bytes)
         else image

@@ -1,4 +1,4 @@
--- One event as webhooks, CloudEvents, Splunk, Datadog and Sentinel get it. Framing, limits and headers are in formats.sql.
+-- One event rendered for webhooks, CloudEvents, Splunk, Datadog and Sentinel. Framing, limits and headers are in formats.sql.
 
 create or replace function audit_internal.render_webhook(event audit.event)
 returns text
@@ -43,7 +43,7 @@ as $$
                 'datacontenttype', 'application/json',
                 'sequence', pg_catalog.lpad(event.id::text, 20, '0'),
                 'authtype', case event.actor_type
-                    -- Of an application; `user` would be one of the infrastructure.
+                    -- A user of the application; `user` would be one of the infrastructure.
                     when 'user' then 'app_user'
                     when 'service' then 'service_account'
                     when 'api_key' then 'api_key'
@@ -82,7 +82,7 @@ as $$
         'source', 'pgtrail',
         'sourcetype', 'pgtrail:audit',
         'event', audit_internal.event_object(event),
-        -- Indexed, and flat: a null or a nested value spoils the request.
+        -- Indexed fields are flat: Splunk refuses a request with a null or nested one.
         'fields', pg_catalog.json_strip_nulls(
             pg_catalog.json_build_object(
                 'event_id', audit_internal.event_uid(event),
@@ -111,7 +111,7 @@ as $$
                 'ddtags', pg_catalog.concat_ws(
                     ',', 'category:' || event.category, 'org:' || pg_catalog.replace(event.org_id, ',', '_')
                 ),
-                -- What is older than 18 hours would be dropped, with a 202.
+                -- Datadog drops what is older than 18 hours, and still responds 202.
                 'timestamp', audit_internal.epoch_milliseconds(
                     greatest(event.occurred_at, pg_catalog.now() - interval '17 hours 59 minutes')
                 ),
@@ -142,7 +142,7 @@ as $$
 $$;
 
 comment on function audit_internal.render_datadog(audit.event) is
-    'A log of Datadog''s v2 intake. An event older than 18 hours gets a timestamp that Datadog takes, audit.timestamp_clamped says so, and audit.occurred_at is the time it occurred. https://docs.datadoghq.com/api/latest/logs/';
+    'A log of Datadog''s v2 intake. An event older than 18 hours gets a timestamp that Datadog accepts, audit.timestamp_clamped says so, and audit.occurred_at is the time it occurred. https://docs.datadoghq.com/api/latest/logs/';
 
 create or replace function audit_internal.render_sentinel(event audit.event)
 returns text
@@ -172,7 +172,7 @@ as $$
         'DatabaseRole', event.db_role,
         'ClientAddress', pg_catalog.host(event.client_addr),
         'ApplicationName', event.application_name,
-        -- What is over 64 KB is cut by Azure, in the middle of the JSON.
+        -- Azure truncates a value over 64 KB, in the middle of the JSON.
         'Before', audit_internal.shorten_row(audit.row_before(event), 60000),
         'After', audit_internal.shorten_row(event.after, 60000),
         'Changed', event.changed

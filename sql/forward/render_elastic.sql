@@ -1,6 +1,6 @@
 -- One event in the Elastic Common Schema.
 
-create or replace function audit_internal.operation_kind(operation text)
+create or replace function audit_internal.ecs_event_type(operation text)
 returns text
 language sql
 immutable
@@ -14,7 +14,7 @@ as $$
     end
 $$;
 
-comment on function audit_internal.operation_kind(text) is 'An operation as ECS names it in event.type.';
+comment on function audit_internal.ecs_event_type(text) is 'Returns an operation''s name in ECS event.type.';
 
 create or replace function audit_internal.render_elastic(event audit.event)
 returns text
@@ -44,10 +44,10 @@ as $$
                         end::json,
                         'type', case
                             when event.category in ('members', 'profile', 'password')
-                                then pg_catalog.json_build_array('user', audit_internal.operation_kind(event.operation))
+                                then pg_catalog.json_build_array('user', audit_internal.ecs_event_type(event.operation))
                             when event.category = 'teams'
-                                then pg_catalog.json_build_array('group', audit_internal.operation_kind(event.operation))
-                            else pg_catalog.json_build_array(audit_internal.operation_kind(event.operation))
+                                then pg_catalog.json_build_array('group', audit_internal.ecs_event_type(event.operation))
+                            else pg_catalog.json_build_array(audit_internal.ecs_event_type(event.operation))
                         end
                     ),
                     'user', pg_catalog.json_build_object(

@@ -40,28 +40,24 @@ as $$
     )
 $$;
 
-comment on function audit_internal.ocsf_user(audit.event) is 'The person that an event happened to, as a user object of OCSF.';
+comment on function audit_internal.ocsf_user(audit.event) is 'Returns the resource of an event as a user object of OCSF.';
 
 create or replace function audit_internal.ocsf_managed_entity(event audit.event, image jsonb)
 returns json
 language sql
 stable
 as $$
-    select case
-        when image is null then pg_catalog.json_build_object(
-            'uid', coalesce(event.resource_id, ''),
-            'name', coalesce(event.resource_label, event.resource_id, ''),
-            'type', coalesce(event.resource_type, ''),
-            'type_id', 99
-        )
-        else pg_catalog.json_build_object(
-            'uid', coalesce(event.resource_id, ''),
-            'name', coalesce(event.resource_label, event.resource_id, ''),
-            'type', coalesce(event.resource_type, ''),
-            'type_id', 99,
-            'data', image
-        )
-    end
+    select (
+        pg_catalog.left(
+            pg_catalog.json_build_object(
+                'uid', coalesce(event.resource_id, ''),
+                'name', coalesce(event.resource_label, event.resource_id, ''),
+                'type', coalesce(event.resource_type, ''),
+                'type_id', 99
+            )::text,
+            -1
+        ) || coalesce(', "data" : ' || image::text, '') || '}'
+    )::json
 $$;
 
 comment on function audit_internal.ocsf_managed_entity(audit.event, jsonb) is
@@ -94,35 +90,34 @@ as $$
     end
 $$;
 
-comment on function audit_internal.ocsf_object(audit.event) is 'What an event happened to, as the class of audit_internal.ocsf_type() has it.';
+comment on function audit_internal.ocsf_object(audit.event) is 'Returns the resource of an event, as the class of audit_internal.ocsf_type() has it.';
 
 create or replace function audit_internal.ocsf_unmapped(event audit.event)
 returns json
 language sql
 stable
 as $$
-    select case audit_internal.ocsf_type(event) / 100
-        when 3004 then pg_catalog.json_build_object(
-            'category', event.category,
-            'changed', event.changed,
-            'reason', event.reason,
-            'table', event.table_name,
-            'database_role', event.db_role
-        )
-        -- The other classes have no place for the row.
-        else pg_catalog.json_build_object(
-            'category', event.category,
-            'changed', event.changed,
-            'reason', event.reason,
-            'table', event.table_name,
-            'database_role', event.db_role,
-            'before', audit.row_before(event),
-            'after', event.after
-        )
-    end
+    select (
+        pg_catalog.left(
+            pg_catalog.json_build_object(
+                'category', event.category,
+                'changed', event.changed,
+                'reason', event.reason,
+                'table', event.table_name,
+                'database_role', event.db_role
+            )::text,
+            -1
+        ) || case
+            when audit_internal.ocsf_type(event) / 100 = 3004 then '}'
+            -- The other classes have no field for the row.
+            else ', ' || pg_catalog.substr(
+                pg_catalog.json_build_object('before', audit.row_before(event), 'after', event.after)::text, 2
+            )
+        end
+    )::json
 $$;
 
-comment on function audit_internal.ocsf_unmapped(audit.event) is 'What OCSF has no place for.';
+comment on function audit_internal.ocsf_unmapped(audit.event) is 'Returns the fields that OCSF has no attribute for.';
 
 create or replace function audit_internal.render_ocsf(event audit.event)
 returns text
@@ -135,7 +130,7 @@ as $$
                 'category_uid', 3,
                 'class_uid', audit_internal.ocsf_type(event) / 100,
                 'activity_id', audit_internal.ocsf_type(event) % 100,
-                -- Of the other activities the number says it all: a name would have to be OCSF's own.
+                -- Any other activity's name would have to be OCSF's own, and the number is enough.
                 'activity_name', case when audit_internal.ocsf_type(event) % 100 = 99 then event.action end,
                 'type_uid', audit_internal.ocsf_type(event),
                 'severity_id', 1,

@@ -11,7 +11,7 @@ as $$
     select 'pgtrail_' || p_node
 $$;
 
-comment on function audit_internal.subscription_name(text) is 'What a hub calls its subscription to a node.';
+comment on function audit_internal.subscription_name(text) is 'Returns the name of a hub''s subscription to a node.';
 
 create or replace function audit_internal.slot_name(p_node text)
 returns text
@@ -19,7 +19,7 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- Of two hubs, in two clusters or in one, each has its own. At most 51 of the 63 characters that a slot's name may have.
+    -- Different for each hub, also for two in one cluster. At most 51 of the 63 characters of a slot's name.
     select 'pgtrail_' || p_node || '_' || pg_catalog.left(
         pg_catalog.md5(
             audit_internal.system_identifier() || ' ' || (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
@@ -29,7 +29,7 @@ as $$
 $$;
 
 comment on function audit_internal.slot_name(text) is
-    'What this hub calls its replication slot at a node, and the role by which it connects: the node''s name, and 12 digits that stand for this database.';
+    'Returns the name of this hub''s replication slot at a node, and of the role by which it connects: the node''s name and 12 digits that identify this database.';
 
 create or replace function audit_internal.timeline()
 returns integer
@@ -37,14 +37,14 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- The first part of a WAL file's name, in hexadecimal digits; of a standby nobody can say so.
+    -- The first part of a WAL file's name, in hexadecimal digits; a standby has none.
     select case
         when not pg_catalog.pg_is_in_recovery() then
             ('x' || pg_catalog.left(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 8))::bit(32)::integer
     end
 $$;
 
-comment on function audit_internal.timeline() is 'The timeline of this cluster: a promotion, or a restore from a backup, begins another. Null: it is a standby.';
+comment on function audit_internal.timeline() is 'Returns the timeline of this cluster: a promotion, or a restore from a backup, begins a new one. Null on a standby.';
 
 -- On a hub ---------------------------------------------------------------------------------------------------------
 
@@ -54,11 +54,11 @@ language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- A node takes a worker and an origin, and one more of each for every table that is being copied: two, unless somebody
-    -- raised max_sync_workers_per_subscription.
+    -- A node needs a worker and an origin, and one more of each for every table that is being copied: two by
+    -- default (max_sync_workers_per_subscription).
     select
-        pg_catalog.format('its %s is %s, and its nodes need %s', wanted.setting, present.value, wanted.least),
-        pg_catalog.format('set %s = %s or more, and restart the server', wanted.setting, wanted.least)
+        pg_catalog.format('its %s is %s, and its nodes need %s', wanted.setting, present.value, wanted.minimum),
+        pg_catalog.format('set %s = %s or more, and restart the server', wanted.setting, wanted.minimum)
     from (select count(*) + 1 from audit.node where removed_at is null) as following (nodes)
     cross join lateral (values
         ('max_logical_replication_workers', following.nodes + 1),
@@ -70,9 +70,9 @@ as $$
             end,
             following.nodes + 2
         )
-    ) as wanted (setting, least)
+    ) as wanted (setting, minimum)
     cross join lateral (select pg_catalog.current_setting(wanted.setting)::bigint as value) as present
-    where present.value < wanted.least
+    where present.value < wanted.minimum
     union all
     select pg_catalog.format('role %s may not make subscriptions', pg_catalog.quote_ident(current_user)),
         'connect as a superuser or, from PostgreSQL 16 on, as a member of pg_create_subscription and audit_owner'
@@ -84,12 +84,11 @@ as $$
         )
 $$;
 
-comment on function audit_internal.hub_problems() is 'What keeps this database from following one more node, and how to fix it. No rows: nothing does.';
+comment on function audit_internal.hub_problems() is 'Returns what prevents this database from following one more node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.init_hub()
 returns boolean
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -99,7 +98,7 @@ begin
     if audit_internal.is_hub() then
         return false;
     end if;
-    -- They fire for what is replicated, and for nothing else.
+    -- They fire for replicated changes only.
     for replicated in select * from audit_internal.replicated_tables()
     loop
         execute format(
@@ -116,7 +115,7 @@ end
 $$;
 
 comment on function audit.init_hub() is
-    'Makes this database a hub: sets up the triggers that take in what nodes publish, and the indexes by which a node''s events are found. Whether it was none before. It locks the log while the indexes are built.';
+    'Makes this database a hub: sets up the triggers that receive what nodes publish, and the indexes that find a node''s events. Returns whether it was not a hub before. It locks the log while the indexes are built.';
 
 create or replace function audit_internal.check_is_hub()
 returns void
@@ -150,7 +149,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.published_columns() is 'What a node publishes: `audit.event.id` and so on. A hub has to have all of them.';
+comment on function audit_internal.published_columns() is 'Returns the columns that a node publishes: `audit.event.id` and so on. A hub has to have all of them.';
 
 create or replace function audit_internal.check_new_node(p_name text, p_hashes jsonb, p_columns text[])
 returns void
@@ -167,7 +166,7 @@ begin
     if p_name !~ '^[a-z][a-z0-9_]{0,29}$' then
         raise exception using
             errcode = 'PT048',
-            message = format('"%s" is no name for a node', left(p_name, 100)),
+            message = format('invalid node name "%s"', left(p_name, 100)),
             hint = 'Lower-case letters, digits and underscores, 30 at most, a letter first: eu1.';
     elsif known.subscription is not null then
         raise exception using
@@ -191,8 +190,8 @@ begin
     if last.number is not null and p_hashes ->> last.number::text is distinct from last.hash then
         raise exception using
             errcode = 'PT048',
-            message = format('this is not the database that was node "%s": it has not the seal %s that this hub received', p_name, last.number),
-            hint = 'Another database, or one that was restored from a backup, is added under a name of its own: its events are called by it.';
+            message = format('this is not the database that was node "%s": it does not have seal %s, which this hub received', p_name, last.number),
+            hint = 'Another database, or one that was restored from a backup, is added under a new name, which identifies its events.';
     end if;
 end
 $$;
@@ -210,20 +209,19 @@ as $$
     select max(number) from audit.node_seal where node = p_name
 $$;
 
-comment on function audit_internal.last_received_seal(text) is 'The number of the last seal that arrived from a node; null: none has.';
+comment on function audit_internal.last_received_seal(text) is 'Returns the number of the last seal that arrived from a node; null if none has.';
 
-create or replace function audit_internal.prepare_for_node(p_first_time timestamptz)
+create or replace function audit_internal.make_node_partitions(p_first_time timestamptz)
 returns integer
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 set timezone = 'UTC'
 as $$
-    -- (What is older was imported, or is wrong: the default partition takes it.)
-    select audit_internal.make_past_partitions(
+    -- (Older events were imported, or have a wrong time: they go to the default partition.)
+    select audit_internal.make_missing_partitions(
         array(
             select generate_series(
                 date_trunc('month', greatest(p_first_time, now() - interval '10 years')), now(), interval '1 month'
@@ -232,5 +230,5 @@ as $$
     )
 $$;
 
-comment on function audit_internal.prepare_for_node(timestamptz) is
-    'Makes the partitions for what a node holds since that time. How many. In a transaction of its own: audit.add_node() waits for the node.';
+comment on function audit_internal.make_node_partitions(timestamptz) is
+    'Makes the partitions for a node''s events since that time. Returns how many. Called in a separate transaction, since audit.add_node() waits for the node.';

@@ -26,18 +26,17 @@ as $$
     where not (select rolsuper from pg_catalog.pg_roles where rolname = current_user)
 $$;
 
-comment on function audit_internal.node_problems() is 'What keeps this database from being a node, and how to fix it. No rows: nothing does.';
+comment on function audit_internal.node_problems() is 'Returns what prevents this database from being a node, and how to fix it. No rows: nothing does.';
 
 create or replace function audit.publish(p_role text, p_password text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    -- Inserts alone: what is recorded does not change, and what somebody changes all the same is not to reach the hub.
+    -- Inserts only: recorded events don't change, and a tampered one must not reach the hub.
     if not exists (select from pg_publication where pubname = 'pgtrail') then
         execute format(
             'create publication pgtrail for table %s with (publish = ''insert'', publish_via_partition_root = true)',
@@ -56,7 +55,6 @@ comment on function audit.publish(text, text) is
 create or replace function audit.unpublish(p_role text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -80,9 +78,9 @@ end
 $$;
 
 comment on function audit.unpublish(text) is
-    'Takes audit.publish() back: drops the hub''s slot, with what it holds of the write-ahead log, and its role. As a superuser.';
+    'Reverts audit.publish(): drops the hub''s slot, with the write-ahead log it retains, and its role. As a superuser.';
 
-create or replace function audit_internal.published_since(p_id bigint, p_most integer default 100000)
+create or replace function audit_internal.count_published_since(p_id bigint, p_max_count integer default 100000)
 returns table (events bigint, first_occurred_at timestamptz)
 language sql
 stable
@@ -93,9 +91,9 @@ as $$
         select event.occurred_at
         from audit.event
         where event.id > p_id
-        limit p_most
+        limit p_max_count
     ) as waiting
 $$;
 
-comment on function audit_internal.published_since(bigint, integer) is
-    'How many events have a higher id, counted no further than p_most, and when the first of them occurred: what a hub that has got so far lacks.';
+comment on function audit_internal.count_published_since(bigint, integer) is
+    'Counts the events with a higher id, up to p_max_count, with the time of the first: what a hub that has received events up to p_id lacks.';

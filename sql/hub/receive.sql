@@ -1,13 +1,12 @@
--- On a hub: events and seals of other databases, as they arrive by logical replication, and whether they hold.
+-- On a hub: events and seals of other databases are received by logical replication, and checked.
 --
 -- A subscription writes to audit.event, audit.seal and the others as if they were its own. These triggers, which fire for what
--- is replicated and for nothing else, give an event its place in this log and put what verifies it beside: the hub has seals
+-- is replicated only, give an event its id in this log and store what verifies it in tables of nodes: the hub has seals
 -- of its own. `pgtrail hub init` sets them up; elsewhere there are none.
 
-create or replace function audit_internal.learn_node()
+create or replace function audit_internal.identify_node()
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -25,11 +24,11 @@ begin
     if source.name is null then
         raise exception using
             errcode = 'PT046',
-            message = 'events are replicated into this hub, and not from one of its nodes',
+            message = 'this hub received replicated events that are not from one of its nodes',
             hint = 'pgtrail hub add adds a node; to copy the hub itself, drop the triggers "receive" of the copy first.';
     end if;
-    -- For as long as this worker lives, where it copies. Otherwise, from PostgreSQL 16 on, a worker forgets after each row
-    -- what was set for it: so this is called for each, and does no more than it must.
+    -- Kept for the lifetime of a worker that copies. Otherwise, from PostgreSQL 16 on, a worker loses after each row
+    -- its settings: so this is called for each row, and does as little as possible.
     perform set_config('pgtrail.copies_to', source.copies_to::text, false);
     if source.copies_to > 0 then
         perform set_config('pgtrail.copies_above', source.copies_above::text, false);
@@ -43,50 +42,49 @@ begin
             on conflict do nothing;
         end if;
     end if;
-    -- With the process, so that what somebody set for the database or a role beforehand is not believed.
+    -- With the process id, so that a value set beforehand for the database or a role is ignored.
     perform set_config('pgtrail.node', pg_backend_pid() || ' ' || source.name, false);
     return source.name;
 end
 $$;
 
-comment on function audit_internal.learn_node() is
-    'The node whose changes this session applies, which is kept in the settings pgtrail.node, pgtrail.copies_above, pgtrail.copies_to (0: nothing is copied any more) and pgtrail.copies_again (whether some of it may be here). PT046.';
+comment on function audit_internal.identify_node() is
+    'Returns the node whose changes this session applies, and keeps it in the settings pgtrail.node, pgtrail.copies_above, pgtrail.copies_to (0: nothing is copied any more) and pgtrail.copies_again (whether some events may be here already). PT046.';
 
-create or replace function audit_internal.applying_node()
+create or replace function audit_internal.source_node()
 returns text
 language sql
-volatile
 as $$
     select case
         when pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 1) = pg_catalog.pg_backend_pid()::text
             then pg_catalog.split_part(pg_catalog.current_setting('pgtrail.node', true), ' ', 2)
-        else audit_internal.learn_node()
+        else audit_internal.identify_node()
     end
 $$;
 
-comment on function audit_internal.applying_node() is
-    'The node whose changes this session applies; `-`: what it records is the hub''s own. PT046.';
+comment on function audit_internal.source_node() is
+    'Returns the node whose changes this session applies; `-`: the hub''s own. PT046.';
 
 create or replace function audit_internal.has_received(event audit.event, from_node text)
 returns boolean
 language sql
 stable
--- A plan that is kept is made when there is little to read, and would read all of it later.
+-- A cached plan is made when there are few rows, and would later read all of them.
 set enable_seqscan = off
 as $$
-    -- (An id that a restored node gave again has another transaction or another time.)
+    -- (An id that a restored node assigned again has another transaction or time.)
     select exists (
         select
         from audit.event as known
         where known.node = from_node
             and known.node_id = event.id
-            -- (One transaction may have very many: the index of transactions does not serve.)
+            -- (One transaction may have very many events, so the index of transactions is no help.)
             and known.node_xid is not distinct from event.xid
             and known.occurred_at = event.occurred_at
     )
 $$;
 
-comment on function audit_internal.has_received(audit.event, text) is 'Whether a node''s event, as it comes from there, is in this log already.';
+comment on function audit_internal.has_received(audit.event, text) is 'Whether a node''s event, as received, is in this log already.';
 
 create or replace function audit_internal.receive_event()
 returns trigger
@@ -96,9 +94,9 @@ as $$
 declare
     copies_to bigint;
 begin
-    new.node := audit_internal.applying_node();
+    new.node := audit_internal.source_node();
     if new.node = '-' then
-        -- What the hub itself has to say of it.
+        -- The hub's own event about the node.
         new.node := null;
         return new;
     end if;
@@ -114,14 +112,14 @@ begin
         if pg_catalog.current_setting('pgtrail.copies_again')::boolean
             and (
                 audit_internal.has_received(new, new.node)
-                -- What retention has dropped here does not come back.
+                -- Events that retention has dropped here are not received again.
                 or exists (select from audit.node_dropped where node = new.node and here and ids @> new.node_id)
             )
         then
             return null;
         end if;
         new.xid := pg_catalog.pg_current_xact_id();
-        -- What is copied comes in the order of the disk.
+        -- Copied rows arrive in physical order.
         new.id := case
             when new.node_id <= copies_to then new.node_id + pg_catalog.current_setting('pgtrail.copies_above')::bigint
             else pg_catalog.nextval('audit.event_id_seq')
@@ -135,12 +133,11 @@ end
 $$;
 
 comment on function audit_internal.receive_event() is
-    'Gives a node''s event its place in this log. Commits are applied in the order in which the node made them, so ids keep the order of each resource''s events.';
+    'Gives a node''s event its id in this log. Commits are applied in the order in which the node made them, so ids keep the order of each resource''s events.';
 
 create or replace function audit_internal.record_broken_chain(p_node text, p_number bigint)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -156,7 +153,7 @@ end
 $$;
 
 comment on function audit_internal.record_broken_chain(text, bigint) is
-    'Records that a node''s seal does not fit to those that had arrived, as an event of the hub''s own: destinations hear of it at once.';
+    'Records as an event of the hub that a node''s seal does not follow those received before: destinations receive it at once.';
 
 create or replace function audit_internal.receive_seal()
 returns trigger
@@ -165,20 +162,13 @@ set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit_internal.applying_node();
+    node_name text := audit_internal.source_node();
 begin
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash = new.hash) then
         return null;
     end if;
-    insert into audit.node_seal (
-        node, number, sealed_at, system_identifier, from_snapshot, from_time, from_xid, from_id, to_snapshot, to_time,
-        epoch, above_id, up_to_id, events, first_id, last_id, personal, root, previous, hash, months
-    )
-    values (
-        node_name, new.number, new.sealed_at, new.system_identifier, new.from_snapshot, new.from_time, new.from_xid,
-        new.from_id, new.to_snapshot, new.to_time, new.epoch, new.above_id, new.up_to_id, new.events, new.first_id,
-        new.last_id, new.personal, new.root, new.previous, new.hash, new.months
-    );
+    -- (Its other columns are those of audit.seal.)
+    insert into audit.node_seal values (node_name, clock_timestamp(), default, new.*);
     if exists (select from audit.node_seal where node = node_name and number = new.number and hash <> new.hash)
         or new.previous <> all (array(select hash from audit.node_seal where node = node_name and number = new.number - 1))
             and exists (select from audit.node_seal where node = node_name and number = new.number - 1)
@@ -190,7 +180,7 @@ end
 $$;
 
 comment on function audit_internal.receive_seal() is
-    'Keeps a node''s seal in audit.node_seal. Whatever else arrives under its number is kept too, and tells: audit.node_rewritten.';
+    'Stores a node''s seal in audit.node_seal. A different seal with the same number is stored too, and recorded as audit.node_rewritten.';
 
 create or replace function audit_internal.receive_seal_leaves()
 returns trigger
@@ -199,7 +189,7 @@ set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit_internal.applying_node();
+    node_name text := audit_internal.source_node();
 begin
     if not exists (
         select
@@ -214,7 +204,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.receive_seal_leaves() is 'Keeps the leaves of a node''s seal in audit.node_seal_leaves.';
+comment on function audit_internal.receive_seal_leaves() is 'Stores the leaves of a node''s seal in audit.node_seal_leaves.';
 
 create or replace function audit_internal.receive_salt()
 returns trigger
@@ -223,9 +213,9 @@ set enable_seqscan = off
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit_internal.applying_node();
+    node_name text := audit_internal.source_node();
 begin
-    -- (A person who was erased there and came back has another; events of before are held to by the old one.)
+    -- (A person who was erased there and came back has a new salt; earlier events keep the old one.)
     if not exists (select from audit.node_dead_salt where digest = pg_catalog.sha256(new.salt))
         and not exists (
             select
@@ -240,7 +230,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.receive_salt() is 'Keeps a node''s salt in audit.node_salt, unless it was destroyed here.';
+comment on function audit_internal.receive_salt() is 'Stores a node''s salt in audit.node_salt, unless it was destroyed here.';
 
 create or replace function audit_internal.receive_erased_part()
 returns trigger
@@ -250,11 +240,11 @@ as $$
 begin
     if new.commitment is not null and new.redacted is not null then
         insert into audit.node_erased_part (node, event_id, part, here, commitment, redacted, salt)
-        select audit_internal.applying_node(), new.event_id, new.part, false, new.commitment, new.redacted, new.salt
+        select audit_internal.source_node(), new.event_id, new.part, false, new.commitment, new.redacted, new.salt
         where not exists (
             select
             from audit.node_erased_part as known
-            where (known.node, known.event_id, known.part) = (audit_internal.applying_node(), new.event_id, new.part)
+            where (known.node, known.event_id, known.part) = (audit_internal.source_node(), new.event_id, new.part)
                 and not known.here
                 and (known.commitment, known.redacted) = (new.commitment, new.redacted)
                 and known.salt is not distinct from new.salt
@@ -264,7 +254,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.receive_erased_part() is 'Keeps what a node says that an erased part was sealed as in audit.node_erased_part.';
+comment on function audit_internal.receive_erased_part() is 'Stores in audit.node_erased_part what a node says an erased part was sealed as.';
 
 create or replace function audit_internal.receive_dropped_partition()
 returns trigger
@@ -272,11 +262,11 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    node_name text := audit_internal.applying_node();
+    node_name text := audit_internal.source_node();
 begin
-    -- What it drops once it is followed is here.
+    -- Partitions dropped after that hold events that are here.
     if pg_catalog.current_setting('pgtrail.copies_to')::bigint > 0 then
-        insert into audit.node_dropped (node, name, here, ids, told_by)
+        insert into audit.node_dropped (node, name, here, ids, reported_by)
         values (node_name, new.name, false, new.ids, new.event_id)
         on conflict do nothing;
     end if;
@@ -284,4 +274,4 @@ begin
 end
 $$;
 
-comment on function audit_internal.receive_dropped_partition() is 'Keeps which events a node''s retention had dropped before it was copied in audit.node_dropped.';
+comment on function audit_internal.receive_dropped_partition() is 'Stores in audit.node_dropped which events a node''s retention had dropped before they were copied.';

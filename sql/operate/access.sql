@@ -1,10 +1,9 @@
--- Who may do what: the one place where anything is granted.
--- Readers see rows through policies; everybody else sees nothing.
+-- Access: all grants and row-level security policies.
+-- Readers see rows through policies; all other roles see none.
 
 create or replace function audit.grant_org(role_name name, org_id text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -27,7 +26,6 @@ comment on function audit.grant_org(name, text) is
 create or replace function audit.revoke_org(role_name name, org_id text)
 returns void
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -35,7 +33,7 @@ as $$
     where org_grant.role_name = revoke_org.role_name and org_grant.org_id = revoke_org.org_id
 $$;
 
-comment on function audit.revoke_org(name, text) is 'Takes audit.grant_org() back.';
+comment on function audit.revoke_org(name, text) is 'Reverts audit.grant_org().';
 
 alter table audit.org_grant enable row level security;
 alter table audit.event enable row level security;
@@ -59,7 +57,7 @@ create policy all_grants on audit.org_grant
     for select to audit_admin, audit_auditor
     using (true);
 
--- An organization's name, and where its events are filed, is seen by whoever sees its events.
+-- An organization's name and its rows of audit.filed are visible to the roles that may see its events.
 do $$
 declare
     policy record;
@@ -69,7 +67,7 @@ begin
         from unnest(array['event', 'org_label', 'filed']) as relation_name
         cross join (values
             ('granted_orgs', 'audit_reader', 'org_id in (select org_grant.org_id from audit.org_grant)'),
-            -- (As a subquery it is one value for the whole statement: found once.)
+            -- (A subquery is evaluated once for the statement.)
             ('named_org', 'audit_org_reader', 'org_id = (select nullif(pg_catalog.current_setting(''pgtrail.org'', true), ''''))'),
             ('every_org', 'audit_auditor, audit_admin, audit_forwarder', 'true')
         ) as given (name, readers, condition)
@@ -82,21 +80,21 @@ begin
 end
 $$;
 
--- Functions are executable by everyone unless someone says otherwise.
+-- By default functions are executable by everyone.
 revoke execute on all functions in schema audit, audit_internal from public;
--- (In all schemas: what is revoked in one alone does not take back what holds everywhere.)
+-- (In all schemas: a revoke in one schema does not override the global default.)
 alter default privileges for role audit_owner revoke execute on functions from public;
 
--- The owner itself can't change what is recorded.
+-- Even the owner can't change what is recorded.
 revoke update, delete, truncate on audit.event, audit.seal, audit.seal_leaves, audit.node_seal, audit.node_seal_leaves
     from audit_owner;
--- Only these fields, and only inside an erasure: audit_internal.refuse_change() sees to it.
+-- Only these fields, and only in an erasure, as audit_internal.refuse_change() enforces.
 grant update (actor_id, actor_label, actor_ip, user_agent, resource_label, before, after) on audit.event to audit_owner;
 
--- Everyone: an application names its actor without any other grant. A function that runs as its caller gives nobody a right,
--- so all of audit_internal's are open; each that runs as its owner is granted below.
+-- Everyone: an application sets its actor without any other grant. A function that runs as its caller confers no right,
+-- so all of those in audit_internal are granted; each security definer is granted below.
 grant usage on schema audit, audit_internal to public;
-grant execute on function audit.set_actor(text, text, text, inet, text, text, text) to public;
+grant execute on function audit.set_actor to public;
 do $$
 declare
     invoker regprocedure;
@@ -122,114 +120,113 @@ grant select on
     audit.today, audit.last_7_days, audit.last_30_days
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.row_before(audit.event),
-    audit.filter(jsonb),
-    audit.event_json(audit.event),
-    audit.render(audit.event, text),
-    audit.prove(bigint),
-    audit_internal.proof(audit.event),
-    audit_internal.record_export(jsonb, bigint),
-    audit.passes(audit.event, audit.filter),
-    audit_internal.has_nodes(),
-    audit_internal.removed_until(),
-    audit.search(jsonb, integer, integer),
-    audit_internal.sealed_in(audit.event),
-    audit_internal.check_event(audit.event)
+    audit.row_before,
+    audit.filter,
+    audit.event_json,
+    audit.render,
+    audit.prove,
+    audit_internal.proof,
+    audit_internal.record_export,
+    audit.passes,
+    audit_internal.has_nodes,
+    audit_internal.dropped_until,
+    audit.search,
+    audit_internal.event_seal,
+    audit_internal.check_event
     to audit_reader, audit_org_reader, audit_auditor, audit_admin, audit_forwarder;
 
--- Who sees every organization sees the configuration too, but no secret.
+-- Roles that may see every organization may see the configuration too, but no secret.
 grant select on
     audit.installation, audit.tracked_table, audit.path_step, audit.rule, audit.format, audit.destination, audit.cursor, audit.attempt,
     audit.destination_status, audit.dead_letter, audit.replay, audit.worker
     to audit_auditor, audit_admin, audit_forwarder;
 grant execute on function
-    audit.doctor(),
-    audit_internal.count_unsealed(integer),
-    audit.retention_plan(boolean, timestamptz, text),
-    audit_internal.node_state()
+    audit.doctor,
+    audit_internal.count_unsealed,
+    audit.retention_plan,
+    audit_internal.node_state
     to audit_auditor, audit_admin, audit_forwarder;
 grant select on
     audit.seal, audit.node, audit.node_seal, audit.erasure, audit.retention, audit.legal_hold, audit.dropped_partition, audit.policy
     to audit_auditor, audit_admin, audit_forwarder;
--- Whoever verifies: with what the seals are computed from. (What it blinds they can read; of who was erased it is gone.)
+-- Roles that verify: the data that seals are computed from. (They may read the events that it
+-- blinds; that of erased persons is destroyed.)
 revoke select on audit.seal_leaves, audit.node_seal_leaves from audit_forwarder;
 grant select on
     audit.seal_head, audit.seal_leaves, audit.salt, audit.erased_part, audit.node_seal_leaves, audit.node_salt, audit.node_erased_part,
     audit.node_copy, audit.node_dropped, audit.event_id_seq
     to audit_auditor, audit_admin;
 grant execute on function
-    audit.seal(integer),
-    audit_internal.seal_if_due(interval, integer),
-    audit_internal.file_events(integer, integer)
+    audit.seal,
+    audit_internal.seal_if_due,
+    audit_internal.file_events
     to audit_admin, audit_forwarder;
-grant execute on function audit.erase_actor(text, text, text[]) to audit_admin;
+grant execute on function audit.erase_actor to audit_admin;
 revoke execute on procedure audit.record_baseline(regclass, bigint) from public;
 grant execute on procedure audit.record_baseline(regclass, bigint) to audit_admin;
 
--- Whoever configures.
+-- Roles that configure.
 grant insert, update, delete on audit.tracked_table, audit.rule, audit.category to audit_admin;
 grant execute on function
-    audit.track(regclass, text, text, text, text, text[], text[], text[], boolean, boolean, text, boolean),
-    audit.untrack(regclass),
-    audit.rule(regclass, text, text, text, text),
-    audit.drop_rule(regclass, text, text),
-    audit.recompile(regclass),
-    audit_internal.compile_table(regclass),
-    audit_internal.watch_table(regclass),
-    audit_internal.drop_orphaned_functions(),
-    audit_internal.drop_disowned_functions(regclass),
-    audit_internal.assign_recorder(regclass),
-    audit_internal.written_path(regclass, text, text),
-    audit_internal.store_paths(regclass, text, text),
-    audit_internal.name_known_orgs(regclass),
-    audit_internal.observe(regclass, regclass, bigint, bigint),
-    audit_internal.observed_all(regclass, bigint),
-    audit_internal.watch_triggers(),
-    audit_internal.parse_condition(regclass, text, text),
-    audit.make_partitions(integer),
-    audit.maintain(),
-    audit.grant_org(name, text),
-    audit.revoke_org(name, text),
-    audit.add_destination(text, text, text, jsonb),
-    audit.rotate_secret(text, interval),
-    audit.set_token(text, text),
-    audit.pause_destination(text, boolean),
-    audit.replay_events(text, text, timestamptz, timestamptz, bigint[], boolean),
-    audit.redrive_dead_letters(text, text, bigint[]),
-    audit.rebase_destination(text, timestamptz),
-    audit.remove_destination(text, boolean),
-    audit.set_on_failure(text),
-    audit.set_retention(interval, text),
-    audit.clear_retention(text),
-    audit.place_hold(text, text, text, timestamptz, timestamptz),
-    audit.release_hold(text),
-    audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint),
-    audit_internal.archived_salts(text),
-    audit_internal.archived_parts(text)
+    audit.track,
+    audit.untrack,
+    audit.rule,
+    audit.drop_rule,
+    audit.recompile,
+    audit_internal.compile_table,
+    audit_internal.watch_table,
+    audit_internal.drop_orphaned_functions,
+    audit_internal.drop_disowned_functions,
+    audit_internal.assign_recorder,
+    audit_internal.written_path,
+    audit_internal.store_paths,
+    audit_internal.name_known_orgs,
+    audit_internal.observe,
+    audit_internal.observed_all,
+    audit_internal.watch_triggers,
+    audit_internal.parse_condition,
+    audit.make_partitions,
+    audit.maintain,
+    audit.grant_org,
+    audit.revoke_org,
+    audit.add_destination,
+    audit.rotate_secret,
+    audit.set_token,
+    audit.pause_destination,
+    audit.replay_events,
+    audit.redrive_dead_letters,
+    audit.rebase_destination,
+    audit.remove_destination,
+    audit.set_on_failure,
+    audit.set_retention,
+    audit.clear_retention,
+    audit.place_hold,
+    audit.release_hold,
+    audit.drop_partition,
+    audit_internal.archived_salts,
+    audit_internal.archived_parts
     to audit_admin;
 
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
 
--- Whoever records.
+-- Roles that record.
 select audit_internal.equip_recorder(role_name) from audit.recorder;
 
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
 grant execute on function
-    audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint),
-    audit_internal.shortened(bigint, bigint, integer),
-    audit_internal.renew_lease(bigint, bigint, interval),
-    audit_internal.settle(
-        bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
-    ),
-    audit_internal.release_lease(bigint, bigint),
-    audit_internal.note_broken(bigint, text, text),
-    audit_internal.worker_is_here(text, interval),
-    audit_internal.worker_leaves(text),
-    audit.maintain()
+    audit_internal.next_batch,
+    audit_internal.render_shortened,
+    audit_internal.renew_lease,
+    audit_internal.settle,
+    audit_internal.release_lease,
+    audit_internal.report_broken,
+    audit_internal.record_heartbeat,
+    audit_internal.remove_worker,
+    audit.maintain
     to audit_forwarder;
 
--- A hub, at a node: what is published, and what tells how far it has got.
+-- A hub's role at a node: the published tables, and the version.
 drop policy if exists published on audit.event;
 create policy published on audit.event
     for select to audit_hub
@@ -238,14 +235,14 @@ grant select on
     audit.event, audit.seal, audit.seal_leaves, audit.salt, audit.erased_part, audit.dropped_partition, audit.installation
     to audit_hub;
 
--- Whoever operates a hub, and may make subscriptions.
+-- Roles that operate a hub, and may create subscriptions.
 grant execute on function
-    audit.init_hub(),
-    audit_internal.check_new_node(text, jsonb, text[]),
-    audit_internal.last_received_seal(text),
-    audit.add_node(text, text, bigint, integer, bigint),
-    audit_internal.prepare_for_node(timestamptz),
-    audit.remove_node(text),
-    audit_internal.register_node(text, bigint, integer, bigint),
-    audit_internal.unregister_node(text)
+    audit.init_hub,
+    audit_internal.check_new_node,
+    audit_internal.last_received_seal,
+    audit.add_node,
+    audit_internal.make_node_partitions,
+    audit.remove_node,
+    audit_internal.register_node,
+    audit_internal.unregister_node
     to audit_admin;

@@ -1,4 +1,4 @@
--- What is wrong, and what to do about it: audit.doctor().
+-- The findings of audit.doctor(): what is wrong, and how to fix it.
 
 create or replace function audit_internal.find_circumstances()
 returns setof audit.finding
@@ -18,7 +18,7 @@ as $$
         'information',
         'standby',
         pg_catalog.format(
-            'this server is a standby, which had last replayed a commit of %s: what stands here was so on the primary then. '
+            'this server is a standby, which had last replayed a commit of %s: this is the state of the primary at that time. '
             'It records nothing, seals nothing and notifies nobody',
             coalesce(
                 pg_catalog.to_char(pg_catalog.pg_last_xact_replay_timestamp() at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
@@ -30,7 +30,7 @@ as $$
 $$;
 
 comment on function audit_internal.find_circumstances() is
-    'What is not wrong, and limits what pgtrail does: installed without a superuser; a standby.';
+    'Returns what is not wrong but limits pgtrail: an installation without a superuser; a standby.';
 
 create or replace function audit.doctor()
 returns setof audit.finding
@@ -40,7 +40,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
--- Many small queries: to compile them takes seconds, to run them milliseconds.
+-- Many small queries: JIT compilation takes seconds, running them milliseconds.
 set jit = off
 as $$
     select found.*
@@ -55,7 +55,7 @@ as $$
         union all
         select * from audit_internal.find_circumstances()
     ) as found
-    -- What is lost, then what is not forwarded, then what can wait.
+    -- Lost events first, then events that are not forwarded, then what can wait.
     order by
         array_position(
             array[
@@ -64,7 +64,7 @@ as $$
                 'restored elsewhere', 'no worker', 'needs attention', 'suspended', 'retrying', 'receiver gone',
                 'filters fail', 'standstill', 'cursor stale', 'dead letters', 'partition missing', 'default partition filled',
                 'rule broken', 'paused for long', 'table gone', 'wake-up held', 'node not followed', 'node rewritten',
-                'hub moved', 'hub does not read', 'publication blocks', 'information'
+                'hub changed', 'hub does not read', 'publication blocks', 'information'
             ],
             found.problem
         ),
@@ -73,4 +73,4 @@ as $$
 $$;
 
 comment on function audit.doctor() is
-    'What is wrong with this installation, the most urgent first, each with what to do about it; no row: nothing is. Problem `information`: nothing is wrong, but worth knowing. What only a client can see (whether LISTEN works) `pgtrail doctor` adds.';
+    'Returns what is wrong with this installation, the most urgent first, each with a hint; no row: nothing is wrong. Problem `information`: nothing is wrong, but worth knowing. `pgtrail doctor` adds what only a client can check (whether LISTEN works).';

@@ -1,11 +1,11 @@
--- What keeps changes of tracked tables from being recorded as they should be. See audit.doctor().
+-- What prevents changes of tracked tables from being recorded correctly. See audit.doctor().
 
 create or replace function audit_internal.find_capture_problems()
 returns setof audit.finding
 language sql
 stable
 as $$
-    -- Triggers of tracked tables, and of their partitions, that are gone, don't fire, or are not what pgtrail created.
+    -- Triggers of tracked tables and their partitions that are missing, don't fire, or differ from what pgtrail created.
     select
         case shown.state
             when 'missing' then 'trigger missing'
@@ -45,11 +45,11 @@ as $$
             select from audit_internal.own_triggers(array[tracked.root]) as present where present.function_oid = installed.function_oid
         )
     union all
-    -- Event triggers that a superuser installed and that are gone or don't fire.
+    -- Event triggers that a superuser installed and that are missing or don't fire.
     select
         case when installed.evtname is null then 'event trigger missing' else 'event trigger disabled' end,
         wanted.name,
-        'schema changes are not followed, and nobody hears of triggers that are switched off',
+        'schema changes are not followed, and triggers that are switched off are not reported',
         case
             when installed.evtname is null then audit_internal.event_trigger_text(wanted.name)
             else pg_catalog.format('alter event trigger %I enable', wanted.name)
@@ -124,7 +124,7 @@ as $$
             (
                 -- (The key of a table that is there is its name; of one that is not, a number.)
                 select distinct on (event.before ->> 'name')
-                    event.before ->> 'name', audit_internal.event_name(event), event.resource_id ~ '^[0-9]+$'
+                    event.before ->> 'name', audit_internal.event_reference(event), event.resource_id ~ '^[0-9]+$'
                 from audit.event
                 where event.category = 'audit'
                     and event.action = 'audit.table_untracked'
@@ -167,7 +167,7 @@ as $$
     select
         'rule broken',
         audit_internal.qualified_name(rule.relation),
-        pg_catalog.format('the rule %s names nothing any more: %s', rule.action, rule.problem),
+        pg_catalog.format('the rule %s can no longer match: %s', rule.action, rule.problem),
         pg_catalog.format(
             'select audit.rule(%1$L, %2$L, %3$L, %4$L, …) with another condition, or select audit.drop_rule(%1$L, %2$L, %4$L)',
             audit_internal.qualified_name(rule.relation), rule.action, rule.category, rule.operation

@@ -1,11 +1,11 @@
--- What keeps events from reaching their destinations. See audit.doctor().
+-- What prevents events from reaching their destinations. See audit.doctor().
 
 create or replace function audit_internal.find_forwarding_problems()
 returns setof audit.finding
 language sql
 stable
 as $$
-    -- Destinations that a restored dump brought along.
+    -- Destinations that were restored from a dump.
     select
         'restored elsewhere',
         destination.name,
@@ -18,67 +18,51 @@ as $$
     join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
     where cursor.system_identifier <> audit_internal.system_identifier()
     union all
-    -- Whether no worker was heard of for a minute, where there is something to be forwarded.
+    -- Whether no worker has reported for a minute, where there is something to be forwarded.
     (
-        with heard as (
+        with last_report as (
             select pg_catalog.max(seen_at) as last_at from audit.worker
         )
         select
             'no worker',
             'pgtrail forward',
             coalesce(
-                'no worker was heard of for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - heard.last_at),
+                'no worker has reported for ' || pg_catalog.date_trunc('second', pg_catalog.clock_timestamp() - last_report.last_at),
                 'no worker is known'
             ) || ': nothing is forwarded',
             'pgtrail forward'
-        from heard
-        where coalesce(heard.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
+        from last_report
+        where coalesce(last_report.last_at, '-infinity') < pg_catalog.clock_timestamp() - interval '1 minute'
             and exists (select from audit.destination where not destination.paused)
     )
     union all
-    -- Destinations, and replays to them, whose receiver wants an operator or has failed for 5 days, and those that no
-    -- worker can serve.
+    -- Destinations, and replays to them, that need an operator, have failed for 5 days or can't be served by any worker; and
+    -- those that have failed for more than 5 minutes.
     select
-        pg_catalog.replace(audit_internal.cursor_state(cursor), '_', ' '),
+        pg_catalog.replace(shown.state, '_', ' '),
         destination.name,
         case
             when cursor.broken is not null then 'no worker can serve it: ' || cursor.broken
             else pg_catalog.format(
-                'failing since %s: %s',
+                'failing since %s%s: %s',
                 pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
+                case shown.state when 'retrying' then pg_catalog.format(' (%s attempts)', cursor.failures) end,
                 cursor.last_error
             )
         end || coalesce(' (replay ' || cursor.replay_id || ')', ''),
-        pg_catalog.format(
-            'see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
-            destination.name
+        case shown.state when 'retrying' then 'nothing is lost, and it is retried automatically; ' else '' end || pg_catalog.format(
+            'fix the cause of the error, then: pgtrail destination test %1$s && pgtrail destination resume %1$s', destination.name
         )
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id
+    cross join lateral (select audit_internal.cursor_state(cursor)) as shown (state)
     where not destination.paused
-        and audit_internal.cursor_state(cursor) in ('needs_attention', 'suspended')
-    union all
-    -- Destinations, and replays to them, that have failed for more than 5 minutes; as information those that are served and
-    -- more than 5 minutes behind.
-    select
-        'retrying',
-        destination.name,
-        pg_catalog.format(
-            'failing since %s (%s attempts): %s',
-            pg_catalog.to_char(cursor.failing_since at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"'),
-            cursor.failures,
-            cursor.last_error
-        ) || coalesce(' (replay ' || cursor.replay_id || ')', ''),
-        pg_catalog.format(
-            'nothing is lost, and it is tried again by itself; see to what the error says, then: pgtrail destination test %1$s && pgtrail destination resume %1$s',
-            destination.name
+        and (
+            shown.state in ('needs_attention', 'suspended')
+            or shown.state = 'retrying' and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
         )
-    from audit.destination
-    join audit.cursor on cursor.destination_id = destination.id
-    where not destination.paused
-        and audit_internal.cursor_state(cursor) = 'retrying'
-        and cursor.failing_since < pg_catalog.clock_timestamp() - interval '5 minutes'
     union all
+    -- As information, destinations that are served and more than 5 minutes behind.
     select
         'information',
         status.name,
@@ -95,11 +79,11 @@ as $$
         and status.state = 'active'
         and status.last_success_at is not null
     union all
-    -- Destinations that no operator paused, but their receiver.
+    -- Destinations that were paused because of their receiver's response.
     select
         'receiver gone',
         destination.name,
-        'its receiver answered 410 Gone, by which the destination was paused: its events wait',
+        'its receiver responded 410 Gone, so the destination was paused: its events wait',
         pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
     from audit.destination
     where destination.paused
@@ -129,7 +113,7 @@ as $$
             'standstill',
             status.name,
             pg_catalog.format(
-                'events that wait: %s, the oldest for %s, and nobody tries to send them',
+                'events that wait: %s, the oldest for %s, and no worker sends them',
                 status.events_behind,
                 pg_catalog.date_trunc('second', pg_catalog.make_interval(secs => status.seconds_behind::double precision))
             ) || coalesce(
@@ -142,7 +126,7 @@ as $$
             and status.seconds_behind > 60
             and status.state <> 'paused'
             and cursor.system_identifier = audit_internal.system_identifier()
-            -- Whoever is due now is tried at the next look.
+            -- A destination that is due now is served at the next poll.
             and coalesce(greatest(status.last_attempt_at, status.retry_at), '-infinity')
                 < pg_catalog.clock_timestamp() - interval '1 minute'
     )
@@ -152,11 +136,11 @@ as $$
         'cursor stale',
         destination.name,
         pg_catalog.format(
-            'its cursor is %s transactions behind, and each look at what it lacks reads the events of all of them',
+            'its cursor is %s transactions behind, and each poll reads the events of all of them',
             audit_internal.transactions_between(cursor.batch_from, pg_catalog.pg_current_snapshot())
         ),
         pg_catalog.format(
-            'start a worker (pgtrail forward), or give it up: pgtrail destination remove %s', destination.name
+            'start a worker (pgtrail forward), or remove it: pgtrail destination remove %s', destination.name
         )
     from audit.destination
     join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
@@ -190,7 +174,7 @@ as $$
         pg_catalog.format('pgtrail destination resume %1$s, or: pgtrail destination remove %1$s', destination.name)
     from audit.destination
     where destination.paused
-        -- The log says when; what it holds of 7 days is found by its index.
+        -- The log has the event of the pause; 7 days of it are found by its index.
         and not exists (
             select
             from audit.event
@@ -201,11 +185,11 @@ as $$
                 and 'paused' = any (event.changed)
         )
     union all
-    -- Whether audit_internal.wake() notifies nobody because prepared transactions are enabled, and nobody chose that.
+    -- audit_internal.wake() does not notify because prepared transactions are enabled, and pgtrail.notify is not set.
     select
         'information',
         'NOTIFY',
-        'prepared transactions are enabled, so nothing wakes the worker: it looks every second',
+        'prepared transactions are enabled, so nothing wakes the worker: it polls every second',
         pg_catalog.format(
             'alter database %I set pgtrail.notify = on where no transaction that writes to tracked tables is prepared, else off',
             pg_catalog.current_database()
@@ -216,7 +200,7 @@ as $$
     union all
     -- Sessions that keep writers from notifying: any role can take an advisory lock.
     (
-        -- (Seen once: between two looks a writer may have ended.)
+        -- (Read once: between two reads a writer may have ended.)
         with locks as materialized (
             select * from pg_catalog.pg_locks
         )
@@ -236,7 +220,7 @@ as $$
             and held.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
             and (held.classid::bigint << 32) + held.objid::bigint = audit_internal.wake_key()
             and held.objsubid = 1
-            -- Whoever has recorded an event keeps a lock on the log until the transaction ends.
+            -- A transaction that has recorded an event keeps a lock on the log until it ends.
             and not exists (
                 select
                 from locks as writing

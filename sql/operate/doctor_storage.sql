@@ -5,12 +5,12 @@ returns setof audit.finding
 language sql
 stable
 as $$
-    -- Triggers that refuse changes of the log and are gone, don't fire, or are not what pgtrail created.
+    -- Triggers that refuse changes of the log and are missing, don't fire, or differ from what pgtrail created.
     select
         'log unprotected',
         audit_internal.qualified_name(relation),
         pg_catalog.format(
-            '%s %s: a superuser''s slip can change or remove events',
+            '%s %s: a superuser''s mistake can change or remove events',
             trigger_name,
             case shown.state
                 when 'missing' then 'is not there'
@@ -136,7 +136,7 @@ returns setof audit.finding
 language sql
 stable
 as $$
-    -- Nodes of this hub that nothing comes from, or that have rewritten their history.
+    -- Nodes of this hub that send nothing, or have rewritten their history.
     select
         'node not followed',
         name,
@@ -162,14 +162,14 @@ as $$
     where broken_seal is not null and removed_at is null
     union all
     select
-        'hub moved',
+        'hub changed',
         name,
         'this hub was restored or promoted since it was added: what it had confirmed to the node may be missing here',
         pg_catalog.format('pgtrail hub remove %1$s, then pgtrail hub add %1$s: what is here already is not copied again', name)
     from audit_internal.node_state()
-    where hub_moved and state <> 'removed'
+    where hub_changed and state <> 'removed'
     union all
-    -- Slots of hubs at this node that nobody reads: they keep the write-ahead log.
+    -- Slots of hubs at this node that nobody reads: they retain the write-ahead log.
     select
         'hub does not read',
         slot.slot_name::text,
@@ -181,7 +181,7 @@ as $$
     from pg_catalog.pg_replication_slots as slot
     where slot.database = pg_catalog.current_database()
         and slot.plugin = 'pgoutput'
-        -- (Of a copy that was given up, too.)
+        -- (Also of an abandoned copy.)
         and (pg_catalog.starts_with(slot.slot_name, 'pgtrail_') or slot.slot_name ~ '^pg_[0-9]+_sync_[0-9]+_[0-9]+$')
         and not slot.active
         and not slot.temporary

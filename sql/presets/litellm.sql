@@ -31,10 +31,6 @@ select pg_temp.track('LiteLLM_VerificationToken', 'key', 'api_keys',
     secret => '{token,metadata.**.?,config.**.?,permissions.**.?,router_settings.**.?}');
 select pg_temp.rule('LiteLLM_VerificationToken', 'key.rotated', 'api_keys', 'UPDATE',
     'new.token is distinct from old.token');
-select pg_temp.rule('LiteLLM_VerificationToken', 'key.blocked', 'api_keys', 'UPDATE',
-    'new.blocked and not coalesce(old.blocked, false)', '{blocked}');
-select pg_temp.rule('LiteLLM_VerificationToken', 'key.unblocked', 'api_keys', 'UPDATE',
-    'old.blocked and not coalesce(new.blocked, false)', '{blocked}');
 
 -- An old token that goes on working after a rotation, for a time.
 select pg_temp.track('LiteLLM_DeprecatedVerificationToken', 'deprecated_key', 'api_keys',
@@ -55,10 +51,6 @@ select pg_temp.track('LiteLLM_TeamTable', 'team', 'teams',
     org => 'organization_id', label => 'team_alias',
     ignore => '{spend,model_spend,budget_reset_at,updated_at}',
     secret => '{metadata.**.?,router_settings.**.?}');
-select pg_temp.rule('LiteLLM_TeamTable', 'team.blocked', 'teams', 'UPDATE',
-    'new.blocked and not coalesce(old.blocked, false)', '{blocked}');
-select pg_temp.rule('LiteLLM_TeamTable', 'team.unblocked', 'teams', 'UPDATE',
-    'old.blocked and not coalesce(new.blocked, false)', '{blocked}');
 select pg_temp.rule('LiteLLM_TeamTable', 'team.members_changed', 'members', 'UPDATE',
     'new.members_with_roles is distinct from old.members_with_roles', '{members_with_roles}');
 
@@ -110,10 +102,6 @@ select pg_temp.track('LiteLLM_VerifiedSubject', 'user_identity', 'members',
 
 select pg_temp.track('LiteLLM_EndUserTable', 'end_user', 'end_users',
     label => 'alias', ignore => '{spend}', personal => true);
-select pg_temp.rule('LiteLLM_EndUserTable', 'end_user.blocked', 'end_users', 'UPDATE',
-    'new.blocked and not old.blocked', '{blocked}');
-select pg_temp.rule('LiteLLM_EndUserTable', 'end_user.unblocked', 'end_users', 'UPDATE',
-    'old.blocked and not new.blocked', '{blocked}');
 
 -- Budgets.
 
@@ -140,10 +128,20 @@ select pg_temp.track('LiteLLM_PolicyAttachmentTable', 'policy_attachment', 'guar
 
 select pg_temp.track('LiteLLM_ProxyModelTable', 'model', 'models',
     label => 'model_name', ignore => '{updated_at}', secret => '{litellm_params.*,model_info.**.?}');
-select pg_temp.rule('LiteLLM_ProxyModelTable', 'model.blocked', 'models', 'UPDATE',
-    'new.blocked and not old.blocked', '{blocked}');
-select pg_temp.rule('LiteLLM_ProxyModelTable', 'model.unblocked', 'models', 'UPDATE',
-    'old.blocked and not new.blocked', '{blocked}');
+
+-- What can be blocked.
+
+select pg_temp.rule(blockable.name, blockable.resource || '.' || named.verb, blockable.category, 'UPDATE', named.condition, '{blocked}')
+from (values
+    ('LiteLLM_VerificationToken', 'key', 'api_keys'),
+    ('LiteLLM_TeamTable', 'team', 'teams'),
+    ('LiteLLM_EndUserTable', 'end_user', 'end_users'),
+    ('LiteLLM_ProxyModelTable', 'model', 'models')
+) as blockable (name, resource, category)
+cross join (values
+    ('blocked', 'new.blocked and not coalesce(old.blocked, false)'),
+    ('unblocked', 'old.blocked and not coalesce(new.blocked, false)')
+) as named (verb, condition);
 
 -- Credentials.
 

@@ -1,4 +1,4 @@
--- What an event says: its rows, the fields that changed, its name.
+-- An event in detail: its rows, the fields that changed, its public id.
 
 create or replace function audit_internal.rfc3339(moment timestamptz)
 returns text
@@ -6,11 +6,11 @@ language sql
 stable
 strict
 as $$
-    -- (UTC by its distance: no name is looked up.)
+    -- (UTC as an interval: no time zone name is looked up.)
     select pg_catalog.to_char(moment at time zone interval '0', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
 $$;
 
-comment on function audit_internal.rfc3339(timestamptz) is 'A time in UTC to the microsecond, as RFC 3339 writes it.';
+comment on function audit_internal.rfc3339(timestamptz) is 'Formats a time as RFC 3339, in UTC, to the microsecond.';
 
 create or replace function audit.row_before(event audit.event)
 returns jsonb
@@ -19,9 +19,9 @@ immutable
 parallel safe
 as $$
     select case
-        -- (Of what another tool recorded, as it is.)
+        -- (Imported events have the whole row.)
         when event.operation operator(pg_catalog.=) 'UPDATE' and event.changed is not null and event.imported_from is null then
-            -- (What was null is not in before.)
+            -- (before leaves out fields that were null.)
             event.after
             operator(pg_catalog.||) pg_catalog.jsonb_object(
                 event.changed, pg_catalog.array_fill(null::pg_catalog.text, array[pg_catalog.cardinality(event.changed)])
@@ -32,9 +32,9 @@ as $$
 $$;
 
 comment on function audit.row_before(audit.event) is
-    'The whole row before the change: of an UPDATE audit.event.before holds only the fields that moved. Null: there was none.';
+    'Returns the whole row before the change, where audit.event.before of an UPDATE has only the fields that changed. Null if there was none.';
 
-create or replace function audit_internal.told_fields(before jsonb, after jsonb, changed text[])
+create or replace function audit_internal.detail_fields(before jsonb, after jsonb, changed text[])
 returns setof text
 language sql
 immutable
@@ -42,17 +42,17 @@ parallel safe
 as $$
     select pg_catalog.unnest(changed)
     union all
-    -- A row that came or went: every field that had a value.
+    -- An insert or delete: every field that had a value.
     select present.key
     from pg_catalog.jsonb_each(coalesce(before, after)) as present
     where changed is null and present.value operator(pg_catalog.<>) 'null'
 $$;
 
-comment on function audit_internal.told_fields(jsonb, jsonb, text[]) is
-    'The names of the fields that changed or, of a row that came or went, that had a value.';
+comment on function audit_internal.detail_fields(jsonb, jsonb, text[]) is
+    'Returns the names of the fields that an update changed, or that an inserted or deleted row had values in.';
 
-create or replace function audit_internal.told_details(before jsonb, after jsonb, changed text[])
--- (One row; but as a set, which the planner sees through in a FROM clause.)
+create or replace function audit_internal.aggregate_details(before jsonb, after jsonb, changed text[])
+-- (One row, returned as a set so that the planner can inline it in a FROM clause.)
 returns setof jsonb
 language sql
 stable
@@ -61,10 +61,10 @@ as $$
     select pg_catalog.jsonb_object_agg(
         name, pg_catalog.jsonb_build_object('before', before operator(pg_catalog.->) name, 'after', after operator(pg_catalog.->) name)
     )
-    from audit_internal.told_fields(before, after, changed) as name
+    from audit_internal.detail_fields(before, after, changed) as name
 $$;
 
-comment on function audit_internal.told_details(jsonb, jsonb, text[]) is 'audit_internal.details(), for a FROM clause.';
+comment on function audit_internal.aggregate_details(jsonb, jsonb, text[]) is 'audit_internal.details(), for a FROM clause.';
 
 create or replace function audit_internal.field_details(field text, before jsonb, after jsonb)
 returns jsonb
@@ -78,7 +78,7 @@ as $$
 $$;
 
 comment on function audit_internal.field_details(text, jsonb, jsonb) is
-    'audit_internal.details() of one field: an expression, where most events need no more, for it costs a fifth of an aggregate.';
+    'audit_internal.details() of one field, as an expression: most events have one, and it costs a fifth of the aggregate.';
 
 create or replace function audit_internal.details(before jsonb, after jsonb, changed text[])
 returns jsonb
@@ -88,20 +88,20 @@ parallel safe
 as $$
     select case
         when pg_catalog.cardinality(changed) operator(pg_catalog.=) 1 then audit_internal.field_details(changed[1], before, after)
-        else (select told from audit_internal.told_details(before, after, changed) as told)
+        else (select details from audit_internal.aggregate_details(before, after, changed) as details)
     end
 $$;
 
 comment on function audit_internal.details(jsonb, jsonb, text[]) is
-    'The changed fields alone: `{"rpm_limit": {"before": 60, "after": 120}}`.';
+    'Returns the changed fields only: `{"rpm_limit": {"before": 60, "after": 120}}`.';
 
-create or replace function audit_internal.cut_value(value jsonb, max_chars integer)
+create or replace function audit_internal.truncate_value(value jsonb, max_chars integer)
 returns jsonb
 language sql
 immutable
 parallel safe
 as $$
-    -- Without a subquery, so that the planner sees through it.
+    -- Without a subquery, so that the planner can inline it.
     select case
         when pg_catalog.jsonb_typeof(value) operator(pg_catalog.=) 'string' then
             case
@@ -114,8 +114,8 @@ as $$
     end
 $$;
 
-comment on function audit_internal.cut_value(jsonb, integer) is
-    'The value, or if it is longer than so many characters the beginning of its text.';
+comment on function audit_internal.truncate_value(jsonb, integer) is
+    'Returns the value, or the first max_chars characters of its text if it is longer.';
 
 create or replace function audit_internal.changed_members(field text, before jsonb, after jsonb, max_chars integer)
 returns jsonb
@@ -142,31 +142,31 @@ as $$
     select pg_catalog.jsonb_object_agg(
         part.name,
         pg_catalog.jsonb_build_object(
-            'before', audit_internal.cut_value(part.was, max_chars), 'after', audit_internal.cut_value(part.becomes, max_chars)
+            'before', audit_internal.truncate_value(part.was, max_chars), 'after', audit_internal.truncate_value(part.becomes, max_chars)
         )
     )
     from part
     where pg_catalog.jsonb_typeof(part.was) is distinct from 'object'
         or pg_catalog.jsonb_typeof(part.becomes) is distinct from 'object'
-        -- What differs in it is redacted, or too deep.
+        -- The difference is redacted, or too deep.
         or part.was is not distinct from part.becomes
         or part.depth = 12
 $$;
 
 comment on function audit_internal.changed_members(text, jsonb, jsonb, integer) is
-    'What differs between two objects: the members that do, to a depth of 12, named `config.limits.rpm`, as audit_internal.short_details() has them.';
+    'Returns the members in which two objects differ, to a depth of 12, named as `config.limits.rpm`, for audit_internal.short_details().';
 
 create or replace function audit_internal.short_details(before jsonb, after jsonb, changed text[], max_chars integer)
--- (One row; but as a set, which the planner sees through in a FROM clause.)
+-- (One row, returned as a set so that the planner can inline it in a FROM clause.)
 returns setof jsonb
 language sql
 immutable
 parallel safe
 as $$
     select pg_catalog.jsonb_object_agg(part.key, part.value)
-    from audit_internal.told_fields(before, after, changed) as field
+    from audit_internal.detail_fields(before, after, changed) as field
     cross join lateral pg_catalog.jsonb_each(
-        -- (Most fields are no objects, and a recursion costs more than all else.)
+        -- (Most fields are not objects, and the recursion is the most expensive part.)
         case
             when pg_catalog.jsonb_typeof(before operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
                 and pg_catalog.jsonb_typeof(after operator(pg_catalog.->) field) operator(pg_catalog.=) 'object'
@@ -175,7 +175,7 @@ as $$
             else pg_catalog.jsonb_build_object(
                 field,
                 pg_catalog.jsonb_build_object(
-                    'before', audit_internal.cut_value(before operator(pg_catalog.->) field, max_chars), 'after', audit_internal.cut_value(after operator(pg_catalog.->) field, max_chars)
+                    'before', audit_internal.truncate_value(before operator(pg_catalog.->) field, max_chars), 'after', audit_internal.truncate_value(after operator(pg_catalog.->) field, max_chars)
                 )
             )
         end
@@ -183,9 +183,9 @@ as $$
 $$;
 
 comment on function audit_internal.short_details(jsonb, jsonb, text[], integer) is
-    'audit_internal.details() for a list: of objects only the members that changed, and no value longer than so many characters.';
+    'audit_internal.details() for a list: only the members of objects that changed, and no value longer than max_chars.';
 
-create or replace function audit_internal.event_name(event audit.event)
+create or replace function audit_internal.event_reference(event audit.event)
 returns text
 language sql
 immutable
@@ -194,17 +194,17 @@ as $$
     select case when event.node is null then event.id::pg_catalog.text else event.node operator(pg_catalog.||) ':' operator(pg_catalog.||) event.node_id::pg_catalog.text end
 $$;
 
-comment on function audit_internal.event_name(audit.event) is
-    'What people call an event, and commands take: its id; on a hub, of node eu1''s event 42, eu1:42.';
+comment on function audit_internal.event_reference(audit.event) is
+    'Returns how people and commands refer to an event: its id; on a hub, of node eu1''s event 42, eu1:42.';
 
-create or replace function audit_internal.event_id(p_name text)
+create or replace function audit_internal.find_event_id(p_name text)
 returns bigint
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- (As evt_eu1_42 stands in a payload, too.)
+    -- (Payloads have it as evt_eu1_42.)
     parts text[] := regexp_match(p_name, '^(?:evt_)?(?:([a-z][a-z0-9_]*)[:_])?([0-9]{1,19})$');
 begin
     if parts is null or parts[2]::numeric > 9223372036854775807 then
@@ -215,16 +215,16 @@ begin
     end if;
     return case
         when parts[1] is null then parts[2]::bigint
-        -- (Where there are no nodes there is no index of their events, either.)
+        -- (Without nodes there is no index of their events.)
         when audit_internal.has_nodes() then (select min(event.id) from audit.event where event.node = parts[1] and event.node_id = parts[2]::bigint)
     end;
 end
 $$;
 
-comment on function audit_internal.event_id(text) is
-    'The id of the event that people call so: 42, eu1:42, evt_42, evt_eu1_42; null: there is none that the present role may see. PT047.';
+comment on function audit_internal.find_event_id(text) is
+    'Returns the id of the event referred to as 42, eu1:42, evt_42 or evt_eu1_42; null if there is none that the present role may see. PT047.';
 
-create or replace function audit_internal.neighbours(
+create or replace function audit_internal.adjacent_events(
     p_node text, p_resource_type text, p_resource_id text, p_time timestamptz, p_id bigint,
     out previous bigint, out following bigint
 )
@@ -268,5 +268,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.neighbours(text, text, text, timestamptz, bigint) is
-    'The ids of the events before and after one, of the same resource: where it is, for another node''s may have the same id.';
+comment on function audit_internal.adjacent_events(text, text, text, timestamptz, bigint) is
+    'Returns the ids of the events before and after one, of the same resource at the same node (another node''s resource may have the same id).';

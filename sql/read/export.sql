@@ -1,19 +1,19 @@
--- CSV: what a spreadsheet can open.
+-- CSV that is safe to open in a spreadsheet.
 
-create or replace function audit_internal.blanks()
+create or replace function audit_internal.invisible_characters()
 returns text
 language sql
 immutable
 parallel safe
 as $$
-    -- Control characters, Unicode's white space, and what has no width.
+    -- Control characters, Unicode white space, and characters without a width.
     select E'\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f \x7f'
         operator(pg_catalog.||) E'\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008'
         operator(pg_catalog.||) E'\u2009\u200a\u200b\u200c\u200d\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063'
         operator(pg_catalog.||) E'\u2064\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\u2800\u3000\u3164\ufeff\uffa0\ufff9\ufffa\ufffb'
 $$;
 
-comment on function audit_internal.blanks() is 'Characters that nobody sees at the beginning of a cell: controls, white space, and those without a width.';
+comment on function audit_internal.invisible_characters() is 'Returns the characters that are invisible at the beginning of a cell: controls, white space, and those without a width.';
 
 create or replace function audit_internal.spreadsheet_safe(cell text)
 returns text
@@ -21,12 +21,12 @@ language sql
 immutable
 parallel safe
 as $$
-    -- By bytes, which costs a fifth of a regular expression; and letters, with which most cells begin, by the first look.
+    -- By bytes, which costs a fifth of a regular expression; cells that begin with a letter, which most do, by the first comparison.
     select case
         when (cell collate pg_catalog."C" operator(pg_catalog.<) 'A' or cell collate pg_catalog."C" operator(pg_catalog.>=) E'\x7f')
             and (
                 pg_catalog.left(cell, 1) collate pg_catalog."C" operator(pg_catalog.=) any (array[E'\t', E'\n', E'\r'])
-                or pg_catalog.left(pg_catalog.ltrim(cell, audit_internal.blanks()), 1) collate pg_catalog."C"
+                or pg_catalog.left(pg_catalog.ltrim(cell, audit_internal.invisible_characters()), 1) collate pg_catalog."C"
                     operator(pg_catalog.=) any (array['=', '+', '-', '@', '＝', '＋', '－', '＠', '﹦', '﹢', '﹣', '﹫'])
             )
             then '''' operator(pg_catalog.||) cell
@@ -35,7 +35,7 @@ as $$
 $$;
 
 comment on function audit_internal.spreadsheet_safe(text) is
-    'The cell, with an apostrophe before it where a spreadsheet would take it for a formula (OWASP, CSV injection): also after what it leaves out (white space, a byte order mark), and by full-width signs.';
+    'Returns the cell, with an apostrophe before it if a spreadsheet would take it for a formula (OWASP, CSV injection): also after characters that it ignores (white space, a byte order mark), and for full-width signs.';
 
 create or replace function audit_internal.spreadsheet_time(moment timestamptz)
 returns text
@@ -47,17 +47,17 @@ as $$
 $$;
 
 comment on function audit_internal.spreadsheet_time(timestamptz) is
-    'A time in UTC to the microsecond, as ISO 8601 writes it without a zone: so LibreOffice takes it for a date and a time, in every locale.';
+    'Formats a time as ISO 8601 in UTC, to the microsecond and without a zone, which LibreOffice reads as a date and time in every locale.';
 
 create or replace view audit.export
 with (security_invoker = true) as
 select
     event.id,
-    -- Spelt out, so that no client's DateStyle or time zone changes a byte. (Excel takes the day for a date, and not both.)
+    -- Formatted here, so that no client's DateStyle or time zone changes a byte. (Excel reads the day as a date, but not date and time.)
     audit_internal.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit_internal.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit_internal.spreadsheet_safe(event.org_id) as org_id,
-    -- (No join: with one all events would be sorted before the first is written.)
+    -- (A join would sort all events before the first is written.)
     audit_internal.spreadsheet_safe(
         coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
     ) as organization,
@@ -75,10 +75,10 @@ select
     audit_internal.spreadsheet_safe(coalesce(event.resource_label, event.resource_id)) as resource,
     event.operation,
     audit_internal.spreadsheet_safe(event.table_name) as table_name,
-    -- audit_internal.details(), in sight of the planner: a function's own query is begun anew for each row.
+    -- audit_internal.details(), inlined: a function's own query is started for each row.
     case
         when pg_catalog.cardinality(event.changed) = 1 then audit_internal.field_details(event.changed[1], event.before, event.after)
-        else (select told from audit_internal.told_details(event.before, event.after, event.changed) as told)
+        else (select details from audit_internal.aggregate_details(event.before, event.after, event.changed) as details)
     end as details,
     audit_internal.spreadsheet_safe(event.db_role) as db_role,
     pg_catalog.host(event.client_addr) as client_addr,
@@ -98,7 +98,7 @@ language sql
 immutable
 parallel safe
 as $$
-    -- (A cell holds 32,767 characters at most: what is longer would go on in the next row.)
+    -- (A cell holds at most 32,767 characters: a longer one would continue in the next row.)
     select case
         when pg_catalog.jsonb_typeof(value) operator(pg_catalog.=) 'null' then null
         when pg_catalog.jsonb_typeof(value) operator(pg_catalog.<>) 'string' then pg_catalog.left(value operator(pg_catalog.#>>) '{}', 32000)
@@ -108,7 +108,7 @@ as $$
 $$;
 
 comment on function audit_internal.spreadsheet_value(jsonb) is
-    'A value as a cell has it: text bare and safe to open, anything else as JSON; null empty; what is longer than 32,000 characters cut, with … at its end.';
+    'Returns a value as a cell: text without quotes and safe to open, anything else as JSON; null is empty; text longer than 32,000 characters is truncated, with … at its end.';
 
 create or replace view audit.export_fields
 with (security_invoker = true) as
@@ -117,7 +117,7 @@ select
     audit_internal.spreadsheet_time(event.occurred_at) as timestamp_utc,
     pg_catalog.left(audit_internal.spreadsheet_time(event.occurred_at), 10) as date_utc,
     audit_internal.spreadsheet_safe(event.org_id) as org_id,
-    -- (No join: with one all events would be sorted before the first is written.)
+    -- (A join would sort all events before the first is written.)
     audit_internal.spreadsheet_safe(
         coalesce((select org_label.label from audit.org_label where org_label.org_id = event.org_id), event.org_id)
     ) as organization,
@@ -137,7 +137,7 @@ left join lateral pg_catalog.jsonb_each(shown.details) with ordinality as field 
 order by event.occurred_at, event.id, field.number;
 
 comment on view audit.export_fields is
-    'A row for each field that an event tells of, for a spreadsheet, oldest first: of a JSON object each member that changed. An event without fields has a row with none. \copy (select * from audit.export_fields) to ''fields.csv'' csv header';
+    'A row for each field of audit_internal.short_details(), for a spreadsheet, oldest first: of a JSON object each member that changed. An event without fields has a row with none. \copy (select * from audit.export_fields) to ''fields.csv'' csv header';
 
 create or replace function audit_internal.export_statement(wanted audit.filter, by_field boolean)
 returns text
@@ -146,7 +146,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 as $$
-    -- The view's own text, with the condition before its order: so the index of time gives the rows, and nothing is sorted.
+    -- The view's text, with the condition before its ORDER BY, so that the index of time gives the rows and nothing is sorted.
     select format(
         'copy (%s) to stdout with (format csv, header)',
         case
@@ -162,7 +162,7 @@ as $$
 $$;
 
 comment on function audit_internal.export_statement(audit.filter, boolean) is
-    'The COPY that writes the CSV of audit.export (by_field: of audit.export_fields), oldest first, of the events that pass. It is text for the caller to run, as who they are.';
+    'Returns the COPY that writes the CSV of audit.export (by_field: of audit.export_fields), oldest first, of the events that pass. The caller runs it, with their own rights.';
 
 create or replace function audit_internal.begin_export(
     p_filter jsonb,
@@ -173,7 +173,6 @@ create or replace function audit_internal.begin_export(
     out visible_from jsonb
 )
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -181,8 +180,8 @@ as $$
 declare
     wanted constant audit.filter := audit.filter(p_filter);
 begin
-    passing := audit_internal.narrowed(wanted);
-    -- (Execute: only so may several processes count.)
+    passing := audit_internal.restrict_to_visible(wanted);
+    -- (EXECUTE allows a parallel plan.)
     execute 'select count(*) from audit.event where audit.passes(event, $1)' into events using passing;
     perform audit_internal.record_export(jsonb_strip_nulls(to_jsonb(wanted)), events);
     csv := audit_internal.export_statement(passing, by_field);
@@ -191,4 +190,4 @@ end
 $$;
 
 comment on function audit_internal.begin_export(jsonb, boolean) is
-    'Records an export of the events that pass a filter, before the first byte leaves: how many they are, the COPY that writes their CSV (audit_internal.export_statement()), the filter as it was parsed, and visible_from as in audit.search().';
+    'Records an export of the events that pass a filter, before the first byte is sent. Returns how many they are, the COPY that writes their CSV (audit_internal.export_statement()), the parsed filter, and visible_from as in audit.search().';

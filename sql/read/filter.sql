@@ -1,4 +1,4 @@
--- Filters: made of JSON, and applied to an event.
+-- Filters: parsed from JSON, and applied to an event.
 
 create or replace function audit_internal.check_options(subject text, options jsonb, known jsonb)
 returns void
@@ -12,7 +12,7 @@ begin
     if jsonb_typeof(options) <> 'object' then
         raise exception using
             errcode = 'PT009',
-            message = format('the options of %s are one JSON object', subject),
+            message = format('the options of %s are not a JSON object', subject),
             hint = 'Write {"actions": ["key.*"]}, or {} for none.';
     end if;
     for option in select key as name, value, known ->> key as kind from jsonb_each(options)
@@ -73,17 +73,17 @@ begin
         when data_exception then
             raise exception using
                 errcode = 'PT009',
-                message = 'a day, a number or a time of the filter can''t be read',
+                message = 'invalid day, number or time in the filter',
                 hint = 'Write {"first_day": "2026-11-23", "last_day": "2026-11-30"} or {"days": 7}.';
     end;
-    parsed.since := coalesce(audit_internal.moment(given ->> 'since'), parsed.since);
-    parsed.until := coalesce(audit_internal.moment(given ->> 'until'), parsed.until);
+    parsed.since := coalesce(audit_internal.parse_time(given ->> 'since'), parsed.since);
+    parsed.until := coalesce(audit_internal.parse_time(given ->> 'until'), parsed.until);
     foreach category_name in array coalesce(parsed.categories, '{}')
     loop
         perform audit_internal.check_category(category_name);
     end loop;
     perform audit_internal.check_patterns(parsed.actions), audit_internal.check_patterns(parsed.actors), audit_internal.check_patterns(parsed.resources);
-    -- (Twice the same organization would give each of its events twice.)
+    -- (A repeated organization would return each of its events twice.)
     if parsed.orgs is not null then
         parsed.orgs := array(select distinct org from unnest(parsed.orgs) as org order by org);
     end if;
@@ -92,7 +92,7 @@ end
 $$;
 
 comment on function audit.filter(jsonb) is
-    'The filter that a JSON object describes. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit_internal.moment() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT002, PT009.';
+    'Parses a filter from a JSON object. Lists: categories, orgs, nodes (by name), actions, actors, resources (by pattern); texts: actor_id, actor_type, resource_id, resource_type, words; times as audit_internal.parse_time() takes them: since, until; or days of the session''s time zone, both included: first_day, last_day, or so many up to today: days; before_time and before_id: only events before this one. PT002, PT009.';
 
 create or replace function audit_internal.is_in_range(occurred_at timestamptz, id bigint, wanted audit.filter)
 returns boolean
@@ -100,8 +100,8 @@ language sql
 immutable
 parallel safe
 as $$
-    -- Without a subquery, so that the planner sees through it. What follows for occurred_at alone stands beside each comparison
-    -- of both: by that it leaves out whole months, which it does not by a comparison of rows.
+    -- Without a subquery, so that the planner can inline it. Each comparison of both columns
+    -- has one of occurred_at alone beside it: by that whole months are left out, which a comparison of rows does not do.
     select (wanted.since is null or occurred_at operator(pg_catalog.>=) wanted.since)
         and (wanted.until is null or occurred_at operator(pg_catalog.<) wanted.until)
         and (wanted.before_time is null or occurred_at operator(pg_catalog.<=) wanted.before_time)
@@ -117,7 +117,7 @@ as $$
 $$;
 
 comment on function audit_internal.is_in_range(timestamptz, bigint, audit.filter) is
-    'Whether an event''s place in the order of (occurred_at, id) is one that the filter asks for.';
+    'Whether an event is in the filter''s range of (occurred_at, id).';
 
 create or replace function audit_internal.matches(event audit.event, categories text[], actions text[], orgs text[])
 returns boolean
@@ -125,14 +125,14 @@ language sql
 immutable
 parallel safe
 as $$
-    -- Without a subquery, so that the planner sees through it.
+    -- Without a subquery, so that the planner can inline it.
     select (orgs is null or event.org_id operator(pg_catalog.=) any (orgs))
         and (categories is null or event.category operator(pg_catalog.=) any (categories))
         and (actions is null or event.action operator(pg_catalog.~) audit_internal.glob(actions))
 $$;
 
 comment on function audit_internal.matches(audit.event, text[], text[], text[]) is
-    'Whether an event passes the filters that a destination has too, of which a null one lets all pass: categories and organizations by name, actions by pattern.';
+    'Whether an event passes the filters that destinations have: categories and organizations by name, actions by pattern. A null filter passes every event.';
 
 create or replace function audit.passes(event audit.event, wanted audit.filter)
 returns boolean
@@ -140,12 +140,12 @@ language sql
 immutable
 parallel safe
 as $$
-    -- Without a subquery, so that the planner sees through it.
-    -- (A hash is compared twice: without statistics (see audit_internal.keep_out_of_statistics()) the planner would otherwise take an
+    -- Without a subquery, so that the planner can inline it.
+    -- (A hash is compared twice: without statistics (see audit_internal.disable_statistics()) the planner would otherwise take an
     -- organization to be as rare as one resource.)
     select audit_internal.is_in_range(event.occurred_at, event.id, wanted)
         and audit_internal.matches(event, wanted.categories, wanted.actions, wanted.orgs)
-        -- (What this database did itself is of no node.)
+        -- (This database's own events have no node.)
         and (wanted.nodes is null or coalesce(event.node, '-') = any (wanted.nodes))
         and (
             wanted.actors is null
@@ -193,4 +193,4 @@ as $$
 $$;
 
 comment on function audit.passes(audit.event, audit.filter) is
-    'Whether an event passes a filter. The text is looked for whatever its case in action, actor, resource, reason, request id and the rows before and after.';
+    'Whether an event passes a filter. The words are searched for, ignoring case, in action, actor, resource, reason, request id and the rows before and after.';

@@ -1,4 +1,4 @@
--- Patterns and times, as people write them in filters.
+-- Parsing the patterns and times of filters.
 
 create or replace function audit_internal.glob(patterns text[])
 returns text
@@ -7,10 +7,10 @@ immutable
 strict
 parallel safe
 as $$
-    -- Whatever is not a letter, a digit, an underscore or a star stands for itself.
+    -- Every character but letters, digits, underscores and stars is escaped.
     select '^('
         operator(pg_catalog.||) pg_catalog.translate(
-            -- (Stars in a row are one: a thousand of them took Postgres 15 seconds, and were too complex then.)
+            -- (Stars in a row count as one: a thousand took Postgres 15 seconds to find too complex.)
             pg_catalog.regexp_replace(
                 pg_catalog.regexp_replace(
                     pg_catalog.array_to_string(patterns, pg_catalog.chr(1)),
@@ -26,7 +26,7 @@ as $$
 $$;
 
 comment on function audit_internal.glob(text[]) is
-    'The regular expression that matches what any of the patterns does; in a pattern only `*` is special: `key.*`.';
+    'Returns the regular expression that matches what any of the patterns matches; only `*` is special in a pattern: `key.*`.';
 
 create or replace function audit_internal.check_patterns(patterns text[])
 returns void
@@ -52,9 +52,9 @@ exception
 end
 $$;
 
-comment on function audit_internal.check_patterns(text[]) is 'Raises PT009 if patterns are too long, all together, or too complex to be searched with.';
+comment on function audit_internal.check_patterns(text[]) is 'Raises PT009 if patterns together are too long or too complex.';
 
-create or replace function audit_internal.check_moments(variadic moments timestamptz[])
+create or replace function audit_internal.check_times(variadic moments timestamptz[])
 returns void
 language plpgsql
 immutable
@@ -65,7 +65,7 @@ declare
 begin
     foreach moment in array moments
     loop
-        -- (In any time zone its year has one to four digits: what clients can show.)
+        -- (Its year has one to four digits in any time zone, which clients can show.)
         if moment not between timestamptz '0001-01-03 00:00:00+00' and timestamptz '9999-12-30 00:00:00+00' then
             raise exception using
                 errcode = 'PT009',
@@ -76,10 +76,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.check_moments(variadic timestamptz[]) is
-    'Raises PT009 for a time that is infinite, before Christ, or beyond the year 9999; null: there is none.';
+comment on function audit_internal.check_times(variadic timestamptz[]) is
+    'Raises PT009 for a time that is infinite or outside the years 1 to 9999. Null is accepted.';
 
-create or replace function audit_internal.moment(description text)
+create or replace function audit_internal.parse_time(description text)
 returns timestamptz
 language plpgsql
 stable
@@ -94,7 +94,7 @@ begin
     else
         moment := description::timestamptz;
     end if;
-    perform audit_internal.check_moments(moment);
+    perform audit_internal.check_times(moment);
     return moment;
 exception
     when data_exception then
@@ -105,5 +105,5 @@ exception
 end
 $$;
 
-comment on function audit_internal.moment(text) is
-    'A time as people write it: how long ago (`7d`), or anything that timestamptz takes (`yesterday`, `2026-11-23`). PT009.';
+comment on function audit_internal.parse_time(text) is
+    'Parses a time: how long ago (`7d`), or anything that timestamptz accepts (`yesterday`, `2026-11-23`). PT009.';

@@ -1,6 +1,6 @@
--- Searching: the newest events that pass a filter, without ever reading the whole log for a page of them.
+-- Searching: the newest events that pass a filter, without reading the whole log for a page of them.
 
-create or replace function audit_internal.goes_by_org(wanted audit.filter)
+create or replace function audit_internal.can_scan_by_org(wanted audit.filter)
 returns boolean
 language sql
 immutable
@@ -8,60 +8,52 @@ as $$
     select wanted.resource_id is null and (wanted.actor_id is null or wanted.actor_type is not distinct from 'database')
 $$;
 
-comment on function audit_internal.goes_by_org(audit.filter) is
-    'Whether organizations lead to the events that pass, where they are known: a resource is of one, and an actor of few, unless it is a database role.';
+comment on function audit_internal.can_scan_by_org(audit.filter) is
+    'Whether the index of organizations suits the filter: a resource belongs to one organization, and an actor to few, unless it is a database role.';
 
-create or replace function audit_internal.goes_by_actor(wanted audit.filter)
+create or replace function audit_internal.can_scan_by_actor(wanted audit.filter)
 returns boolean
 language sql
 immutable
 as $$
-    select wanted.actor_id is not null and wanted.resource_id is null and (wanted.orgs is null or not audit_internal.goes_by_org(wanted))
+    select wanted.actor_id is not null and wanted.resource_id is null and (wanted.orgs is null or not audit_internal.can_scan_by_org(wanted))
 $$;
 
-comment on function audit_internal.goes_by_actor(audit.filter) is 'Whether what is filed of the actor leads to the events that pass.';
+comment on function audit_internal.can_scan_by_actor(audit.filter) is 'Whether the actor''s rows of audit.filed suit the filter.';
 
-create or replace function audit_internal.has_index_of_its_own(wanted audit.filter)
+create or replace function audit_internal.has_suitable_index(wanted audit.filter)
 returns boolean
 language sql
 immutable
 as $$
-    select wanted.actors is null
-        and wanted.nodes is null
-        and wanted.resources is null
-        and wanted.words is null
-        and (
-            case
-                when wanted.resource_id is not null or wanted.actor_id is not null then
-                    (wanted.resource_id is null or wanted.actor_id is null)
-                    and wanted.orgs is null
-                    and wanted.categories is null
-                    and wanted.actions is null
-                else wanted.orgs is null or (wanted.categories is null and wanted.actions is null)
-            end
-        )
+    select pg_catalog.num_nonnulls(wanted.actors, wanted.nodes, wanted.resources, wanted.words) = 0
+        and case
+            when pg_catalog.num_nonnulls(wanted.resource_id, wanted.actor_id) > 0 then
+                pg_catalog.num_nonnulls(wanted.resource_id, wanted.actor_id, wanted.orgs, wanted.categories, wanted.actions) = 1
+            else wanted.orgs is null or pg_catalog.num_nonnulls(wanted.categories, wanted.actions) = 0
+        end
 $$;
 
-comment on function audit_internal.has_index_of_its_own(audit.filter) is
-    'Whether an index, or what is filed, leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or nothing but time and organizations.';
+comment on function audit_internal.has_suitable_index(audit.filter) is
+    'Whether an index or audit.filed leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or time and organizations only.';
 
-create or replace function audit_internal.horizon(wanted audit.filter, look_at integer, out occurred_at timestamptz, out id bigint)
+create or replace function audit_internal.search_horizon(wanted audit.filter, scan_limit integer, out occurred_at timestamptz, out id bigint)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
--- In the order of an index, and no further than it takes: without statistics the planner would rather read and sort all.
+-- Read in the order of an index, until the limit: without statistics the planner would read and sort everything.
 set enable_sort = off
 set enable_bitmapscan = off
--- (What is switched off costs, on paper, more than compiling would.)
+-- (The estimated cost of disabled plans would trigger JIT compilation.)
 set jit = off
 as $$
 begin
-    if look_at is null then
+    if scan_limit is null then
         return;
     end if;
     if wanted.resource_id is not null then
-        -- (Of a resource and an actor, the one that has fewer events in general.)
+        -- (With both a resource and an actor, by the resource, which usually has fewer events.)
         select event.occurred_at, event.id
         into occurred_at, id
         from audit.event
@@ -69,14 +61,14 @@ begin
             and event.resource_hash between hashtextextended(wanted.resource_id, 0) and hashtextextended(wanted.resource_id, 0)
             and audit_internal.is_in_range(event.occurred_at, event.id, wanted)
         order by event.occurred_at desc, event.id desc
-        offset look_at
+        offset scan_limit
         limit 1;
-    elsif audit_internal.goes_by_actor(wanted) then
+    elsif audit_internal.can_scan_by_actor(wanted) then
         select filed.occurred_at, filed.id
         into occurred_at, id
-        from audit_internal.newest_filed(wanted, look_at + 1) as filed
+        from audit_internal.newest_filed(wanted, scan_limit + 1) as filed
         order by filed.occurred_at desc, filed.id desc
-        offset look_at
+        offset scan_limit
         limit 1;
     elsif wanted.orgs is null then
         select event.occurred_at, event.id
@@ -84,7 +76,7 @@ begin
         from audit.event
         where audit_internal.is_in_range(event.occurred_at, event.id, wanted)
         order by event.occurred_at desc, event.id desc
-        offset look_at
+        offset scan_limit
         limit 1;
     else
         select reached.occurred_at, reached.id
@@ -96,7 +88,7 @@ begin
             where event.org_id = org
                 and audit_internal.is_in_range(event.occurred_at, event.id, wanted)
             order by event.occurred_at desc, event.id desc
-            offset look_at / greatest(cardinality(wanted.orgs), 1)
+            offset scan_limit / greatest(cardinality(wanted.orgs), 1)
             limit 1
         ) as reached
         order by reached.occurred_at desc, reached.id desc
@@ -105,20 +97,20 @@ begin
 end
 $$;
 
-comment on function audit_internal.horizon(audit.filter, integer) is
-    'How far back a look at so many events reaches (null: at all): at those of one resource or actor, or else by time and organization alone; nulls: to the end.';
+comment on function audit_internal.search_horizon(audit.filter, integer) is
+    'Returns how far back a scan of scan_limit events (null: unlimited) reaches: of one resource or actor, or else by time and organization only; nulls: to the end.';
 
-create or replace function audit_internal.newest_of_filed(wanted audit.filter, max_events integer)
+create or replace function audit_internal.newest_by_filing(wanted audit.filter, max_events integer)
 returns table (id bigint, occurred_at timestamptz, category text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
--- (audit_internal.newest() has it off, for what it reads in the order of an index.)
+-- (audit_internal.newest_events() switches it off, for reading in the order of an index.)
 set enable_sort = on
 as $$
 declare
-    -- (Down to a horizon there are not many.)
+    -- (Above a horizon there are not many.)
     step integer := case when wanted.from_time is null then coalesce(max_events, 1000000) else 1000000 end;
     looked_at integer;
     ids bigint[];
@@ -128,7 +120,7 @@ declare
     passing integer;
 begin
     loop
-        -- What is filed under the actor or the action, and of it what passes: often all, so that one step will do.
+        -- The filed events of the actor or action, of which often all pass, so that one step is enough.
         select
             count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc),
             array_agg(filed.occurred_at order by filed.occurred_at desc, filed.id desc),
@@ -137,9 +129,9 @@ begin
         from audit_internal.newest_filed(wanted, step) as filed;
         return query
         select found.id, found.occurred_at, stored.category
-        from unnest(ids, times) with ordinality as found (id, occurred_at, place)
-        -- (Offset: one by one, by the primary key. All of them at once the planner looks for in an organization's whole time.
-        -- With their times at hand, only the partitions of those months are planned for.)
+        from unnest(ids, times) with ordinality as found (id, occurred_at, number)
+        -- (OFFSET 0: one by one, by the primary key. Otherwise the planner would scan an organization's whole range of time.
+        -- The range of times limits planning to the partitions of those months.)
         cross join lateral (
             select event.category
             from audit.event
@@ -150,7 +142,7 @@ begin
                 and audit.passes(event, wanted)
             offset 0
         ) as stored
-        order by found.place
+        order by found.number
         limit max_events;
         get diagnostics passing = row_count;
         max_events := max_events - passing;
@@ -162,25 +154,25 @@ begin
 end
 $$;
 
-comment on function audit_internal.newest_of_filed(audit.filter, integer) is
-    'audit_internal.newest() by what is filed under an actor, or under categories and actions.';
+comment on function audit_internal.newest_by_filing(audit.filter, integer) is
+    'audit_internal.newest_events() by what is filed under an actor, or under categories and actions.';
 
-create or replace function audit_internal.newest(wanted audit.filter, max_events integer)
+create or replace function audit_internal.newest_events(wanted audit.filter, max_events integer)
 returns table (id bigint, occurred_at timestamptz, category text)
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
--- In the order of an index, and no further than it takes: without statistics the planner would rather read and sort all.
+-- Read in the order of an index, until the limit: without statistics the planner would read and sort everything.
 set enable_sort = off
 set enable_bitmapscan = off
--- (What is switched off costs, on paper, more than compiling would.)
+-- (The estimated cost of disabled plans would trigger JIT compilation.)
 set jit = off
 as $$
 declare
     within_org audit.filter := wanted;
 begin
-    if wanted.orgs is not null and audit_internal.goes_by_org(wanted) then
+    if wanted.orgs is not null and audit_internal.can_scan_by_org(wanted) then
         within_org.orgs := null;
         return query
         select found.id, found.occurred_at, found.category
@@ -195,9 +187,9 @@ begin
         ) as found
         order by found.occurred_at desc, found.id desc
         limit max_events;
-    elsif audit_internal.goes_by_actor(wanted)
+    elsif audit_internal.can_scan_by_actor(wanted)
         or (
-            audit_internal.has_index_of_its_own(wanted)
+            audit_internal.has_suitable_index(wanted)
             and wanted.resource_id is null
             and (wanted.categories is not null or wanted.actions is not null)
             and audit_internal.visible_orgs() is null
@@ -205,7 +197,7 @@ begin
     then
         return query
         select found.id, found.occurred_at, found.category
-        from audit_internal.newest_of_filed(wanted, max_events) as found;
+        from audit_internal.newest_by_filing(wanted, max_events) as found;
     else
         return query
         select event.id, event.occurred_at, event.category
@@ -217,10 +209,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.newest(audit.filter, integer) is
-    'The newest events that pass (null: all), newest first, by the index that suits the filter.';
+comment on function audit_internal.newest_events(audit.filter, integer) is
+    'Returns the newest events that pass (max_events null: all), newest first, by the index that suits the filter.';
 
-create or replace function audit.search(p_filter jsonb, max_events integer default 50, look_at integer default null)
+create or replace function audit.search(p_filter jsonb, max_events integer default 50, scan_limit integer default null)
 returns table (event audit.event, summary jsonb)
 language plpgsql
 stable
@@ -229,23 +221,23 @@ set plan_cache_mode = force_custom_plan
 as $$
 #variable_conflict use_column
 declare
-    wanted audit.filter := audit_internal.narrowed(audit.filter(p_filter));
+    wanted audit.filter := audit_internal.restrict_to_visible(audit.filter(p_filter));
     horizon record;
     ids bigint[];
     times timestamptz[];
     first_time timestamptz;
     last_time timestamptz;
 begin
-    horizon := audit_internal.horizon(wanted, case when not audit_internal.has_index_of_its_own(wanted) then look_at end);
+    horizon := audit_internal.search_horizon(wanted, case when not audit_internal.has_suitable_index(wanted) then scan_limit end);
     wanted.from_time := horizon.occurred_at;
     wanted.from_id := horizon.id;
     select array_agg(newest.id), array_agg(newest.occurred_at), min(newest.occurred_at), max(newest.occurred_at)
     into ids, times, first_time, last_time
-    from audit_internal.newest(wanted, max_events) as newest;
+    from audit_internal.newest_events(wanted, max_events) as newest;
     return query
     select stored.event, null::jsonb
     from unnest(ids, times) as found (id, occurred_at)
-    -- (As in audit_internal.newest_of_filed().)
+    -- (As in audit_internal.newest_by_filing().)
     cross join lateral (
         select event
         from audit.event
@@ -270,4 +262,4 @@ end
 $$;
 
 comment on function audit.search(jsonb, integer, integer) is
-    'The newest events that pass a filter (audit.filter() says what is in one), newest first. Without an index that leads to them, only the next so many are looked at (look_at). Its last row has no event but a summary: horizon (how far back it looked, if there is more) and visible_from (audit_internal.visible_from()).';
+    'The newest events that pass a filter (audit.filter() says what is in one), newest first. Without a suitable index only scan_limit events are scanned. Its last row has no event but a summary: horizon (how far back it scanned, if there is more) and visible_from (audit_internal.visible_from()).';

@@ -27,7 +27,7 @@ select
 from audit.event;
 
 comment on view audit.log is
-    'The log as people read it. Order it by occurred_at desc, id desc, and page by (occurred_at, id) < (…, …).';
+    'The log for people to read. Order it by occurred_at desc, id desc, and page by (occurred_at, id) < (…, …).';
 
 create or replace view audit.diff
 with (security_invoker = true) as

@@ -1,23 +1,23 @@
--- Dropping a month: what keeps it, what it leaves behind, and the event that says so.
+-- Dropping a month: reasons to keep it, the evidence it leaves, and the event that records it.
 
-create or replace function audit_internal.is_pending(event audit.event, reached audit.cursor)
+create or replace function audit_internal.is_pending(event audit.event, cursor_row audit.cursor)
 returns boolean
 language sql
 immutable
 as $$
     select case
-        when event.id <= reached.foreign_id then
-            reached.takes_foreign and event.id > reached.last_sent_id and event.id <> all (reached.sent_ahead)
-        when pg_catalog.pg_visible_in_snapshot(event.xid, reached.batch_from) then false
-        when pg_catalog.pg_visible_in_snapshot(event.xid, reached.batch_to) then
-            event.id > reached.last_sent_id and event.id <> all (reached.sent_ahead)
+        when event.id <= cursor_row.foreign_id then
+            cursor_row.takes_foreign and event.id > cursor_row.last_sent_id and event.id <> all (cursor_row.sent_ahead)
+        when pg_catalog.pg_visible_in_snapshot(event.xid, cursor_row.batch_from) then false
+        when pg_catalog.pg_visible_in_snapshot(event.xid, cursor_row.batch_to) then
+            event.id > cursor_row.last_sent_id and event.id <> all (cursor_row.sent_ahead)
         else true
     end
 $$;
 
-comment on function audit_internal.is_pending(audit.event, audit.cursor) is 'Whether a cursor has still to come to an event.';
+comment on function audit_internal.is_pending(audit.event, audit.cursor) is 'Whether a cursor has yet to reach an event.';
 
-create or replace function audit_internal.keep_partition_until(p_partition regclass, p_ends timestamptz)
+create or replace function audit_internal.partition_kept_until(p_partition regclass, p_ends timestamptz)
 returns timestamptz
 language plpgsql
 stable
@@ -37,13 +37,13 @@ begin
     )
     into kept_until
     using p_ends;
-    -- An empty month is as good as one of events without a category.
+    -- An empty month is kept as long as the default says.
     return coalesce(kept_until, p_ends + (select keep from audit.retention where category is null), 'infinity');
 end
 $$;
 
-comment on function audit_internal.keep_partition_until(regclass, timestamptz) is
-    'When the last event of a partition may be dropped, by its category; infinity: never.';
+comment on function audit_internal.partition_kept_until(regclass, timestamptz) is
+    'Returns when the last event of a partition may be dropped, by its category; infinity: never.';
 
 create or replace function audit_internal.reasons_to_keep(p_partition regclass, p_even_undelivered boolean default false)
 returns text[]
@@ -73,13 +73,13 @@ begin
                 where not audit_internal.is_sealed(event)
                 having count(*) > 0
             ) || case when $1 then '{}' else array(
-                select format('destination %%s has not got %%s of its events', destination.name, waiting.events)
+                select format('destination %%s has not received %%s of its events', destination.name, waiting.events)
                 from audit.destination
                 join audit.cursor on cursor.destination_id = destination.id and cursor.replay_id is null
                 cross join lateral (
                     select count(*) as events
                     from %1$s as event
-                    where audit_internal.is_news_for(event, destination) and audit_internal.is_pending(event, cursor)
+                    where audit_internal.matches_destination_live(event, destination) and audit_internal.is_pending(event, cursor)
                 ) as waiting
                 where waiting.events > 0
                 order by destination.name
@@ -107,7 +107,7 @@ end
 $$;
 
 comment on function audit_internal.reasons_to_keep(regclass, boolean) is
-    'Why a partition can''t be dropped, however old: legal holds, events that are not sealed, and (unless they are given up) those that a destination has not got.';
+    'Returns why a partition can''t be dropped, however old: legal holds, unsealed events, and (unless p_even_undelivered) events that a destination has not received.';
 
 create or replace function audit.retention_plan(
     p_even_undelivered boolean default false, p_before timestamptz default null, p_partition text default null
@@ -130,7 +130,7 @@ begin
             and (p_partition is null or audit_internal.qualified_name(known.partition) = p_partition)
         order by known.begins
     loop
-        continue when p_before is null and audit_internal.keep_partition_until(bounds.partition, bounds.ends) > now();
+        continue when p_before is null and audit_internal.partition_kept_until(bounds.partition, bounds.ends) > now();
         partition := audit_internal.qualified_name(bounds.partition);
         begins := bounds.begins;
         ends := bounds.ends;
@@ -142,7 +142,7 @@ end
 $$;
 
 comment on function audit.retention_plan(boolean, timestamptz, text) is
-    'The months (or the one that is named) that are old enough to be dropped, the oldest first; kept_because: why one is kept all the same, empty: it can go. Whole months only, and never the present one. p_before: those that end by then, whatever the retention, as they are moved to an archive.';
+    'Returns the months (or the one named) that are old enough to be dropped, oldest first; kept_because: why one is kept nevertheless, empty if it can be dropped. Whole months only, never the present one. p_before: those that end by then, whatever the retention, to be archived.';
 
 create or replace function audit_internal.carried_evidence(p_partition regclass)
 returns jsonb
@@ -155,7 +155,7 @@ declare
 begin
     execute format(
         $query$
-            select jsonb_object_agg(told.id, told.evidence)
+            select jsonb_object_agg(fact.id, fact.evidence)
             from (
                 select
                     event.id::text,
@@ -170,7 +170,7 @@ begin
                 from %1$s as event
                 cross join lateral jsonb_each(event.after -> 'carried') as earlier
                 where event.node is null and event.action = 'audit.partition_dropped' and event.after ? 'carried'
-            ) as told
+            ) as fact
         $query$,
         p_partition
     )
@@ -180,7 +180,7 @@ end
 $$;
 
 comment on function audit_internal.carried_evidence(regclass) is
-    'What the events of a partition say of erasures and earlier removals, by their ids: it is needed to verify when they have gone. Null: nothing.';
+    'Returns what the events of a partition record of erasures and earlier removals, by their ids: verification needs it once they are dropped. Null if there is nothing.';
 
 create or replace function audit.drop_partition(
     p_partition text,
@@ -192,12 +192,11 @@ create or replace function audit.drop_partition(
 )
 returns bigint
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
--- Writers wait behind it: better to give up.
+-- Writers queue behind this lock, so it gives up soon.
 set lock_timeout = '5s'
 as $$
 declare
@@ -206,21 +205,21 @@ declare
     dropped audit.dropped_partition;
     carried jsonb;
 begin
-    -- Nothing of it is filed meanwhile. (Before the log, which filing takes after this.)
+    -- Nothing is filed meanwhile. (Locked before the log, in the order in which filing locks.)
     perform from audit.filing for update;
-    -- Changes nothing, and takes the lock that LOCK TABLE gives only to who may update: nobody writes or reads until the end.
+    -- Changes nothing, but takes an exclusive lock, for which LOCK TABLE would require the right to update.
     alter table audit.event enable row level security;
     select * into plan from audit.retention_plan(p_even_undelivered, p_before, p_partition);
     if not found or plan.kept_because <> '{}' then
         raise exception using
             errcode = 'PT024',
-            message = format('%s is kept: %s', p_partition, coalesce(array_to_string(plan.kept_because, '; '), 'it is not old enough, or no month of the log')),
-            hint = 'pgtrail retention run --dry-run says what can be dropped.';
+            message = format('%s is kept: %s', p_partition, coalesce(array_to_string(plan.kept_because, '; '), 'it is not old enough, or not a month of the log')),
+            hint = 'pgtrail retention run --dry-run shows what can be dropped.';
     elsif p_before is not null and p_archive is null then
         raise exception using
             errcode = 'PT009',
             message = format('%s is not old enough to be dropped without an archive', p_partition),
-            hint = 'What the retention settings do not let go can be moved, not deleted: name the archive and its SHA-256.';
+            hint = 'Events that retention still keeps can be archived, not deleted: name the archive and its SHA-256.';
     elsif plan.events <> p_events then
         raise exception using
             errcode = 'PT024',
@@ -228,9 +227,6 @@ begin
             hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
     is_due := exists (select from audit.retention_plan(p_even_undelivered, null, p_partition));
-    dropped.name := p_partition;
-    dropped.begins := plan.begins;
-    dropped.ends := plan.ends;
     execute format(
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
@@ -247,25 +243,25 @@ begin
             'archive_sha256', encode(p_archive_sha256, 'hex'),
             'even_undelivered', p_even_undelivered
         )
-            -- What retention does not let go yet is moved to an archive that nobody here can look into.
+            -- Events that retention still keeps leave for an archive, which can't be checked here.
             || case when is_due then '{}' else jsonb_build_object('before_due', true) end
             || case when carried is null then '{}' else jsonb_build_object('carried', carried) end
     );
     insert into audit.dropped_partition (name, begins, ends, events, ids, archive, archive_sha256, event_id)
-    values (dropped.name, dropped.begins, dropped.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
+    values (p_partition, plan.begins, plan.ends, dropped.events, dropped.ids, p_archive, p_archive_sha256, dropped.event_id);
     execute format(
         'insert into audit.node_dropped (node, name, here, ids) '
         'select node, %L, true, range_agg(int8range(node_id, node_id, ''[]'')) from %s where node is not null group by node',
         p_partition, p_partition::regclass
     );
-    -- That it goes is recorded already.
+    -- Its removal is recorded already.
     delete from audit.own_trigger where relation in (select relid from pg_partition_tree(p_partition::regclass));
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
-    perform audit_internal.unfile(plan.begins, plan.ends);
+    perform audit_internal.remove_filed(plan.begins, plan.ends);
     return dropped.events;
 end
 $$;
 
 comment on function audit.drop_partition(text, text, bytea, boolean, timestamptz, bigint) is
-    'Drops a month that audit.retention_plan() lets go; its seals stay. How many events. The name and the SHA-256 of its archive are recorded with it; p_events: how many that archive has, which must be all. PT009, PT024; 55P03 where somebody uses the log for longer than 5 s.';
+    'Drops a month that audit.retention_plan() allows to be dropped; its seals stay. Returns how many events it had. The name and SHA-256 of its archive are recorded; p_events: how many events that archive has, which must be all. PT009, PT024; 55P03 if the log is locked for longer than 5 s.';

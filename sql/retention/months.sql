@@ -1,44 +1,31 @@
--- The months of the log: partitions that are made ahead.
+-- The months of the log: its partitions, made ahead.
 
 create or replace function audit.make_partitions(months_ahead integer default 3)
 returns integer
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
--- Months begin at midnight UTC, whoever makes them.
+-- Months begin at midnight UTC, whatever the session's time zone.
 set timezone = 'UTC'
 as $$
-declare
-    first_month timestamptz;
-    month_begins timestamptz;
-    made integer := 0;
 begin
     -- Two at once: the second finds everything made.
     lock table audit.event_default in share update exclusive mode;
-    perform audit_internal.adopt_default_partition();
-
-    first_month := date_trunc('month', now());
-    for month_begins in
-        select generate_series(first_month, first_month + make_interval(months => months_ahead), interval '1 month')
-    loop
-        continue when audit_internal.overlaps_partition(month_begins, month_begins + interval '1 month');
-        perform audit_internal.make_partition(month_begins);
-        made := made + 1;
-    end loop;
-    return made;
+    perform audit_internal.convert_default_partition();
+    return audit_internal.make_missing_partitions(
+        array(select generate_series(now(), now() + make_interval(months => months_ahead), interval '1 month'))
+    );
 end
 $$;
 
 comment on function audit.make_partitions(integer) is
-    'Makes the partitions of this month and the months ahead that are missing, and turns a default partition that has filled into one. How many it made. The worker and `pgtrail migrate` call it.';
+    'Makes the missing partitions of this month and the months ahead, and turns a default partition with rows into one. Returns how many it made. The worker and `pgtrail migrate` call it.';
 
 create or replace function audit_internal.make_partition(month_begins timestamptz)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -46,7 +33,7 @@ declare
     partition_name text := month_name;
     again integer := 1;
 begin
-    -- A month that retention has dropped can come back by an import, and be dropped again.
+    -- An import can bring back a month that retention has dropped, and it can be dropped again.
     while to_regclass(format('audit.%I', partition_name)) is not null
         or exists (select from audit.dropped_partition where name = format('audit.%I', partition_name))
     loop
@@ -60,14 +47,13 @@ begin
 end
 $$;
 
-comment on function audit_internal.make_partition(timestamptz) is 'Makes the partition of the month that begins then.';
+comment on function audit_internal.make_partition(timestamptz) is 'Makes the partition of the month that begins at a time.';
 
 create or replace function audit_internal.attach_partition(partition_name text, begins timestamptz, ends timestamptz)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
--- (A zone's abbreviation, as other styles write it, may be read as another zone's.)
+-- (A time zone's abbreviation, in other styles, is ambiguous.)
 set datestyle = 'ISO'
 as $$
 begin
@@ -76,20 +62,19 @@ begin
         'for each statement execute function audit_internal.refuse_change()',
         partition_name
     );
-    -- Attached, not created in place: that takes no lock that a writer would wait for.
+    -- Attached, not created in place, which would block writers.
     execute format('alter table audit.event attach partition audit.%I for values from (%L) to (%L)', partition_name, begins, ends);
-    perform audit_internal.keep_out_of_statistics(format('audit.%I', partition_name)::regclass);
+    perform audit_internal.disable_statistics(format('audit.%I', partition_name)::regclass);
     execute format('comment on table audit.%I is %L', partition_name, format('Events from %s to before %s.', begins, ends));
 end
 $$;
 
 comment on function audit_internal.attach_partition(text, timestamptz, timestamptz) is
-    'Makes a table of the right shape the partition of audit.event for [begins, ends).';
+    'Attaches a table of the right shape as the partition of audit.event for [begins, ends).';
 
-create or replace function audit_internal.keep_out_of_statistics(relation regclass)
+create or replace function audit_internal.disable_statistics(relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -100,7 +85,7 @@ declare
             and attnum > 0
             and not attisdropped
             and attstattarget is distinct from 0
-            -- How many events there are, and when, is no secret; the plans of a page and of a batch need it.
+            -- How many events there are, and when, is not secret; the plans of a page and of a batch need it.
             and attname not in ('id', 'xid', 'occurred_at')
     );
 begin
@@ -110,15 +95,15 @@ begin
 end
 $$;
 
-comment on function audit_internal.keep_out_of_statistics(regclass) is
-    'Has ANALYZE look at no value of a table and its partitions but ids and times. Row-level security does not stand before statistics: EXPLAIN would tell a reader which values other organizations have.';
+comment on function audit_internal.disable_statistics(regclass) is
+    'Makes ANALYZE collect statistics of ids and times only, of a table and its partitions. Row-level security does not cover statistics: EXPLAIN would reveal values of other organizations.';
 
 create or replace function audit_internal.partition_bounds()
 returns table (partition regclass, begins timestamptz, ends timestamptz)
 language sql
 stable
 set search_path = pg_catalog, pg_temp
--- (A zone's abbreviation, as other styles write it, may be read as another zone's.)
+-- (A time zone's abbreviation, in other styles, is ambiguous.)
 set datestyle = 'ISO'
 as $$
     select
@@ -136,7 +121,7 @@ as $$
         and bound.parts is not null
 $$;
 
-comment on function audit_internal.partition_bounds() is 'The partitions of audit.event with their bounds [begins, ends), without the default one.';
+comment on function audit_internal.partition_bounds() is 'Returns the partitions of audit.event, without the default one, with their bounds [begins, ends).';
 
 create or replace function audit_internal.overlaps_partition(from_time timestamptz, to_time timestamptz)
 returns boolean
@@ -150,10 +135,9 @@ $$;
 
 comment on function audit_internal.overlaps_partition(timestamptz, timestamptz) is 'Whether a partition holds any moment of [from_time, to_time).';
 
-create or replace function audit_internal.adopt_default_partition()
+create or replace function audit_internal.convert_default_partition()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -165,21 +149,21 @@ begin
     into begins, ends
     from audit.event_default;
 
-    -- Where it spans months that have a partition, its rows stay: they are read and forwarded all the same.
+    -- If its rows span months that have partitions, they stay: they are read and forwarded all the same.
     if begins is null or audit_internal.overlaps_partition(begins, ends) then
         return;
     end if;
 
     partition_name := 'event_' || to_char(begins, 'YYYY_MM')
         || case when ends > begins + interval '1 month' then '_to_' || to_char(ends - interval '1 month', 'YYYY_MM') else '' end;
-    -- Its protection does not end where nobody looks: it has another name in a moment.
+    -- Its trigger's state is not reported as missing: the table is renamed next.
     delete from audit.own_trigger where relation = 'audit.event_default'::regclass;
-    -- No row is moved: the table itself changes its place.
+    -- The table itself becomes the partition: no row is moved.
     alter table audit.event detach partition audit.event_default;
     execute format('alter table audit.event_default rename to %I', partition_name);
     perform audit_internal.attach_partition(partition_name, begins, ends);
     create table audit.event_default partition of audit.event default;
-    perform audit_internal.keep_out_of_statistics('audit.event_default');
+    perform audit_internal.disable_statistics('audit.event_default');
     create trigger refuse_truncate
         before truncate on audit.event_default
         for each statement execute function audit_internal.refuse_change();
@@ -188,13 +172,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.adopt_default_partition() is
+comment on function audit_internal.convert_default_partition() is
     'Turns a default partition that holds rows into the partition of their months, and makes an empty one.';
 
-create or replace function audit_internal.make_past_partitions(p_times timestamptz[])
+create or replace function audit_internal.make_missing_partitions(p_times timestamptz[])
 returns integer
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
@@ -211,9 +194,9 @@ begin
         if made = 0 then
             -- Two at once: the second finds everything made.
             lock table audit.event_default in share update exclusive mode;
-            perform audit_internal.adopt_default_partition();
+            perform audit_internal.convert_default_partition();
         end if;
-        -- Where rows of that month are in the default partition, there they stay, and the others with them.
+        -- Rows of that month in the default partition stay there, and new ones join them.
         continue when audit_internal.overlaps_partition(month_begins, month_begins + interval '1 month')
             or exists (
                 select from audit.event_default
@@ -226,10 +209,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.make_past_partitions(timestamptz[]) is 'Makes the partitions of the months of some times that are missing. How many it made.';
+comment on function audit_internal.make_missing_partitions(timestamptz[]) is 'Makes the missing partitions for the months of some times. Returns how many it made.';
 
-select audit_internal.keep_out_of_statistics('audit.event');
-select audit_internal.keep_out_of_statistics('audit.org_grant');
+select audit_internal.disable_statistics('audit.event');
+select audit_internal.disable_statistics('audit.org_grant');
 
--- Before anything is recorded, so that the default partition stays empty.
+-- Made before anything is recorded, so that the default partition stays empty.
 select audit.make_partitions();

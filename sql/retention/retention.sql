@@ -1,9 +1,8 @@
--- Retention: for how long events are kept, what may not be dropped all the same, and how a month is dropped.
+-- Retention: for how long events are kept, and legal holds.
 
 create or replace function audit.set_retention(p_keep interval, p_category text default null)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -11,12 +10,12 @@ begin
     if p_keep is null or p_keep < interval '1 day' then
         raise exception using
             errcode = 'PT009',
-            message = 'events are kept for a day at least',
+            message = 'events are kept for at least a day',
             hint = 'Write 400d, 13 months, 7 years.';
     elsif p_keep > interval '1000 years' then
         raise exception using
             errcode = 'PT009',
-            message = 'events are kept for a thousand years at most',
+            message = 'events are kept for at most a thousand years',
             hint = 'To keep them forever: pgtrail retention set forever';
     end if;
     if p_category is not null then
@@ -31,26 +30,24 @@ end
 $$;
 
 comment on function audit.set_retention(interval, text) is
-    'Events of a category (null: of all that have no setting of their own) may be dropped so long after they occurred. Nothing is dropped by itself: pgtrail retention run. PT002, PT009.';
+    'Events of a category (null: of all that have no setting of their own) may be dropped once they are older than p_keep. Nothing is dropped automatically: see pgtrail retention run. PT002, PT009.';
 
 create or replace function audit.clear_retention(p_category text default null)
 returns void
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
     delete from audit.retention where category is not distinct from p_category
 $$;
 
-comment on function audit.clear_retention(text) is 'Takes audit.set_retention() back.';
+comment on function audit.clear_retention(text) is 'Reverts audit.set_retention().';
 
 create or replace function audit.place_hold(
     p_name text, p_reason text, p_org text default null, p_since timestamptz default null, p_until timestamptz default null
 )
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -58,7 +55,7 @@ begin
     if coalesce(p_reason, '') !~ E'\\S' or coalesce(p_name, '') !~ E'\\S' or length(p_name) > 200 then
         raise exception using
             errcode = 'PT009',
-            message = 'a legal hold has a name, of 200 characters at most, and a reason',
+            message = 'a legal hold needs a name of at most 200 characters and a reason',
             hint = 'Give both: pgtrail retention hold NAME --reason …';
     elsif exists (select from audit.legal_hold where name = p_name) then
         raise exception using
@@ -68,22 +65,21 @@ begin
     elsif p_since >= p_until or p_org = '' then
         raise exception using
             errcode = 'PT009',
-            message = 'this legal hold would hold nothing',
+            message = 'this legal hold would cover nothing',
             hint = 'Give a time to begin with that is before the one to end with, and an organization that has a name.';
     end if;
-    perform audit_internal.check_moments(p_since, p_until);
+    perform audit_internal.check_times(p_since, p_until);
     insert into audit.legal_hold (name, org_id, since, until, reason)
     values (p_name, p_org, p_since, p_until, p_reason);
 end
 $$;
 
 comment on function audit.place_hold(text, text, text, timestamptz, timestamptz) is
-    'Keeps events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT009.';
+    'Prevents events (of one organization, of a time, or all) from being dropped, however old, until audit.release_hold(). PT009.';
 
 create or replace function audit.release_hold(p_name text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$

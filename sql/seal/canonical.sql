@@ -1,4 +1,4 @@
--- What is hashed: the leaf of an event and the text of a seal, as docs/security/seals.md describes them. This is their only description in SQL.
+-- What is hashed: the leaf of an event and the text of a seal, as docs/security/seals.md describes them. They are described in SQL nowhere else.
 -- `pgtrail verify` calls no function of a database: it puts the bodies of these, as they stand in this file, into its own statements
 -- (cli/pgtrail_cli/sql_functions.py), and canonical.py reads the names of the fields here. So everything is qualified, operators too.
 
@@ -12,7 +12,7 @@ as $$
 $$;
 
 comment on function audit_internal.actor_part(audit.event) is
-    'Canonical text of the fields that tell who did it: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
+    'Returns the canonical text of the actor''s fields: a JSON array of actor_id, actor_label, actor_ip, user_agent.';
 
 create or replace function audit_internal.member_part(name text, value jsonb)
 returns text
@@ -23,7 +23,7 @@ as $$
     select pg_catalog.concat(pg_catalog.to_json(name)::text, ': ', value::text)
 $$;
 
-comment on function audit_internal.member_part(text, jsonb) is 'Canonical text of a member of a row.';
+comment on function audit_internal.member_part(text, jsonb) is 'Returns the canonical text of a member of a row.';
 
 create or replace function audit_internal.row_members(content jsonb)
 returns jsonb
@@ -38,7 +38,7 @@ as $$
     end
 $$;
 
-comment on function audit_internal.row_members(jsonb) is 'A row as an object, also what somebody stored in place of one.';
+comment on function audit_internal.row_members(jsonb) is 'Returns a row as an object, also if something else was stored.';
 
 create or replace function audit_internal.parts(event audit.event)
 returns table (side text, part text, content text)
@@ -61,7 +61,7 @@ as $$
 $$;
 
 comment on function audit_internal.parts(audit.event) is
-    'What of an event is committed to by itself, in order: `actor`, `label`, `before.NAME`, `after.NAME`, each with its text.';
+    'Returns the parts of an event that have commitments of their own, in order: `actor`, `label`, `before.NAME`, `after.NAME`, each with its text.';
 
 create or replace function audit_internal.leaf_salt(secret bytea, event_id bigint)
 returns bytea
@@ -73,7 +73,7 @@ as $$
 $$;
 
 comment on function audit_internal.leaf_salt(bytea, bigint) is
-    'What blinds an event''s leaf: SHA-256 over the secret of its seal and its id (8 bytes, big-endian).';
+    'Returns the salt of an event''s leaf: SHA-256 over the secret of its seal and its id (8 bytes, big-endian).';
 
 create or replace function audit_internal.part_salt(part text, leaf_salt bytea, actor_salt bytea, person_salt bytea)
 returns bytea
@@ -91,7 +91,7 @@ as $$
 $$;
 
 comment on function audit_internal.part_salt(text, bytea, bytea, bytea) is
-    'What blinds a part: that of the actor, the actor''s salt; any other, the leaf''s salt or, where the resource tells of a person (person_salt), one of its own, which can be kept when the person''s is destroyed.';
+    'Returns the salt of a part: of the actor, the actor''s salt; of any other, the leaf''s salt or, where the resource is about a person (person_salt), one of its own, which can be kept when the person''s is destroyed.';
 
 create or replace function audit_internal.commitment(salt bytea, content text)
 returns bytea
@@ -103,7 +103,7 @@ as $$
 $$;
 
 comment on function audit_internal.commitment(bytea, text) is
-    'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it holds whoever made it to the part, and does not give the part away.';
+    'SHA-256 over the salt (32 bytes; null: none) and a part in UTF-8: it commits to the part without disclosing it.';
 
 create or replace function audit_internal.event_text(event audit.event, actor bytea, label bytea, was bytea, becomes bytea)
 returns text
@@ -142,7 +142,7 @@ as $$
 $$;
 
 comment on function audit_internal.event_text(audit.event, bytea, bytea, bytea, bytea) is
-    'The canonical text of an event: a JSON array of its fields, with commitments (in hex) in place of those that may tell of a person.';
+    'The canonical text of an event: a JSON array of its fields, with commitments (in hex) in place of those that may be about a person.';
 
 create or replace function audit_internal.leaf(leaf_salt bytea, content text)
 returns bytea
@@ -182,7 +182,7 @@ as $$
 $$;
 
 comment on function audit_internal.event_leaf(audit.event, bytea, bytea, bytea) is
-    'The leaf of an event of which nothing was erased. secret: of its seal; actor_salt, person_salt: of its actor, and of its resource where that tells of a person.';
+    'Returns the leaf of an event of which nothing was erased. secret: of its seal; actor_salt, person_salt: of its actor, and of its resource where that is about a person.';
 
 create or replace function audit_internal.merkle_parents(level bytea)
 returns bytea

@@ -1,7 +1,7 @@
--- Proofs: that an event is in a seal, to be checked without the log; and a first look at one event, for the page.
+-- Proofs that an event is in a seal, to be checked without the log; and a quick check of one event, for the page.
 
 create or replace function audit_internal.sealed_parts(event audit.event, secret bytea, personal text[])
-returns table (place bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
+returns table (number bigint, side text, part text, content text, salt bytea, erased boolean, commitment bytea)
 language sql
 stable
 as $$
@@ -18,10 +18,10 @@ as $$
     salted as (
         select parts.*, audit_internal.part_salt(parts.part, blinded.salt, blinded.actor, blinded.person) as salt
         from blinded
-        cross join lateral audit_internal.parts(event) with ordinality as parts (side, part, content, place)
+        cross join lateral audit_internal.parts(event) with ordinality as parts (side, part, content, number)
     )
     select
-        salted.place,
+        salted.number,
         salted.side,
         salted.part,
         salted.content,
@@ -34,7 +34,7 @@ as $$
 $$;
 
 comment on function audit_internal.sealed_parts(audit.event, bytea, text[]) is
-    'audit_internal.parts() of an event that is sealed, each with its salt and with what the leaf holds of it; erased: its text is no longer what was sealed. secret, personal: of its seal.';
+    'audit_internal.parts() of a sealed event, each with its salt and its commitment in the leaf; erased: its text is no longer what was sealed. secret, personal: of its seal.';
 
 create or replace function audit_internal.sealed_text(event audit.event, secret bytea, personal text[])
 returns text
@@ -43,16 +43,16 @@ stable
 as $$
     select audit_internal.event_text(
         event,
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'actor'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'label'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'before'),
-        pg_catalog.string_agg(held.commitment, '' order by held.place) filter (where held.side = 'after')
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'actor'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'label'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'before'),
+        pg_catalog.string_agg(held.commitment, '' order by held.number) filter (where held.side = 'after')
     )
     from audit_internal.sealed_parts(event, secret, personal) as held
 $$;
 
 comment on function audit_internal.sealed_text(audit.event, bytea, text[]) is
-    'The canonical text of one event that is sealed, erased or not. secret, personal: of its seal.';
+    'Returns the canonical text of a sealed event, erased or not. secret, personal: of its seal.';
 
 create or replace function audit_internal.merkle_path(leaves bytea, leaf_index integer)
 returns bytea[]
@@ -62,26 +62,26 @@ set search_path = pg_catalog, pg_temp
 as $$
 declare
     level bytea := leaves;
-    place integer := leaf_index;
+    node_index integer := leaf_index;
     sibling bytea;
     path bytea[] := '{}';
 begin
     while length(level) > 32
     loop
-        sibling := substr(level, (place # 1) * 32 + 1, 32);
-        -- The one that is left over has none, and goes up as it is.
+        sibling := substr(level, (node_index # 1) * 32 + 1, 32);
+        -- A node without a sibling is promoted as it is.
         if sibling <> '' then
             path := path || sibling;
         end if;
         level := audit_internal.merkle_parents(level);
-        place := place / 2;
+        node_index := node_index / 2;
     end loop;
     return path;
 end
 $$;
 
 comment on function audit_internal.merkle_path(bytea, integer) is
-    'The audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up; leaves as audit_internal.merkle_root() takes them.';
+    'Returns the audit path (RFC 6962, 2.1.1) of the leaf at an index from 0, from the leaf up. leaves: as in audit_internal.merkle_root().';
 
 create or replace function audit_internal.check_is_stored(event audit.event)
 returns void
@@ -90,14 +90,14 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Definers tell of an event to those alone who know the whole of it, and so may read it.
+    -- A caller who has the whole event may read it: definers disclose nothing about any other.
     if event is distinct from (select stored from audit.event as stored where stored.id = event.id) then
         raise exception using errcode = 'PT002', message = 'this is not the event as it is recorded';
     end if;
 end
 $$;
 
-comment on function audit_internal.check_is_stored(audit.event) is 'Raises PT002 unless this is the event as it is recorded.';
+comment on function audit_internal.check_is_stored(audit.event) is 'Raises PT002 unless the event is the one in the log.';
 
 create or replace function audit.prove(p_event_id bigint)
 returns jsonb
@@ -106,7 +106,7 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Under the caller's own row-level security: who may not read the event gets no proof of it.
+    -- Under the caller's row-level security: a role that may not read the event gets no proof of it.
     event audit.event := (select event from audit.event where id = p_event_id);
 begin
     if event.id is null then
@@ -120,7 +120,7 @@ end
 $$;
 
 comment on function audit.prove(bigint) is
-    'That an event is in the chain of seals: the event, its salts, the path to the root, and the seal. Whoever has it can check it without a database (pgtrail proof check; docs/security/seals.md). PT002.';
+    'Returns a proof that an event is in the chain of seals: the event, its salts, the path to the root, and the seal. It can be checked without a database (pgtrail proof check; docs/security/seals.md). PT002.';
 
 create or replace function audit_internal.proof(event audit.event)
 returns jsonb
@@ -132,10 +132,10 @@ as $$
 declare
     seal audit.seal;
     sealed audit.seal_leaves;
-    place integer;
+    leaf_index integer;
 begin
     perform audit_internal.check_is_stored(event);
-    seal := audit_internal.seal_of(event.id);
+    seal := audit_internal.find_seal(event.id);
     if seal.number is null then
         raise exception using
             errcode = 'PT020',
@@ -143,25 +143,25 @@ begin
             hint = 'The worker seals every few seconds; pgtrail seal does it now.';
     end if;
     select * into sealed from audit.seal_leaves where number = seal.number;
-    place := array_position(sealed.ids, event.id) - 1;
+    leaf_index := array_position(sealed.ids, event.id) - 1;
     return jsonb_build_object(
         'proof', 'pgtrail proof 1',
         'event', audit_internal.sealed_text(event, sealed.secret, seal.personal),
-        -- (It blinds this leaf alone: who has it can't test a guess at another.)
+        -- (It blinds this leaf only: it can't confirm a guess at another.)
         'salt', encode(audit_internal.leaf_salt(sealed.secret, event.id), 'hex'),
-        -- Erased: the commitment stands in the event's text, and can't be opened any more.
+        -- Erased: the commitment is in the event's text, and can no longer be opened.
         'fields', (
             select jsonb_agg(
                 case
                     when held.erased then jsonb_build_object('part', held.part)
                     else jsonb_build_object('part', held.part, 'text', held.content, 'salt', encode(held.salt, 'hex'))
                 end
-                order by held.side, held.place
+                order by held.side, held.number
             )
             from audit_internal.sealed_parts(event, sealed.secret, seal.personal) as held
         ),
-        'leaf_index', place,
-        'path', array(select encode(node, 'hex') from unnest(audit_internal.merkle_path(sealed.leaves, place)) with ordinality as step (node, number) order by number),
+        'leaf_index', leaf_index,
+        'path', array(select encode(node, 'hex') from unnest(audit_internal.merkle_path(sealed.leaves, leaf_index)) with ordinality as step (node, number) order by number),
         'seal', audit_internal.seal_text(seal),
         'seal_hash', encode(seal.hash, 'hex')
     );
@@ -170,7 +170,7 @@ $$;
 
 comment on function audit_internal.proof(audit.event) is 'audit.prove() for an event that its caller may read. PT020.';
 
-create or replace function audit_internal.sealed_in(event audit.event)
+create or replace function audit_internal.event_seal(event audit.event)
 returns table (number bigint, sealed_at timestamptz, hash text)
 language plpgsql
 stable
@@ -178,7 +178,7 @@ security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    seal audit.seal := audit_internal.seal_of(event.id);
+    seal audit.seal := audit_internal.find_seal(event.id);
 begin
     perform audit_internal.check_is_stored(event);
     if seal.number is not null then
@@ -187,7 +187,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.sealed_in(audit.event) is 'The seal that an event is in; no row: it is not sealed yet. PT002.';
+comment on function audit_internal.event_seal(audit.event) is 'Returns the seal that an event is in; no row if it is not sealed yet. PT002.';
 
 create or replace function audit_internal.check_event(event audit.event)
 returns setof text
@@ -201,7 +201,7 @@ declare
     sealed audit.seal_leaves;
 begin
     perform audit_internal.check_is_stored(event);
-    seal := audit_internal.seal_of(event.id);
+    seal := audit_internal.find_seal(event.id);
     if seal.number is null then
         return;
     end if;
@@ -218,4 +218,4 @@ end
 $$;
 
 comment on function audit_internal.check_event(audit.event) is
-    'A first look at an event that is sealed, for the page: whether it is what its leaf says, and that in its seal. No rows: it is. What lives in the database can be replaced: `pgtrail verify` relies on none of it. PT002.';
+    'A quick check of a sealed event, for the page: whether it matches its leaf, and the leaf its seal. No rows: they match. Functions in the database can be replaced, so `pgtrail verify` uses none of them. PT002.';

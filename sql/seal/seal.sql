@@ -3,9 +3,8 @@
 create or replace function audit_internal.random_bytes()
 returns bytea
 language sql
-volatile
 as $$
-    -- Two random UUIDs hold 244 random bits.
+    -- Two random UUIDs have 244 random bits.
     select pg_catalog.sha256(
         pg_catalog.uuid_send(pg_catalog.gen_random_uuid()) || pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
     )
@@ -13,26 +12,29 @@ $$;
 
 comment on function audit_internal.random_bytes() is '32 random bytes.';
 
-create or replace trigger refuse_change
-    before update or delete on audit.seal
-    for each row execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_truncate
-    before truncate on audit.seal
-    for each statement execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_change
-    before update or delete on audit.seal_leaves
-    for each row execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_truncate
-    before truncate on audit.seal_leaves
-    for each statement execute function audit_internal.refuse_change();
+do $$
+declare
+    relation_name text;
+begin
+    foreach relation_name in array array['seal', 'seal_leaves', 'node_seal', 'node_seal_leaves']
+    loop
+        execute format(
+            'create or replace trigger refuse_change before update or delete on audit.%I '
+            'for each row execute function audit_internal.refuse_change()',
+            relation_name
+        );
+        execute format(
+            'create or replace trigger refuse_truncate before truncate on audit.%I '
+            'for each statement execute function audit_internal.refuse_change()',
+            relation_name
+        );
+    end loop;
+end
+$$;
 
 create or replace function audit.seal(p_max_events integer default 65536)
 returns audit.seal
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -46,7 +48,7 @@ begin
         return null;
     end if;
     if head.to_snapshot is null then
-        head := audit_internal.begin_sealing(head);
+        head := audit_internal.begin_seal_batch(head);
     end if;
     if head.to_snapshot is null then
         return null;
@@ -63,11 +65,11 @@ begin
     seal.to_time := head.to_time;
     seal.epoch := head.epoch;
     seal.above_id := head.above_id;
-    seal.up_to_id := audit_internal.last_of_part(seal, p_max_events);
-    seal.personal := audit_internal.present_personal_types();
+    seal.up_to_id := audit_internal.part_end_id(seal, p_max_events);
+    seal.personal := audit_internal.current_personal_types();
     seal.previous := head.hash;
 
-    perform audit_internal.salt_persons(seal);
+    perform audit_internal.create_salts(seal);
     leaves.secret := audit_internal.random_bytes();
     with hashed as materialized (
         select * from audit_internal.event_leaves(seal, leaves.secret)
@@ -95,26 +97,28 @@ begin
 
     insert into audit.seal values (seal.*);
     insert into audit.seal_leaves values (leaves.*);
-    perform audit_internal.move_head(head, seal);
-    perform audit_internal.announce_seal(seal);
+    perform audit_internal.advance_head(head, seal);
+    if exists (select from audit.destination where seals) then
+        -- What a SIEM has received can't be rewritten here.
+        perform audit.record('audit.sealed', 'seal', seal.number::text, null, null, audit_internal.seal_anchor(seal));
+    end if;
     return seal;
 end
 $$;
 
 comment on function audit.seal(integer) is
-    'Seals the events since the last seal, or the first of them: at most p_max_events. Null: there is nothing to seal, or another session is sealing. Call it until it returns null. The worker does, every ten seconds; pg_cron can.';
+    'Seals the events since the last seal, at most p_max_events. Returns null if there is nothing to seal, or another session is sealing: call it until it does. The worker calls it every ten seconds; pg_cron can.';
 
 create or replace function audit_internal.seal_if_due(p_every interval, p_events integer)
 returns audit.seal
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     head audit.seal_head := (select seal_head from audit.seal_head);
 begin
-    -- By the database's clock, so that many workers make no more seals than one.
+    -- By the database's clock, so that many workers make as many seals as one.
     if head.to_snapshot is null
         and head.from_time > clock_timestamp() - p_every
         and audit_internal.count_unsealed(p_events) < p_events
@@ -126,21 +130,21 @@ end
 $$;
 
 comment on function audit_internal.seal_if_due(interval, integer) is
-    'audit.seal() where the last seal is so long ago, or so many events wait for one; else null.';
+    'Calls audit.seal() if the last seal is older than p_every, or p_events events are unsealed; else returns null.';
 
-create or replace function audit_internal.count_unsealed(p_most integer default 100000)
+create or replace function audit_internal.count_unsealed(p_max_count integer default 100000)
 returns bigint
 language plpgsql
 stable
 security definer
 set search_path = pg_catalog, pg_temp
--- A plan that is kept knows no snapshot, and would read all of an index.
+-- A generic plan doesn't know the snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
     head audit.seal_head;
 begin
-    -- (First: joined with that row, no plan knows the snapshot either.)
+    -- (A separate query: in a join, the plan doesn't know the snapshot either.)
     select * into strict head from audit.seal_head;
     return (
         select count(*)
@@ -148,24 +152,23 @@ begin
             select
             from audit_internal.batch(head.from_snapshot, pg_current_snapshot()) as event
             where event.id > greatest(head.epoch, head.above_id)
-            limit p_most
+            limit p_max_count
         ) as waiting
     );
 end
 $$;
 
-comment on function audit_internal.count_unsealed(integer) is 'How many events wait for a seal; it counts no further than p_most.';
+comment on function audit_internal.count_unsealed(integer) is 'Counts the unsealed events, up to p_max_count.';
 
-create or replace function audit_internal.begin_sealing(head audit.seal_head)
+create or replace function audit_internal.begin_seal_batch(head audit.seal_head)
 returns audit.seal_head
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
--- A plan that is kept knows no snapshot, and would read all of an index.
+-- A generic plan doesn't know the snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    -- Taken after the head was locked: what another sealer sealed is behind it.
+    -- Taken after the head was locked, so that it sees what another session sealed.
     present pg_snapshot := audit_internal.present_snapshot();
 begin
     if head.system_identifier <> audit_internal.system_identifier() then
@@ -174,7 +177,7 @@ begin
     if head.to_snapshot is not null then
         return head;
     end if;
-    -- A seal that announces a seal would go on for ever.
+    -- (The event of a seal alone would be sealed, and so on for ever.)
     if exists (
         select
         from audit_internal.batch(head.from_snapshot, present) as event
@@ -183,7 +186,7 @@ begin
     then
         head.to_snapshot := present;
         head.to_time := clock_timestamp();
-        -- Not the snapshot's xmax: a transaction that has not ended may lie beyond it, and be old.
+        -- Not the snapshot's xmax: an old transaction may still be open beyond it.
         head.next_time := now();
         head.next_xid := pg_current_xact_id();
         head.above_id := head.epoch;
@@ -192,13 +195,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.begin_sealing(audit.seal_head) is
-    'The head with the batch that is to be sealed next; to_snapshot null: nothing is to be sealed.';
+comment on function audit_internal.begin_seal_batch(audit.seal_head) is
+    'Returns the head with the batch to seal next; to_snapshot null: there is nothing to seal.';
 
-create or replace function audit_internal.move_head(head audit.seal_head, seal audit.seal)
+create or replace function audit_internal.advance_head(head audit.seal_head, seal audit.seal)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -221,12 +223,11 @@ begin
 end
 $$;
 
-comment on function audit_internal.move_head(audit.seal_head, audit.seal) is 'Lets the next seal begin where this one ends.';
+comment on function audit_internal.advance_head(audit.seal_head, audit.seal) is 'Moves the head so that the next seal begins where this one ends.';
 
 create or replace function audit_internal.store_head(head audit.seal_head)
 returns void
 language sql
-volatile
 as $$
     update audit.seal_head
     set
@@ -247,22 +248,7 @@ $$;
 
 comment on function audit_internal.store_head(audit.seal_head) is 'Stores where the next seal begins.';
 
-create or replace function audit_internal.announce_seal(seal audit.seal)
-returns void
-language plpgsql
-volatile
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if exists (select from audit.destination where seals) then
-        perform audit.record('audit.sealed', 'seal', seal.number::text, null, null, audit_internal.seal_object(seal));
-    end if;
-end
-$$;
-
-comment on function audit_internal.announce_seal(audit.seal) is 'Records a seal as an event, where a destination asks for seals: what the SIEM has can''t be rewritten here.';
-
-create or replace function audit_internal.seal_object(seal audit.seal)
+create or replace function audit_internal.seal_anchor(seal audit.seal)
 returns jsonb
 language sql
 stable
@@ -279,9 +265,9 @@ as $$
     )
 $$;
 
-comment on function audit_internal.seal_object(audit.seal) is 'What of a seal is kept elsewhere, as an anchor: number, root, hash and what they cover; digests in hex.';
+comment on function audit_internal.seal_anchor(audit.seal) is 'Returns the anchor of a seal, to be kept elsewhere: number, root, hash and what they cover; digests in hex.';
 
-create or replace function audit_internal.seal_of(p_event_id bigint)
+create or replace function audit_internal.find_seal(p_event_id bigint)
 returns audit.seal
 language sql
 stable
@@ -293,4 +279,4 @@ as $$
         and p_event_id = any (seal_leaves.ids)
 $$;
 
-comment on function audit_internal.seal_of(bigint) is 'The seal that an event is in; null: it is not sealed yet.';
+comment on function audit_internal.find_seal(bigint) is 'Returns the seal that an event is in; null if it is not sealed yet.';

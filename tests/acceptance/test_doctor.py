@@ -40,7 +40,7 @@ def test_as_json_it_is_an_object_a_line(nemo, pgtrail):
 
 def test_information_alone_is_nothing_wrong(nemo, pgtrail):
     nemo.connect().execute(
-        "select audit.add_destination('siem', 'https://siem.example'), audit_internal.worker_is_here('worker-1', '30 seconds')"
+        "select audit.add_destination('siem', 'https://siem.example'), audit_internal.record_heartbeat('worker-1', '30 seconds')"
     )
     done = pgtrail("doctor", dsn=nemo.dsn())
     assert (done.returncode, done.stderr) == (0, "pgtrail: all is well\n")

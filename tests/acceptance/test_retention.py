@@ -101,11 +101,11 @@ def test_old_months_are_archived_then_dropped_and_both_chain_and_archive_hold(ag
         ("select audit.place_hold('case', 'why', p_until => '2020-01-06Z')", "legal hold case"),
         (
             "select audit.add_destination('siem', 'https://x.example', options => '{\"since\": \"2019-01-01\"}')",
-            "destination siem has not got 16 of its events",
+            "destination siem has not received 16 of its events",
         ),
         (
             "select audit.add_destination('siem', 'https://x.example', options => '{\"since\": \"2019-01-01\"}'); select audit.pause_destination('siem')",
-            "destination siem has not got 16 of its events",
+            "destination siem has not received 16 of its events",
         ),
         (
             (

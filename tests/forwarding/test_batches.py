@@ -157,7 +157,7 @@ def test_an_older_lease_does_not_move_where_a_batch_begins(table):
     take(table)
     before = table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone()
     stale = 'select jsonb_populate_record(cursor, \'{"lease_token": -1, "last_sent_id": 99}\') from audit.cursor'
-    table.execute(f"select audit_internal.move_cursor(({stale}))")
+    table.execute(f"select audit_internal.store_cursor(({stale}))")
     assert table.execute("select batch_from::text, batch_to::text, last_sent_id from audit.cursor").fetchone() == before
 
 
@@ -339,7 +339,7 @@ def test_a_long_log_is_looked_through_in_parts_that_see_neither_more_nor_less(su
             "select after::text, array(select x from unnest(%(probes)s::text[]::xid8[]) as x "
             "where x >= pg_snapshot_xmax(%(here)s::pg_snapshot) and pg_visible_in_snapshot(x, after) "
             "or x = any (array(select pg_snapshot_xip(%(here)s::pg_snapshot))) and pg_visible_in_snapshot(x, after))::text[] "
-            "from audit_internal.snapshot_after(%(here)s, %(present)s) as after",
+            "from audit_internal.bounded_snapshot(%(here)s, %(present)s) as after",
             {"here": here, "present": present, "probes": [str(xid) for xid in set(probes)]},
         ).fetchone()
         seen += visible[0]

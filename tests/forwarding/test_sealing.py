@@ -141,7 +141,7 @@ def test_a_paused_destination_is_not_removed_behind_its_back(nemo, sink, add_des
     su = nemo.connect()
     add_destination(su, sink)
     su.execute("select audit.pause_destination('siem')")
-    with pytest.raises(Exception, match="would never hear of its removal") as raised:
+    with pytest.raises(Exception, match="would not receive the event of its removal") as raised:
         su.execute("select audit.remove_destination('siem')")
     assert raised.value.sqlstate == "PT028"
     su.execute("select audit.remove_destination('siem', at_once => true)")

@@ -14,7 +14,7 @@ def aged(hub, nemo, pgtrail, wait_until):
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+        "select audit_internal.make_missing_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(

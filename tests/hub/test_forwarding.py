@@ -49,7 +49,7 @@ def test_an_event_of_a_node_is_sent_again_by_its_name(hub, sink, add_destination
     hub.nodes["eu1"].connect().execute(ORGS)
     wait_until(lambda: len(sink.requests) == 5)
     (uid, name) = hub.rows(
-        "select audit_internal.event_uid(event), audit_internal.event_name(event) from audit.event where category = 'organization' order by id limit 1"
+        "select audit_internal.event_uid(event), audit_internal.event_reference(event) from audit.event where category = 'organization' order by id limit 1"
     )[0]
     shown = pgtrail("destination", "test", "siem", "--event", name, "--dry-run", dsn=hub.dsn("forwarder"))
     assert uid in shown.stdout, shown.stderr

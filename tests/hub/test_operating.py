@@ -62,7 +62,7 @@ def test_another_database_can_not_take_the_name_of_one(hub, nemo, pgtrail, wait_
 def test_a_name_that_is_none_is_refused(shared_hub, pgtrail, name):
     done = pgtrail("hub", "add", name, "--dsn", shared_hub.nodes["us1"].dsn(), dsn=shared_hub.dsn())
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "is no name for a node" in done.stderr
+    assert "invalid node name" in done.stderr
 
 
 def test_what_stands_in_the_way_is_said_with_its_mend_and_leaves_nothing(shared_hub, db, bare_db, pgtrail):
@@ -229,7 +229,7 @@ def test_history_of_months_that_the_hub_has_not_gets_their_partitions(hub, nemo,
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))"
+        "select audit_internal.make_missing_partitions(array(select generate_series(now() - interval '3 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(
@@ -248,7 +248,7 @@ def test_what_retention_drops_on_the_hub_leaves_each_nodes_chain_whole(hub, nemo
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+        "select audit_internal.make_missing_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(
@@ -274,7 +274,7 @@ def test_what_retention_dropped_at_the_node_is_missed_by_nobody(hub, nemo, pgtra
     su = nemo.connect()
     su.execute("set role audit_owner")
     su.execute(
-        "select audit_internal.make_past_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
+        "select audit_internal.make_missing_partitions(array(select generate_series(now() - interval '6 months', now(), '1 month')))"
     )
     su.execute("reset role")
     su.execute(

@@ -49,7 +49,7 @@ def test_a_search_finds_whatever_row_level_security_lets_through(two_orgs, right
             rows = looker.execute("select org_id from audit.log").fetchall()
             assert {A, B, None} <= {row[0] for row in rows}
             found = looker.execute(
-                "select count(*) from audit_internal.newest(audit_internal.narrowed(audit.filter('{}')), 1000)"
+                "select count(*) from audit_internal.newest_events(audit_internal.restrict_to_visible(audit.filter('{}')), 1000)"
             )
             assert found.fetchone() == (len(rows),)
             assert looker.execute("select audit_internal.visible_orgs()").fetchone() == (None,)

@@ -68,7 +68,9 @@ def test_a_column_that_is_dropped_leaves_the_database_role(su, page):
 
 def test_the_events_of_such_an_actor_are_found_and_erased_like_others(su, page):
     su.execute("insert into public.page values (1, 'a', 'kim@acme.example', now())")
-    of_actor = "select count(*) from audit_internal.newest(audit.filter(jsonb_build_object('actor_id', %s::text)), 10)"
+    of_actor = (
+        "select count(*) from audit_internal.newest_events(audit.filter(jsonb_build_object('actor_id', %s::text)), 10)"
+    )
     assert su.execute(of_actor, ["kim@acme.example"]).fetchone() == (1,)
     su.execute("select audit.erase_actor('kim@acme.example', 'request 17')")
     assert "kim@acme" not in str(su.execute("select * from audit.event where resource_type = 'page'").fetchall())

@@ -126,7 +126,9 @@ def test_every_filter_finds_the_same_events_in_the_same_order(both, chosen, most
     until = min(wanted["until"] or datetime(2021, 1, 1, tzinfo=UTC), datetime(2021, 1, 1, tzinfo=UTC))
     since = {"since": str(wanted["since"])} if wanted["since"] else {}
     asked = Jsonb(wanted | since | {"until": str(until)})
-    live = [row[0] for row in su.execute("select id from audit_internal.newest(audit.filter(%s), %s)", [asked, most])]
+    live = [
+        row[0] for row in su.execute("select id from audit_internal.newest_events(audit.filter(%s), %s)", [asked, most])
+    ]
     assert [event["id"] for event in archive.newest(wanted, most)] == live
     count = "select count(*) from audit.event, audit.filter(%s) as filter where audit.passes(event, filter)"
     assert (archive.count(wanted),) == su.execute(count, [asked]).fetchone()

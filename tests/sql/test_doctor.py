@@ -9,7 +9,7 @@ from pgtrail.install import migrate
 
 pytestmark = pytest.mark.any_server
 
-HEARD = "select audit_internal.worker_is_here('worker-1', '30 seconds')"
+HEARD = "select audit_internal.record_heartbeat('worker-1', '30 seconds')"
 BURN = """
     create temporary table burnt ();
     do $$
@@ -360,7 +360,7 @@ def test_a_destination_that_was_restored_into_another_cluster(su, found, siem):
 
 
 def test_no_worker(su, found, siem):
-    su.execute("select audit_internal.worker_leaves('worker-1')")
+    su.execute("select audit_internal.remove_worker('worker-1')")
     ((problem, subject, finding, hint),) = found()
     assert (problem, subject, hint) == ("no worker", "pgtrail forward", "pgtrail forward")
     assert finding.startswith("no worker is known")
@@ -374,7 +374,7 @@ def test_no_worker(su, found, siem):
 
 
 def test_where_nothing_is_to_be_forwarded_no_worker_is_missed(su, found, siem):
-    su.execute("select audit_internal.worker_leaves('worker-1')")
+    su.execute("select audit_internal.remove_worker('worker-1')")
     su.execute("select audit.pause_destination('siem')")
     assert found() == []
 
@@ -555,7 +555,7 @@ def test_prepared_transactions_silence_the_wakeups_unless_somebody_chose(su, fou
 def test_what_is_lost_comes_before_what_is_late_and_information_comes_last(su, found, thing, siem, unwatched):
     su.execute("reset pgtrail.notify")
     su.execute("drop trigger pgtrail_update on public.thing")
-    su.execute("select audit_internal.worker_leaves('worker-1')")
+    su.execute("select audit_internal.remove_worker('worker-1')")
     su.execute("create table public.gone (id int primary key)")
     su.execute("select audit.track('public.gone')")
     su.execute("drop table public.gone")
@@ -608,7 +608,7 @@ def test_a_destination_whose_filters_raise_is_found_and_hides_no_other(su, found
 
 
 def test_a_destination_that_no_worker_can_serve_is_found_until_one_can(su, found, siem):
-    note = "select audit_internal.note_broken(%s, %s, %s)"
+    note = "select audit_internal.report_broken(%s, %s, %s)"
     su.execute(note, [siem, "worker-1", "its settings can't be used"])
     ((_, subject, finding, _),) = found("needs attention")
     assert (subject, finding) == ("siem", "no worker can serve it: its settings can't be used")

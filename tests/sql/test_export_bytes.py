@@ -73,7 +73,7 @@ def test_a_cell_is_marked_where_its_first_sign_would_begin_a_formula(db):
 
 @pytest.mark.any_server
 def test_what_nobody_sees_before_a_formula_is_the_same_to_an_archive(db):
-    assert db.connect().execute("select audit_internal.blanks()").fetchone() == (BLANKS,)
+    assert db.connect().execute("select audit_internal.invisible_characters()").fetchone() == (BLANKS,)
 
 
 HOSTILE = ["=1+1", "\n=1", "\ufeff＝cmd()", "\u00a0@x", 'a"b,c\nd', "", "x" * 40_000, "=" * 40_000, "null", "5", "é🦊"]
@@ -161,7 +161,7 @@ def test_details_are_those_of_the_fields_that_changed_or_were_there(db):
         select before, after, changed
         from sides
         where audit_internal.details(before, after, changed)::text is distinct from {PLAIN_DETAILS}::text
-            or (select told from audit_internal.told_details(before, after, changed) as told)::text is distinct from {PLAIN_DETAILS}::text
+            or (select told from audit_internal.aggregate_details(before, after, changed) as told)::text is distinct from {PLAIN_DETAILS}::text
             or case when cardinality(changed) = 1 then audit_internal.field_details(changed[1], before, after)::text is distinct from {PLAIN_DETAILS}::text end
         """
     ).fetchall()

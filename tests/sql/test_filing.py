@@ -37,7 +37,7 @@ FILTER = st.fixed_dictionaries(
         "until": st.integers(0, 2000),
     },
 )
-NEWEST = "select id from audit_internal.newest(audit.filter(%s::jsonb || coalesce(%s::jsonb, '{}')), %s)"
+NEWEST = "select id from audit_internal.newest_events(audit.filter(%s::jsonb || coalesce(%s::jsonb, '{}')), %s)"
 PASSING = (
     "select id, occurred_at from audit.event where audit.passes(event, audit.filter(%s::jsonb)) "
     "order by occurred_at desc, id desc"
@@ -97,7 +97,7 @@ def test_whatever_is_filed_already_the_same_events_are_found_in_pages(su, filed,
 
 def test_a_transaction_that_was_open_meanwhile_is_filed_once_it_has_ended(db):
     su, other = db.connect(), db.connect()
-    found = 'select count(*) from audit_internal.newest(audit.filter(\'{"actor_id": "ann"}\'), 9)'
+    found = 'select count(*) from audit_internal.newest_events(audit.filter(\'{"actor_id": "ann"}\'), 9)'
     event = {"hours": 1, "org": "a", "category": "teams", "action": "team.created", "type": "user", "actor": "ann"}
     with other.transaction():
         record(other, [event])
@@ -172,7 +172,9 @@ def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo)
     su.execute("select audit.grant_org('reader', 'a')")
     reader = nemo.connect("reader")
     assert reader.execute("select org_id, cardinality(ids) from audit.filed").fetchall() == [("a", 1)]
-    assert reader.execute("select id from audit_internal.unfiled() where actor_id <> 'postgres'").fetchall() == []
+    assert (
+        reader.execute("select id from audit_internal.unfiled_events() where actor_id <> 'postgres'").fetchall() == []
+    )
     for fields, count in (
         ({"actor_id": "ann"}, 1),
         ({"actor_id": "bob"}, 0),
@@ -180,7 +182,7 @@ def test_whoever_sees_some_organizations_sees_what_is_filed_of_these_alone(nemo)
         ({"orgs": ["b"]}, 0),
     ):
         assert len(reader.execute(NEWEST, [json.dumps(fields), None, 9]).fetchall()) == count
-    assert ("teams", "a") in reader.execute("select * from audit_internal.kinds()").fetchall()
+    assert ("teams", "a") in reader.execute("select * from audit_internal.known_actions()").fetchall()
 
 
 def test_a_person_who_is_erased_is_found_by_their_pseudonym(nemo):
@@ -248,4 +250,4 @@ def test_what_retention_drops_is_filed_no_longer(su, filed):
     su.execute("select audit.drop_partition('audit.event_2020_01')")
     left = su.execute(NEWEST, [json.dumps({"actor_id": "ann"}), None, 9]).fetchall()
     assert len(left) == 4
-    assert ("teams", "a") not in su.execute("select * from audit_internal.kinds()").fetchall()
+    assert ("teams", "a") not in su.execute("select * from audit_internal.known_actions()").fetchall()

@@ -377,9 +377,9 @@ def test_who_may_act_as_the_owner_imports_what_they_may_read_and_nobody_else(sup
 
 def test_what_is_no_such_table_is_refused(supa):
     for tool, table, said in (
-        ("supa", None, "reads no history"),
+        ("supa", None, "can't import the log"),
         ("litellm", None, "there is no table of litellm"),
-        ("supa_audit", "public.thing", "is no table of supa_audit"),
+        ("supa_audit", "public.thing", "is not a table of supa_audit"),
     ):
         with pytest.raises(psycopg.Error, match=said) as raised:
             adopting(supa, "import", "select pg_temp.import_source(%s, %s)", [tool, table])
@@ -432,7 +432,7 @@ def test_destinations_get_it_by_a_replay_alone(supa, db):
     run(supa, "supa_audit")
     supa.execute("insert into public.thing (id) values (2)")
     worker = db.connect("forwarder")
-    worker.execute("select audit_internal.worker_is_here('w', '30 s')")
+    worker.execute("select audit_internal.record_heartbeat('w', '30 s')")
     batch = "select event_ids, lease_token from audit_internal.next_batch(%s, 'w')"
     live = supa.execute("select id from audit.cursor").fetchone()[0]
     own = supa.execute("select id from audit.event where category = 'thing' and imported_from is null").fetchone()[0]
@@ -457,7 +457,7 @@ def test_an_import_that_is_for_nobody_does_not_stay_in_the_way(supa, db):
     )
     run(supa, "supa_audit")
     worker = db.connect("forwarder")
-    worker.execute("select audit_internal.worker_is_here('w', '30 s')")
+    worker.execute("select audit_internal.record_heartbeat('w', '30 s')")
     worker.execute("select from audit_internal.next_batch((select id from audit.cursor), 'w')")
     passed = "select pg_visible_in_snapshot((select max(xid) from audit.event where imported_from is not null), batch_from) from audit.cursor"
     assert supa.execute(passed).fetchone() == (True,)

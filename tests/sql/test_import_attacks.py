@@ -62,7 +62,7 @@ def test_a_table_that_would_run_its_owners_code_is_not_read(su, old, trap):
     if "create type" in trap:
         su.execute("alter type old.t owner to app")
     for call in ("pg_temp.import_source('supa_audit')", "pg_temp.import_batch('supa_audit', 'old.record_version')"):
-        with pytest.raises(psycopg.Error, match="is not as supa_audit makes it") as refused:
+        with pytest.raises(psycopg.Error, match="is not as supa_audit creates it") as refused:
             adopting(su, "import", f"select {call}")
         assert refused.value.sqlstate == "PT002"
 
@@ -80,7 +80,7 @@ def test_another_tool_tells_nothing_of_pgtrails_own_tables(su, old, schema, tabl
         batch(su, "supa_audit")
     assert su.execute("select count(*) from audit.event where imported_from is not null").fetchone() == (0,)
     assert su.execute("select problem from audit.import_problem").fetchall() == [
-        ("it tells of pgtrail's own tables, which only pgtrail does",)
+        ("it is about pgtrail's own tables, which only pgtrail records",)
     ]
 
 

@@ -44,7 +44,7 @@ EXECUTE = {
     **dict.fromkeys(
         [
             "row_before", "event_json", "filter", "passes", "search", "render", "prove",
-            "proof", "record_export", "has_nodes", "removed_until", "sealed_in", "check_event",
+            "proof", "record_export", "has_nodes", "dropped_until", "event_seal", "check_event",
         ],
         READERS,
     ),
@@ -57,12 +57,12 @@ EXECUTE = {
             "place_hold", "release_hold", "drop_partition", "init_hub", "add_node", "remove_node",
             "compile_table", "watch_table", "drop_orphaned_functions", "drop_disowned_functions", "assign_recorder", "written_path",
             "store_paths", "name_known_orgs", "observe", "observed_all", "watch_triggers", "parse_condition", "archived_salts",
-            "archived_parts", "check_new_node", "last_received_seal", "prepare_for_node", "register_node", "unregister_node",
+            "archived_parts", "check_new_node", "last_received_seal", "make_node_partitions", "register_node", "unregister_node",
         ],
         ADMIN,
     ),
     **dict.fromkeys(
-        ["next_batch", "shortened", "renew_lease", "settle", "release_lease", "worker_is_here", "worker_leaves", "note_broken"], FORWARDER
+        ["next_batch", "render_shortened", "renew_lease", "settle", "release_lease", "record_heartbeat", "remove_worker", "report_broken"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "file_events", "maintain"], ADMIN | FORWARDER),
 }  # fmt: skip

@@ -151,7 +151,7 @@ def test_a_table_is_held_while_it_is_looked_at_and_read_and_let_go_after(db, su,
         su2.execute("alter schema shop rename to gone; create schema shop; create table shop.part (id int, plain text)")
         su2.execute("insert into shop.part select n, 'other' from generate_series(1, 9) as n")
         assert su.execute(f"select plain from {place} as source").fetchall() == [("x",)]
-        su.execute("select pg_temp.let_go(%s)", [place])
+        su.execute("select pg_temp.release_source(%s)", [place])
     with su.transaction(force_rollback=True):
         install(su, "suggest")
         su.execute("select pg_temp.suggest('shop')").fetchall()
@@ -207,7 +207,7 @@ def test_import_reads_no_history_that_would_run_its_owners_code(su, ran, trap):
     su.execute(trap)
     before = len(ran())
     for call in ("import_source('supa_audit')", "import_batch('supa_audit', 'old.record_version')", "import_survey('supa_audit', 'old.record_version')"):  # fmt: skip
-        with pytest.raises(psycopg.Error, match="is not as supa_audit makes it") as refused:
+        with pytest.raises(psycopg.Error, match="is not as supa_audit creates it") as refused:
             adopting(su, "import", f"select pg_temp.{call}")
         assert refused.value.sqlstate == "PT002"
     assert ran()[before:] == []

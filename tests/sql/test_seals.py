@@ -183,7 +183,7 @@ def test_seals_are_announced_to_who_asks_and_do_not_go_on_for_ever(things):
     )
     assert seal(things) == 0
     gets = things.execute(
-        "select name, audit_internal.is_for(event, destination) from audit.destination, audit.event where action = 'audit.sealed' order by 1"
+        "select name, audit_internal.matches_destination(event, destination) from audit.destination, audit.event where action = 'audit.sealed' order by 1"
     ).fetchall()
     assert gets == [("other", False), ("siem", True)]
     add(things)

@@ -5,8 +5,8 @@ import pytest
 
 from pgtrail_cli.demo import scenario
 
-NEWEST = "select id from audit_internal.newest({filter}, 1000)"
-HORIZON = "select occurred_at, id from audit_internal.horizon({filter}, %s)"
+NEWEST = "select id from audit_internal.newest_events({filter}, 1000)"
+HORIZON = "select occurred_at, id from audit_internal.search_horizon({filter}, %s)"
 
 
 @pytest.fixture
@@ -68,7 +68,9 @@ def test_pages_go_on_where_the_last_one_ended(full):
     pages, before = [], {}
     while True:
         text, parameter = wanted(categories=["api_keys", "teams"], **before)
-        page = su.execute(f"select id, occurred_at::text from audit_internal.newest({text}, 4)", [parameter]).fetchall()
+        page = su.execute(
+            f"select id, occurred_at::text from audit_internal.newest_events({text}, 4)", [parameter]
+        ).fetchall()
         if not page:
             break
         pages.append([row[0] for row in page])
@@ -98,7 +100,7 @@ def test_the_horizon_is_where_so_many_events_have_been_looked_at(full):
 @pytest.mark.any_server
 def test_counts_are_of_all_that_passes_or_say_how_far_back_they_reach(full):
     su = full.connect()
-    counted = "select category, events, counted_from from audit_internal.counted('{}', 'day', %s)"
+    counted = "select category, events, counted_from from audit_internal.count_events('{}', 'day', %s)"
     rows = su.execute(counted, [10_000]).fetchall()
     by_category = su.execute("select category, count(*) from audit.event group by 1 order by 1").fetchall()
     assert sorted(row[:2] for row in rows) == by_category
@@ -112,7 +114,7 @@ def test_counts_are_of_all_that_passes_or_say_how_far_back_they_reach(full):
 def test_kinds_are_the_categories_and_actions_that_there_are(full):
     su = full.connect()
     distinct = su.execute("select distinct category, action from audit.event order by 1, 2").fetchall()
-    assert su.execute("select * from audit_internal.kinds()").fetchall() == distinct
+    assert su.execute("select * from audit_internal.known_actions()").fetchall() == distinct
 
 
 def test_who_names_an_organization_sees_that_one_alone_however_they_ask(full):
@@ -129,7 +131,7 @@ def test_who_names_an_organization_sees_that_one_alone_however_they_ask(full):
         assert auditor.execute("select audit_internal.visible_orgs()").fetchone() == ([acme],)
         assert newest(auditor, orgs=[trial]) == []
         assert auditor.execute(
-            "select (audit_internal.narrowed(audit.filter(%s))).orgs",
+            "select (audit_internal.restrict_to_visible(audit.filter(%s))).orgs",
             [psycopg.types.json.Jsonb({"orgs": [trial]})],
         ).fetchone() == ([],)
         auditor.execute("select audit_internal.record_export('{}', 0)")
@@ -160,7 +162,7 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
     acme = org_of(su)
     (event_id,) = su.execute("select id from audit.event where action = 'key.rotated'").fetchone()
     auditor = full.connect("auditor")
-    state = "select sealed.number from audit.event cross join lateral audit_internal.sealed_in(event) as sealed where event.id = %s"
+    state = "select sealed.number from audit.event cross join lateral audit_internal.event_seal(event) as sealed where event.id = %s"
     problems = "select problem from audit.event cross join lateral audit_internal.check_event(event) as problem where event.id = %s"
     assert auditor.execute(state, [event_id]).fetchall() == []
     su.execute("select audit.seal()")
@@ -172,7 +174,7 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
         assert auditor.execute(problems, [event_id]).fetchall() == []
         with pytest.raises(psycopg.Error, match="not the event as it is recorded"), auditor.transaction():
             auditor.execute(
-                "select audit_internal.sealed_in((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
+                "select audit_internal.event_seal((event.id, event.xid, now(), null, 'a', 'a', null, null, 'a', null, null, 'a', null, null, null, null, null, null, 'a', null, null, null, null, null, null, null, null, null, null)::audit.event) from audit.event where id = %s",
                 [event_id],
             )
     su.execute("set session_replication_role = replica")
@@ -188,8 +190,8 @@ def test_an_event_tells_its_seal_and_whether_it_holds_to_whoever_may_read_it(ful
         ({"orgs": "acme"}, "PT009", '"orgs" is not a list of strings'),
         ({"orgs": [["acme"]]}, "PT009", '"orgs" is not a list of strings'),
         ({"days": "7"}, "PT009", '"days" is not a number'),
-        ({"first_day": "someday"}, "PT009", "can't be read"),
-        ([], "PT009", "one JSON object"),
+        ({"first_day": "someday"}, "PT009", "invalid day, number or time"),
+        ([], "PT009", "not a JSON object"),
         ({"categories": ["nope"]}, "PT002", "nope"),
         ({"since": "someday"}, "PT009", 'invalid time "someday"'),
         ({"actors": ["x" * 2001]}, "PT009", "longer than 2000"),

@@ -82,13 +82,13 @@ CALLS = {
         "truncate nemo.setting",
     ],
     "reader": [
-        "select * from audit_internal.newest(audit.filter('{{\"actor_id\": \"app\"}}'), 9)",
+        "select * from audit_internal.newest_events(audit.filter('{{\"actor_id\": \"app\"}}'), 9)",
         "select * from audit.log", "select * from audit.diff", "select * from audit.export", "select audit_internal.record_export('{{}}', 1)",
     ],
     "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],
     "forwarder": [
-        "select audit.seal()", "select audit_internal.worker_is_here('w', '30 s')", "select * from audit_internal.next_batch(1, 'w')",
-        "select audit.maintain()", "select audit_internal.file_events(1)", "select audit_internal.worker_leaves('w')",
+        "select audit.seal()", "select audit_internal.record_heartbeat('w', '30 s')", "select * from audit_internal.next_batch(1, 'w')",
+        "select audit.maintain()", "select audit_internal.file_events(1)", "select audit_internal.remove_worker('w')",
     ],
     "admin": [
         "select audit.add_destination('s', 'https://s.example')", "select audit.rotate_secret('s')", "select audit.grant_org('reader', 'o')",

@@ -7,7 +7,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from tests import real_schemas
-from tests.adopting import adopting, suggested
+from tests.adopting import proposals, suggested
 from tests.conftest import clone, required
 
 from pgtrail_cli.demo import scenario
@@ -93,13 +93,13 @@ COUNTS = """
         count(*) filter (where left_out is null and org_why ~ 'through'),
         count(*) filter (where left_out is null and label is not null),
         sum(cardinality(ignore)) filter (where left_out is null),
-        (select count(*) from suggestions, unnest(secret) as path where left_out is null and path !~ '\\.\\*\\*\\.| when '),
-        (select count(distinct split_part(path, '.', 1) || relation) from suggestions, unnest(secret) as path where left_out is null and path ~ '\\.\\*\\*\\.'),
-        (select count(*) from suggestions, unnest(secret) as path where left_out is null and path ~ ' when '),
+        (select count(*) from pg_temp.suggestion, unnest(secret) as path where left_out is null and path !~ '\\.\\*\\*\\.| when '),
+        (select count(distinct split_part(path, '.', 1) || relation) from pg_temp.suggestion, unnest(secret) as path where left_out is null and path ~ '\\.\\*\\*\\.'),
+        (select count(*) from pg_temp.suggestion, unnest(secret) as path where left_out is null and path ~ ' when '),
         count(*) filter (where left_out is null and actor is not null),
-        (select count(*) from pg_temp.suggested_rules((select facts from known)) where not optional),
+        (select count(*) from pg_temp.proposed_rule where not optional),
         count(distinct category) filter (where left_out is null and category not in (select name from audit.category))
-    from suggestions
+    from pg_temp.suggestion
 """
 
 
@@ -110,8 +110,7 @@ def test_what_it_finds_in_a_real_schema_can_be_applied_and_is_what_the_document_
         required("Medusa's packages are not installed: make .venv/programs.stamp")
     getattr(real_schemas, name)(quiet)
     quiet.execute("set search_path = public")
-    known = "with known as materialized (select pg_temp.suggest_facts(array[%s]) as facts), suggestions as materialized (select suggestions.* from known, pg_temp.suggestions(facts) as suggestions)"
-    (counts,) = adopting(quiet, "suggest", known + COUNTS, [name])
+    (counts,) = proposals(quiet, name, COUNTS)
     assert f"| {name} | " + " | ".join(map(str, counts)) + " |" in DOCUMENT.read_text()
     text = suggested(quiet, name)
     assert (
@@ -272,10 +271,10 @@ def kinds(db, quiet):
 
 def advice(connection, column):
     return dict(
-        adopting(
+        proposals(
             connection,
-            "suggest",
-            psycopg.sql.SQL("select relation::text, {} from pg_temp.suggestions(pg_temp.suggest_facts('{{app}}')) where {} is not null")
+            "app",
+            psycopg.sql.SQL("select relation::text, {} from pg_temp.suggestion where {} is not null")
             .format(psycopg.sql.Identifier(column), psycopg.sql.Identifier(column)),
         )
     )  # fmt: skip
@@ -348,11 +347,7 @@ def test_a_key_or_a_code_in_a_table_of_tokens_is_a_secret_and_so_is_what_looks_d
         insert into shop.printer values (1, 'JBSWY3DPEHPK3PXP', 'big');
         """
     )
-    secrets = dict(
-        adopting(
-            quiet, "suggest", "select relation::text, secret from pg_temp.suggestions(pg_temp.suggest_facts('{shop}'))"
-        )
-    )
+    secrets = dict(proposals(quiet, "shop", "select relation::text, secret from pg_temp.suggestion"))
     assert secrets == {
         "shop.authtoken_token": ["key"],
         "shop.totp_device": ["key"],

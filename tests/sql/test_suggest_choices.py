@@ -2,7 +2,7 @@
 
 import pytest
 from psycopg import sql
-from tests.adopting import adopting, suggested
+from tests.adopting import adopting, proposals, suggested
 
 pytestmark = pytest.mark.any_server
 
@@ -12,8 +12,8 @@ def advice(su):
     """Gives what is proposed for schema app: of a column of pgtrail suggest, by table."""
 
     def ask(column):
-        query = "select relation::text, {} from pg_temp.suggestions(pg_temp.suggest_facts('{{app}}')) order by 1"
-        rows = adopting(su, "suggest", sql.SQL(query).format(sql.Identifier(column)))
+        query = "select relation::text, {} from pg_temp.suggestion order by 1"
+        rows = proposals(su, "app", sql.SQL(query).format(sql.Identifier(column)))
         return {table.removeprefix("app."): value for table, value in rows if value not in (None, [])}
 
     su.execute("create schema app")
@@ -202,8 +202,8 @@ def test_a_virtual_generated_column_is_proposed_for_nothing(su, advice, column):
     kind, made = ("int", "1") if column == "hits" else ("text", "'x' || id::text")
     su.execute(f"create table app.member (id int primary key, {column} {kind} generated always as ({made}) virtual)")
     su.execute("create table app.other (id int primary key, member_id int references app.member, org_id text)")
-    query = "select * from pg_temp.suggested_columns(pg_temp.suggest_facts('{app}')) where name = %s"
-    assert [row for row in adopting(su, "suggest", query, [column]) if row[0] == "app.member"] == []
+    query = "select relation::text from pg_temp.column_fact where name = %s"
+    assert ("app.member",) not in proposals(su, "app", query, [column])
     assert "member" not in {
         **advice("label"),
         **advice("actor"),

@@ -1,7 +1,7 @@
 """What pgtrail suggest calls a row, and what it leaves out, by a table's name: words, not letters."""
 
 import pytest
-from tests.adopting import adopting, suggested
+from tests.adopting import proposals, suggested
 
 pytestmark = pytest.mark.any_server
 
@@ -14,11 +14,7 @@ def proposed(su, tables, *columns):
     su.execute("set search_path = public")
     return {
         row[0].removeprefix("app."): row[1] if len(row) == 2 else row[1:]
-        for row in adopting(
-            su,
-            "suggest",
-            f"select relation::text, {', '.join(columns)} from pg_temp.suggestions(pg_temp.suggest_facts('{{app}}'))",
-        )
+        for row in proposals(su, "app", f"select relation::text, {', '.join(columns)} from pg_temp.suggestion")
     }
 
 
@@ -130,8 +126,8 @@ def test_a_new_row_in_a_table_of_passwords_is_a_changed_password(db, su):
         create table app.password_policy (id int primary key, min_length int);
         """
     )
-    query = "select relation::text, operation, action, category, condition from pg_temp.suggested_rules(pg_temp.suggest_facts('{app}'))"
-    assert adopting(su, "suggest", query) == [
+    query = "select relation::text, operation, action, category, condition from pg_temp.proposed_rule"
+    assert proposals(su, "app", query) == [
         ("app.password", "INSERT", "password.changed", "password", None),
         ("app.password", "UPDATE", "password.changed", "password", "new.value is distinct from old.value"),
     ]
@@ -146,8 +142,8 @@ def test_a_password_is_somebodys_where_people_log_in(su):
         "redis_storage (id int primary key, title text, password text)",
     ]
     proposed(su, tables, "resource")
-    rules = "select relation::text, action, condition from pg_temp.suggested_rules(pg_temp.suggest_facts('{app}')) where action = 'password.changed'"
-    assert adopting(su, "suggest", f"{rules} order by 1") == [
+    rules = "select relation::text, action, condition from pg_temp.proposed_rule where action = 'password.changed'"
+    assert proposals(su, "app", f"{rules} order by 1") == [
         ("app.admin", "password.changed", "new.password_hash is distinct from old.password_hash"),
         ("app.users_user", "password.changed", "new.password is distinct from old.password"),
     ]

@@ -85,7 +85,7 @@ def test_a_rule_that_a_schema_change_breaks_costs_no_event(su, thing):
         ),
         ("audit.drop_rule('public.thing', 'a.b')", "PT002", "no rule"),
         ("audit.grant_org('nobody_such', 'o')", "PT002", "no role"),
-        ("audit_internal.moment('tralala')", "PT009", "invalid time"),
+        ("audit_internal.parse_time('tralala')", "PT009", "invalid time"),
     ],
 )
 def test_bad_input_is_refused_with_its_mend_and_changes_nothing(su, thing, call, sqlstate, says):

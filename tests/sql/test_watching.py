@@ -400,7 +400,7 @@ def test_such_an_event_is_forwarded_like_any_other(su, thing):
     )
     su.execute("alter table public.thing disable trigger all")
     assert su.execute(
-        "select audit_internal.is_for(event, destination) from audit.event, audit.destination where action = 'audit.capture_disabled'"
+        "select audit_internal.matches_destination(event, destination) from audit.event, audit.destination where action = 'audit.capture_disabled'"
     ).fetchone() == (True,)
 
 

@@ -12,7 +12,7 @@ from psycopg.types.json import Jsonb
 from tests.conftest import clone
 from tests.web.conftest import event_of, org_of, serving, without_the_time
 from tests.web.test_http import export
-from tests.web.test_large import BEGIN, FEW, LOOK_AT, MANY, MIDDLE, PAGE, ROLES, Explained
+from tests.web.test_large import BEGIN, FEW, MANY, MIDDLE, PAGE, ROLES, SCAN_LIMIT, Explained
 
 pytestmark = pytest.mark.any_server
 
@@ -340,11 +340,11 @@ def test_a_node_filter_touches_few_events(large_hub, name, role):
     # (Of the events of a resource at all nodes, who sees some organizations reads those of other organizations, too.)
     most = MANY if role == "audit_auditor" else 2 * MANY
     explained = Explained(large_hub, role)
-    look = {"look_at": LOOK_AT, "limit": PAGE, "max_chars": 61}
+    look = {"scan_limit": SCAN_LIMIT, "limit": PAGE, "max_chars": 61}
     for before in ({}, {"before_time": MIDDLE.isoformat(), "before_id": 1}):
         touched, _ = explained.touched("search", **look, filter=Jsonb(FILTERS[name] | before))
         assert touched <= most
-    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name]), unit="day", max_events=LOOK_AT)
+    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name]), unit="day", max_events=SCAN_LIMIT)
     assert touched <= 2 * MANY
 
 
@@ -366,12 +366,12 @@ def test_an_event_of_a_node_and_its_neighbours_are_found_by_indexes(large_hub, r
 @ROLES
 def test_the_nodes_that_can_be_chosen_are_found_among_few_events(large_hub, role):
     explained = Explained(large_hub, role)
-    touched, found = explained.touched("nodes", look_at=LOOK_AT)
+    touched, found = explained.touched("nodes", scan_limit=SCAN_LIMIT)
     if role == "audit_auditor":
         assert (touched, found) == (0, [("ap1",), ("eu1",), ("us1",), ("-",)])
     else:
         # (One more of each organization is read, to find the first.)
-        assert touched <= 1.1 * LOOK_AT
+        assert touched <= 1.1 * SCAN_LIMIT
         assert {name for (name,) in found} >= {"eu1", "us1", "-"}
 
 
@@ -380,6 +380,6 @@ def test_a_name_is_not_looked_for_where_there_are_no_nodes(large_hub):
     with su.transaction(force_rollback=True):
         su.execute("set local session_replication_role = replica")
         su.execute("delete from audit.node")
-        assert su.execute("select audit_internal.event_id('eu1:14002')").fetchone() == (None,)
+        assert su.execute("select audit_internal.find_event_id('eu1:14002')").fetchone() == (None,)
         with pytest.raises(psycopg.Error, match="is not an event id"), su.transaction():
-            su.execute("select audit_internal.event_id('eu1:')")
+            su.execute("select audit_internal.find_event_id('eu1:')")

@@ -20,10 +20,10 @@ pytestmark = pytest.mark.any_server
 
 EVENTS = 60_000
 PAGE = 51
-LOOK_AT = 2000
+SCAN_LIMIT = 2000
 FEW = 5 * PAGE
 """Of each index, and of the view that shows what they found."""
-MANY = 2 * LOOK_AT + FEW
+MANY = 2 * SCAN_LIMIT + FEW
 """Where the look ends, and all that lies before."""
 BEGIN = datetime.now(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
 """There are partitions from this month on."""
@@ -143,7 +143,7 @@ def test_the_first_page_of_a_filter_and_the_ones_after_it_touch_few_events(large
         # Organization by organization; and of the many events of a resource or actor, those of other ones are in between.
         most = MANY
     explained = Explained(large, role)
-    look = {"look_at": LOOK_AT, "limit": PAGE, "max_chars": 61}
+    look = {"scan_limit": SCAN_LIMIT, "limit": PAGE, "max_chars": 61}
     touched, rows = explained.touched("search", **look, filter=Jsonb(fields))
     assert touched <= most
     if role == "audit_auditor":
@@ -157,7 +157,7 @@ def test_the_first_page_of_a_filter_and_the_ones_after_it_touch_few_events(large
 @pytest.mark.parametrize("name", FILTERS)
 def test_what_is_counted_is_bounded(large, name, role):
     explained = Explained(large, role)
-    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name][0]), unit="day", max_events=LOOK_AT)
+    touched, _ = explained.touched("counted", filter=Jsonb(FILTERS[name][0]), unit="day", max_events=SCAN_LIMIT)
     # (A resource leads to its events, also where every third event is of it, in each organization: twice, for how far back, too.)
     assert touched <= (2 * MANY if role == "audit_auditor" or name != "a resource of many events" else 2 * EVENTS / 3)
 

@@ -13,7 +13,7 @@ RANGES = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "a
 DEFAULT_RANGE = "30d"
 CUSTOM = "custom"
 SIZES = (50, 200, 1000)
-LOOK_AT = 1_500
+SCAN_LIMIT = 1_500
 """Events that a search without an index of its own looks at for one page."""
 LONGEST_TEXT = 500
 LONGEST_ID = 20_000

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from pgtrail.details import LONGEST_VALUE, parse_json, short_changes
 from pgtrail_web import chart
 from pgtrail_web.database import Connection, read_frame, rows
-from pgtrail_web.filters import EPOCH, LOOK_AT, RANGES, SIZES, Cursor, Filters, parse
+from pgtrail_web.filters import EPOCH, RANGES, SCAN_LIMIT, SIZES, Cursor, Filters, parse
 from pgtrail_web.viewer import Viewer
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ async def _actions(page: "Page", connection: Connection, viewer: Viewer) -> list
 
 async def _nodes(connection: Connection, filters: Filters) -> list[str]:
     """The nodes that can be chosen, with the one that is."""
-    nodes = [node["name"] for node in await rows(connection, "nodes", look_at=LOOK_AT)]
+    nodes = [node["name"] for node in await rows(connection, "nodes", scan_limit=SCAN_LIMIT)]
     return nodes if filters.node in ("", *nodes) else [*nodes, filters.node]
 
 
@@ -80,7 +80,7 @@ def _max_counted(filters: Filters) -> int:
 def _looked_at(filters: Filters) -> int:
     if filters.actor_id or filters.resource_id:
         return LOOK_AT_ONE
-    return LOOK_AT_TEXTS if filters.words else LOOK_AT
+    return LOOK_AT_TEXTS if filters.words else SCAN_LIMIT
 
 
 def _heading(filters: Filters, events: Sequence[DictRow]) -> str:
@@ -95,13 +95,13 @@ async def _found(connection: Connection, filters: Filters) -> dict[str, Any]:
     """One page of events, where the next one begins, and from when on there is anything to see."""
     asked = filters.as_json() | (filters.before.as_json() if filters.before else {})
     # (Whoever goes on is ready to wait.)
-    look_at = _looked_at(filters) * (FURTHER if filters.before else 1)
+    scan_limit = _looked_at(filters) * (FURTHER if filters.before else 1)
     *events, last = await rows(
         connection,
         "search",
         filter=Jsonb(asked),
         limit=filters.size + 1,
-        look_at=look_at,
+        scan_limit=scan_limit,
         max_chars=LONGEST_VALUE + 1,
     )
     summary = last["summary"]

@@ -60,7 +60,7 @@ select
     (found.event).operation,
     (extract(epoch from (found.event).occurred_at) * 1000000)::bigint as microseconds,
     found.summary
-from audit.search(%(filter)s::jsonb, %(limit)s, %(look_at)s) with ordinality as found (event, summary, number)
+from audit.search(%(filter)s::jsonb, %(limit)s, %(scan_limit)s) with ordinality as found (event, summary, number)
 left join lateral audit_internal.short_details(
     (found.event).before, (found.event).after, (found.event).changed, %(max_chars)s
 ) as shown (details) on true
@@ -73,19 +73,19 @@ select
     counted.events,
     to_char(counted.counted_from, 'YYYY-MM-DD HH24:MI') as counted_from,
     counted.counted_from::date as counted_from_day
-from audit_internal.counted(%(filter)s::jsonb, %(unit)s, %(max_events)s) as counted
+from audit_internal.count_events(%(filter)s::jsonb, %(unit)s, %(max_events)s) as counted
 
 -- name: actions
 -- What can be asked for. (Of one organization only what it could have: the rest is not its business.)
 select distinct action
-from audit_internal.kinds()
+from audit_internal.known_actions()
 where audit_internal.visible_orgs() is null
 order by action
 
 -- name: nodes
 -- What can be asked for: the nodes, and then the hub itself.
 select name
-from audit_internal.visible_nodes(%(look_at)s)
+from audit_internal.visible_nodes(%(scan_limit)s)
 order by name = '-', name
 
 -- name: arrived
@@ -93,15 +93,15 @@ order by name = '-', name
 select
     pg_current_snapshot()::text as snapshot,
     exists (select from pg_snapshot_xip(pg_current_snapshot())) as in_flight,
-    (select count(*) from audit_internal.arrived(%(filter)s::jsonb, %(snapshot)s::pg_snapshot, 1000)) as events
+    (select count(*) from audit_internal.events_since(%(filter)s::jsonb, %(snapshot)s::pg_snapshot, 1000)) as events
 
 -- name: event_id
-select audit_internal.event_id(%(called)s) as id
+select audit_internal.find_event_id(%(called)s) as id
 
 -- name: event
 select
     event.id,
-    audit_internal.event_name(event) as name,
+    audit_internal.event_reference(event) as name,
     event.node,
     to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
     audit_internal.rfc3339(event.occurred_at) as utc_time,
@@ -132,7 +132,7 @@ select
     sealed.hash as seal_hash
 from audit.event
 left join audit.category on category.name = event.category
-left join lateral audit_internal.sealed_in(event) as sealed on true
+left join lateral audit_internal.event_seal(event) as sealed on true
 where event.id = %(id)s
 
 -- name: diff
@@ -144,7 +144,7 @@ order by changed desc, field
 -- name: neighbours
 -- The events before and after one, of the same resource.
 select previous, following
-from audit_internal.neighbours(%(node)s, %(resource_type)s, %(resource_id)s, %(utc_time)s::timestamptz, %(id)s)
+from audit_internal.adjacent_events(%(node)s, %(resource_type)s, %(resource_id)s, %(utc_time)s::timestamptz, %(id)s)
 
 -- name: check_event
 select problem
@@ -189,14 +189,14 @@ select
     attempt.first_event_id,
     coalesce(
         case when audit_internal.has_nodes() then
-            (select audit_internal.event_name(event) from audit.event where event.id = attempt.first_event_id)
+            (select audit_internal.event_reference(event) from audit.event where event.id = attempt.first_event_id)
         end,
         attempt.first_event_id::text
     ) as first_event,
     attempt.last_event_id,
     coalesce(
         case when audit_internal.has_nodes() then
-            (select audit_internal.event_name(event) from audit.event where event.id = attempt.last_event_id)
+            (select audit_internal.event_reference(event) from audit.event where event.id = attempt.last_event_id)
         end,
         attempt.last_event_id::text
     ) as last_event,
@@ -212,7 +212,7 @@ limit 50
 -- name: dead_letters
 select
     dead_letter.event_id,
-    coalesce(audit_internal.event_name(event), dead_letter.event_id::text) as event_name,
+    coalesce(audit_internal.event_reference(event), dead_letter.event_id::text) as event_name,
     event.action,
     dead_letter.status,
     dead_letter.error,

@@ -177,17 +177,17 @@ class Database:
         """Let another worker serve the destination at once."""
         await self._call("release_lease", {"cursor": cursor, "lease_token": lease_token})
 
-    async def note_broken(self, cursor: int, worker: str, error: str | None) -> None:
+    async def report_broken(self, cursor: int, worker: str, error: str | None) -> None:
         """Say that a cursor can't be served, or (None) that it can again."""
-        await self._call("note_broken", {"cursor": cursor, "worker": worker, "error": error})
+        await self._call("report_broken", {"cursor": cursor, "worker": worker, "error": error})
 
-    async def worker_is_here(self, worker: str, lease: float) -> None:
+    async def record_heartbeat(self, worker: str, lease: float) -> None:
         """A sign of life, which others count when they share the destinations."""
-        await self._call("worker_is_here", {"worker": worker, "lease": timedelta(seconds=lease)})
+        await self._call("record_heartbeat", {"worker": worker, "lease": timedelta(seconds=lease)})
 
-    async def worker_leaves(self, worker: str) -> None:
+    async def remove_worker(self, worker: str) -> None:
         """Let the others share the destinations among themselves at once."""
-        await self._call("worker_leaves", {"worker": worker})
+        await self._call("remove_worker", {"worker": worker})
 
     async def status(self) -> list[Status]:
         """How the destinations fare."""

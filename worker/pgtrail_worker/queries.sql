@@ -79,7 +79,7 @@ select
 from audit_internal.next_batch(%(cursor)s, %(worker)s, p_lease => %(lease)s, p_after => %(after)s, p_max_events => %(most)s)
 
 -- name: shortened
-select audit_internal.shortened(%(cursor)s, %(event)s, %(max_bytes)s)
+select audit_internal.render_shortened(%(cursor)s, %(event)s, %(max_bytes)s)
 
 -- name: renew_lease
 select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, %(lease)s)
@@ -104,14 +104,14 @@ select audit_internal.settle(
 -- name: release_lease
 select audit_internal.release_lease(%(cursor)s, %(lease_token)s)
 
--- name: note_broken
-select audit_internal.note_broken(%(cursor)s, %(worker)s, %(error)s::text)
+-- name: report_broken
+select audit_internal.report_broken(%(cursor)s, %(worker)s, %(error)s::text)
 
--- name: worker_is_here
-select audit_internal.worker_is_here(%(worker)s, %(lease)s)
+-- name: record_heartbeat
+select audit_internal.record_heartbeat(%(worker)s, %(lease)s)
 
--- name: worker_leaves
-select audit_internal.worker_leaves(%(worker)s)
+-- name: remove_worker
+select audit_internal.remove_worker(%(worker)s)
 
 -- name: maintain
 select audit.maintain()

@@ -115,13 +115,13 @@ class Worker:
                 await self._end(list(self._served.values()))
                 with contextlib.suppress(WorkerError, TimeoutError):
                     async with asyncio.timeout(self._pace.last_settle):
-                        await database.worker_leaves(self.name)
+                        await database.remove_worker(self.name)
             log.info("stopped", extra={"action": "worker.stopped", "worker": self.name})
 
     async def _keep_serving(self, database: Database) -> None:
         while True:
             try:
-                await database.worker_is_here(self.name, self._pace.lease)
+                await database.record_heartbeat(self.name, self._pace.lease)
                 found = await database.destinations()
                 await self._serve(found)
                 await self._note(database, found)
@@ -170,7 +170,7 @@ class Worker:
             served = self._served.get(each.destination) if each.destination else None
             error = self._troubles.of(each.cursor_id) or (served.delivery.trouble if served else None)
             if error != each.broken and (error or (served and served.delivery.proved)):
-                await database.note_broken(each.cursor_id, self.name, error)
+                await database.report_broken(each.cursor_id, self.name, error)
 
     def _start(self, destination: Destination) -> Served:
         database = Database(self._conninfo, lambda: self.metrics.reconnecting("calls"))

@@ -50,7 +50,7 @@ def archive(connection: Connection, where: str, before: str, dry_run: bool, jobs
       pgtrail archive /mnt/archive --before 90d
       pgtrail archive s3://audit-archive/production
     """
-    moment = connection.call("audit_internal.moment", before)
+    moment = connection.call("audit_internal.parse_time", before)
     drop_months(connection, where, jobs=jobs, temp=temp, before=moment, dry_run=dry_run)
 
 

@@ -23,7 +23,7 @@ from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option, with_connection
 from pgtrail_cli.render import console, facts_table, local_time, plain_table
 from pgtrail_cli.streams import say
-from pgtrail_web.filters import LOOK_AT
+from pgtrail_web.filters import SCAN_LIMIT
 
 Rows = Sequence[tuple[Any, ...]]
 Printer = Callable[[Connection, Rows], None]
@@ -66,7 +66,7 @@ def _print_log(connection: Connection, wanted: Filter, limit: int, show: Printer
     horizon = summary["horizon"]
     if horizon is not None:
         say(
-            f"looked at {LOOK_AT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
+            f"looked at {SCAN_LIMIT:,} events, back to {local_time(from_json(horizon['occurred_at']))}; "
             "to look further back, say how far: --since"
         )
     elif len(found) < limit:
@@ -101,7 +101,7 @@ def search(connection: Connection, wanted: Filter, limit: int, as_json: bool = F
             "filter": as_jsonb(wanted),
             "limit": limit,
             # (Who says since when is ready to wait.)
-            "look_at": None if "since" in wanted else LOOK_AT,
+            "scan_limit": None if "since" in wanted else SCAN_LIMIT,
             "as_json": as_json,
             "max_chars": LONGEST_VALUE + 1,
         },

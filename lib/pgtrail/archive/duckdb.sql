@@ -44,7 +44,7 @@ create temp macro passes(event, wanted) as
     and (wanted.resource_id is null or event.resource_id = wanted.resource_id)
 
 -- name: moment
--- audit_internal.moment(), in the time zone of this machine.
+-- audit_internal.parse_time(), in the time zone of this machine.
 select case
     when regexp_full_match($description, '\s*\d+\s*[a-z]+\s*') then now() - try_cast($description as interval)
     when trim($description) = 'now' then now()

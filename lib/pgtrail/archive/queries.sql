@@ -29,7 +29,7 @@ select pg_try_advisory_lock(hashtextextended('pgtrail archive', 0))
 copy (
     select {columns}
     from audit.event
-    cross join lateral audit_internal.told_details(event.before, event.after, event.changed) as told (details)
+    cross join lateral audit_internal.aggregate_details(event.before, event.after, event.changed) as told (details)
     cross join lateral audit_internal.short_details(event.before, event.after, event.changed, 61) as summary (details)
     cross join lateral audit_internal.short_details(event.before, event.after, event.changed, 32001) as fields (details)
     where occurred_at >= {begins} and occurred_at < {ends}
@@ -50,7 +50,7 @@ copy (
 -- name: seals
 select
     seal.number,
-    audit_internal.seal_object(seal)
+    audit_internal.seal_anchor(seal)
         || jsonb_build_object('seal', audit_internal.seal_text(seal), 'secret', encode(seal_leaves.secret, 'hex')),
     seal_leaves.ids,
     seal_leaves.leaves

@@ -114,10 +114,10 @@ def _removals(connection: Connection, node: str) -> Iterator[Reported]:
     reported = set(connection.execute(QUERIES["node_removal_events"], {"node": node}).fetchall())
     dropped = connection.execute(QUERIES["node_dropped"], {"node": node}).fetchall()
     here = [Ids(ids) for _, ids, is_here, _ in dropped if is_here]
-    for name, ids, is_here, told_by in dropped:
+    for name, ids, is_here, reported_by in dropped:
         # What a node says that it dropped, its events say too; unless that was dropped here since.
         is_reported = is_here or (name, sha256(ids.encode()).hexdigest()) in reported
-        if not is_reported and not any(told_by in held for held in here):
+        if not is_reported and not any(reported_by in held for held in here):
             yield f"node {node} partition {name}", "it is not what the event of its removal says"
 
 

@@ -14,7 +14,7 @@ having count(*) > 1
 order by event.node_id
 
 -- name: node_dropped
-select name, ids::text, here, told_by
+select name, ids::text, here, reported_by
 from audit.node_dropped
 where node = %(node)s
 
@@ -47,7 +47,7 @@ where event.node = %(node)s
     and (select added_at from audit.node where name = %(node)s) < now() - interval '1 day'
 
 -- name: node_state
--- What sql/hub/membership.sql says of a node, as far as verifying needs it.
+-- What sql/hub/nodes.sql says of a node, as far as verifying needs it.
 select
     node.name,
     case
@@ -69,7 +69,7 @@ select
         case when not pg_is_in_recovery() then
             ('x' || pg_catalog.left(pg_walfile_name(pg_current_wal_lsn()), 8))::bit(32)::integer
         end
-    ) as hub_moved,
+    ) as hub_changed,
     array['audit.dropped_partition', 'audit.erased_part', 'audit.event', 'audit.salt', 'audit.seal', 'audit.seal_leaves'] as published
 from audit.node
 left join lateral (

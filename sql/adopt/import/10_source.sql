@@ -1,8 +1,8 @@
--- Whose history it is: the table of another tool (supa_audit, audit-trigger, LiteLLM), and what its columns hold.
+-- The source of an import: the table of another tool (supa_audit, audit-trigger, LiteLLM), and its columns.
 -- docs/dba/coming-from.md.
 
--- The object or array that a text is in JSON; null: it is none.
-create function pg_temp.parsed(content text)
+-- Returns the object or array that a text is in JSON; null if it is not one.
+create function pg_temp.parse_json(content text)
 returns jsonb
 language plpgsql
 immutable
@@ -28,7 +28,7 @@ as $$
     select case
         when jsonb_typeof(content) = 'object' then content
         when content is null or content = 'null' then null
-        when jsonb_typeof(pg_temp.parsed(content #>> '{}')) = 'object' then pg_temp.parsed(content #>> '{}')
+        when jsonb_typeof(pg_temp.parse_json(content #>> '{}')) = 'object' then pg_temp.parse_json(content #>> '{}')
         else jsonb_build_object('value', content)
     end
 $$;
@@ -40,7 +40,7 @@ language sql
 immutable
 strict
 as $$
-    -- LiteLLM keeps a key's hash, and where it was told the key itself, sometimes that.
+    -- LiteLLM stores a key's hash and, if it was given the key itself, sometimes the key.
     select case
         when key ~ '^sk-' then encode(sha256(convert_to(key, 'UTF8')), 'hex')
         else key
@@ -48,7 +48,7 @@ as $$
 $$;
 
 -- SHA-256 of a text in hex: what stands for a key that is itself a secret.
-create function pg_temp.digest_of(content text)
+create function pg_temp.hex_digest(content text)
 returns text
 language sql
 immutable
@@ -57,7 +57,7 @@ as $$
     select encode(sha256(convert_to(content, 'UTF8')), 'hex')
 $$;
 
--- By which columns a tool's table is known; null: there is no such tool.
+-- The columns by which a tool's table is recognized; null if there is no such tool.
 create function pg_temp.import_columns(tool text)
 returns text[]
 language sql
@@ -71,7 +71,7 @@ as $$
     end::text[]
 $$;
 
--- Raises PT002 where reading the table would run somebody's code: a cast of its types, or what audit.code_run_by_reading()
+-- Raises PT002 where reading the table would run somebody's code: a cast of its types, or what pg_temp.code_run_by_reading()
 -- finds.
 create function pg_temp.check_source(p_tool text, source regclass)
 returns void
@@ -104,7 +104,7 @@ begin
     if strange is not null then
         raise exception using
             errcode = 'PT002',
-            message = format('%s is not as %s makes it: %s', source, p_tool, strange),
+            message = format('%s is not as %s creates it: %s', source, p_tool, strange),
             hint = 'What it calls would run with your rights. Copy its rows into a table of plain types, and name that in --table.';
     end if;
 end
@@ -126,8 +126,8 @@ begin
     if wanted is null then
         raise exception using
             errcode = 'PT002',
-            message = format('pgtrail reads no history of "%s"', p_tool),
-            hint = 'It reads that of supa_audit, audit_trigger and litellm.';
+            message = format('pgtrail can''t import the log of "%s"', p_tool),
+            hint = 'It imports those of supa_audit, audit_trigger and litellm.';
     end if;
     select coalesce(array_agg(pg_class.oid::regclass order by pg_class.oid), '{}')
     into found_tables
@@ -142,21 +142,21 @@ begin
     raise exception using
         errcode = 'PT002',
         message = case
-            when p_table is not null then format('%s is no table of %s: it has not all of the columns %s', p_table, p_tool, array_to_string(wanted, ', '))
-            when found_tables = '{}' then format('there is no table of %s here: none is called "%s" and has its columns', p_tool, usual_name)
+            when p_table is not null then format('%s is not a table of %s: it does not have all of the columns %s', p_table, p_tool, array_to_string(wanted, ', '))
+            when found_tables = '{}' then format('there is no table of %s: none is named "%s" with its columns', p_tool, usual_name)
             else format('there are several tables of %s: %s', p_tool, array_to_string(found_tables, ', '))
         end,
         hint = 'Name the table that holds its log: --table SCHEMA.TABLE.';
 end
 $$;
 
--- The transaction id of a row's xmin; null: it is none of this cluster.
+-- Returns the transaction id of a row's xmin; null if it is not one of this cluster.
 create function pg_temp.full_xid(short xid)
 returns xid8
 language sql
 stable
 as $$
-    -- The last transaction of that number: there are four billion of them.
+    -- The last transaction with these 32 bits.
     select case when older.xid > 2 then older.xid::text::xid8 end
     from (
         select following - 1 - (((following - 1 - short::text::numeric) % 4294967296 + 4294967296) % 4294967296) as xid
@@ -170,7 +170,7 @@ returns boolean
 language sql
 stable
 as $$
-    -- With every function of it a superuser's: whoever owns the extension can add to it.
+    -- Its function has to be a superuser's too: the owner of the extension can add to it.
     select exists (
         select
         from pg_type
@@ -207,6 +207,6 @@ begin
     raise exception using
         errcode = 'PT002',
         message = format('column %s of %s is neither jsonb nor hstore', column_name, source),
-        hint = 'It is not as the tool makes it; pgtrail can''t read it.';
+        hint = 'It is not as the tool creates it; pgtrail can''t read it.';
 end
 $$;

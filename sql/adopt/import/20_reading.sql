@@ -1,7 +1,7 @@
--- The rows of other tools' tables, read in one form for all.
+-- The rows of other tools' tables, in one form for all tools.
 
 -- SQL that reads the rows of supa_audit's record_version.
-create function pg_temp.supa_audit_reading(source regclass, place text, has text[])
+create function pg_temp.supa_audit_query(source regclass, source_name text, has text[])
 returns text
 language sql
 stable
@@ -19,7 +19,7 @@ as $$
                 order by log.id
                 limit $3
         $sql$,
-        place,
+        source_name,
         case when 'xact_id' = any (has) then 'log.xact_id::text::xid8' else 'pg_temp.full_xid(log."pgtrail xmin")' end,
         case when '{record_id,old_record_id}' <@ has then 'coalesce(log.record_id, log.old_record_id)::text' else 'null::text' end,
         case
@@ -33,8 +33,8 @@ as $$
     )
 $$;
 
--- SQL that reads the rows of audit-trigger's logged_actions. Not client_query: it has values in it, secret ones too.
-create function pg_temp.audit_trigger_reading(source regclass, place text)
+-- SQL that reads the rows of audit-trigger's logged_actions. client_query is not read: it contains values, also secret ones.
+create function pg_temp.audit_trigger_query(source regclass, source_name text)
 returns text
 language sql
 stable
@@ -54,14 +54,14 @@ as $$
                 order by log.event_id
                 limit $3
         $sql$,
-        place,
+        source_name,
         pg_temp.import_json(source, 'row_data'),
         pg_temp.import_json(source, 'changed_fields')
     )
 $$;
 
 -- SQL that reads the rows of LiteLLM_AuditLog: what it says to have been updated laid over what was before.
-create function pg_temp.litellm_reading(source regclass, place text)
+create function pg_temp.litellm_query(source regclass, source_name text)
 returns text
 language sql
 stable
@@ -69,7 +69,7 @@ as $$
     select format(
         $sql$
                 select
-                    told.key, log.id::text, told.occurred_at, null::xid8,
+                    entry.key, log.id::text, entry.occurred_at, null::xid8,
                     case log.action when 'created' then 'INSERT' when 'deleted' then 'DELETE' else 'UPDATE' end,
                     case
                         when log.action not in ('created', 'updated', 'deleted') then
@@ -81,17 +81,17 @@ as $$
                         when log.changed_by_api_key <> '' then 'key'
                         else 'unknown'
                     end,
-                    -- The key that did it as its own events have it: by its digest.
+                    -- The key that made the change, by its digest, as in its own events.
                     case
-                        when log.changed_by ~ '^sk-' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by))
+                        when log.changed_by ~ '^sk-' then pg_temp.hex_digest(pg_temp.key_hash(log.changed_by))
                         when log.changed_by <> '' then log.changed_by
-                        when log.changed_by_api_key <> '' then pg_temp.digest_of(pg_temp.key_hash(log.changed_by_api_key))
+                        when log.changed_by_api_key <> '' then pg_temp.hex_digest(pg_temp.key_hash(log.changed_by_api_key))
                     end,
                     null::inet, null::text,
-                    case when log.action <> 'created' then coalesce(told.before, case when log.action <> 'deleted' then '{}'::jsonb end) end,
+                    case when log.action <> 'created' then coalesce(entry.before, case when log.action <> 'deleted' then '{}'::jsonb end) end,
                     case
-                        when log.action = 'created' then told.after
-                        when log.action <> 'deleted' then coalesce(told.before, '{}') || coalesce(told.after, '{}')
+                        when log.action = 'created' then entry.after
+                        when log.action <> 'deleted' then coalesce(entry.before, '{}') || coalesce(entry.after, '{}')
                     end
                 from %1$s as log
                 cross join lateral (
@@ -100,10 +100,10 @@ as $$
                         case when isfinite(%3$s) then (extract(epoch from %3$s) * 1000000)::bigint else 9223372036854775807 end,
                         %4$s,
                         %5$s
-                ) as told (occurred_at, key, before, after)
-                where (told.key, log.id::text) > ($1, $2) and told.key <= $4
+                ) as entry (occurred_at, key, before, after)
+                where (entry.key, log.id::text) > ($1, $2) and entry.key <= $4
         $sql$,
-        place,
+        source_name,
         (
             select pg_namespace.nspname
             from pg_class
@@ -111,7 +111,7 @@ as $$
             where pg_class.oid = source
         ),
         (
-            -- Prisma keeps UTC in a type that does not say so.
+            -- Prisma stores UTC as timestamp without time zone.
             select case atttypid
                 when 'timestamp'::regtype then '(log.updated_at at time zone ''UTC'')' else 'log.updated_at::timestamptz'
             end
@@ -124,8 +124,8 @@ as $$
 $$;
 
 -- The FROM item that reads the rows of a tool's table, in one form for all tools: those behind key $1 and row $2 up to key
--- $4; of tools whose rows have an order, $3 of them. place: what to read the table by.
-create function pg_temp.import_rows(p_tool text, source regclass, place text)
+-- $4; of tools whose rows have an order, $3 of them. source_name: what to read the table by.
+create function pg_temp.import_rows(p_tool text, source regclass, source_name text)
 returns text
 language sql
 stable
@@ -133,24 +133,12 @@ as $$
     select concat(
         '(',
         case p_tool
-            when 'supa_audit' then pg_temp.supa_audit_reading(source, place, audit_internal.column_names(source))
-            when 'audit_trigger' then pg_temp.audit_trigger_reading(source, place)
-            else pg_temp.litellm_reading(source, place)
+            when 'supa_audit' then pg_temp.supa_audit_query(source, source_name, audit_internal.column_names(source))
+            when 'audit_trigger' then pg_temp.audit_trigger_query(source, source_name)
+            else pg_temp.litellm_query(source, source_name)
         end,
         ') as seen (key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id, '
         'actor_type, actor_id, actor_ip, user_agent, before, after)'
-    )
-$$;
-
--- SQL that reads the next rows of a tool's table: those behind key $1 and row $2 up to key $4, $3 of them.
-create function pg_temp.import_reading(p_tool text, source regclass, place text)
-returns text
-language sql
-stable
-as $$
-    select concat(
-        'select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, source, place),
-        ' order by seen.key, seen.row_id limit $3'
     )
 $$;
 
@@ -159,11 +147,10 @@ $$;
 create function pg_temp.import_survey(p_tool text, p_source regclass)
 returns table (rows bigint, read_before bigint, first_at timestamptz, last_at timestamptz, beyond_retention bigint)
 language plpgsql
-volatile
 set row_security = off
 as $$
 declare
-    place text := pg_temp.hold_for_reading(p_source);
+    source_name text := pg_temp.hold_for_reading(p_source);
 begin
     perform pg_temp.check_source(p_tool, p_source);
     return query execute concat(
@@ -177,11 +164,11 @@ begin
             from (
                 select high_key, case tool when 'litellm' then high_row else 'x' end as high_row from audit.import where relation = $6
             ) as known
-            right join $sql$, pg_temp.import_rows(p_tool, p_source, place), ' on true'
+            right join $sql$, pg_temp.import_rows(p_tool, p_source, source_name), ' on true'
     )
     using
         -9223372036854775808, '', null::bigint, 9223372036854775807,
         date_trunc('month', now() - (select keep from audit.retention where category is null)), p_source;
-    perform pg_temp.let_go(place);
+    perform pg_temp.release_source(source_name);
 end
 $$;

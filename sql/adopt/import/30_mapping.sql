@@ -1,4 +1,4 @@
--- What a tracked table's settings and rules make of rows: SQL that runs as the role which records the table.
+-- How a tracked table's settings and rules map rows to events: SQL that runs as the role which records the table.
 
 -- The FROM item that gives `old` or `new` with the columns of a table out of what was recorded.
 create function pg_temp.import_record(relation regclass, row_name text)
@@ -53,7 +53,6 @@ $$;
 create function pg_temp.make_importer(relation regclass)
 returns text
 language plpgsql
-volatile
 as $$
 declare
     role_name name := audit_internal.assign_recorder(relation);
@@ -96,7 +95,6 @@ $$;
 create function pg_temp.drop_importers()
 returns void
 language plpgsql
-volatile
 as $$
 declare
     importer regprocedure;
@@ -108,7 +106,7 @@ begin
 end
 $$;
 
--- What audit.compiled_imports() makes of rows, run by a function of audit.importer_of().
+-- What pg_temp.compiled_imports() makes of rows, run by a function of pg_temp.make_importer().
 create function pg_temp.mapped_rows(
     importer text, statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]
 )
@@ -117,7 +115,6 @@ returns table (
     changed text[]
 )
 language plpgsql
-volatile
 as $$
 begin
     return query execute format('select * from audit_internal.%I($1, $2, $3, $4, $5)', importer)
@@ -129,7 +126,6 @@ $$;
 create function pg_temp.import_statement(settings audit.tracked_table, importer text)
 returns text
 language plpgsql
-volatile
 as $$
 declare
     statement text;
@@ -143,7 +139,7 @@ begin
             perform from pg_temp.mapped_rows(importer, statement, '{}', '{}', '{}', '{}');
             return statement;
         exception
-            -- That is no row's fault.
+            -- Not because of a row.
             when insufficient_privilege then
                 raise;
             when syntax_error_or_access_rule_violation or data_exception or feature_not_supported then

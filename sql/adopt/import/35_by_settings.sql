@@ -1,4 +1,4 @@
--- The events of rows that tell of a tracked table: what its triggers would have recorded.
+-- The events of a tracked table's rows: what its triggers would have recorded.
 
 -- The object with those of the named members that are JSON in a text taken apart.
 create function pg_temp.with_parsed(document jsonb, members text[])
@@ -7,8 +7,8 @@ language sql
 immutable
 as $$
     select document || coalesce(
-        jsonb_object_agg(member, pg_temp.parsed(document ->> member)) filter (
-            where jsonb_typeof(document -> member) = 'string' and pg_temp.parsed(document ->> member) is not null
+        jsonb_object_agg(member, pg_temp.parse_json(document ->> member)) filter (
+            where jsonb_typeof(document -> member) = 'string' and pg_temp.parse_json(document ->> member) is not null
         ),
         '{}'
     )
@@ -49,7 +49,7 @@ as $$
 $$;
 
 -- The rows of a batch that tell of a table; whole: it has the rows before and after that its operation needs.
-create function pg_temp.told_rows(p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table)
+create function pg_temp.rows_of_table(p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table)
 returns table (
     number bigint, occurred_at timestamptz, xid xid8, operation text, verb text, object_id text, record_id text, whole boolean,
     before jsonb, after jsonb
@@ -58,22 +58,19 @@ language sql
 stable
 as $$
     select
-        seen.number, seen.occurred_at, seen.xid, seen.operation, seen.verb, seen.object_id, seen.record_id,
+        seen.ordinality, seen.occurred_at, seen.xid, seen.operation, seen.verb, seen.object_id, seen.record_id,
         case seen.operation
             when 'INSERT' then seen.after is not null
             when 'UPDATE' then seen.before is not null and seen.after is not null
             when 'DELETE' then seen.before is not null
         end is true,
         seen.before, seen.after
-    from unnest(p_rows) with ordinality as seen (
-        key, row_id, occurred_at, xid, operation, verb, table_name, table_oid, object_id, record_id,
-        actor_type, actor_id, actor_ip, user_agent, before, after, number
-    )
+    from unnest(p_rows) with ordinality as seen
     where coalesce(p_names ->> seen.table_name, seen.table_name) = settings.name
 $$;
 
 -- Whether pgtrail recorded a change itself, in the same transaction; of LiteLLM: whether the table was tracked by then.
-create function pg_temp.recorded_itself(
+create function pg_temp.was_recorded(
     p_tool text, settings audit.tracked_table, p_xid xid8, p_time timestamptz, p_operation text, p_resource_id text
 )
 returns boolean
@@ -81,7 +78,7 @@ language sql
 stable
 as $$
     select case
-        -- LiteLLM writes its log in a transaction of its own. A minute: rather twice than not at all.
+        -- LiteLLM writes its log in a transaction of its own. One minute later: rather twice than not at all.
         when p_tool = 'litellm' then p_time >= settings.created_at + interval '1 minute'
         when p_xid is null or p_time < settings.created_at - interval '1 day' then false
         else exists (
@@ -97,16 +94,15 @@ as $$
     end
 $$;
 
--- The events of the rows that tell of a tracked table: what its triggers would have recorded. moved: something audited differs.
+-- The events of the rows that tell of a tracked table: what its triggers would have recorded. differs: an audited column changed.
 create function pg_temp.events_by_settings(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, importer text, statement text
 )
 returns table (
-    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, ordinal bigint, category text, action text, differs boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
-volatile
 as $$
     with known as materialized (
         select
@@ -125,12 +121,12 @@ as $$
         from (select audit_internal.identity_columns(settings.relation)) as identity (columns)
     ),
     -- With the key that LiteLLM keeps beside a row, and JSON that is kept as text taken for what it is.
-    told as materialized (
+    source_row as materialized (
         select
             row.number, row.occurred_at, row.xid, row.operation, row.verb,
             case when known.json_columns = '{}' then keyed.before else pg_temp.with_parsed(keyed.before, known.json_columns) end as before,
             case when known.json_columns = '{}' then keyed.after else pg_temp.with_parsed(keyed.after, known.json_columns) end as after
-        from pg_temp.told_rows(p_tool, p_rows, p_names, settings) as row
+        from pg_temp.rows_of_table(p_tool, p_rows, p_names, settings) as row
         cross join known
         cross join lateral (
             select case when known.key_column is null then '{}' else jsonb_build_object(known.key_column, row.object_id) end
@@ -142,35 +138,35 @@ as $$
         select
             array_agg(number) as numbers, array_agg(operation) as operations,
             array_agg(before) as before, array_agg(after) as after
-        from told
+        from source_row
         having count(*) > 0
     )
     select
-        told.number,
-        mapped.place,
+        source_row.number,
+        mapped.ordinal,
         mapped.category,
-        case when told.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || told.verb else mapped.action end,
-        result.moved,
+        case when source_row.verb is not null and mapped.action = settings.resource || '.updated' then settings.resource || '.' || source_row.verb else mapped.action end,
+        result.differs,
         mapped.org_id,
         mapped.resource_id,
         mapped.resource_label,
-        case when result.moved then pg_temp.imported_image(mapped.old_row, told.before, known.audited, known.columns) end,
-        case when result.moved then pg_temp.imported_image(mapped.new_row, told.after, known.audited, known.columns) end,
+        case when result.differs then pg_temp.imported_image(mapped.old_row, source_row.before, known.audited, known.columns) end,
+        case when result.differs then pg_temp.imported_image(mapped.new_row, source_row.after, known.audited, known.columns) end,
         difference.changed
     from given
     cross join known
     cross join lateral pg_temp.mapped_rows(importer, statement, given.numbers, given.operations, given.before, given.after)
         with ordinality as mapped (
-            number, category, action, org_id, resource_id, resource_label, old_row, new_row, changed, place
+            number, category, action, org_id, resource_id, resource_label, old_row, new_row, changed, ordinal
         )
-    join told on told.number = mapped.number
+    join source_row on source_row.number = mapped.number
     cross join lateral (
         select case
-            when told.operation = 'UPDATE' then mapped.changed || pg_temp.differing(told.before - known.columns, told.after - known.columns)
+            when source_row.operation = 'UPDATE' then mapped.changed || pg_temp.differing(source_row.before - known.columns, source_row.after - known.columns)
         end
         offset 0
     ) as difference (changed)
-    cross join lateral (select coalesce(cardinality(difference.changed) > 0, true)) as result (moved)
-    where (result.moved or told.verb is not null)
-        and not pg_temp.recorded_itself(p_tool, settings, told.xid, told.occurred_at, told.operation, mapped.resource_id)
+    cross join lateral (select coalesce(cardinality(difference.changed) > 0, true)) as result (differs)
+    where (result.differs or source_row.verb is not null)
+        and not pg_temp.was_recorded(p_tool, settings, source_row.xid, source_row.occurred_at, source_row.operation, mapped.resource_id)
 $$;

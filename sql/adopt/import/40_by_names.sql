@@ -1,7 +1,7 @@
 -- The events of rows by the names in them alone: of tables that are gone or not tracked, and of rows that don't fit.
 
 -- A recorded row without what is ignored, and with what is secret, or looks so, redacted.
-create function pg_temp.plain_image(document jsonb, ignore text[], secret text[])
+create function pg_temp.redact_by_names(document jsonb, ignore text[], secret text[])
 returns jsonb
 language plpgsql
 immutable
@@ -32,20 +32,20 @@ end
 $$;
 
 -- The key of a recorded row as text, secret parts as digests; null: it has none.
-create function pg_temp.plain_key(document jsonb, keys text[], secret text[])
+create function pg_temp.key_by_names(document jsonb, keys text[], secret text[])
 returns text
 language sql
 immutable
 as $$
-    -- Without one of them it would be another row''s.
+    -- Without one of its columns it would be another row's key.
     select string_agg(
         case
-            when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.digest_of(document ->> name)
+            when name = any (secret) or audit_internal.looks_secret_within(name) or audit_internal.value_looks_secret(document ->> name) then pg_temp.hex_digest(document ->> name)
             else document ->> name
         end,
-        ',' order by position
+        ',' order by ordinal
     )
-    from unnest(keys) with ordinality as part (name, position)
+    from unnest(keys) with ordinality as part (name, ordinal)
     where document ?& keys
 $$;
 
@@ -55,7 +55,7 @@ create function pg_temp.events_by_names(
     p_tool text, p_rows audit.imported_row[], p_names jsonb, settings audit.tracked_table, only_rest boolean
 )
 returns table (
-    number bigint, place bigint, category text, action text, moved boolean, org_id text, resource_id text, resource_label text, before jsonb,
+    number bigint, ordinal bigint, category text, action text, differs boolean, org_id text, resource_id text, resource_label text, before jsonb,
     after jsonb, changed text[]
 )
 language sql
@@ -70,11 +70,11 @@ as $$
             case row.operation when 'INSERT' then 'created' when 'UPDATE' then 'updated' when 'DELETE' then 'deleted'
                 when 'TRUNCATE' then 'truncated' else 'changed' end
         ),
-        told.moved,
-        audit_internal.short_org(told.row ->> settings.org),
+        outcome.differs,
+        audit_internal.short_org(outcome.document ->> settings.org),
         coalesce(
-            pg_temp.plain_key(told.row, known.keys, settings.secret),
-            case when known.is_secret then pg_temp.digest_of(row.object_id) else row.object_id end,
+            pg_temp.key_by_names(outcome.document, known.keys, settings.secret),
+            case when known.is_secret then pg_temp.hex_digest(row.object_id) else row.object_id end,
             row.record_id,
             md5(coalesce(image.after, image.before)::text)
         ),
@@ -82,7 +82,7 @@ as $$
         image.before,
         image.after,
         difference.changed
-    from pg_temp.told_rows(p_tool, p_rows, p_names, settings) as row
+    from pg_temp.rows_of_table(p_tool, p_rows, p_names, settings) as row
     cross join (
         select
             coalesce(nullif(audit_internal.identity_columns(settings.relation), '{}'), '{id}'),
@@ -91,8 +91,8 @@ as $$
     ) as known (keys, is_secret)
     cross join lateral (
         select
-            pg_temp.plain_image(row.before, settings.ignore, settings.secret),
-            pg_temp.plain_image(row.after, settings.ignore, settings.secret)
+            pg_temp.redact_by_names(row.before, settings.ignore, settings.secret),
+            pg_temp.redact_by_names(row.after, settings.ignore, settings.secret)
         offset 0
     ) as image (before, after)
     cross join lateral (
@@ -105,7 +105,7 @@ as $$
         select
             row.whole and coalesce(cardinality(difference.changed) > 0, true),
             coalesce(row.after, row.before)
-    ) as told (moved, row)
-    where (told.moved or not row.whole or row.verb is not null)
+    ) as outcome (differs, document)
+    where (outcome.differs or not row.whole or row.verb is not null)
         and not (only_rest and row.whole)
 $$;

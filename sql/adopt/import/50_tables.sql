@@ -1,4 +1,4 @@
--- Which tables the rows of a batch tell of, and what is known of each.
+-- The tables of a batch's rows, with the settings of each.
 
 -- The settings of a tracked table by its recorded name, else by its oid; of one that is not tracked, what audit.track()
 -- would call it (created_at null).
@@ -25,7 +25,7 @@ begin
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace
         where pg_namespace.nspname = parts[1] and pg_class.relname = parts[2]
     );
-    -- By its name; a table that was renamed since, by what it is.
+    -- By its name; a table that was renamed since, by its oid.
     select * into settings from audit.tracked_table where relation = coalesce(named, p_oid::regclass);
     if settings.relation is not null then
         settings.name := audit_internal.qualified_name(settings.relation);
@@ -48,7 +48,6 @@ create function pg_temp.plan_import(
     out names jsonb, out tables audit.tracked_table[], out importers text[], out statements text[], out tracked text[]
 )
 language plpgsql
-volatile
 as $$
 declare
     target record;
@@ -58,14 +57,14 @@ begin
     tables := '{}';
     tracked := '{}';
     for target in
-        select known.settings, jsonb_object_agg(told.table_name, (known.settings).name) as names
+        select known.settings, jsonb_object_agg(seen_table.table_name, (known.settings).name) as names
         from (
-            -- One table, whatever it was called.
+            -- One row for each table.
             select seen.table_name, max(seen.table_oid) as table_oid
             from unnest(p_rows) as seen
             group by seen.table_name
-        ) as told
-        cross join lateral (select pg_temp.import_settings(told.table_name, told.table_oid)) as known (settings)
+        ) as seen_table
+        cross join lateral (select pg_temp.import_settings(seen_table.table_name, seen_table.table_oid)) as known (settings)
         group by known.settings
     loop
         names := names || target.names;
@@ -80,7 +79,7 @@ begin
             on conflict (name) do nothing;
         end if;
         statements := statements || case when importer is not null then pg_temp.import_statement(target.settings, importer) end;
-        -- What no statement fits is told by the names in it.
+        -- Without a statement, rows are mapped by the names in them.
         importers := importers || case when statements[cardinality(statements)] is not null then importer end;
     end loop;
 end

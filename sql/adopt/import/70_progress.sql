@@ -5,7 +5,6 @@
 create function pg_temp.begin_import(p_tool text, p_source regclass, p_bound bigint)
 returns audit.import
 language plpgsql
-volatile
 as $$
 declare
     state audit.import;
@@ -13,7 +12,7 @@ begin
     insert into audit.import (tool, relation, source)
     values (p_tool, p_source, audit_internal.qualified_name(p_source))
     on conflict (relation) do nothing;
-    -- Two at once: the second waits until the first has stored what it read.
+    -- Two at once: the second waits for the first.
     select * into strict state from audit.import where relation = p_source for update;
     if state.tool <> p_tool then
         raise exception using
@@ -27,7 +26,7 @@ begin
             last_key = settled_key,
             last_row = settled_row,
             bound_key = coalesce(p_bound, 9223372036854775807),
-            -- Ids have been given in their order, but not to the end of their transactions.
+            -- Ids are assigned in order, but their transactions may still be open.
             bound_xid = case when p_tool <> 'litellm' then pg_snapshot_xmax(pg_current_snapshot()) end,
             begun_at = clock_timestamp(),
             rows = 0, imported = 0, events = 0, unfit = 0, skipped = 0, first_at = null, last_at = null
@@ -40,11 +39,10 @@ $$;
 
 -- Stores how far a table has been read, and what came of it: of the run, and (returned) of this batch by table.
 create function pg_temp.advance_import(
-    state audit.import, p_rows audit.imported_row[], p_horizon xid8, p_dry_run boolean, p_told jsonb, p_stored jsonb
+    state audit.import, p_rows audit.imported_row[], p_horizon xid8, p_dry_run boolean, p_read jsonb, p_stored jsonb
 )
 returns jsonb
 language plpgsql
-volatile
 as $$
 declare
     was audit.import := state;
@@ -58,7 +56,7 @@ begin
     if (was.last_key, was.last_row) = (was.settled_key, was.settled_row)
         and (
             p_horizon >= state.bound_xid
-            -- Its rows are written after what they tell of, by whatever clock.
+            -- Its rows are written after the changes that they record, by some other clock.
             or (state.tool = 'litellm' and state.last_key < extract(epoch from now() - interval '1 day') * 1000000)
         )
     then
@@ -83,20 +81,20 @@ begin
     into done
     from (
         select
-            told."table", told.tracked, told.rows, told.rows as dated, told.first_at, told.last_at,
+            seen."table", seen.tracked, seen.rows, seen.rows as dated, seen.first_at, seen.last_at,
             coalesce(sum(stored.imported), 0) as imported, coalesce(sum(stored.events), 0) as events,
             coalesce(sum(stored.unfit), 0) as unfit, coalesce(sum(stored.skipped), 0) as skipped
-        from jsonb_to_recordset(p_told) as told (
+        from jsonb_to_recordset(p_read) as seen (
             "table" text, tracked boolean, rows bigint, first_at timestamptz, last_at timestamptz
         )
         left join jsonb_to_recordset(p_stored) as stored (
             table_name text, events bigint, imported bigint, unfit bigint, skipped bigint
-        ) on stored.table_name = told."table"
-        group by told."table", told.tracked, told.rows, told.first_at, told.last_at
+        ) on stored.table_name = seen."table"
+        group by seen."table", seen.tracked, seen.rows, seen.first_at, seen.last_at
     ) as by_table;
 
     if was.imported = 0 and (done ->> 'imported')::bigint > 0 and not p_dry_run then
-        -- Before it ends, or is killed.
+        -- Recorded now, in case the run is killed.
         perform audit.record(
             'audit.import_begun', 'import', state.id::text, state.source, null, jsonb_build_object('tool', state.tool, 'source', state.source)
         );
@@ -125,7 +123,6 @@ $$;
 create function pg_temp.end_import(p_import_id integer, p_dry_run boolean)
 returns jsonb
 language plpgsql
-volatile
 as $$
 declare
     state audit.import;
@@ -139,7 +136,7 @@ begin
         'tool', state.tool, 'source', state.source, 'rows', state.rows, 'imported', state.imported, 'events', state.events,
         'unfit', state.unfit, 'skipped', state.skipped, 'first_at', state.first_at, 'last_at', state.last_at
     );
-    -- A run that found nothing new is no event.
+    -- A run without new rows is not recorded.
     if state.imported > 0 and not p_dry_run then
         perform audit.record('audit.imported', 'import', state.id::text, state.source, null, total);
     end if;

@@ -1,26 +1,26 @@
--- What pgtrail import calls: one batch, read as the caller and stored as audit_owner.
+-- Called by pgtrail import: one batch, read as the caller and stored as audit_owner.
 
--- Whether a row of another tool's log is about one of pgtrail's own tables: nobody else has recorded those.
-create function pg_temp.tells_of_pgtrail(table_name text, table_oid oid)
+-- Whether a row of another tool's log is about one of pgtrail's own tables, which no other tool has recorded.
+create function pg_temp.is_own_table(table_name text, table_oid oid)
 returns boolean
 language sql
 stable
 as $$
-    -- (Another tool's schema may have been called so, too: then its own tables are meant, which are none of ours.)
+    -- (Another tool may have had a schema of that name, with other tables.)
     select exists (
         select
         from pg_class
         where pg_class.relnamespace = 'audit'::regnamespace
             and (
                 pg_class.oid = table_oid
-                -- (However it is written.)
+                -- (However it is quoted.)
                 or regexp_replace(lower(table_name collate "C"), '[[:space:]"]', '', 'g') = 'audit.' || pg_class.relname
             )
     )
 $$;
 
--- Whether something can have been recorded at that time.
-create function pg_temp.can_be_dated(moment timestamptz)
+-- Whether a time is one at which an event can have been recorded.
+create function pg_temp.has_valid_time(moment timestamptz)
 returns boolean
 language sql
 stable
@@ -35,43 +35,42 @@ create function pg_temp.store_import(
 )
 returns jsonb
 language plpgsql
-volatile
 as $$
 declare
     state audit.import := (select import from audit.import where id = p_import_id for update);
     -- (Looked up once for each table, not for each row.)
     own_tables text[] := array(
-        select concat_ws(' ', told.table_oid, told.table_name)
-        from (select distinct seen.table_name, seen.table_oid from unnest(p_rows) as seen offset 0) as told
-        where pg_temp.tells_of_pgtrail(told.table_name, told.table_oid)
+        select concat_ws(' ', seen_table.table_oid, seen_table.table_name)
+        from (select distinct seen.table_name, seen.table_oid from unnest(p_rows) as seen offset 0) as seen_table
+        where pg_temp.is_own_table(seen_table.table_name, seen_table.table_oid)
     );
     dated audit.imported_row[] := array(
         select seen
         from unnest(p_rows) as seen
-        where pg_temp.can_be_dated(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) <> all (own_tables)
+        where pg_temp.has_valid_time(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) <> all (own_tables)
     );
     plan record;
     made integer;
-    told jsonb;
+    rows_by_table jsonb;
     stored jsonb := '[]';
 begin
     if not p_dry_run then
-        made := audit_internal.make_past_partitions(array(select occurred_at from unnest(dated)));
+        made := audit_internal.make_missing_partitions(array(select occurred_at from unnest(dated)));
         if made > 0 then
-            -- Committed first: who reads the log waits for them no longer than they take to make.
+            -- Committed first, so that readers of the log wait as briefly as possible.
             return jsonb_build_object('partitions', made);
         end if;
     end if;
-    perform pg_temp.note_import_problem(state.id, seen, true, 'it has no time, or one in the future or before 1970')
+    perform pg_temp.note_import_problem(state.id, seen, true, 'its time is missing, in the future or before 1970')
     from unnest(p_rows) as seen
-    where not pg_temp.can_be_dated(seen.occurred_at);
-    perform pg_temp.note_import_problem(state.id, seen, true, 'it tells of pgtrail''s own tables, which only pgtrail does')
+    where not pg_temp.has_valid_time(seen.occurred_at);
+    perform pg_temp.note_import_problem(state.id, seen, true, 'it is about pgtrail''s own tables, which only pgtrail records')
     from unnest(p_rows) as seen
-    where pg_temp.can_be_dated(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) = any (own_tables);
+    where pg_temp.has_valid_time(seen.occurred_at) and concat_ws(' ', seen.table_oid, seen.table_name) = any (own_tables);
 
     select * into plan from pg_temp.plan_import(dated, p_dry_run);
     select coalesce(jsonb_agg(by_table), '[]')
-    into told
+    into rows_by_table
     from (
         select
             plan.names ->> seen.table_name as "table",
@@ -82,7 +81,7 @@ begin
         from unnest(dated) as seen
         group by 1, 2
     ) as by_table;
-    -- Behind what was ever read nothing can be in the log.
+    -- Rows beyond the highest one ever read can't be in the log.
     if p_rows[1].key <= state.high_key then
         dated := array(
             select seen
@@ -101,7 +100,7 @@ begin
         from pg_temp.store_imported(state, dated, plan.names, plan.tables, plan.importers, plan.statements, p_dry_run) as each_stored;
     end if;
     perform pg_temp.drop_importers();
-    return pg_temp.advance_import(state, p_rows, p_horizon, p_dry_run, told, stored);
+    return pg_temp.advance_import(state, p_rows, p_horizon, p_dry_run, rows_by_table, stored);
 end
 $$;
 
@@ -113,26 +112,25 @@ create function pg_temp.import_batch(
 )
 returns jsonb
 language plpgsql
-volatile
--- A row that a policy hides would be lost: rather an error.
+-- An error, rather than losing the rows that a policy hides.
 set row_security = off
 as $$
 declare
-    -- Who calls reads the tool's table; audit_owner stores.
+    -- The caller reads the tool's table; audit_owner stores.
     caller constant text := current_setting('role');
     state audit.import;
     done jsonb;
     bound bigint;
     horizon xid8;
     read audit.imported_row[];
-    place text := pg_temp.hold_for_reading(p_source);
+    source_name text := pg_temp.hold_for_reading(p_source);
 begin
     perform pg_temp.check_source(p_tool, p_source);
     if p_tool <> 'litellm' then
         execute format(
             'select coalesce(max(%I), 0) from %s as log',
             case p_tool when 'supa_audit' then 'id' else 'event_id' end,
-            place
+            source_name
         )
         into bound;
     end if;
@@ -141,12 +139,13 @@ begin
     horizon := pg_snapshot_xmin(pg_current_snapshot());
     perform set_config('role', caller, true);
     execute concat(
-        'select coalesce(array_agg(seen order by (seen).key, (seen).row_id), ''{}'') from (', pg_temp.import_reading(p_tool, p_source, place),
-        ') as found (seen)'
+        'select coalesce(array_agg(next order by (next).key, (next).row_id), ''{}'') '
+        'from (select row(seen.*)::audit.imported_row from ', pg_temp.import_rows(p_tool, p_source, source_name),
+        ' order by seen.key, seen.row_id limit $3) as found (next)'
     )
     into read
     using state.last_key, state.last_row, p_max_rows, state.bound_key;
-    perform pg_temp.let_go(place);
+    perform pg_temp.release_source(source_name);
     perform set_config('role', 'audit_owner', true);
     if read = '{}' then
         done := jsonb_build_object('total', pg_temp.end_import(state.id, p_dry_run));

@@ -1,5 +1,6 @@
--- What a preset (sql/presets/) calls: the SQL that tracks a table, as far as the application's version at hand has it.
--- Tables are looked for in the schema that the setting pgtrail.preset_schema names.
+-- The functions that a preset (sql/presets/) calls: the SQL that tracks a table, with what the installed version of the
+-- application has.
+-- Tables are looked up in the schema of the setting pgtrail.preset_schema.
 
 create function pg_temp.present_table(table_name text)
 returns regclass

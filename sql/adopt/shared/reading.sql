@@ -1,6 +1,6 @@
--- An application's table, read as whoever calls: suggest looks at a sample of its rows, import at another tool's log.
--- Planning a query evaluates what belongs to the table, with the rights of whoever reads. So a table is bound and held first,
--- then judged by what it depends on, then read.
+-- An application's table, read with the caller's rights: suggest reads a sample of its rows, import another tool's log.
+-- Planning a query evaluates code that belongs to the table, with the reader's rights. So a table is resolved and locked first,
+-- then checked for what it depends on, then read.
 
 -- Whether no value of a type runs code of a role that is not a superuser: a domain's check, a range's functions.
 create function pg_temp.is_harmless_type(type_oid oid)
@@ -23,7 +23,7 @@ language sql
 stable
 as $$
     select case
-        -- Those that Postgres is born with: see FirstNormalObjectId in access/transam.h.
+        -- Built into Postgres: see FirstNormalObjectId in access/transam.h.
         when object_id < 16384 then false
         when class_id in (
             'pg_class'::regclass, 'pg_namespace'::regclass, 'pg_constraint'::regclass, 'pg_collation'::regclass,
@@ -54,7 +54,7 @@ returns text
 language sql
 stable
 as $$
-    -- Everything of the table, its partitions and its children that is evaluated when they are read, whatever it needs.
+    -- Everything that is evaluated when the table, its partitions and its children are read.
     with recursive tree (oid) as (
         select relation::oid
         union
@@ -82,7 +82,7 @@ as $$
         select part.class_id, part.object_id, refclassid, refobjid
         from part
         join pg_depend on classid = part.class_id and objid = part.object_id
-        -- A column of a table may be of any type: what is not read runs nothing.
+        -- A column that is not read may have any type.
         where not (
             part.object_id in (select tree.oid from tree)
             and part.class_id = 'pg_class'::regclass
@@ -104,7 +104,7 @@ as $$
         where pg_temp.is_foreign_object(needed_class, needed_object)
             or (class_id = 'pg_policy'::regclass and needed_class = 'pg_class'::regclass and needed_object not in (select tree.oid from tree))
         union all
-        -- On functions of Postgres' own nothing is noted to depend, and some run what a text says.
+        -- Dependencies on built-in functions are not stored, and some of these execute a text.
         select format('%s looks beyond the row', pg_describe_object(class_id, object_id, 0))
         from part
         left join pg_policy on class_id = 'pg_policy'::regclass and pg_policy.oid = object_id
@@ -114,7 +114,7 @@ as $$
             concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(conbin, conrelid), pg_get_expr(adbin, adrelid))
         )
         union all
-        -- An operator is as good as its function.
+        -- An operator runs its function.
         select format('%s needs %s', pg_describe_object(class_id, object_id, 0), pg_describe_object('pg_proc'::regclass, oprcode, 0))
         from needed
         join pg_operator on needed_class = 'pg_operator'::regclass and pg_operator.oid = needed_object
@@ -124,23 +124,22 @@ as $$
 $$;
 
 -- What to read a table by. For a superuser or a member of audit_owner: a temporary view of it, with the table locked
--- against changes of its definition; look at audit.code_run_by_reading() only then. PT034.
+-- against changes of its definition; look at pg_temp.code_run_by_reading() only then. PT034.
 create function pg_temp.hold_for_reading(relation regclass)
 returns text
 language plpgsql
-volatile
 as $$
 begin
-    -- Whoever has no more rights than others, and can't go back to a role that has, reads it as by a SELECT of their own.
+    -- A role without special rights, which can't return to one that has them, reads it with a plain SELECT.
     if not pg_has_role('audit_owner', 'member') and not pg_has_role(session_user, 'audit_owner', 'member') then
         return format('(select source.xmin as "pgtrail xmin", source.* from %s as source)', audit_internal.qualified_name(relation));
     end if;
-    -- The names are looked up here and never again: a view knows its tables by their oids. It is parsed and not planned.
+    -- Names are resolved here, once: a view refers to its tables by oid. It is parsed and not planned.
     execute format(
         'create temporary view "pgtrail reading" as select source.xmin as "pgtrail xmin", source.* from %s as source',
         audit_internal.qualified_name(relation)
     );
-    -- What could be evaluated stays as it is until the end of the transaction, for the partitions too. Writers don't wait.
+    -- Locked against changes until the end of the transaction, with its partitions. Writers don't wait.
     lock table pg_temp."pgtrail reading" in share update exclusive mode;
     if current_setting('transaction_isolation') <> 'read committed'
         or not exists (
@@ -162,14 +161,13 @@ begin
 end
 $$;
 
--- Ends audit.hold_for_reading(); the lock stays until the end of the transaction.
-create function pg_temp.let_go(place text)
+-- Ends pg_temp.hold_for_reading(); the lock stays until the end of the transaction.
+create function pg_temp.release_source(source_name text)
 returns void
 language plpgsql
-volatile
 as $$
 begin
-    if place = 'pg_temp."pgtrail reading"' then
+    if source_name = 'pg_temp."pgtrail reading"' then
         drop view pg_temp."pgtrail reading";
     end if;
 end

@@ -1,4 +1,4 @@
--- SQL that suggest and preset write: calls of audit.track() and audit.rule(), each argument on one line whatever is in it.
+-- The SQL that suggest and preset write: calls of audit.track() and audit.rule(), each argument on one line.
 
 -- A text that is safe in a comment of SQL: what would end the line, or turn its direction, is written as \u and its number.
 create function pg_temp.one_line(value text)

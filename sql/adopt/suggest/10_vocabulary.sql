@@ -1,7 +1,7 @@
--- The words by which suggest knows tables and columns: data, and general ones. No application's name is in here.
+-- The vocabulary by which suggest classifies tables and columns: general words, no application's names.
 -- Names are compared as words: lower case, an underscore between two, the last one in the singular (audit_internal.table_word()).
 
--- What audit.suggest() takes a table for by its words, from the beginning of one of them on, in this order: `left out` with
+-- How suggest classifies a table by its words, from the beginning of one of them on, in this order: `left out` with
 -- the reason; `log` and `short-lived`: left out, too, if its columns look so; `known`: what one row is called (null: as the
 -- table) and the category.
 create function pg_temp.table_vocabulary()
@@ -10,7 +10,7 @@ language sql
 immutable
 as $$
     values
-        -- Left out: what is no decision of a person, or is a record already.
+        -- Left out: tables that no person decides about, or that are records already.
         ('left out', '(migration|schema_version|schema_history|schema_info|schema_migration|alembic_version|database_?change_?log(_lock)?|internal_metadata|content_type|goose_db_version)(_|$)', null, null,
             'bookkeeping of the schema: it says what the software did, not what a person did'),
         ('short-lived', '(session|verification|challenge)$', null, null,
@@ -19,10 +19,10 @@ as $$
             'sessions and one-time codes: short-lived, made by the software'),
         ('left out', '(log|audit|audit_log|audit_trail|history|trail|error|trace|span|outbox|inbox|telemetry_report)$|logs?_(?!(level|setting|config|destination|sink|forwarder|drain|policy))', null, null,
             'a log: its rows are records already, written once'),
-        -- If they look so by their columns: pg_temp.is_log().
+        -- If their columns confirm it: pg_temp.is_log().
         ('log', '(event|activity|activities|revision|mail|message|notification|delivery|observation|comparison)$', null, null,
             'a log: its rows are records already, written once'),
-        -- (What is to be counted, and when to raise an alarm, somebody decides.)
+        -- (What is measured, and when to raise an alarm, is a decision.)
         ('left out', '(usage|metric|statistic|stat|spend|daily|hourly|counter|rollup|heartbeat|health_check|score)(_(?!([a-z_]+_)?(config|configuration|setting|limit|quota|budget|alert|threshold|policy|rule|definition|type|template|destination|integration)s?$)|$)', null, null,
             'measurements: the software counts here, at every request'),
         ('left out', '(job|queue|task|run|attempt|lock|lease|semaphore|cache|cron_job|schedule_run|execution|checkpoint|settlement|worker|process|funnel|state)$|^(cache|queue|job)_(?!.*(config|setting))', null, null,
@@ -40,7 +40,7 @@ as $$
         ('known', '^org$', 'organization', 'organization', null),
         ('known', '(budget|quota|spending_limit)$', null, 'budgets', null),
         ('known', '(guardrail|content_filter)$', null, 'guardrails', null),
-        -- (A seating plan is none, nor who subscribed to a newsletter.)
+        -- (Not a seating plan, nor a subscription to a newsletter.)
         ('known', '^plan$|(billing|subscription|pricing|price|rate|payment|organi[sz]ation|org|account|tenant|workspace|company|customer|user|team|membership|service)_plan$|^((billing|organi[sz]ation|org|account|tenant|workspace|company|customer|user|team|plan|stripe|payment)_)*subscription$', null, 'plan', null),
         ('known', '(data_policy|retention_policy|privacy_policy)$', null, 'data_policy', null),
         ('known', '(setting|settings|settings_store)$', 'settings', 'settings', null),
@@ -52,7 +52,7 @@ as $$
         ('known', '(credential|secret|certificate|private_key|ssh_key|mfa_factor|webauthn_credential|passkey|ingestion_key|key_mapping|identity_provider|saml_provider|oauth2?_application|oauth2?_client)$', null, 'credentials', null)
 $$;
 
--- What audit.suggest() takes a column for by its words and the kind of its type: not audited (`counter`: not where settings
+-- How suggest classifies a column by its words and the kind of its type: not audited (`counter`: not where settings
 -- are, nor with a default that is not 0; `perhaps a counter`: if the statistics show it). (What is secret:
 -- audit_internal.looks_secret() and audit_internal.token_columns().)
 create function pg_temp.column_vocabulary()
@@ -74,7 +74,7 @@ as $$
         ('ignore', '^(lock_version|row_version|optimistic_lock|search_vector|tsv|document_tsv)$', '{number,other}', 'kept by the software for itself')
 $$;
 
--- The words of columns that people know a row by, the best first.
+-- The words of columns that label a row, the best first.
 create function pg_temp.label_words(resource text, of_a_person boolean)
 returns text[]
 language sql
@@ -93,8 +93,8 @@ as $$
     end
 $$;
 
--- What an organization may be called, the surest first; wanted: in how many tables a column of that name must stand where
--- no table is called so; null: a table must be, and three tables have such a column.
+-- Names of organizations, the surest first; wanted: in how many tables there must be a column of that name if
+-- no table has that name; null: there must be such a table, and three tables with such a column.
 create function pg_temp.org_words()
 returns table (rank integer, word text, column_pattern text, wanted integer)
 language sql
@@ -106,7 +106,7 @@ as $$
         (3, 'workspace', '^workspace_(id|uuid)$', 2),
         (4, 'company', '^company_(id|uuid)$', 2),
         (5, 'account', '^account_(id|uuid)$', 3),
-        -- Who an application works for, if it has a table of them.
+        -- An application's customers, if it has a table of them.
         (6, 'organizer', '^organi[sz]er_(id|uuid)$', null),
         (7, 'institution', '^institution_(id|uuid)$', null),
         (8, 'merchant', '^merchant_(id|uuid)$', null),
@@ -115,7 +115,7 @@ as $$
         (11, 'customer account', '^customer_account_(id|uuid)$', null)
 $$;
 
--- What it is called when a row's status comes to a value.
+-- The verb for a change of a row's status to a value.
 create function pg_temp.state_words()
 returns table (state text, verb text)
 language sql
@@ -129,7 +129,7 @@ as $$
         ('cancelled', 'canceled'), ('canceled', 'canceled'), ('published', 'published'), ('closed', 'closed')
 $$;
 
--- What it is called when a boolean becomes true, or a time is set (verb_on), and back (verb_off; null: that is no act of
+-- The verb when a boolean becomes true or a time is set (verb_on), and for the reverse (verb_off; null: that is not an act of
 -- its own); optional: proposed as a comment only.
 create function pg_temp.switch_words()
 returns table (pattern text, kind text, verb_on text, verb_off text, optional boolean)
@@ -137,7 +137,7 @@ language sql
 immutable
 as $$
     values
-        -- Who is let in, or a row that is gone though it stands there: always told apart.
+        -- Access, and soft deletion: always proposed as actions of their own.
         ('^(is_)?deleted(_at|_on)?$|^(discarded|removed)_at$', 'any', 'deleted', 'restored', false),
         ('^(is_)?revoked(_at|_on)?$', 'any', 'revoked', 'reinstated', false),
         ('^(is_)?(blocked|banned)(_at)?$', 'any', 'blocked', 'unblocked', false),
@@ -147,12 +147,12 @@ as $$
         ('^(is_)?accepted(_at)?$', 'any', 'accepted', null, false),
         ('^(is_)?(confirmed|verified)(_at)?$', 'any', 'confirmed', null, false),
         ('^(is_)?archived(_at)?$', 'any', 'archived', 'unarchived', false),
-        -- A switch of something that is configured: `updated` says it too.
+        -- A switch of something that is configured: `updated` would do.
         ('^(is_)?enabled$', 'bool', 'enabled', 'disabled', true),
         ('^(is_)?disabled(_at)?$', 'any', 'disabled', 'enabled', true)
 $$;
 
--- What a column is called that says who changed a row last, the most readable first. (Who created it says nothing of later
+-- Names of columns that say who changed a row last, the most readable first. (Who created it says nothing about later
 -- changes.)
 create function pg_temp.actor_words()
 returns table (rank integer, pattern text)
@@ -165,8 +165,8 @@ as $$
         (3, '^(last_)?(modifier|editor|updater)(_(id|name|email|user|user_id))?$|^user_(updated|modified|changed|edited)$|^(updated|modified|changed)_user(_(id|name|email))?$|^modified_user_id$')
 $$;
 
--- How a column begins that says what somebody looks at just now (`active_organization_id`), and not what the row belongs to.
-create function pg_temp.momentary_words()
+-- Prefixes of columns that hold somebody's current selection (`active_organization_id`), not what the row belongs to.
+create function pg_temp.transient_prefixes()
 returns text
 language sql
 immutable

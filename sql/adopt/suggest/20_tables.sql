@@ -1,6 +1,6 @@
--- The tables of schemas: what a row of each is called, and which are left out.
+-- The tables of schemas: their resource types, and which are left out.
 
--- Raises PT002 unless each is a schema of an application.
+-- Raises PT002 unless all are schemas of an application.
 create function pg_temp.check_schemas(schema_names text[])
 returns void
 language plpgsql
@@ -49,7 +49,7 @@ as $$
         where namespace.nspname = any (schema_names)
             and class.relkind in ('r', 'p', 'v', 'm', 'f')
     ),
-    -- A first word that is no table itself, and those after it that the whole family has.
+    -- A first word that is not a table itself, with the words after it that all share.
     prefix as materialized (
         select relnamespace, parts[1] as first, depth
         from named
@@ -74,7 +74,7 @@ as $$
     from named
 $$;
 
--- Whether a table that is called as a log may be is one: a log has a time and says what happened, and others don't refer to
+-- Whether a table that is named like a log is one: a log has a time and says what happened, and others don't refer to
 -- it; an event that people go to has a place, a beginning, or tables that refer to it.
 create function pg_temp.is_log(relation regclass, words text)
 returns boolean
@@ -86,9 +86,9 @@ declare
     columns constant text[] := array(
         select audit_internal.name_words(attname) from pg_attribute where attrelid = relation and attnum > 0 and not attisdropped
     );
-    -- What a thing is that people plan, buy or go to.
-    of_a_thing constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
-    -- Tables of its own kind (`event_detail`) aside.
+    -- Columns of events that people plan, buy or attend.
+    of_an_occasion constant text := '^(date_(from|to|start|end|begin)|(start|end|begin|from|until)(s|ed)?(_(at|on|date|time))?|location|venue(_id)?|slug|capacity|currency|organizer(_id)?|is_public|live)$';
+    -- Except tables of the same family (`event_detail`).
     referring integer := (
         select count(*)
         from pg_class
@@ -113,7 +113,7 @@ begin
         return referring < 2;
     end if;
     return referring = 0
-        and not exists (select from unnest(columns) as name where name ~ of_a_thing)
+        and not exists (select from unnest(columns) as name where name ~ of_an_occasion)
         and exists (
             select from pg_attribute
             where attrelid = relation and attnum > 0 and not attisdropped and audit_internal.type_kind(atttypid) = 'time'
@@ -125,9 +125,9 @@ begin
 end
 $$;
 
--- Each table and view of the schemas: what a row is called, its category, and why it is left out (null: it is proposed).
+-- Each table and view of the schemas: its resource type, its category, and why it is left out (null: it is proposed).
 create function pg_temp.suggested_tables(schema_names text[])
-returns table (relation regclass, words text, resource text, category text, left_out text, known boolean)
+returns setof pg_temp.table_fact
 language sql
 stable
 as $$
@@ -151,12 +151,12 @@ as $$
             from pg_temp.table_vocabulary() as entry
             cross join (values (1, named.short), (2, named.words)) as name (rank, words)
             where kind = 'known' and name.words ~ ('(^|_)(?:' || entry.pattern || ')')
-            -- (What is no prefix after all: of api_project, api_scope and api_key.)
+            -- (Also by all words, for a prefix that belongs to the name: api_key beside api_project and api_scope.)
             order by rank
             limit 1
         ) as known on true
     ),
-    called as materialized (
+    named_by_vocabulary as materialized (
         select
             judged.*,
             case
@@ -164,29 +164,29 @@ as $$
                 when resource is null then short
                 when short ~ ending then regexp_replace(short, ending, E'\\1' || resource)
                 else regexp_replace(words, ending, E'\\1' || resource)
-            end as call
+            end as wanted_name
         from judged
     ),
     ranked as (
-        -- Two tables of one call: the one that is really called so has it, else the shorter name; the other goes by its own name.
+        -- Of two tables with one resource type, the one of that name keeps it, else the shorter name; the other uses its own name.
         select
-            called.*,
+            named_by_vocabulary.*,
             case
                 when row_number() over (
-                    partition by call order by words <> call, length(short), length(relname), relation::text collate "C"
-                ) = 1 then call
-                when short ~ '^[a-z][a-z0-9_]*$' and short not in (select other.call from called as other) then short
-                when words ~ '^[a-z][a-z0-9_]*$' and words not in (select other.call from called as other) then words
-                when whole ~ '^[a-z][a-z0-9_]*$' and whole not in (select other.call from called as other) then whole
+                    partition by wanted_name order by words <> wanted_name, length(short), length(relname), relation::text collate "C"
+                ) = 1 then wanted_name
+                when short ~ '^[a-z][a-z0-9_]*$' and short not in (select other.wanted_name from named_by_vocabulary as other) then short
+                when words ~ '^[a-z][a-z0-9_]*$' and words not in (select other.wanted_name from named_by_vocabulary as other) then words
+                when whole ~ '^[a-z][a-z0-9_]*$' and whole not in (select other.wanted_name from named_by_vocabulary as other) then whole
             end as name
-        from called
+        from named_by_vocabulary
     ),
     unique_called as (
         select
-            ranked.relation, short, relispartition, left_out_why, category, call,
+            ranked.relation, short, relispartition, left_out_why, category, wanted_name,
             case
                 when name is not null and row_number() over (partition by name order by relation::text collate "C") = 1 then name
-                else left(call, 50) || '_' || left(md5(audit_internal.qualified_name(relation)), 6)
+                else left(wanted_name, 50) || '_' || left(md5(audit_internal.qualified_name(relation)), 6)
             end as name
         from ranked
     )
@@ -194,7 +194,7 @@ as $$
         relation,
         short,
         left(name, 56),
-        coalesce(category, case when call ~ '^table_[0-9a-f]{6}$' then 'other' else left(pg_temp.plural(call), 56) end),
+        coalesce(category, case when wanted_name ~ '^table_[0-9a-f]{6}$' then 'other' else left(pg_temp.plural(wanted_name), 56) end),
         coalesce(
             case when relispartition then format('a partition of %s, and recorded with it',
                 (select audit_internal.qualified_name(inhparent) from pg_inherits where inhrelid = relation limit 1)) end,

@@ -31,7 +31,7 @@ language plpgsql
 stable
 as $$
 declare
-    -- A setting changes now and then, a counter all the time.
+    -- A setting changes occasionally, a counter all the time.
     is_busy constant boolean := coalesce(
         (select n_tup_upd >= 100 and n_tup_upd >= 20 * n_live_tup from pg_stat_user_tables where relid = relation), false
     );
@@ -40,7 +40,7 @@ begin
         select name
         from unnest(names) as name
         where is_busy
-            -- What has one value in all rows is not what moves (if the table has been analyzed, and we may see it).
+            -- A column with one value in all rows is not a counter (known if the table has been analyzed).
             and not exists (
                 select
                 from pg_stats
@@ -66,39 +66,36 @@ begin
 end
 $$;
 
--- Each column of the proposed tables: what it is, and why it is not audited or redacted; the secret members of JSON; the
+-- Each column of the proposed tables: what it is, and why it is not audited or redacted; the
 -- values that are known of it.
-create function pg_temp.suggested_columns(facts jsonb)
-returns table (
-    relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-    ignore_why text, secret_why text, json_paths text[], states text[]
-)
+create function pg_temp.suggested_columns()
+returns setof pg_temp.column_fact
 language sql
 stable
 as $$
-    with place as materialized (
+    with considered as materialized (
         select
             tables.relation,
             audit_internal.holds_tokens(tables.relation) as holds_tokens,
             array(select audit_internal.token_columns(tables.relation)) as token_columns,
             audit_internal.is_table_of_settings(tables.words)
                 or tables.words ~ '(^|_)(policy|limit|quota|plan|tier|threshold|allowance|entitlement|rule)$' as is_of_settings
-        from pg_temp.facts_tables(facts) as tables
+        from pg_temp.table_fact as tables
         where tables.left_out is null
     ),
     candidate as materialized (
         select
-            place.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words,
+            considered.relation, attnum, attname::text as name, audit_internal.name_words(attname) as words,
             audit_internal.type_kind(atttypid) as kind, audit_internal.looks_secret(attname, atttypid) as sounds_secret, attnotnull,
-            attname::text = any (audit_internal.identity_columns(place.relation)) as is_key,
+            attname::text = any (audit_internal.identity_columns(considered.relation)) as is_key,
             exists (
                 select from pg_constraint
-                where conrelid = place.relation and contype = 'f' and attnum = any (conkey)
+                where conrelid = considered.relation and contype = 'f' and attnum = any (conkey)
             ) as is_foreign,
-            facts -> 'sample' -> place.relation::oid::text -> attname::text as seen,
+            (select columns -> attname::text from pg_temp.sample_fact where sample_fact.relation = considered.relation) as seen,
             holds_tokens, attname::text = any (token_columns) as is_token, is_of_settings
-        from place
-        join pg_attribute on attrelid = place.relation
+        from considered
+        join pg_attribute on attrelid = considered.relation
         -- A virtual generated column has no value yet where an event is recorded.
         where attnum > 0 and not attisdropped and attgenerated <> 'v'
     ),
@@ -120,7 +117,7 @@ as $$
     moving as materialized (
         select called.relation, pg_temp.moving_counters(called.relation, array_agg(name)) as names
         from called
-        -- (Else the updates are of the column that is known to move.)
+        -- (Else the updates are of the column that is known to change.)
         where ignore_kind = 'perhaps a counter' and not is_of_settings and has_moving is not true
         group by called.relation
     ),
@@ -129,7 +126,7 @@ as $$
             called.*,
             case ignore_kind
                 when 'ignore' then ignore_why
-                -- A limit has a default; a counter begins at nothing.
+                -- A limit has a default; a counter starts at 0.
                 when 'counter' then case when not is_of_settings and coalesce(pg_temp.default_number(called.relation, attnum), 0) = 0 then ignore_why end
                 when 'perhaps a counter' then case when name = any (moving.names) then ignore_why end
             end as ignored,
@@ -149,8 +146,6 @@ as $$
         judged.relation, attnum, name, words, kind, attnotnull, is_key, is_foreign,
         case when not is_key and not is_foreign then ignored end,
         case when (is_key or ignored is null) and (not is_foreign or is_token or sounds_secret) then secret_why end,
-        -- (Whatever looks secret by its name.)
-        case kind when 'json' then '{?}'::text[] else '{}' end,
         array(
             select distinct state
             from unnest(

@@ -1,15 +1,15 @@
--- What people know a row by, and which column says who changed it.
+-- Labels, and the column that says who changed a row.
 
 -- The column that people know a row by, of each table that has one: by name; nothing secret.
-create function pg_temp.own_labels(facts jsonb)
+create function pg_temp.column_labels()
 returns table (relation regclass, name text)
 language sql
 stable
 as $$
     with field as materialized (
         select columns.*, array_position(pg_temp.label_words(tables.resource, tables.category in ('users', 'profile', 'members')), columns.words) as label_rank
-        from pg_temp.facts_columns(facts) as columns
-        join pg_temp.facts_tables(facts) as tables on tables.relation = columns.relation
+        from pg_temp.column_fact as columns
+        join pg_temp.table_fact as tables on tables.relation = columns.relation
     )
     select field.relation, (array_agg(field.name order by rank))[1]
     from (
@@ -18,80 +18,80 @@ as $$
         where kind = 'text' and secret_why is null and ignore_why is null and not is_foreign
             and (label_rank is not null or words ~ '_(name|alias|title)$')
         union all
-        -- What a setting is called.
-        select setting.relation, name_column, 1000 from pg_temp.facts_settings(facts) as setting where name_column <> 'id'
+        -- The name of a setting.
+        select setting.relation, name_column, 1000 from pg_temp.setting_fact as setting where name_column <> 'id'
     ) as field
     group by field.relation
     union all
-    -- (Of another's table only a column: its own path may be anything.)
+    -- (Only a column of another table: its own label may be a path.)
     select tracked.relation, tracked.label
-    from pg_temp.facts_tables(facts) as tables
+    from pg_temp.table_fact as tables
     join audit.tracked_table as tracked on tracked.relation = tables.relation
     where tracked.label = any (audit_internal.column_names(tracked.relation))
 $$;
 
 -- Labels through foreign keys for the tables that have no column which people know a row by: of what tells its rows apart
 -- (a key, a unique constraint), else of what is never null; three parts at most.
-create function pg_temp.suggested_labels(facts jsonb)
+create function pg_temp.suggested_labels()
 returns table (relation regclass, label text, why text)
 language sql
 stable
 as $$
     with recursive own as materialized (
-        select * from pg_temp.own_labels(facts)
+        select * from pg_temp.column_labels()
     ),
     org as materialized (
-        select own_org.relation from pg_temp.suggested_own_orgs(facts) as own_org where is_itself
+        select own_org.relation from pg_temp.suggested_own_orgs() as own_org where is_itself
     ),
     edge as materialized (
         select edge.*,
             exists (
                 select from pg_constraint
                 where conrelid = edge.relation and contype in ('p', 'u') and edge.number = any (conkey) and cardinality(conkey) > 1
-            ) as tells_apart
-        from pg_temp.suggested_edges(facts) as edge
+            ) as is_distinguishing
+        from pg_temp.suggested_edges() as edge
     ),
-    way as (
-        select edge.relation, edge.number, edge.is_filled, edge.tells_apart, edge.parent as first_parent, edge.parent as place,
-            quote_ident(edge.name) as steps, 1 as depth, array[edge.relation, edge.parent] as passed
+    path as (
+        select edge.relation, edge.number, edge.is_filled, edge.is_distinguishing, edge.parent as first_parent, edge.parent as target,
+            quote_ident(edge.name) as steps, 1 as depth, array[edge.relation, edge.parent] as visited
         from edge
         where edge.relation not in (select own.relation from own)
         union all
-        -- A device of a credential of a user.
-        select way.relation, way.number, way.is_filled, way.tells_apart, way.first_parent, edge.parent,
-            format('%s -> %s.%I', way.steps, audit_internal.qualified_name(way.place), edge.name), depth + 1, passed || edge.parent
-        from way
-        join edge on edge.relation = way.place
+        -- As a device of a credential of a user.
+        select path.relation, path.number, path.is_filled, path.is_distinguishing, path.first_parent, edge.parent,
+            format('%s -> %s.%I', path.steps, audit_internal.qualified_name(path.target), edge.name), depth + 1, visited || edge.parent
+        from path
+        join edge on edge.relation = path.target
         where depth < 3
-            and way.place not in (select own.relation from own)
-            and edge.parent <> all (passed)
+            and path.target not in (select own.relation from own)
+            and edge.parent <> all (visited)
             and edge.parent not in (select org.relation from org)
     ),
     part as (
-        select distinct on (way.relation, way.number)
-            way.relation, way.number, place, depth, format('%s -> %s.%I', steps, audit_internal.qualified_name(place), own.name) as written,
-            case when tells_apart then 1 when is_filled then 2 else 3 end as tier,
+        select distinct on (path.relation, path.number)
+            path.relation, path.number, target, depth, format('%s -> %s.%I', steps, audit_internal.qualified_name(target), own.name) as expression,
+            case when is_distinguishing then 1 when is_filled then 2 else 3 end as tier,
             tables.category in ('users', 'profile', 'members') as is_person,
-            way.first_parent in (select org.relation from org) as is_org
-        from way
-        join own on own.relation = way.place
-        join pg_temp.facts_tables(facts) as tables on tables.relation = way.place
-        order by way.relation, way.number, depth, is_person desc, is_filled desc, steps collate "C"
+            path.first_parent in (select org.relation from org) as is_org
+        from path
+        join own on own.relation = path.target
+        join pg_temp.table_fact as tables on tables.relation = path.target
+        order by path.relation, path.number, depth, is_person desc, is_filled desc, steps collate "C"
     ),
-    -- The organization is known anyway; what makes a row another than the next comes first.
+    -- The organization is recorded anyway; columns that distinguish rows come first.
     ranked as (
         select part.*,
             min(tier) over (partition by part.relation, is_org) as first_tier,
             bool_and(is_org) over (partition by part.relation) as has_org_alone,
             row_number() over (partition by part.relation, is_org, tier order by is_person desc, number) as rank
         from part
-        -- (The project of a project's key is that project once more.)
+        -- (The project of a project's key would repeat the project.)
         where depth = 1
             or not exists (
-                select from part as direct where direct.relation = part.relation and direct.place = part.place and direct.depth = 1
+                select from part as direct where direct.relation = part.relation and direct.target = part.target and direct.depth = 1
             )
     )
-    select ranked.relation, string_agg(written, ' + ' order by rank),
+    select ranked.relation, string_agg(expression, ' + ' order by rank),
         case when count(*) > 1 then 'through other tables, as it has none of its own' else 'through another table, as it has none of its own' end
     from ranked
     where tier = first_tier and rank <= 3 and (not is_org or has_org_alone)
@@ -99,17 +99,17 @@ as $$
 $$;
 
 -- The column of a table that says who changed a row last: a text, a UUID, or a foreign key to a table of people.
-create function pg_temp.suggested_actors(facts jsonb)
+create function pg_temp.suggested_actors()
 returns table (relation regclass, name text)
 language sql
 stable
 as $$
     select distinct on (field.relation) field.relation, field.name
-    from pg_temp.facts_columns(facts) as field
+    from pg_temp.column_fact as field
     join pg_attribute on attrelid = field.relation and attnum = field.number
     join pg_temp.actor_words() as word on field.words ~ word.pattern
     left join pg_constraint on conrelid = field.relation and contype = 'f' and conkey = array[field.number]
-    left join pg_temp.facts_tables(facts) as home on home.relation = confrelid
+    left join pg_temp.table_fact as home on home.relation = confrelid
     where secret_why is null
         and not is_key
         and (

@@ -1,4 +1,4 @@
--- What the changes of a table are called.
+-- The actions of the changes of a table.
 
 -- SQL for a column's value, in a form that Postgres' own operators compare; null: there is none.
 create function pg_temp.compared(relation regclass, row_name text, column_name text)
@@ -6,7 +6,7 @@ returns text
 language sql
 stable
 as $$
-    -- A condition may use no operator but Postgres' own, and not every type has one for equality.
+    -- A condition may use only built-in operators, and not every type has one for equality.
     select format('%s.%I', row_name, column_name) || case
         when item.oid < 16384 and (
             item.typcategory in ('S', 'N', 'D', 'T', 'B', 'I', 'V')
@@ -19,7 +19,7 @@ as $$
     join pg_type as type on type.oid = atttypid
     join pg_type as item on item.oid = case when type.typcategory = 'A' and type.typelem <> 0 then type.typelem else type.oid end
     where attrelid = relation and attname = column_name
-        -- A cast with a function is somebody's code, which no condition may run.
+        -- A cast with a function is somebody's code, which conditions must not run.
         and not exists (
             select from pg_cast
             where castsource = type.oid and casttarget = 'text'::regtype and castfunc >= 16384
@@ -38,7 +38,7 @@ as $$
         order by lower(state collate "C") <> 'invited'
         limit 1
     ),
-    taken as (
+    accepted as (
         select state from unnest(states) as state
         where exists (select from invited) and lower(state collate "C") in ('active', 'accepted')
         order by lower(state collate "C") <> 'active'
@@ -48,10 +48,10 @@ as $$
     from invited
     union all
     select 'UPDATE', 'accepted',
-        format('old.%1$I = %2$s and new.%1$I = %3$s', field, pg_temp.literal(invited.state), pg_temp.literal(taken.state)),
+        format('old.%1$I = %2$s and new.%1$I = %3$s', field, pg_temp.literal(invited.state), pg_temp.literal(accepted.state)),
         'an invitation is taken'
     from invited
-    cross join taken
+    cross join accepted
     union all
     select 'UPDATE', verb,
         format('new.%1$I is distinct from old.%1$I and new.%1$I in (%2$s)', field,
@@ -59,7 +59,7 @@ as $$
         format('%s comes to %s', pg_temp.one_line(field), string_agg(pg_temp.one_line(known.state), ', ' order by known.state collate "C"))
     from unnest(states) as known (state)
     join pg_temp.state_words() as word on word.state = lower(known.state collate "C")
-    where known.state not in (select taken.state from taken)
+    where known.state not in (select accepted.state from accepted)
         and cardinality(states) > 1
     group by verb
 $$;
@@ -103,22 +103,22 @@ $$;
 
 -- The rules that single columns give, before they are put together; field is the column, rank the order in which they are
 -- tried.
-create function pg_temp.suggested_column_rules(facts jsonb)
+create function pg_temp.suggested_column_rules()
 returns table (relation regclass, rank integer, operation text, action text, category text, condition text, optional boolean, why text, field text, turn integer)
 language sql
 stable
 as $$
     with field as materialized (
         select columns.*, tables.resource, tables.category, tables.words as table_words,
-            pg_temp.compared(columns.relation, 'new', name) || ' is distinct from ' || pg_temp.compared(columns.relation, 'old', name) as moved
-        from pg_temp.facts_columns(facts) as columns
-        join pg_temp.facts_tables(facts) as tables on tables.relation = columns.relation
+            pg_temp.compared(columns.relation, 'new', name) || ' is distinct from ' || pg_temp.compared(columns.relation, 'old', name) as has_changed
+        from pg_temp.column_fact as columns
+        join pg_temp.table_fact as tables on tables.relation = columns.relation
         where columns.ignore_why is null
     ),
-    -- Who logs in here: not a server that we log in to, nor a thing that is locked with a password.
+    -- Tables of people who log in here, not of servers that the application logs in to.
     person as materialized (
         select tables.relation
-        from pg_temp.facts_tables(facts) as tables
+        from pg_temp.table_fact as tables
         where (
                 tables.category in ('users', 'profile', 'members', 'password')
                 or tables.words ~ '(^|_)(login|auth|credential|admin|administrator|staff|employee)$'
@@ -134,23 +134,23 @@ as $$
                     )
             )
     )
-    select field.relation, 1, 'UPDATE', 'plan.changed', 'plan', moved, false, 'a plan or tier', name, 0
+    select field.relation, 1, 'UPDATE', 'plan.changed', 'plan', has_changed, false, 'a plan or tier', name, 0
     from field
-    where field.words ~ '^((billing|subscription|pricing|current)_)?(plan|tier)(_(tier|id|type|name|key))?$' and field.category <> 'plan' and moved is not null
+    where field.words ~ '^((billing|subscription|pricing|current)_)?(plan|tier)(_(tier|id|type|name|key))?$' and field.category <> 'plan' and has_changed is not null
     union all
-    select field.relation, 1, 'UPDATE', 'password.changed', 'password', moved, false, 'a password', name, 0
+    select field.relation, 1, 'UPDATE', 'password.changed', 'password', has_changed, false, 'a password', name, 0
     from field
-    where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and moved is not null
+    where field.words ~ '^((hashed|encrypted)_)?(password|passwd)(_(hash|digest))?$' and kind in ('text', 'bytes') and has_changed is not null
         and field.relation in (select person.relation from person)
     union all
     -- (Each password is a row of its own.)
-    select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then moved end, false, 'a new password', name, 0
+    select field.relation, 2, operation, 'password.changed', 'password', case operation when 'UPDATE' then has_changed end, false, 'a new password', name, 0
     from field
     cross join unnest('{INSERT,UPDATE}'::text[]) as operation
     where field.category = 'password' and field.number = (
             select min(other.number) from field as other where other.relation = field.relation and other.secret_why is not null
         )
-        and moved is not null
+        and has_changed is not null
     union all
     select field.relation, switch.rank::integer + 10, 'UPDATE',
         resource || '.' || case when field.category = 'members' and verb = 'deleted' and resource !~ 'invite' then 'removed' else verb end,
@@ -166,10 +166,10 @@ as $$
     cross join lateral (values (1, switch.verb_on), (2, switch.verb_off)) as turn (turned, verb)
     where verb is not null
     union all
-    select field.relation, 30, 'UPDATE', resource || '.rotated', field.category, moved, false, 'a new secret', name, 0
+    select field.relation, 30, 'UPDATE', resource || '.rotated', field.category, has_changed, false, 'a new secret', name, 0
     from field
     where field.category in ('api_keys', 'credentials')
-        and secret_why is not null and not is_foreign and moved is not null
+        and secret_why is not null and not is_foreign and has_changed is not null
         and field.words ~ '^((hashed|encrypted)_)?(key|token|secret|hash|api_key|access_key|client_secret|private_key|credential|credential_value|value)s?(_(hash|digest|value|encrypted|b64))?$|_b64$'
     union all
     select field.relation, case state.verb when 'invited' then 5 when 'accepted' then 8 else 40 end, state.operation, resource || '.' || state.verb, field.category,
@@ -178,10 +178,10 @@ as $$
     cross join lateral pg_temp.suggested_state_rules(field.relation, name, states, field.category = 'members') as state
     where field.words ~ E'^(\\w+_)?(status|state)$' and kind = 'text'
     union all
-    select field.relation, 50, 'UPDATE', resource || '.role_changed', field.category, moved, false, 'a role', name, 0
+    select field.relation, 50, 'UPDATE', resource || '.role_changed', field.category, has_changed, false, 'a role', name, 0
     from field
     where field.words ~ '^((user|member|team|org|organization)_)?role(_id)?$|^is_(admin|superuser|staff|owner)$|^(access|permission)_level$'
-        and field.category <> 'access' and not is_key and moved is not null
+        and field.category <> 'access' and not is_key and has_changed is not null
     union all
     select field.relation, 60, 'DELETE', resource || '.removed', field.category, null, false, 'a membership ends', null, 0
     from field
@@ -196,8 +196,8 @@ as $$
 $$;
 
 -- The rules that are proposed, in the order in which they are to be added; each compiles. optional: as a comment only.
-create function pg_temp.suggested_rules(facts jsonb)
-returns table (relation regclass, rank bigint, operation text, action text, category text, condition text, optional boolean, why text)
+create function pg_temp.suggested_rules()
+returns setof pg_temp.proposed_rule
 language sql
 stable
 as $$
@@ -206,12 +206,12 @@ as $$
                 order by found.rank, array_position('{INSERT,UPDATE,DELETE}', found.operation), found.turn, found.field collate "C", found.action collate "C",
                     audit_internal.qualified_name(found.relation) collate "C"
             ) as number
-        from pg_temp.suggested_column_rules(facts) as found
+        from pg_temp.suggested_column_rules() as found
         where found.action ~ E'^[a-z][a-z0-9_]*\\.[a-z][a-z0-9_]*$'
             and (select problem from audit_internal.parse_condition(found.relation, found.operation, found.condition)) is null
     ),
     together as (
-        -- Two columns that say the same (is_staff, is_superuser) are one rule.
+        -- Two columns with the same meaning (is_staff, is_superuser) are one rule.
         select found.relation, min(number) as number, found.operation, found.action, found.category,
             string_agg(found.condition, ' or ' order by number) as condition, found.optional, min(found.why) as why
         from found
@@ -223,18 +223,18 @@ as $$
         order by together.relation, together.operation, together.action, number
     ),
     rest as (
-        -- What moves besides belongs to the table's own category. (By what it is not, so that columns may come and go.)
+        -- Other changes belong to the table's own category. (By exclusion, so that columns can be added and dropped.)
         select tables.relation, tables.resource || '.updated' as action, tables.category,
             format('to_jsonb(new) - %1$L::text[] is distinct from to_jsonb(old) - %1$L::text[]', array_agg(columns.name order by columns.number) filter (
                 where columns.ignore_why is not null
                     or columns.name in (select found.field from found where found.relation = tables.relation and found.category <> tables.category)
             )) as condition
-        from pg_temp.facts_tables(facts) as tables
-        join pg_temp.facts_columns(facts) as columns on columns.relation = tables.relation
+        from pg_temp.table_fact as tables
+        join pg_temp.column_fact as columns on columns.relation = tables.relation
         where tables.relation in (
                 select found.relation from found where found.operation = 'UPDATE' and found.category <> tables.category and found.rank < 70
             )
-            -- (There is json that jsonb can't hold.)
+            -- (Some json can't be converted to jsonb.)
             and not exists (
                 select from pg_attribute where attrelid = tables.relation and atttypid in ('json'::regtype, 'json[]'::regtype)
             )

@@ -1,4 +1,4 @@
--- pgtrail audits its own configuration the way it audits everything else.
+-- pgtrail tracks its own configuration tables.
 
 select audit.track('audit.destination', resource => 'destination', category => 'audit', label => 'name',
     ignore => '{created_at}', secret => '{url}', reveal => '{token_env,token_file}');
@@ -34,7 +34,7 @@ select audit.rule('audit.tracked_table', 'audit.table_tracked', 'audit', 'INSERT
 select audit.rule('audit.tracked_table', 'audit.table_changed', 'audit', 'UPDATE');
 select audit.rule('audit.tracked_table', 'audit.table_untracked', 'audit', 'DELETE');
 
--- Its rules stand before its triggers do, so that these very rules are not events without a name.
+-- Its rules are added before its triggers exist, so that they are not recorded as unnamed events.
 insert into audit.tracked_table (relation, name, resource, category, label, ignore)
 values ('audit.rule', 'audit.rule', 'rule', 'audit', 'action', '{expression,problem}')
 on conflict do nothing;

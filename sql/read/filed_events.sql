@@ -1,6 +1,6 @@
--- Reading what is filed: an actor's events, or an action's.
+-- Reading audit.filed: the events of an actor, or of an action.
 
-create or replace function audit_internal.filed_kinds()
+create or replace function audit_internal.filed_actions()
 returns table (category text, action text)
 language plpgsql
 stable
@@ -10,7 +10,7 @@ set enable_bitmapscan = off
 set jit = off
 as $$
 begin
-    -- From each pair to the next one in the index, however many rows lie between them.
+    -- A loose index scan: from each pair to the next one, however many rows are between them.
     return query
     with recursive kind as (
         (
@@ -36,9 +36,9 @@ begin
 end
 $$;
 
-comment on function audit_internal.filed_kinds() is 'The categories and actions of which an event is filed.';
+comment on function audit_internal.filed_actions() is 'Returns the categories and actions of filed events.';
 
-create or replace function audit_internal.may_hold(filed audit.filed, wanted audit.filter, org text, kind_category text, kind_action text)
+create or replace function audit_internal.may_contain(filed audit.filed, wanted audit.filter, org text, kind_category text, kind_action text)
 returns boolean
 language sql
 immutable
@@ -50,7 +50,7 @@ as $$
         and filed.first_time <= wanted.before_time
 $$;
 
-comment on function audit_internal.may_hold(audit.filed, audit.filter, text, text, text) is
+comment on function audit_internal.may_contain(audit.filed, audit.filter, text, text, text) is
     'Whether a row of what is filed may hold events of the filter''s actor (in an organization, or (null) in all), or (null) of an action, since its time and before an event.';
 
 create or replace function audit_internal.filed_events(wanted audit.filter, org text, kind_category text, kind_action text, max_events integer)
@@ -59,7 +59,7 @@ language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
--- In the order of an index, and no further than it takes. (What is switched off costs, on paper, more than compiling would.)
+-- Read in the order of an index, until the limit. (The estimated cost of disabled plans would trigger JIT compilation.)
 set enable_sort = off
 set enable_bitmapscan = off
 set jit = off
@@ -69,7 +69,7 @@ declare
     since timestamptz;
     part record;
 begin
-    -- How far back there are enough …
+    -- How far back there are enough events …
     for part in
         select
             filed.first_time,
@@ -78,7 +78,7 @@ begin
                 else coalesce(array_position(filed.times, wanted.before_time) - 1, width_bucket(wanted.before_time, filed.times))
             end as events
         from audit.filed
-        where audit_internal.may_hold(filed, wanted, org, kind_category, kind_action)
+        where audit_internal.may_contain(filed, wanted, org, kind_category, kind_action)
         order by filed.last_time desc
     loop
         found := found + part.events;
@@ -88,7 +88,7 @@ begin
     if found >= max_events then
         wanted.since := greatest(since, wanted.since);
     end if;
-    -- … and the newest of these: of each row the last ones. (At the cursor's own time, its id decides.)
+    -- … and the newest of these: of each row the last ones. (At before_time itself, before_id decides.)
     return query
     select entry.id, entry.occurred_at
     from (
@@ -96,7 +96,7 @@ begin
             filed.ids, filed.times, width_bucket(wanted.before_time, filed.times) as last,
             coalesce(array_position(filed.times, wanted.before_time) - 1, width_bucket(wanted.before_time, filed.times)) as below
         from audit.filed
-        where audit_internal.may_hold(filed, wanted, org, kind_category, kind_action)
+        where audit_internal.may_contain(filed, wanted, org, kind_category, kind_action)
     ) as row
     cross join lateral unnest(
         row.ids[coalesce(row.below - max_events + 1, 1):row.last], row.times[coalesce(row.below - max_events + 1, 1):row.last]
@@ -119,7 +119,7 @@ set plan_cache_mode = force_custom_plan
 set enable_sort = on
 as $$
 declare
-    -- (Row-level security decides; this leads past what others' organizations have of an actor.)
+    -- (Row-level security decides; this skips an actor's events in other organizations.)
     orgs constant text[] := audit_internal.visible_orgs();
 begin
     wanted.since := greatest(wanted.since, wanted.from_time, '-infinity');
@@ -137,14 +137,14 @@ begin
         where wanted.actor_id is not null
         union all
         select filed.id, filed.occurred_at
-        from audit_internal.filed_kinds() as kind
+        from audit_internal.filed_actions() as kind
         cross join lateral audit_internal.filed_events(wanted, null, kind.category, kind.action, max_events) as filed
         where wanted.actor_id is null
             and (wanted.categories is null or kind.category = any (wanted.categories))
             and (wanted.actions is null or kind.action ~ audit_internal.glob(wanted.actions))
         union all
         select unfiled.id, unfiled.occurred_at
-        from audit_internal.unfiled() as unfiled
+        from audit_internal.unfiled_events() as unfiled
         where audit_internal.is_in_range(unfiled.occurred_at, unfiled.id, wanted)
             and case
                 when wanted.actor_id is not null then unfiled.actor_id = wanted.actor_id and (wanted.orgs is null or unfiled.org_id = any (wanted.orgs))

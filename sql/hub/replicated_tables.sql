@@ -14,7 +14,7 @@ as $$
         ('audit.dropped_partition', 'audit_internal.receive_dropped_partition')
 $$;
 
-comment on function audit_internal.replicated_tables() is 'What a node publishes, and the function by which a hub takes it in.';
+comment on function audit_internal.replicated_tables() is 'Returns the tables that a node publishes, and the trigger function by which a hub receives each.';
 
 create or replace function audit_internal.is_hub()
 returns boolean
@@ -31,7 +31,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.is_hub() is 'Whether this database takes in the events of others.';
+comment on function audit_internal.is_hub() is 'Whether this database receives events of others.';
 
 create or replace function audit_internal.has_nodes()
 returns boolean
@@ -44,20 +44,4 @@ as $$
 $$;
 
 comment on function audit_internal.has_nodes() is
-    'Whether there may be events of other databases in this log: also of nodes that were removed, or in the copy of a hub.';
-
-create or replace trigger refuse_change
-    before update or delete on audit.node_seal
-    for each row execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_truncate
-    before truncate on audit.node_seal
-    for each statement execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_change
-    before update or delete on audit.node_seal_leaves
-    for each row execute function audit_internal.refuse_change();
-
-create or replace trigger refuse_truncate
-    before truncate on audit.node_seal_leaves
-    for each statement execute function audit_internal.refuse_change();
+    'Whether this log may have events of other databases: also of removed nodes, or in a copy of a hub.';

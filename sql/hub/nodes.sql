@@ -5,12 +5,11 @@ create or replace function audit_internal.register_node(
 )
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- More may be recorded there before the copy begins.
+    -- More events may be recorded there before the copy begins.
     copies_to bigint := p_last_id + 100000;
     above bigint;
 begin
@@ -21,7 +20,7 @@ begin
             message = format('its last event can''t be number %s', p_last_id),
             hint = 'It is taken from the sequence audit.event_id_seq of the node: look at it there.';
     end if;
-    -- Two at once would set aside the same ids. Whoever records meanwhile takes one below them.
+    -- Two at once would reserve the same ids. Events recorded meanwhile get ids below them.
     lock table audit.node in share row exclusive mode;
     above := nextval('audit.event_id_seq') + 100000;
     perform setval('audit.event_id_seq', above + copies_to);
@@ -29,7 +28,7 @@ begin
         name, subscription, system_identifier, timeline, copies_above, copies_to, hub_system_identifier, hub_timeline
     )
     values (
-        p_name, audit_internal.own_subscription(p_name), p_system_identifier, p_timeline, above, copies_to,
+        p_name, audit_internal.subscription_oid(p_name), p_system_identifier, p_timeline, above, copies_to,
         audit_internal.system_identifier(), audit_internal.timeline()
     )
     on conflict (name) do update
@@ -46,12 +45,11 @@ end
 $$;
 
 comment on function audit_internal.register_node(text, bigint, integer, bigint) is
-    'Notes a node, its subscription (by its name) and the ids that what is copied gets: part of audit.add_node(). PT048.';
+    'Stores a node, its subscription (found by name) and the ids reserved for copied events: part of audit.add_node(). PT048.';
 
 create or replace function audit_internal.unregister_node(p_name text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -68,9 +66,9 @@ begin
 end
 $$;
 
-comment on function audit_internal.unregister_node(text) is 'Notes that a node was removed: part of audit.remove_node(). PT048.';
+comment on function audit_internal.unregister_node(text) is 'Stores that a node was removed: part of audit.remove_node(). PT048.';
 
-create or replace function audit_internal.own_subscription(p_node text)
+create or replace function audit_internal.subscription_oid(p_node text)
 returns oid
 language sql
 stable
@@ -84,20 +82,19 @@ as $$
         )
 $$;
 
-comment on function audit_internal.own_subscription(text) is 'The subscription of this database to a node, by its name; null: there is none.';
+comment on function audit_internal.subscription_oid(text) is 'Returns the oid of this database''s subscription to a node; null if there is none.';
 
 create or replace function audit.add_node(
     p_name text, p_conninfo text, p_system_identifier bigint, p_timeline integer, p_last_id bigint
 )
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    -- (Not enabled yet: its workers do not start before the node is known.)
+    -- (Not enabled yet: its workers start once the node is registered.)
     begin
         execute format(
             'create subscription %I connection %L publication pgtrail '
@@ -106,7 +103,7 @@ begin
         );
     exception
         when others then
-            -- Anew, since the context of what failed is the statement, with the password in it.
+            -- Raised again without its context, which is the statement with the password.
             raise exception using errcode = sqlstate, message = sqlerrm;
     end;
     perform audit_internal.register_node(p_name, p_system_identifier, p_timeline, p_last_id);
@@ -115,57 +112,55 @@ end
 $$;
 
 comment on function audit.add_node(text, text, bigint, integer, bigint) is
-    'Subscribes to a node that has been published to this hub: what it holds is copied, then what it records follows. What is here already is not copied again. As whoever calls it, who may make subscriptions; in one transaction.';
+    'Subscribes to a node that has been published to this hub: its events are copied, then new ones follow. Events that are here already are not copied again. Runs as its caller, who needs the right to create subscriptions, in one transaction.';
 
-create or replace function audit_internal.present_slot(p_node text)
+create or replace function audit_internal.current_slot_name(p_node text)
 returns text
 language sql
 stable
 set search_path = pg_catalog, pg_temp
 as $$
-    -- (Of a cluster that was upgraded the name would be another now.)
+    -- (After an upgrade of the cluster, audit_internal.slot_name() would give another name.)
     select coalesce(
-        (select subslotname::text from pg_catalog.pg_subscription where oid = audit_internal.own_subscription(p_node)), audit_internal.slot_name(p_node)
+        (select subslotname::text from pg_catalog.pg_subscription where oid = audit_internal.subscription_oid(p_node)), audit_internal.slot_name(p_node)
     )
 $$;
 
-comment on function audit_internal.present_slot(text) is 'What the slot and the role at a node are called that is followed, or would be called.';
+comment on function audit_internal.current_slot_name(text) is 'Returns the name of the slot and role at a node that is followed, or would be.';
 
 create or replace function audit_internal.stop_node(p_name text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 begin
-    if audit_internal.own_subscription(p_name) is not null then
+    if audit_internal.subscription_oid(p_name) is not null then
         execute format('alter subscription %I disable', audit_internal.subscription_name(p_name));
     end if;
-    return audit_internal.present_slot(p_name);
+    return audit_internal.current_slot_name(p_name);
 end
 $$;
 
 comment on function audit_internal.stop_node(text) is
-    'Disables the subscription to a node. What is called, in a transaction of its own, before audit.remove_node(), so that nothing begins anew meanwhile. The name of the slot and role at the node.';
+    'Disables the subscription to a node. Called in a separate transaction before audit.remove_node(), so that no worker restarts meanwhile. Returns the name of the slot and role at the node.';
 
 create or replace function audit.remove_node(p_name text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
     subscription_name text := audit_internal.subscription_name(p_name);
-    slot text := audit_internal.present_slot(p_name);
+    slot text := audit_internal.current_slot_name(p_name);
 begin
     perform audit_internal.unregister_node(p_name);
-    if audit_internal.own_subscription(p_name) is not null then
+    if audit_internal.subscription_oid(p_name) is not null then
         execute format('alter subscription %I disable', subscription_name);
-        -- The node may be gone: its slot is dropped there.
+        -- The node may be unreachable: its slot is dropped there.
         execute format('alter subscription %I set (slot_name = none)', subscription_name);
         execute format('drop subscription %I', subscription_name);
     end if;
@@ -174,13 +169,13 @@ end
 $$;
 
 comment on function audit.remove_node(text) is
-    'Ends the subscription to a node; its events stay. The name of the slot and role that are left at the node: audit.unpublish() drops them there. PT048.';
+    'Ends the subscription to a node; its events stay. Returns the name of the slot and role that remain at the node: audit.unpublish() drops them there. PT048.';
 
 create or replace function audit_internal.node_state()
 returns table (
     name text, state text, last_id bigint, last_occurred_at timestamptz, last_seal bigint,
     last_seal_hash text, last_seal_at timestamptz, slot_name text, system_identifier bigint, timeline integer, broken_seal bigint,
-    hub_moved boolean, published text[]
+    hub_changed boolean, published text[]
 )
 language sql
 stable

@@ -1,4 +1,4 @@
--- What a reader sees: which organizations, since when, which categories, actions and nodes there are.
+-- What a reader may see: which organizations, since when, and which categories, actions and nodes there are.
 
 create or replace function audit_internal.visible_orgs()
 returns text[]
@@ -7,8 +7,8 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
     select case
-        -- As row-level security itself has it: who is under no policy (an owner of the log, BYPASSRLS), or under another than
-        -- those two that go by organization, is narrowed by none.
+        -- As row-level security decides: a role without a policy (the owner of the log, BYPASSRLS), or with one besides
+        -- the two by organization, may see all of them.
         when not row_security_active('audit.event'::regclass::oid)
             or exists (
                 select
@@ -32,9 +32,9 @@ as $$
     end
 $$;
 
-comment on function audit_internal.visible_orgs() is 'The organizations whose events the present role may see; null: all.';
+comment on function audit_internal.visible_orgs() is 'Returns the organizations whose events the present role may see; null: all.';
 
-create or replace function audit_internal.narrowed(wanted audit.filter)
+create or replace function audit_internal.restrict_to_visible(wanted audit.filter)
 returns audit.filter
 language plpgsql
 stable
@@ -43,9 +43,9 @@ as $$
 declare
     visible text[] := audit_internal.visible_orgs();
 begin
-    -- Row-level security decides; this lets the planner go by organization. (Not where it should go by one resource or
-    -- actor: an organization that is named twice is taken for a small one.)
-    if visible is not null and audit_internal.goes_by_org(wanted) then
+    -- Row-level security decides; this lets the planner use the index of organizations. (Not where it should use one resource or
+    -- actor: with two conditions on an organization the planner takes it for a small one.)
+    if visible is not null and audit_internal.can_scan_by_org(wanted) then
         wanted.orgs := array(
             select org from unnest(visible) as org where wanted.orgs is null or org = any (wanted.orgs)
         );
@@ -54,9 +54,9 @@ begin
 end
 $$;
 
-comment on function audit_internal.narrowed(audit.filter) is 'The filter with the organizations that the present role may see.';
+comment on function audit_internal.restrict_to_visible(audit.filter) is 'Returns the filter restricted to the organizations that the present role may see.';
 
-create or replace function audit_internal.removed_until()
+create or replace function audit_internal.dropped_until()
 returns timestamptz
 language sql
 stable
@@ -66,14 +66,14 @@ as $$
     select max(ends) from audit.dropped_partition
 $$;
 
-comment on function audit_internal.removed_until() is 'The end of the last month that retention, or an archive, has taken out of the log; null: none was.';
+comment on function audit_internal.dropped_until() is 'Returns the end of the last month that retention or an archive has removed from the log; null if none was.';
 
 create or replace function audit_internal.visible_from(wanted audit.filter, out moment timestamptz, out reason text)
 returns setof record
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- (As in audit_internal.newest().)
+-- (As in audit_internal.newest_events().)
 set plan_cache_mode = force_custom_plan
 set enable_sort = off
 set enable_bitmapscan = off
@@ -82,7 +82,7 @@ as $$
 declare
     orgs text[] := audit_internal.visible_orgs();
 begin
-    moment := audit_internal.removed_until();
+    moment := audit_internal.dropped_until();
     if moment > coalesce(wanted.since, '-infinity') then
         reason := 'months before that were dropped by retention, or moved to an archive';
         return next;
@@ -116,9 +116,9 @@ end
 $$;
 
 comment on function audit_internal.visible_from(audit.filter) is
-    'From when on what a filter asks for is visible to the present role, where it asks for more: months may be gone, and organizations'' events begin some time. No row: all of it is. A null moment: none of it.';
+    'Returns since when events are visible to the present role, if the filter asks for earlier ones: months may be dropped, and an organization''s events begin at some time. No row: all are visible. A null moment: none is.';
 
-create or replace function audit_internal.kinds()
+create or replace function audit_internal.known_actions()
 returns table (category text, action text)
 language plpgsql
 stable
@@ -134,16 +134,16 @@ begin
     end if;
     return query
     select kind.category, kind.action
-    from audit_internal.filed_kinds() as kind
+    from audit_internal.filed_actions() as kind
     union
     select unfiled.category, unfiled.action
-    from audit_internal.unfiled() as unfiled
+    from audit_internal.unfiled_events() as unfiled
     order by 1, 2;
 end
 $$;
 
-comment on function audit_internal.kinds() is
-    'The categories and actions of which there is an event. Quick for who sees every organization; for others it reads their whole log.';
+comment on function audit_internal.known_actions() is
+    'Returns the categories and actions of all events. Fast for roles that may see every organization; for others it reads their whole log.';
 
 create or replace function audit_internal.known_orgs(max_orgs integer)
 returns table (org_id text)
@@ -152,18 +152,18 @@ stable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- From each to the next one in the index, however many events lie between them.
+    -- A loose index scan: from each organization to the next one, however many events are between them.
     return query
     with recursive known as (
         (
-            select event.org_id, 1 as place
+            select event.org_id, 1 as number
             from audit.event
             where event.org_id is not null
             order by event.org_id
             limit 1
         )
         union all
-        select following.org_id, known.place + 1
+        select following.org_id, known.number + 1
         from known
         cross join lateral (
             select event.org_id
@@ -172,16 +172,16 @@ begin
             order by event.org_id
             limit 1
         ) as following
-        where known.place < max_orgs
+        where known.number < max_orgs
     )
     select known.org_id
     from known;
 end
 $$;
 
-comment on function audit_internal.known_orgs(integer) is 'The organizations of which the present role sees events, in their order, and no more than so many.';
+comment on function audit_internal.known_orgs(integer) is 'Returns the organizations whose events the present role may see, in order, at most max_orgs.';
 
-create or replace function audit_internal.visible_nodes(look_at integer)
+create or replace function audit_internal.visible_nodes(scan_limit integer)
 returns table (name text)
 language plpgsql
 stable
@@ -197,7 +197,7 @@ begin
         union all
         values ('-');
     else
-        -- (A node may be called by whose it is: of others not even the names.)
+        -- (A node's name may be a customer's, so others' are not shown.)
         return query
         select distinct coalesce(newest.node, '-')
         from unnest(orgs) as org
@@ -206,16 +206,16 @@ begin
             from audit.event
             where event.org_id = org
             order by event.occurred_at desc, event.id desc
-            limit greatest(look_at / cardinality(orgs), 1)
+            limit greatest(scan_limit / cardinality(orgs), 1)
         ) as newest;
     end if;
 end
 $$;
 
 comment on function audit_internal.visible_nodes(integer) is
-    'The nodes that a filter can take, `-` for this database itself; for who sees only some organizations those alone of whose newest events (look_at in all) there are some.';
+    'Returns the nodes that a filter can name, `-` for this database itself; for roles that may see only some organizations, those among their newest events (scan_limit in all).';
 
-create or replace function audit_internal.unmatched(wanted audit.filter)
+create or replace function audit_internal.unmatched_filter_values(wanted audit.filter)
 returns table (setting text, value text, known text[])
 language sql
 stable
@@ -225,14 +225,14 @@ as $$
     from unnest(wanted.orgs) as org
     where not exists (select from audit.event where event.org_id = org)
     union all
-    select 'action', pattern, array(select distinct kind.action from audit_internal.kinds() as kind order by 1)
+    select 'action', pattern, array(select distinct kind.action from audit_internal.known_actions() as kind order by 1)
     from unnest(wanted.actions) as pattern
-    where not exists (select from audit_internal.kinds() as kind where kind.action ~ audit_internal.glob(array[pattern]))
+    where not exists (select from audit_internal.known_actions() as kind where kind.action ~ audit_internal.glob(array[pattern]))
     union all
     select 'node', node, array(select visible.name from audit_internal.visible_nodes(10000) as visible order by 1)
     from unnest(wanted.nodes) as node
     where not exists (select from audit_internal.visible_nodes(10000) as visible where visible.name = node)
 $$;
 
-comment on function audit_internal.unmatched(audit.filter) is
-    'What a filter names and no event has, so that it lets nothing through by it: organizations, patterns of actions, nodes; and what there is instead.';
+comment on function audit_internal.unmatched_filter_values(audit.filter) is
+    'Returns the values of a filter that no event has (organizations, patterns of actions, nodes), with those that there are.';

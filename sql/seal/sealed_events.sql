@@ -1,4 +1,4 @@
--- The batch of a seal: which events it holds, also after a restore into another cluster, their salts and their leaves.
+-- The batch of a seal: its events, also after a restore into another cluster, their salts and their leaves.
 
 create or replace function audit_internal.last_foreign_id()
 returns bigint
@@ -9,14 +9,14 @@ as $$
 declare
     head audit.seal_head;
 begin
-    -- (First: to look for what there can't be takes a plan over all months, and asks whatever server some lie on.)
+    -- (Checked first: the queries below plan over all months, and reach the servers of foreign partitions.)
     select * into head from audit.seal_head where system_identifier <> audit_internal.system_identifier();
     if not found then
         return null;
     end if;
     return coalesce(
         (
-            -- Transactions that this cluster has not begun …
+            -- Events of transactions that this cluster has not begun …
             select max(event.id)
             from audit.event
             where event.id > head.epoch and event.xid >= pg_snapshot_xmax(pg_current_snapshot())
@@ -29,7 +29,7 @@ begin
                 and event.xid < pg_snapshot_xmax(head.from_snapshot)
                 and event.xid <> all (array(select pg_snapshot_xip(head.from_snapshot)))
         ),
-        -- … or neither yet, but that is what comes.
+        -- … or neither yet, but this cluster is behind the old one's transaction ids.
         case
             when pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax(head.from_snapshot)
                 then (select coalesce(max(last_id), 0) from audit.seal)
@@ -39,7 +39,7 @@ end
 $$;
 
 comment on function audit_internal.last_foreign_id() is
-    'Where the database was restored into another cluster and no seal was made since: the last event of the old one; null: it was not, or transaction ids go on from where they were.';
+    'Returns the last event of the old cluster, if the database was restored into another one and no seal was made since; null if it was not, or if transaction ids continue.';
 
 create or replace function audit_internal.next_epoch(seal audit.seal)
 returns bigint
@@ -52,19 +52,18 @@ as $$
 $$;
 
 comment on function audit_internal.next_epoch(audit.seal) is
-    'Events above this id were recorded after the database had been restored into another cluster; null: it has not been.';
+    'Returns the id above which events were recorded after a restore into another cluster; null if there was none.';
 
 create or replace function audit_internal.follow_restore(head audit.seal_head)
 returns audit.seal_head
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     last_foreign bigint := audit_internal.last_foreign_id();
     highest_xid xid8;
 begin
-    -- Where transaction ids go on from where they were (pg_upgrade, a cluster that was further), so does the chain.
+    -- Where transaction ids continue (pg_upgrade, or a cluster that was ahead), the chain continues too.
     if last_foreign is not null then
         select max(event.xid)
         into highest_xid
@@ -76,7 +75,7 @@ begin
                 or event.xid = any (array(select pg_snapshot_xip(head.from_snapshot)))
             );
         if highest_xid is not null then
-            -- What was recorded there and not sealed: one last batch by the transaction ids of that cluster.
+            -- Unsealed events of the old cluster: one last batch by its transaction ids.
             head.to_snapshot := format('%1$s:%1$s:', highest_xid::text::numeric + 1);
             head.to_time := clock_timestamp();
             head.next_time := head.to_time;
@@ -97,22 +96,22 @@ end
 $$;
 
 comment on function audit_internal.follow_restore(audit.seal_head) is
-    'The head in a cluster that the database was restored into: first with what was not sealed in the old one, then as a new epoch.';
+    'Returns the head in a cluster that the database was restored into: first with the unsealed events of the old one, then as a new epoch.';
 
 create or replace function audit_internal.sealed_events(seal audit.seal)
 returns setof audit.event
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- A seal's events are held until they are hashed.
+-- All events of a seal are kept in memory until they are hashed.
 set work_mem = '64MB'
--- A plan that is kept knows no snapshot, and would read all of an index.
+-- A generic plan doesn't know the snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
     high_id bigint := least(seal.up_to_id, audit_internal.next_epoch(seal));
 begin
-    -- A part of a large batch is found by id, a whole one by transaction.
+    -- A part of a large batch is read by id, a whole batch by transaction.
     if seal.up_to_id is null then
         return query
         select event.*
@@ -133,7 +132,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.sealed_events(audit.seal) is 'The events of a seal''s batch.';
+comment on function audit_internal.sealed_events(audit.seal) is 'Returns the events of a seal''s batch.';
 
 create or replace function audit_internal.event_leaves(seal audit.seal, secret bytea)
 returns table (event_id bigint, occurred_at timestamptz, leaf bytea)
@@ -150,14 +149,14 @@ as $$
 $$;
 
 comment on function audit_internal.event_leaves(audit.seal, bytea) is
-    'The events of a batch that is to be sealed: id, time, leaf hash. secret: 32 random bytes of the seal''s own.';
+    'Returns id, time and leaf hash of the events that a new seal covers. secret: the seal''s 32 random bytes.';
 
-create or replace function audit_internal.id_in_order(seal audit.seal, low_id bigint, high_id bigint, place integer)
+create or replace function audit_internal.nth_event_id(seal audit.seal, low_id bigint, high_id bigint, nth integer)
 returns bigint
 language sql
 stable
 set search_path = pg_catalog, pg_temp
--- In the order of the primary key, and no further than it takes.
+-- Read in the order of the primary key, until the limit.
 set enable_sort = off
 set enable_bitmapscan = off
 as $$
@@ -171,19 +170,19 @@ as $$
         )
         and pg_visible_in_snapshot(event.xid, seal.to_snapshot)
     order by event.id
-    offset place - 1
+    offset nth - 1
     limit 1
 $$;
 
-comment on function audit_internal.id_in_order(audit.seal, bigint, bigint, integer) is
-    'The id of the event at a place, from 1, of a seal''s batch in the order of ids, from low_id to high_id (null: without an end).';
+comment on function audit_internal.nth_event_id(audit.seal, bigint, bigint, integer) is
+    'Returns the id of the nth event, from 1, of a seal''s batch in the order of ids, from low_id to high_id (null: no limit).';
 
-create or replace function audit_internal.last_of_part(seal audit.seal, max_events integer)
+create or replace function audit_internal.part_end_id(seal audit.seal, max_events integer)
 returns bigint
 language plpgsql
 stable
 set search_path = pg_catalog, pg_temp
--- A plan that is kept knows no snapshot, and would read all of an index.
+-- A generic plan doesn't know the snapshot, and would read all of an index.
 set plan_cache_mode = force_custom_plan
 as $$
 declare
@@ -203,24 +202,23 @@ begin
         return null;
     end if;
     if seal.above_id = seal.epoch then
-        -- Before its first part lies the whole log. (Plus nothing: else the planner would look for the least from there.)
+        -- Before its first part is the whole log. (+ 0: else the planner would scan the primary key for the minimum.)
         low_id := (
             select min(event.id + 0)
             from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
             where event.id > seal.above_id
         );
     end if;
-    return audit_internal.id_in_order(seal, low_id, high_id, max_events);
+    return audit_internal.nth_event_id(seal, low_id, high_id, max_events);
 end
 $$;
 
-comment on function audit_internal.last_of_part(audit.seal, integer) is
-    'The last id of the first so many events of a seal''s batch; null: it has no more than that.';
+comment on function audit_internal.part_end_id(audit.seal, integer) is
+    'Returns the id of event number max_events of a seal''s batch; null if it has no more events than that.';
 
-create or replace function audit_internal.salt_persons(seal audit.seal)
+create or replace function audit_internal.create_salts(seal audit.seal)
 returns void
 language sql
-volatile
 as $$
     insert into audit.salt (kind, type, id, salt)
     select person.kind, person.type, person.id, audit_internal.random_bytes()
@@ -238,9 +236,9 @@ as $$
     )
 $$;
 
-comment on function audit_internal.salt_persons(audit.seal) is 'Makes the salts that the events of a seal''s batch lack.';
+comment on function audit_internal.create_salts(audit.seal) is 'Creates the missing salts for the events of a seal''s batch.';
 
-create or replace function audit_internal.present_personal_types()
+create or replace function audit_internal.current_personal_types()
 returns text[]
 language sql
 stable
@@ -263,5 +261,5 @@ as $$
     )
 $$;
 
-comment on function audit_internal.present_personal_types() is
-    'The resource types whose rows tell of a person now, here or at a node.';
+comment on function audit_internal.current_personal_types() is
+    'Returns the resource types whose rows are about a person now, here or at a node.';

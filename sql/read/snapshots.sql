@@ -1,6 +1,6 @@
 -- Following the log: the events that have become visible since a snapshot.
 
-create or replace function audit_internal.transactions_open_in(snapshot pg_snapshot)
+create or replace function audit_internal.open_transactions(snapshot pg_snapshot)
 returns xid8[]
 language sql
 immutable
@@ -11,8 +11,8 @@ as $$
     select pg_catalog.string_to_array(pg_catalog.split_part(snapshot::pg_catalog.text, ':', 3), ',')::pg_catalog.xid8[]
 $$;
 
-comment on function audit_internal.transactions_open_in(pg_snapshot) is
-    'The transactions that were open when a snapshot was taken: pg_snapshot_xip() as an array.';
+comment on function audit_internal.open_transactions(pg_snapshot) is
+    'Returns the transactions that were open when a snapshot was taken: pg_snapshot_xip() as an array.';
 
 create or replace function audit_internal.batch(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns setof audit.event
@@ -22,16 +22,16 @@ as $$
     select event.*
     from audit.event
     where (
-            event.xid operator(pg_catalog.=) any (audit_internal.transactions_open_in(from_snapshot))
+            event.xid operator(pg_catalog.=) any (audit_internal.open_transactions(from_snapshot))
             or event.xid operator(pg_catalog.>=) pg_catalog.pg_snapshot_xmax(from_snapshot)
         )
         and pg_catalog.pg_visible_in_snapshot(event.xid, to_snapshot)
-        -- Follows from that, and is what an index can use.
+        -- Implied by the condition above, for the index.
         and event.xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(to_snapshot)
 $$;
 
 comment on function audit_internal.batch(pg_snapshot, pg_snapshot) is
-    'The events that are visible in to_snapshot and were not in from_snapshot: exact however long transactions stay open (the batches of PgQ). Whoever follows the log calls it with the last pg_current_snapshot() and the present one.';
+    'Returns the events that are visible in to_snapshot and were not in from_snapshot: exact however long transactions stay open (the batches of PgQ). To follow the log, call it with the previous pg_current_snapshot() and the present one.';
 
 create or replace function audit_internal.present_snapshot()
 returns pg_snapshot
@@ -52,7 +52,7 @@ $$;
 comment on function audit_internal.present_snapshot() is
     'pg_current_snapshot() in which the present transaction is open, too: what it records from now on is behind this snapshot. (Postgres leaves it out of the list, so once a later one has ended it would count as visible.)';
 
-create or replace function audit_internal.arrived(p_filter jsonb, from_snapshot pg_snapshot, max_events integer default null)
+create or replace function audit_internal.events_since(p_filter jsonb, from_snapshot pg_snapshot, max_events integer default null)
 returns setof audit.event
 language plpgsql
 stable
@@ -60,12 +60,12 @@ set search_path = pg_catalog, pg_temp
 set plan_cache_mode = force_custom_plan
 as $$
 declare
-    wanted audit.filter := audit_internal.narrowed(audit.filter(p_filter));
+    wanted audit.filter := audit_internal.restrict_to_visible(audit.filter(p_filter));
 begin
     return query
     select event.*
     from audit_internal.batch(from_snapshot, pg_current_snapshot()) as event
-    -- (What was imported is no news.)
+    -- (Imported events are not new.)
     where event.imported_from is null
         and audit.passes(event, wanted)
     order by event.id
@@ -73,5 +73,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.arrived(jsonb, pg_snapshot, integer) is
-    'The events that pass a filter and have become visible since a snapshot, by id: what a reader who follows the log has not seen yet.';
+comment on function audit_internal.events_since(jsonb, pg_snapshot, integer) is
+    'Returns the events that pass a filter and have become visible since a snapshot, in the order of ids: for readers that follow the log.';

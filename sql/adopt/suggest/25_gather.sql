@@ -1,77 +1,37 @@
--- What suggest knows of schemas, gathered once as jsonb: tables, columns, and a sample of rows read as the caller.
+-- The facts and the proposal are gathered in the tables of 15_facts.sql; the sample of rows is read as the caller.
 
--- What audit.suggest() knows of schemas, gathered once: their tables, a sample of at most so many rows of each, their
--- columns. PT002.
-create function pg_temp.suggest_facts(schema_names text[], row_limit integer default 1000)
-returns jsonb
+-- Fills the tables of 15_facts.sql, each from those before. PT002.
+create function pg_temp.make_suggestions(schema_names text[])
+returns void
 language plpgsql
-volatile
 as $$
-declare
-    facts jsonb;
 begin
     perform pg_temp.check_schemas(schema_names);
-    facts := jsonb_build_object(
-        'tables', (select coalesce(jsonb_agg(fact order by audit_internal.qualified_name(relation) collate "C"), '[]') from pg_temp.suggested_tables(schema_names) as fact)
-    );
-    facts := facts || jsonb_build_object('sample', pg_temp.suggest_sample(facts, row_limit));
-    return facts || jsonb_build_object(
-        'settings', (
-            select coalesce(jsonb_agg(jsonb_build_object('relation', relation, 'value_column', value_column, 'name_column', name_column) order by number), '[]')
-            from pg_temp.facts_tables(facts) as tables
-            cross join lateral audit_internal.settings_by_name(tables.relation) with ordinality as setting (value_column, name_column, number)
-            where left_out is null
-        ),
-        'columns', (select coalesce(jsonb_agg(fact), '[]') from pg_temp.suggested_columns(facts) as fact)
-    );
+    insert into pg_temp.table_fact
+    select * from pg_temp.suggested_tables(schema_names) order by audit_internal.qualified_name(relation) collate "C";
+    perform pg_temp.read_samples();
+    insert into pg_temp.setting_fact
+    select tables.relation, setting.value_column, setting.name_column
+    from pg_temp.table_fact as tables
+    cross join lateral audit_internal.settings_by_name(tables.relation) with ordinality as setting (value_column, name_column, number)
+    where left_out is null
+    order by number;
+    insert into pg_temp.column_fact
+    select * from pg_temp.suggested_columns();
+    insert into pg_temp.suggestion
+    select * from pg_temp.suggestions();
+    insert into pg_temp.proposed_rule
+    select * from pg_temp.suggested_rules();
 end
 $$;
 
--- The tables of audit.suggest_facts(): rows of audit.suggested_tables().
-create function pg_temp.facts_tables(facts jsonb)
-returns table (relation regclass, words text, resource text, category text, left_out text, known boolean)
-language sql
-stable
-as $$
-    select *
-    from jsonb_to_recordset(facts -> 'tables') as known (
-        relation regclass, words text, resource text, category text, left_out text, known boolean
-    )
-$$;
-
--- The columns of audit.suggest_facts(): rows of audit.suggested_columns().
-create function pg_temp.facts_columns(facts jsonb)
-returns table (
-    relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-    ignore_why text, secret_why text, json_paths text[], states text[]
-)
-language sql
-stable
-as $$
-    select *
-    from jsonb_to_recordset(facts -> 'columns') as known (
-        relation regclass, number smallint, name text, words text, kind text, is_filled boolean, is_key boolean, is_foreign boolean,
-        ignore_why text, secret_why text, json_paths text[], states text[]
-    )
-$$;
-
--- The settings by name of audit.suggest_facts(): rows of audit_internal.settings_by_name().
-create function pg_temp.facts_settings(facts jsonb)
-returns table (relation regclass, value_column text, name_column text)
-language sql
-stable
-as $$
-    select *
-    from jsonb_to_recordset(facts -> 'settings') as known (relation regclass, value_column text, name_column text)
-$$;
-
--- The columns whose sampled values tell something: states, names of settings, and texts that may be secrets.
+-- The columns whose values are sampled: states, names of settings, and texts that may be secrets.
 create function pg_temp.sampled_columns(relation regclass)
 returns table (name text, kind text)
 language sql
 stable
 as $$
-    -- Of types that Postgres is born with: another's cast to text is somebody else's code.
+    -- Of built-in types: the cast of another type to text may be somebody's code.
     select
         attname::text,
         case
@@ -87,17 +47,16 @@ as $$
         and atttypid in ('text'::regtype, 'varchar'::regtype, 'bpchar'::regtype)
 $$;
 
--- The one query that a table's sample takes, read from place; null: it has no column to look at.
-create function pg_temp.sample_query(relation regclass, place text, row_limit integer)
+-- The query that samples a table, read from source_name (see hold_for_reading()); null if it has no column to sample.
+create function pg_temp.sample_query(relation regclass, source_name text)
 returns text
 language sql
 stable
 as $$
     select case when count(*) > 0 then format(
-        'with sampled as materialized (select %s from %s as source limit %s) %s',
+        'with sampled as materialized (select %s from %s as source limit 1000) %s',
         (select string_agg(quote_ident(name), ', ') from pg_temp.sampled_columns(relation)),
-        place,
-        row_limit,
+        source_name,
         string_agg(
             format(
                 case question.asked
@@ -107,7 +66,7 @@ as $$
                         'group by 1 order by count(*) desc, 1 limit 13)'
                     when 'secret' then
                         'select %1$L, ''secret'', array(select ''yes'' from sampled where pg_column_size(sampled.%2$I) < 1000 and audit_internal.value_looks_secret(sampled.%2$I::text) limit 1)'
-                    -- Each is another, of one length, and they begin differently (an id that is made of the time doesn't).
+                    -- All differ, have one length, and begin differently (ids made from the time don't).
                     when 'random' then
                         'select %1$L, ''random'', array(select ''yes'' from sampled where sampled.%2$I <> '''' and pg_column_size(sampled.%2$I) < 1000 '
                         'having count(*) >= %3$s and count(distinct sampled.%2$I) = count(*) and count(distinct length(sampled.%2$I)) = 1 '
@@ -124,7 +83,7 @@ as $$
         on kind = any (question.kinds)
 $$;
 
--- A text without a word in front that says what it is: `tok_…`.
+-- A text without a prefix that says what it is: `tok_…`.
 create function pg_temp.random_part(value text)
 returns text
 language sql
@@ -134,12 +93,11 @@ as $$
     select regexp_replace(value collate "C", '^[A-Za-z]{1,8}[_-]', '')
 $$;
 
--- What a sample of at most so many rows of each table tells, read as the caller, if that runs nobody's code: by table and
--- column the values of states and names of settings, and texts that look like secrets.
-create function pg_temp.suggest_sample(facts jsonb, row_limit integer)
-returns jsonb
+-- Reads a sample of at most 1000 rows of each table as the caller, if that runs nobody's code: by column the values of
+-- states and names of settings, and whether texts look like secrets.
+create function pg_temp.read_samples()
+returns void
 language plpgsql
-volatile
 set lock_timeout = '1s'
 as $$
 declare
@@ -147,17 +105,16 @@ declare
     query text;
     found_here jsonb;
     is_read boolean;
-    sample jsonb := '{}';
 begin
     for candidate in
         select relation
-        from pg_temp.facts_tables(facts)
+        from pg_temp.table_fact
         where left_out is null and exists (select from pg_temp.sampled_columns(relation))
     loop
         found_here := null;
         is_read := false;
         begin
-            query := pg_temp.sample_query(candidate, pg_temp.hold_for_reading(candidate), row_limit);
+            query := pg_temp.sample_query(candidate, pg_temp.hold_for_reading(candidate));
             if pg_temp.code_run_by_reading(candidate) is not null then
                 raise feature_not_supported;
             end if;
@@ -168,7 +125,7 @@ begin
                 query
             ) into found_here;
             is_read := true;
-            -- What it took to read goes with this block: a lock, a view. What was read stays.
+            -- The error rolls back what reading took: a lock, a view. What was read stays.
             raise sqlstate 'PT062';
         exception
             when sqlstate 'PT062' then
@@ -184,8 +141,7 @@ begin
             then
                 found_here := '{"": {"note": ["a sample could not be read: judged by names alone"]}}';
         end;
-        sample := sample || jsonb_build_object(candidate::oid::text, coalesce(found_here, '{}'));
+        insert into pg_temp.sample_fact values (candidate, found_here);
     end loop;
-    return sample;
 end
 $$;

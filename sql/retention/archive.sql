@@ -1,4 +1,4 @@
--- What an archive holds beside the events, so that it can be verified alone.
+-- What an archive holds besides the events, so that it can be verified by itself.
 
 create or replace function audit_internal.archived_salts(p_partition text)
 returns table (kind text, type text, id text, salt bytea)
@@ -11,7 +11,7 @@ set standard_conforming_strings = on
 as $$
 begin
     if not exists (select from audit_internal.partition_bounds() where partition = p_partition::regclass) then
-        raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
+        raise exception using errcode = 'PT024', message = format('%s is not a month of the log', p_partition);
     end if;
     return query execute format(
         $query$
@@ -31,7 +31,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.archived_salts(text) is 'The salts of a month''s persons. Whoever has them and the events can open the commitments. PT024.';
+comment on function audit_internal.archived_salts(text) is 'Returns the salts of a month''s persons, with which the commitments of its events can be verified. PT024.';
 
 create or replace function audit_internal.archived_parts(p_partition text)
 returns table (event_id bigint, part text, commitment bytea, salt bytea)
@@ -44,7 +44,7 @@ set standard_conforming_strings = on
 as $$
 begin
     if not exists (select from audit_internal.partition_bounds() where partition = p_partition::regclass) then
-        raise exception using errcode = 'PT024', message = format('%s is no month of the log', p_partition);
+        raise exception using errcode = 'PT024', message = format('%s is not a month of the log', p_partition);
     end if;
     return query execute format(
         $query$
@@ -58,4 +58,4 @@ begin
 end
 $$;
 
-comment on function audit_internal.archived_parts(text) is 'What the erased fields of a month''s events were sealed as. PT024.';
+comment on function audit_internal.archived_parts(text) is 'Returns the commitments of the erased fields of a month''s events. PT024.';
