@@ -204,7 +204,7 @@ def test_each_setting_is_an_event_and_an_admins(aged, pgtrail):
     )
     assert [row[0] for row in actions] == ["retention_set"] * 3 + ["retention_cleared", "hold_placed", "hold_released"]
     for arguments, says in (
-        (("set", "1 second"), "a day at least"), (("set", "long"), "interval"), (("set", "1 year", "--category", "x"), "no category"),
+        (("set", "1 second"), "at least a day"), (("set", "long"), "interval"), (("set", "1 year", "--category", "x"), "no category"),
         (("hold", "case", "--reason", " "), "and a reason"), (("release", "nothing"), "no legal hold"),
     ):  # fmt: skip
         done = pgtrail("retention", *arguments, dsn=dsn)
