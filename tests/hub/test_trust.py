@@ -177,7 +177,10 @@ def test_what_is_changed_on_the_hub_shows_in_the_nodes_chain_and_in_its_own(medd
     [
         ("delete from audit.node_seal where node = 'us1' and number = 2", "seal 2 it is missing"),
         ("update audit.node_seal set root = sha256('x') where node = 'us1' and number = 2", "its hash differs"),
-        ("update audit.node_seal_leaves set leaves = sha256('x') where node = 'us1' and number = 2", "a different root"),
+        (
+            "update audit.node_seal_leaves set leaves = sha256('x') where node = 'us1' and number = 2",
+            "a different root",
+        ),
         ("delete from audit.node_salt where node = 'us1'", "it was changed"),
         (
             "insert into audit.node_dropped values ('us1', 'audit.event_2020_01', false, '{[1,9999)}')",
