@@ -29,10 +29,11 @@ where array[nspname, relname]::text[] = parse_ident(%(name)s, false)
     and not pg_has_role(owner.oid, 'usage')
 
 -- name: migration_obstacles
+-- (In ASCII: a database in another encoding must be able to read it.)
 -- (Another tool for the same purpose may have a schema of the same name.)
 select
     format('this database''s encoding is %s, and pgtrail needs UTF8: what events hold is Unicode', current_setting('server_encoding')),
-    'dump it, and restore it into one made with: create database … encoding ''UTF8'' template template0'
+    'dump it, and restore it into one made with: create database NAME encoding ''UTF8'' template template0'
 where current_setting('server_encoding') <> 'UTF8'
 union all
 select

@@ -98,6 +98,7 @@ def _status(row: dict[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "state": Text(row["state"], style=STYLES.get(row["state"], "yellow")),
+        "dead_letters": row["dead_letters"] or None,
         "behind": behind(row["events_behind"], row["seconds_behind"]),
         "only": [name for key in ("categories", "actions", "orgs") for name in row[key] or ()],
     }
@@ -107,6 +108,7 @@ def _attempt(row: dict[str, Any]) -> dict[str, Any]:
     first, last = row["first_event_id"], row["last_event_id"]
     return {
         **row,
+        "dead_letters": row["dead_letters"] or None,
         "at": local_time(row["attempted_at"]) + (" (replay)" if row["replay_id"] else ""),
         "events": f"{first} to {last}" if first != last else first or row["failed_event_id"],
     }
