@@ -24,7 +24,9 @@ EXPORTED_FIELDS = (
 """The columns of audit.export_fields."""
 NEVER_FORMULAS = frozenset({"id", "timestamp_utc", "date_utc", "operation", "details", "node", "node_id"})
 SIGNS = frozenset("=+-@＝＋－＠﹦﹢﹣﹫")
-BLANKS = "".join(re.findall("E'([^']+)'", sql_functions()["invisible_characters"].body)).encode().decode("unicode_escape")
+BLANKS = (
+    "".join(re.findall("E'([^']+)'", sql_functions()["invisible_characters"].body)).encode().decode("unicode_escape")
+)
 MAX_CELL_CHARS = 32_000
 OPTIONAL = ("node", "imported_from")
 """Members of an event in JSON that are left out where they are null."""
