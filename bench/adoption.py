@@ -2,8 +2,8 @@
 
 pgbench updates single rows of three tables by eight clients, RATE transactions a second, and logs each of them; beside it
 a transaction on all three stays open for a fifth of a second at a time, so that a lock is hardly ever free at once.
-Meanwhile the tables are tracked with a way to their organization and a rule, observed, and untracked, over and over. Of
-each step the longest transaction of a client is told, beside what the same clients need when nothing else is done, and
+Meanwhile the tables are tracked with a way to their organization and a rule, observed, and untracked, over and over. The
+longest transaction of a client in each step is reported, beside what the same clients need when nothing else is done, and
 beside the same kind of trigger made the plain way, which waits for its lock as long as it takes.
 
 Example:

@@ -24,8 +24,7 @@ def main() -> None:
                 stage.create_teams(connection, 20_000)
             with stage.worker(server.dsn()) as process:
                 started = time.monotonic()
-                delivered = "select coalesce(sum(delivered), 0) from audit.attempt"
-                stage.wait_until(lambda: connection.execute(delivered).fetchone() == (events,), 0.05)  # noqa: B023
+                stage.wait_until_delivered(connection, events, 0.05)
                 seconds = time.monotonic() - started
                 status = Path(f"/proc/{process.pid}/status").read_text()
         peak = re.search(r"VmHWM:\s+(\d+) kB", status)

@@ -8,7 +8,6 @@ Example:
 """
 
 import argparse
-import re
 import statistics
 import subprocess
 import sys
@@ -44,9 +43,7 @@ def by_command(dsn: str, file: Path, *options: str) -> None:
 
 def by_page(client: httpx.Client, file: Path) -> None:
     """The page's button."""
-    token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
-    assert token is not None
-    form = {"csrf": token[1], "format": "csv", "range": "all"}
+    form = {"csrf": page.form_token(client), "format": "csv", "range": "all"}
     with client.stream("POST", "/export", data=form) as answer, file.open("wb") as output:
         for chunk in answer.iter_bytes():
             output.write(chunk)

@@ -24,7 +24,7 @@ from pgtrail_worker.http import Route
 async def bare(url: str, bodies: list[bytes]) -> float:
     """One request after the other, without a database."""
     started = time.monotonic()
-    async with http.client(Route(("127.0.0.0/8",))) as client:
+    async with http.new_client(Route(("127.0.0.0/8",))) as client:
         for body in bodies:
             await http.post(client, url, {"content-type": "application/json"}, body)
     return len(bodies) / (time.monotonic() - started)
@@ -32,8 +32,10 @@ async def bare(url: str, bodies: list[bytes]) -> float:
 
 def naive(dsn: str, url: str, events: int) -> float:
     """Take the oldest row that is not sent, post it, mark it."""
-    started = time.monotonic()
     with psycopg.connect(dsn, autocommit=True) as connection, httpx.Client(trust_env=False) as client:
+        connection.execute("create table naive (id bigint primary key, sent boolean not null)")
+        connection.execute("insert into naive select id, false from audit.event where category = 'teams'")
+        started = time.monotonic()
         for _ in range(events):
             row = connection.execute(
                 "select event.id, audit_internal.render_webhook(event) from audit.event "
@@ -42,19 +44,20 @@ def naive(dsn: str, url: str, events: int) -> float:
             assert row is not None
             client.post(url, content=row[1].encode(), headers={"content-type": "application/json"}).raise_for_status()
             connection.execute("update naive set sent = true where id = %s", [row[0]])
-    return events / (time.monotonic() - started)
+        took = time.monotonic() - started
+        connection.execute("drop table naive")
+    return events / took
 
 
-def forwarded(dsn: str, connection: stage.Connection, url: str, events: int, **options: object) -> float:
+def forwarded(connection: stage.Connection, url: str, events: int, **options: object) -> float:
     """Through a worker: from the moment at which it takes the destination to the last settlement."""
     stage.add_destination(connection, "bench", url, since="1970-01-01", **options)
     try:
-        with stage.worker(dsn):
+        with stage.worker(connection.info.dsn):
             leased = "select from audit.cursor where lease_holder is not null"
             stage.wait_until(lambda: connection.execute(leased).fetchone() is not None, 0.001)
             started = time.monotonic()
-            delivered = "select coalesce(sum(delivered), 0) from audit.attempt"
-            stage.wait_until(lambda: connection.execute(delivered).fetchone() == (events,))
+            stage.wait_until_delivered(connection, events)
             return events / (time.monotonic() - started)
     finally:
         connection.execute("select audit.remove_destination('bench', at_once => true)")
@@ -86,31 +89,23 @@ def main() -> None:
                 "select audit_internal.render_webhook(event) from audit.event where category = 'teams' order by id"
             )
             bodies = [row[0].encode() for row in rows]
-            connection.execute("create table naive (id bigint primary key, sent boolean not null)")
-            singles: dict[str, list[float]] = {
-                name: []
-                for name in ("bare requests, one at a time", "naive worker", "pgtrail, strict order", "pgtrail")
+            works = {
+                "bare requests, one at a time": lambda: asyncio.run(bare(url, bodies)),
+                "naive worker": lambda: naive(server.dsn(), url, options.webhooks),
+                "pgtrail, strict order": lambda: forwarded(connection, url, options.webhooks, max_in_flight=1),
+                "pgtrail": lambda: forwarded(connection, url, options.webhooks),
             }
-            for _ in range(options.rounds):
-                connection.execute("truncate naive")
-                connection.execute("insert into naive select id, false from audit.event where category = 'teams'")
-                first, second, third, fourth = singles.values()
-                first.append(asyncio.run(bare(url, bodies)))
-                second.append(naive(server.dsn(), url, options.webhooks))
-                third.append(forwarded(server.dsn(), connection, url, options.webhooks, max_in_flight=1))
-                fourth.append(forwarded(server.dsn(), connection, url, options.webhooks))
+            singles = stage.interleaved(options.rounds, works)
         print(f"webhook, {options.webhooks:,} events, {options.rounds} rounds: events/s")
         stage.print_beside(singles, "naive worker")
         with stage.database() as (server, connection):
             stage.create_teams(connection, options.events)
-            batches: dict[str, list[float]] = {
-                name: [] for name in ("limit: COPY to nowhere", "pgtrail, ndjson", "pgtrail, ndjson, gzip")
+            works = {
+                "limit: COPY to nowhere": lambda: copied(connection),
+                "pgtrail, ndjson": lambda: forwarded(connection, url, options.events, format="ndjson", gzip=False),
+                "pgtrail, ndjson, gzip": lambda: forwarded(connection, url, options.events, format="ndjson", gzip=True),
             }
-            for _ in range(options.rounds):
-                limit, plain, compressed = batches.values()
-                limit.append(copied(connection))
-                plain.append(forwarded(server.dsn(), connection, url, options.events, format="ndjson", gzip=False))
-                compressed.append(forwarded(server.dsn(), connection, url, options.events, format="ndjson", gzip=True))
+            batches = stage.interleaved(options.rounds, works)
         print(f"ndjson, {options.events:,} events, {options.rounds} rounds: events/s")
         stage.print_beside(batches, "limit: COPY to nowhere")
 

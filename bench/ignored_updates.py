@@ -9,9 +9,6 @@ Example:
 """
 
 import argparse
-import re
-import statistics
-import subprocess
 import tempfile
 import time
 from collections import defaultdict
@@ -20,10 +17,10 @@ from pathlib import Path
 import psycopg
 
 import results
-from pgtrail.server.binaries import best_binaries, readable_binaries
+from pgtrail.server.binaries import best_binaries
 from pgtrail.server.embedded import EmbeddedPostgres
-from pgtrail.server.server_user import server_user
 from pgtrail_cli.demo.reference import migrate_with_reference
+from stage import print_beside, transactions
 
 ROWS = 100_000
 TABLES = {"unaudited": "nemo.plain", "tracked": "nemo.api_key", "WHEN clause": "nemo.guarded"}
@@ -61,7 +58,7 @@ def prepare(dsn: str) -> None:
         connection.execute("checkpoint")
 
 
-def single_rows(server: EmbeddedPostgres, bin_dir: Path, table: str, clients: int, seconds: int) -> float:
+def single_rows(server: EmbeddedPostgres, table: str, clients: int, seconds: int) -> float:
     """Transactions a second, each updating one row by its key."""
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(
@@ -69,19 +66,7 @@ def single_rows(server: EmbeddedPostgres, bin_dir: Path, table: str, clients: in
             f"update {table} set spend = spend + 0.01, last_used_at = now() where rpm_limit = :n;\n"
         )
         script.flush()
-        done = subprocess.run(
-            [
-                *(bin_dir / "pgbench", "-n", "-M", "prepared", "-c", str(clients), "-j", "2", "-T", str(seconds)),
-                *("-f", script.name, server.dsn("bench")),
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    match = re.search(r"tps = ([\d.]+)", done.stdout)
-    if match is None:
-        raise SystemExit(f"pgbench said nothing of tps: {done.stdout}")
-    return float(match[1])
+        return transactions(server, server.dsn("bench"), Path(script.name), clients, seconds, "-M", "prepared")
 
 
 def bulk(connection: psycopg.Connection[tuple[object, ...]], table: str) -> float:
@@ -91,17 +76,6 @@ def bulk(connection: psycopg.Connection[tuple[object, ...]], table: str) -> floa
     took = time.monotonic() - started
     connection.execute(f"vacuum {table}")
     return ROWS / took
-
-
-def report(title: str, figures: dict[str, list[float]]) -> None:
-    """One line a table: median, spread, and the ratio to the unaudited one round by round."""
-    print(f"\n{title}")
-    for name, values in figures.items():
-        ratio = statistics.median(a / b for a, b in zip(values, figures["unaudited"], strict=True))
-        print(
-            f"  {name:<12} {statistics.median(values):>12,.0f}"
-            f"  ({min(values):,.0f} to {max(values):,.0f})  {ratio:.2f} ×"
-        )
 
 
 def save(
@@ -133,7 +107,6 @@ def main() -> None:
         Path(folder).chmod(0o711)
         settings = SETTINGS | {"synchronous_commit": options.commit}
         with EmbeddedPostgres(Path(folder) / "data", binaries, settings) as server:
-            bin_dir = readable_binaries(binaries, server_user())
             with psycopg.connect(server.dsn(), autocommit=True) as connection:
                 connection.execute("create database bench")
             prepare(server.dsn("bench"))
@@ -145,14 +118,16 @@ def main() -> None:
                 for _ in range(options.rounds):
                     for clients, figures in singles.items():
                         for name, table in TABLES.items():
-                            figures[name].append(single_rows(server, bin_dir, table, clients, options.seconds))
+                            figures[name].append(single_rows(server, table, clients, options.seconds))
                     for name, table in TABLES.items():
                         bulks[name].append(bulk(connection, table))
     save(singles, bulks, binaries.major, options)
     print(f"PostgreSQL {binaries.major}, synchronous_commit {options.commit}, {options.rounds} rounds, medians")
     for clients, figures in singles.items():
-        report(f"update of ignored columns, one row a transaction, {clients} clients: transactions/s", figures)
-    report(f"update of ignored columns, {ROWS:,} rows in one statement: rows/s", bulks)
+        print(f"\nupdate of ignored columns, one row a transaction, {clients} clients: transactions/s")
+        print_beside(figures, "unaudited")
+    print(f"\nupdate of ignored columns, {ROWS:,} rows in one statement: rows/s")
+    print_beside(bulks, "unaudited")
 
 
 if __name__ == "__main__":

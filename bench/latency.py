@@ -1,7 +1,7 @@
 """How long from commit to receipt, in milliseconds, for `webhook`: at rest, under load, and beside bad destinations.
 
 At rest one event is written at a time; under load eight writers write without a pause while a transaction stays open.
-Beside it stand a destination whose port is closed, one that never answers and one that takes a second. Rounds are
+Beside it stand a destination whose port is closed, one that never responds and one that takes a second. Rounds are
 interleaved.
 
 Example:
@@ -82,6 +82,43 @@ def report(name: str, rounds: list[list[float]]) -> None:
     print(f"  {name:<36} p50 {stage.spread(p50, 1)}   p99 {stage.spread(p99, 1)}   {events:,} events")
 
 
+def measure(rounds: int, events: int, seconds: float) -> dict[str, list[list[float]]]:
+    """By circumstances: of each round, the milliseconds of each event."""
+    with (
+        stage.receiving() as (url, pipe),
+        stage.database(track_commit_timestamp="on") as (server, connection),
+        stage.worker(server.dsn()),
+    ):
+        stage.add_destination(connection, "good", f"{url}/stamp")
+        bad = {"dead": "http://127.0.0.1:1/", "hangs": f"{url}/hang", "slow": f"{url}/slow"}
+
+        def resting() -> list[float]:
+            return measured(connection, pipe, lambda: at_rest(server.dsn(), events))
+
+        def loaded(held: bool) -> list[float]:
+            return measured(connection, pipe, lambda: under_load(server.dsn(), seconds, 0.04, held=held))
+
+        def beside_bad_ones() -> list[float]:
+            for name, target in bad.items():
+                stage.add_destination(connection, name, target)
+            time.sleep(2)
+            values = resting()
+            for name in bad:
+                connection.execute("select audit.remove_destination(%s, at_once => true)", [name])
+            time.sleep(2)
+            return values
+
+        at_rest(server.dsn(), 5)
+        time.sleep(2)
+        works = {
+            "at rest": resting,
+            "200 events/s": lambda: loaded(False),
+            "200 events/s, one open transaction": lambda: loaded(True),
+            "at rest, beside three bad ones": beside_bad_ones,
+        }
+        return stage.interleaved(rounds, works)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,41 +126,11 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=150, help="of each round at rest")
     parser.add_argument("--seconds", type=float, default=8, help="of each round under load")
     options = parser.parse_args()
-    bad = {"dead": "http://127.0.0.1:1/", "hangs": "/hang", "slow": "/slow"}
-    with (
-        stage.receiving() as (url, pipe),
-        stage.database(track_commit_timestamp="on") as (server, connection),
-        stage.worker(server.dsn()),
-    ):
-        stage.add_destination(connection, "good", f"{url}/stamp")
-        at_rest(server.dsn(), 5)
-        time.sleep(2)
-        figures: dict[str, list[list[float]]] = {
-            name: []
-            for name in (
-                "at rest", "200 events/s", "200 events/s, one open transaction", "at rest, beside three bad ones",
-            )
-        }  # fmt: skip
-        rest, load, held, beside = figures.values()
-        for _ in range(options.rounds):
-            rest.append(measured(connection, pipe, lambda: at_rest(server.dsn(), options.events)))
-            for values, hold in ((load, False), (held, True)):
-                values.append(
-                    measured(
-                        connection, pipe,
-                        lambda hold=hold: under_load(server.dsn(), options.seconds, 0.04, held=hold),  # type: ignore[misc]
-                    )
-                )  # fmt: skip
-            for name, target in bad.items():
-                stage.add_destination(connection, name, target if target.startswith("http") else url + target)
-            time.sleep(2)
-            beside.append(measured(connection, pipe, lambda: at_rest(server.dsn(), options.events)))
-            for name in bad:
-                connection.execute("select audit.remove_destination(%s, at_once => true)", [name])
-            time.sleep(2)
+    figures = measure(options.rounds, options.events, options.seconds)
     print(f"from commit to receipt, {options.rounds} rounds: ms")
     for name, rounds in figures.items():
         report(name, rounds)
+    rest, *_, beside = figures.values()
     ratio = statistics.median(statistics.median(a) / statistics.median(b) for a, b in zip(beside, rest, strict=True))
     print(f"  beside three bad ones: {ratio:.2f} × of the median at rest")
 

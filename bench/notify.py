@@ -7,8 +7,6 @@ Example:
 """
 
 import argparse
-import tempfile
-from pathlib import Path
 
 import results
 import stage
@@ -23,22 +21,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=8)
     options = parser.parse_args()
     with (
-        tempfile.NamedTemporaryFile("w", suffix=".sql") as script,
         stage.receiving() as (url, _),
         stage.database(max_connections="100") as (server, connection),
+        stage.update_script(connection) as script,
     ):
-        script.write(stage.UPDATE_TEAM)
-        script.flush()
-        stage.create_teams(connection, 1000)
-        connection.execute("create index on nemo.team (name)")
         stage.add_destination(connection, "bench", url, format="ndjson")
-        figures: dict[str, list[float]] = {"without NOTIFY": [], "with NOTIFY": []}
-        # The worker listens in both: what it takes of the machine is not what is measured.
+
+        def written(notify: str) -> float:
+            dsn = server.dsn(options=f"-c pgtrail.notify={notify}")
+            return stage.transactions(server, dsn, script, options.clients, options.seconds)
+
+        # The worker listens in both: what it takes of the machine is not measured.
         with stage.worker(server.dsn()):
-            for _ in range(options.rounds):
-                for values, notify in zip(figures.values(), ("off", "on"), strict=True):
-                    dsn = server.dsn(options=f"-c pgtrail.notify={notify}")
-                    values.append(stage.transactions(server, dsn, Path(script.name), options.clients, options.seconds))
+            works = {"without NOTIFY": lambda: written("off"), "with NOTIFY": lambda: written("on")}
+            figures = stage.interleaved(options.rounds, works)
     work = f"update, {options.clients} clients, a worker listening"
     results.save(
         "notify",

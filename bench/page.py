@@ -47,7 +47,7 @@ FILTERS = {
 
 @contextmanager
 def page(dsn: str) -> Iterator[tuple[httpx.Client, int]]:
-    """A client of the page that has come in, and the process's id."""
+    """A client of the page that is signed in, and the process's id."""
     process = subprocess.Popen(
         [sys.executable, "-m", "pgtrail_cli", "page", "--port", "0", "--dsn", dsn], stderr=subprocess.PIPE, text=True
     )
@@ -61,6 +61,13 @@ def page(dsn: str) -> Iterator[tuple[httpx.Client, int]]:
     finally:
         process.terminate()
         process.wait()
+
+
+def form_token(client: httpx.Client) -> str:
+    """The token that a form of the page carries."""
+    token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
+    assert token is not None
+    return token[1]
 
 
 def memory(pid: int, field: str = "VmHWM") -> float:
@@ -91,13 +98,10 @@ def first_pages(client: httpx.Client, rounds: int) -> None:
 
 def export(client: httpx.Client, pid: int, server: EmbeddedPostgres) -> None:
     """Measure and print."""
-    token = re.search(r'name="csrf" value="([^"]+)"', client.get("/").text)
-    assert token is not None
+    form = {"csrf": form_token(client), "format": "csv", "org": "org_1", "range": "all"}
     before, size, lines = memory(pid, "VmRSS"), 0, 0
     started = time.monotonic()
-    with client.stream(
-        "POST", "/export", data={"csrf": token[1], "format": "csv", "org": "org_1", "range": "all"}
-    ) as answer:
+    with client.stream("POST", "/export", data=form) as answer:
         for chunk in answer.iter_bytes():
             size, lines = size + len(chunk), lines + chunk.count(b"\n")
     ours = time.monotonic() - started

@@ -10,9 +10,7 @@ Example:
 import argparse
 import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import stage
 
@@ -20,24 +18,27 @@ NEVER = ("--seal-every", "3600", "--seal-events", "65536")
 EVERY_SECOND = ("--seal-every", "1")
 
 
+def seal_all(connection: stage.Connection, part: int = 10_000) -> None:
+    """Seal until nothing is left to seal."""
+    while connection.execute("select number from audit.seal(%s) where number is not null", [part]).fetchone():
+        pass
+
+
 def writers(rounds: int, clients: int, seconds: int) -> None:
     """Measure the writers and print."""
     with (
-        tempfile.NamedTemporaryFile("w", suffix=".sql") as script,
         stage.database(max_connections="100") as (server, connection),
+        stage.update_script(connection) as script,
     ):
-        script.write(stage.UPDATE_TEAM)
-        script.flush()
-        stage.create_teams(connection, 1000)
-        connection.execute("create index on nemo.team (name)")
-        figures: dict[str, list[float]] = {"without sealing": [], "sealed every second": []}
-        for _ in range(rounds):
-            for values, pace in zip(figures.values(), (NEVER, EVERY_SECOND), strict=True):
-                with stage.worker(server.dsn(), *pace):
-                    # Both begin with everything sealed.
-                    while connection.execute("select number from audit.seal() where number is not null").fetchone():
-                        pass
-                    values.append(stage.transactions(server, server.dsn(), Path(script.name), clients, seconds))
+
+        def written(pace: tuple[str, ...]) -> float:
+            with stage.worker(server.dsn(), *pace):
+                # Both begin with everything sealed.
+                seal_all(connection)
+                return stage.transactions(server, server.dsn(), script, clients, seconds)
+
+        works = {"without sealing": lambda: written(NEVER), "sealed every second": lambda: written(EVERY_SECOND)}
+        figures = stage.interleaved(rounds, works)
     print(f"{clients} clients, {rounds} rounds of {seconds} s: transactions/s")
     stage.print_beside(figures, "without sealing")
 
@@ -50,8 +51,7 @@ def history(events: int, part: int) -> None:
             stage.create_teams(connection, 20_000)
         connection.execute("vacuum analyze audit.event")
         started = time.monotonic()
-        while connection.execute("select number from audit.seal(%s) where number is not null", [part]).fetchone():
-            pass
+        seal_all(connection, part)
         seconds = time.monotonic() - started
         print(f"sealing, one connection, {part:,} events a seal: {events / seconds:,.0f} events/s")
         sizes = connection.execute(

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from multiprocessing.connection import Connection as Pipe
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -22,15 +22,12 @@ from pgtrail.server.embedded import EmbeddedPostgres
 from pgtrail_cli.demo.reference import migrate_with_reference
 
 Connection = psycopg.Connection[Any]
+Result = TypeVar("Result")
 PATIENCE_SECONDS = 300.0
-UPDATE_TEAM = """\\set team random(1, 1000)
-update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;
-"""
-"""A script of pgbench: one audited update a transaction."""
 
 
 class Receiver(BaseHTTPRequestHandler):
-    """Takes everything; says through its pipe when which event came, or answers slowly, or never, by its path."""
+    """Accepts everything. By its path it reports through its pipe when events arrived, or responds slowly or never."""
 
     protocol_version = "HTTP/1.1"
     wbufsize = -1
@@ -118,6 +115,20 @@ def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int,
 
 
 @contextmanager
+def update_script(connection: Connection) -> Iterator[Path]:
+    """A script of pgbench, one audited update a transaction, and a thousand teams for it."""
+    create_teams(connection, 1000)
+    connection.execute("create index on nemo.team (name)")
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
+        script.write(
+            "\\set team random(1, 1000)\n"
+            "update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;\n"
+        )
+        script.flush()
+        yield Path(script.name)
+
+
+@contextmanager
 def worker(dsn: str, *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """`pgtrail forward`."""
     process = subprocess.Popen([sys.executable, "-m", "pgtrail_cli", "forward", "--dsn", dsn, *options])
@@ -138,6 +149,21 @@ def wait_until(condition: Callable[[], Any], pause: float = 0.005) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError("it did not come about")
         time.sleep(pause)
+
+
+def wait_until_delivered(connection: Connection, events: int, pause: float = 0.005) -> None:
+    """Wait until so many events are settled as delivered."""
+    delivered = "select coalesce(sum(delivered), 0) from audit.attempt"
+    wait_until(lambda: connection.execute(delivered).fetchone() == (events,), pause)
+
+
+def interleaved(rounds: int, works: dict[str, Callable[[], Result]]) -> dict[str, list[Result]]:
+    """What each work measures, round by round, in turns."""
+    figures: dict[str, list[Result]] = {name: [] for name in works}
+    for _ in range(rounds):
+        for name, work in works.items():
+            figures[name].append(work())
+    return figures
 
 
 def spread(values: Sequence[float], digits: int = 0) -> str:

@@ -2,7 +2,7 @@
 
 All in one database of a server made anew, each auditor on tables of its own of the same shape (that of nemo.api_key, and
 a wide and a narrow one). In each round every auditor does every work once, in an order drawn anew for each work, on
-tables filled anew and with an empty log. Of each work the median over the rounds is told, with the lowest and the
+tables filled anew and with an empty log. The median over the rounds of each work is reported, with the lowest and the
 highest, and the median of the rounds' ratios to the unaudited table and to the floor.
 
 Example:

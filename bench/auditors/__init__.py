@@ -26,4 +26,4 @@ AUDITORS: dict[str, Auditor] = {
         generic.AUDITOR,
     )
 }
-"""In the order in which they are told of; who is compared with comes first."""
+"""In the order of the reports; first those that the others are compared with."""

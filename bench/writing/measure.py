@@ -17,7 +17,7 @@ Measured = Iterator[tuple[str, str, float]]
 """The work's name, the unit, the value."""
 WARM_UP = 500
 COUNTED = 1_000
-"""Transactions of which what each takes is told, after as many as the warm-up has."""
+"""Transactions whose cost is reported, after those of the warm-up."""
 DELETES_A_SECOND = 120_000
 """How many rows are there to be deleted, for each second: twice what is deleted, as some clients are faster."""
 

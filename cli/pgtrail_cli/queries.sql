@@ -51,47 +51,6 @@ select
     (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(wanted) as missing)
 from audit_internal.restrict_to_visible(audit.filter(%(filter)s::jsonb)) as wanted
 
--- name: event
-select
-    event.id,
-    audit_internal.event_reference(event) as name,
-    event.node,
-    event.occurred_at,
-    event.action,
-    category.label as category,
-    event.operation,
-    event.table_name,
-    event.org_id,
-    audit_internal.label_of_org(event.org_id) as org_label,
-    event.resource_type,
-    event.resource_id,
-    event.resource_label,
-    event.actor_type,
-    event.actor_id,
-    event.actor_label,
-    host(event.actor_ip) as actor_ip,
-    event.user_agent,
-    event.request_id,
-    event.reason,
-    event.db_role,
-    host(event.client_addr) as client_addr,
-    event.application_name,
-    event.imported_from
-from audit.event
-left join audit.category on category.name = event.category
-where event.id = %(id)s
-
--- name: event_json
-select audit.event_json(event)::text
-from audit.event
-where event.id = %(id)s
-
--- name: diff
-select field, before::text, after::text, changed
-from audit.diff
-where event_id = %(id)s
-order by changed desc, field
-
 -- name: tables
 select
     tracked.relation::text as table,

@@ -11,6 +11,8 @@ import simplejson
 from pgtrail.text import printable
 
 REDACTED = "[redacted]"
+SCAN_LIMIT = 1_500
+"""Events that a search without an index of its own looks at for one page."""
 LONGEST_VALUE = 60
 """Characters of a value in a list; the event itself has it whole."""
 MAX_FIELDS = 4

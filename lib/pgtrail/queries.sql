@@ -182,3 +182,47 @@ select
     begun.visible_from,
     case when begun.events = 0 then (select jsonb_agg(missing) from audit_internal.unmatched_filter_values(begun.passing) as missing) end as unmatched
 from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s) as begun
+
+-- name: event
+select
+    event.id,
+    audit_internal.event_reference(event) as name,
+    event.node,
+    event.occurred_at,
+    to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
+    audit_internal.rfc3339(event.occurred_at) as utc_time,
+    event.action,
+    event.category,
+    coalesce(category.label, event.category) as category_label,
+    event.operation,
+    event.table_name,
+    event.org_id,
+    audit_internal.label_of_org(event.org_id) as org_label,
+    event.resource_type,
+    event.resource_id,
+    event.resource_label,
+    event.actor_type,
+    event.actor_id,
+    event.actor_label,
+    host(event.actor_ip) as actor_ip,
+    event.user_agent,
+    event.request_id,
+    event.reason,
+    event.db_role,
+    host(event.client_addr) as client_addr,
+    event.application_name,
+    event.imported_from
+from audit.event
+left join audit.category on category.name = event.category
+where event.id = %(id)s
+
+-- name: event_json
+select audit.event_json(event)::text as json
+from audit.event
+where event.id = %(id)s
+
+-- name: diff
+select field, before::text as before, after::text as after, changed
+from audit.diff
+where event_id = %(id)s
+order by changed desc, field

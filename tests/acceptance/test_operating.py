@@ -186,15 +186,15 @@ def test_show_tells_a_destinations_settings_state_and_attempts(nemo, pgtrail):
     su = nemo.connect()
     token = su.execute("select lease_token from audit_internal.next_batch(1, 'worker-1')").fetchone()[0]
     su.execute(
-        f"select audit_internal.settle(1, {token}, '{{}}', 0, p_failed => 7, p_status => 500, p_error => 'the receiver answered HTTP 500', "
+        f"select audit_internal.settle(1, {token}, '{{}}', 0, p_failed => 7, p_status => 500, p_error => 'the receiver responded with HTTP 500', "
         "p_retry_in => '5 s')"
     )
     shown = pgtrail("destination", "show", "siem", dsn=dsn)
-    assert re.search(r"7\s+500\s+the receiver answered HTTP 500\s+\S+ \S+\s+worker-1", shown.stdout)
+    assert re.search(r"7\s+500\s+the receiver responded with HTTP 500\s+\S+ \S+\s+worker-1", shown.stdout)
     as_json = json.loads(pgtrail("destination", "show", "siem", "--json", dsn=dsn).stdout)
     assert (as_json["state"], as_json["attempts"][0]["failed_event_id"]) == ("retrying", 7)
     listed = json.loads(pgtrail("destination", "show", "--json", dsn=dsn).stdout)
-    assert (listed["events_behind"], listed["last_error"]) == (2, "the receiver answered HTTP 500")
+    assert (listed["events_behind"], listed["last_error"]) == (2, "the receiver responded with HTTP 500")
 
 
 def test_of_many_dead_letters_the_first_are_shown_and_json_has_all(nemo, pgtrail):

@@ -7,8 +7,8 @@ import socket
 import pytest
 
 from pgtrail_worker import http
-from pgtrail_worker.answer import Cause
 from pgtrail_worker.http import Route
+from pgtrail_worker.response import Cause
 
 LOOPBACK = ("127.0.0.0/8", "::1/128")
 
@@ -57,7 +57,7 @@ def resolver(names):
 
 
 async def post(url, route=Route(), resolve=http.resolve, **options):  # noqa: B008 - frozen
-    async with http.client(route, resolve) as client:
+    async with http.new_client(route, resolve) as client:
         return await http.post(client, url, {"content-type": "application/json"}, b"{}", **options)
 
 
@@ -184,7 +184,7 @@ async def test_a_name_is_looked_up_every_half_minute_and_refused_once_it_turns_p
     async def rebinding(_host, _port):
         return next(answers)
 
-    async with http.client(Route(LOOPBACK), rebinding, clock) as client:
+    async with http.new_client(Route(LOOPBACK), rebinding, clock) as client:
         url = f"http://rebind.example:{port}/"
         for later in (0, 29.9):
             clock.seconds = 1000.0 + later
@@ -204,7 +204,7 @@ async def test_requests_at_the_same_time_wait_for_one_look_up(listener):
         await asyncio.sleep(0.05)
         return ["127.0.0.1"]
 
-    async with http.client(Route(LOOPBACK), slow) as client:
+    async with http.new_client(Route(LOOPBACK), slow) as client:
         url = f"http://siem.example:{port}/"
         answers = await asyncio.gather(*(http.post(client, url, {}, b"{}") for _ in range(5)))
     assert [answer.status for answer in answers] == [200] * 5
@@ -215,7 +215,7 @@ async def test_a_look_up_has_no_more_time_than_the_request():
     async def never(_host, _port):
         await asyncio.Event().wait()
 
-    assert (await post("http://siem.example/", Route(), never, seconds=0.2)).cause is Cause.TIMED_OUT
+    assert (await post("http://siem.example/", Route(), never, timeout=0.2)).cause is Cause.TIMED_OUT
 
 
 async def test_the_network_that_an_operator_allowed_is_accepted_and_no_other(listener):
@@ -236,7 +236,7 @@ async def test_the_next_address_is_tried_where_one_does_not_take_the_connection(
 async def test_the_address_that_was_reached_is_tried_first_the_next_time(listener):
     port, seen = listener
     both = resolver({"two.example": ["127.0.0.9", "127.0.0.1"]})
-    async with http.client(Route(LOOPBACK), both) as client:
+    async with http.new_client(Route(LOOPBACK), both) as client:
         url = f"http://two.example:{port}/"
         assert (await http.post(client, url, {}, b"{}")).status == 200
         # Now both would answer.

@@ -172,7 +172,7 @@ def test_the_cursor_of_a_destination_that_gets_nothing_keeps_up(table):
     assert take(table)[1] == ids_of(table, 1)
 
 
-def test_a_handout_ends_before_the_event_that_makes_it_too_large(table):
+def test_a_batch_ends_before_the_event_that_makes_it_too_large(table):
     table.execute("insert into public.thing select i, repeat('x', 600000) from generate_series(1, 8) as i")
     taken = "select event_ids from audit_internal.next_batch(1, 'worker-1', p_max_bytes => %s)"
     assert len(table.execute(taken, [1]).fetchone()[0]) == 1, "one event goes however large it is"

@@ -155,7 +155,7 @@ def test_only_the_items_that_failed_are_sent_again(forward, elastic, wait_until,
     su = forward(10)
     wait_until(lambda: status(su)[0] == "retrying")
     ids = wanted(su)
-    assert f"the receiver answered {item_status} for the event" in status(su)[1]
+    assert f"the receiver responded with {item_status} for the event" in status(su)[1]
     assert status(su)[2] == 2
     assert elastic.ids == [event_id for event_id in ids if event_id not in (ids[2], ids[6])]
     try_now(su)
@@ -172,7 +172,7 @@ def test_an_item_that_is_refused_becomes_a_dead_letter_and_the_others_are_not_se
     assert elastic.bulks == [ids]
     assert elastic.ids == ids[:3] + ids[4:]
     dead = su.execute("select event_id, error from audit.dead_letter").fetchall()
-    assert dead == [(ids[3], "the receiver answered 400 for the event (document_parsing_exception)")]
+    assert dead == [(ids[3], "the receiver responded with 400 for the event (document_parsing_exception)")]
 
 
 def test_an_item_that_failed_does_not_save_one_that_is_refused(forward, elastic, wait_until):
@@ -234,7 +234,7 @@ def test_a_bulk_that_is_too_large_is_halved(forward, elastic, wait_until):
 def test_a_key_that_is_revoked_needs_attention_and_no_event_is_buried(forward, elastic, wait_until):
     su = forward(5, token="cmV2b2tlZDprZXk=")
     wait_until(lambda: status(su)[0] == "needs_attention")
-    assert status(su)[1:] == ("the receiver answered HTTP 401", 5)
+    assert status(su)[1:] == ("the receiver responded with HTTP 401", 5)
     su.execute("select audit.set_token('siem', %s)", [API_KEY])
     # (An attempt that had begun with the old key fails once more, and waits.)
     wait_until(lambda: is_through(su)() or try_now(su))

@@ -77,8 +77,8 @@ FAULTS = {
     "hanging up": (lambda: None, "retrying", "the connection broke", WAIT_5),
     "half an answer": (lambda: half, "retrying", "the connection broke", WAIT_5),
     "garbage": (lambda: garbage, "retrying", "the connection broke", WAIT_5),
-    "no answer": (lambda: hang, "retrying", "no answer in time", WAIT_MINUTE),
-    "an answer byte by byte": (lambda: trickle, "retrying", "no answer in time", WAIT_MINUTE),
+    "no answer": (lambda: hang, "retrying", "no response in time", WAIT_MINUTE),
+    "an answer byte by byte": (lambda: trickle, "retrying", "no response in time", WAIT_MINUTE),
 }  # fmt: skip
 
 

@@ -52,7 +52,7 @@ def test_a_failing_receiver_gets_the_same_event_again_and_nothing_overtakes_it(
             "select last_error, failures, retry_at - now() from audit.destination_status where failures > 0"
         ).fetchone()
     )
-    assert status[0] == "the receiver answered HTTP 500"
+    assert status[0] == "the receiver responded with HTTP 500"
     assert status[2].total_seconds() <= 6
     su.execute("update audit.cursor set retry_at = now()")
     wait_until(lambda: len(sink.accepted) == 3)

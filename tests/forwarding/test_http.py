@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from pgtrail_worker import http
-from pgtrail_worker.answer import Cause
 from pgtrail_worker.http import Route
+from pgtrail_worker.response import Cause
 
 LOOPBACK = Route(("127.0.0.0/8", "::1/128"))
 
@@ -47,7 +47,7 @@ def receiver():
 
 
 async def post(url, seconds=http.TIMEOUT_SECONDS):
-    async with http.client(LOOPBACK) as client:
+    async with http.new_client(LOOPBACK) as client:
         return await http.post(client, url, {"content-type": "application/json"}, b"{}", seconds)
 
 
@@ -130,7 +130,7 @@ async def test_a_name_that_does_not_resolve_and_a_port_where_nobody_listens_are_
 
 async def test_a_header_that_can_not_be_sent_is_not_quoted(receiver):
     url = receiver(lambda connection: connection.sendall(b"HTTP/1.1 204 No Content\r\n\r\n"))
-    async with http.client(LOOPBACK) as client:
+    async with http.new_client(LOOPBACK) as client:
         for token in ("s3cret\n", "s3cret\u2603"):
             answer = await http.post(client, url, {"authorization": f"Bearer {token}"}, b"")
             assert answer.cause is Cause.UNUSABLE
@@ -159,9 +159,9 @@ async def test_the_answer_carries_the_beginning_of_the_body_and_the_wish_to_be_l
 @pytest.mark.parametrize("most", [0, 1, 4999, 5000])
 async def test_of_the_body_no_more_is_kept_than_was_asked_for(receiver, most):
     said = b"HTTP/1.1 200 OK\r\ncontent-length: 5000\r\n\r\n" + b"x" * 5000
-    async with http.client(LOOPBACK) as client:
+    async with http.new_client(LOOPBACK) as client:
         url = receiver(lambda connection: connection.sendall(said))
-        answer = await http.post(client, url, {}, b"{}", most_answer_bytes=most)
+        answer = await http.post(client, url, {}, b"{}", max_response_bytes=most)
     assert (answer.status, answer.body) == (200, b"x" * most)
 
 
@@ -169,7 +169,7 @@ async def test_a_compressed_answer_is_not_unpacked(receiver):
     bomb = gzip.compress(b"0" * 50_000_000)
     head = f"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {len(bomb)}\r\n\r\n".encode()
     answer = await post(receiver(lambda connection: connection.sendall(head + bomb)))
-    assert answer.body == bomb[: http.MOST_ANSWER_BYTES]
+    assert answer.body == bomb[: http.MAX_RESPONSE_BYTES]
 
 
 async def test_no_cookie_is_kept(receiver):
@@ -180,7 +180,7 @@ async def test_no_cookie_is_kept(receiver):
         connection.sendall(b"HTTP/1.1 200 OK\r\nset-cookie: a=b\r\ncontent-length: 0\r\nconnection: close\r\n\r\n")
 
     url = receiver(answer, with_request=True)
-    async with http.client(LOOPBACK) as client:
+    async with http.new_client(LOOPBACK) as client:
         for _ in range(2):
             assert (await http.post(client, url, {}, b"{}")).status == 200
     assert len(seen) == 2

@@ -97,7 +97,7 @@ def test_a_certificate_of_an_authority_that_nobody_named_needs_attention(start_n
     su = forward(start_nginx(), 5, ca_file=None)
     wait_until(lambda: state(su) == "needs_attention")
     (error,) = su.execute("select last_error from audit.destination_status").fetchone()
-    assert "the receiver's certificate does not hold" in error
+    assert "the receiver's certificate is not valid" in error
     assert sink.requests == []
 
 

@@ -179,7 +179,7 @@ def test_a_token_that_is_refused_again_needs_attention_and_is_not_fetched_withou
     entra.lifetime = -1
     create_team(su, org)
     wait_until(lambda: status(su)[0] == "needs_attention")
-    assert status(su)[1:] == ("the receiver answered HTTP 401", 1)
+    assert status(su)[1:] == ("the receiver responded with HTTP 401", 1)
     assert entra.fetches <= 2
     entra.lifetime = 3599
     wait_until(lambda: try_now(su) or status(su)[::2] == ("active", 0))
@@ -192,7 +192,7 @@ def test_a_wrong_client_secret_needs_attention_and_the_error_names_where_it_was_
     start("wrong-secret")
     create_team(su, org)
     wait_until(lambda: status(su)[0] == "needs_attention")
-    assert status(su)[1] == f"there is no token to send with ({entra.url} gave no token: HTTP 401)"
+    assert status(su)[1] == f"there is no token to send with ({entra.url} issued no token: HTTP 401)"
     assert ingestion.shown == [], "no event goes out without a token"
     su.execute("select audit.set_token('siem', %s)", [CLIENT_SECRET])
     # (An attempt with the wrong one may be under way still.)

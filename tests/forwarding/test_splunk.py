@@ -168,7 +168,7 @@ def test_a_poison_event_becomes_a_dead_letter_and_nothing_else_is_indexed_twice(
     dead = [ids[number - 1] for number in poisoned]
     assert hec.ids == [event_id for event_id in ids if event_id not in dead]
     rows = su.execute("select event_id, status, error from audit.dead_letter order by event_id").fetchall()
-    assert rows == [(event_id, 400, "the receiver answered HTTP 400, code 6") for event_id in dead]
+    assert rows == [(event_id, 400, "the receiver responded with HTTP 400, code 6") for event_id in dead]
     assert status(su)[0] == "active"
 
 
@@ -203,7 +203,7 @@ def test_a_collector_that_is_busy_gets_every_event_later(forward, hec, wait_unti
     hec.busy = 1
     su = forward(10)
     wait_until(lambda: status(su)[0] == "retrying")
-    assert status(su)[1] == "the receiver answered HTTP 503, code 9"
+    assert status(su)[1] == "the receiver responded with HTTP 503, code 9"
     wait_until(lambda: try_now(su) or status(su)[::2] == ("active", 0))
     assert hec.ids == wanted(su)
 
@@ -211,7 +211,7 @@ def test_a_collector_that_is_busy_gets_every_event_later(forward, hec, wait_unti
 def test_a_token_that_is_not_valid_needs_attention_until_another_is_set(forward, hec, wait_until):
     su = forward(10, token="revoked-token")
     wait_until(lambda: status(su)[0] == "needs_attention")
-    assert status(su)[1] == "the receiver answered HTTP 403, code 4"
+    assert status(su)[1] == "the receiver responded with HTTP 403, code 4"
     seen = len(hec.shown_tokens)
     time.sleep(0.5)
     assert len(hec.shown_tokens) == seen, "it is left alone"

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from tests.forwarding.test_addresses import LOOPBACK, post, resolver
 
 from pgtrail_worker import http
-from pgtrail_worker.answer import Cause
 from pgtrail_worker.http import Route
+from pgtrail_worker.response import Cause
 
 
 class TlsReceiver:
@@ -193,7 +193,7 @@ async def test_two_names_of_one_address_do_not_share_a_connection(authority, tmp
     route = Route(LOOPBACK, ca_file=str(tmp_path / "ca.pem"))
     names = resolver({"siem.example": ["127.0.0.1"], "other.example": ["127.0.0.1"]})
     async with TlsReceiver(authority.issue_cert("siem.example")) as receiver:
-        async with http.client(route, names) as client:
+        async with http.new_client(route, names) as client:
             for _ in range(2):
                 good, bad = (f"https://{name}.example:{receiver.port}/" for name in ("siem", "other"))
                 assert (await http.post(client, good, {}, b"{}")).status == 200
@@ -204,7 +204,7 @@ async def test_two_names_of_one_address_do_not_share_a_connection(authority, tmp
 async def test_a_file_that_is_missing_is_an_answer_and_serves_once_it_is_there(authority, tmp_path):
     async with TlsReceiver(authority.issue_cert("siem.example")) as receiver:
         late = tmp_path / "late.pem"
-        async with http.client(Route(LOOPBACK, ca_file=str(late)), to("siem.example")) as client:
+        async with http.new_client(Route(LOOPBACK, ca_file=str(late)), to("siem.example")) as client:
             url = f"https://siem.example:{receiver.port}/"
             assert (await http.post(client, url, {}, b"{}")).cause is Cause.UNUSABLE
             authority.cert_pem.write_to_path(late)
@@ -246,7 +246,7 @@ def test_nobody_is_asked_for_the_password_of_a_key(authority, tmp_path):
         "async def resolve(host, port): return ['127.0.0.1']\n"
         "async def main():\n"
         f"    route = http.Route(('127.0.0.0/8',), client_cert_file={str(tmp_path / 'locked.pem')!r})\n"
-        "    async with http.client(route, resolve) as client:\n"
+        "    async with http.new_client(route, resolve) as client:\n"
         "        print((await http.post(client, 'https://siem.example/', {}, b'')).cause.name)\n"
         "asyncio.run(main())\n"
     )

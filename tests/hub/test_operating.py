@@ -53,7 +53,7 @@ def test_another_database_can_not_take_the_name_of_one(hub, nemo, pgtrail, wait_
     hub.take_out("eu1")
     other = pgtrail("hub", "add", "eu1", "--dsn", nemo.dsn(), dsn=hub.dsn())
     assert other.returncode == 1
-    assert "is added under a name of its own" in other.stderr
+    assert "is added under a new name" in other.stderr
     # Nothing is left there.
     assert nemo.connect().execute("select count(*) from pg_publication").fetchone() == (0,)
 

@@ -381,10 +381,12 @@ def test_where_nothing_is_to_be_forwarded_no_worker_is_missed(su, found, siem):
 
 def test_a_receiver_that_wants_an_operator(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
-    settle(su, siem, p_status=401, p_error="the receiver answered HTTP 401", p_retry_in="15 min", p_hold="attention")
+    settle(
+        su, siem, p_status=401, p_error="the receiver responded with HTTP 401", p_retry_in="15 min", p_hold="attention"
+    )
     ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("needs attention", "siem")
-    assert finding.endswith("the receiver answered HTTP 401")
+    assert finding.endswith("the receiver responded with HTTP 401")
     assert "pgtrail destination resume siem" in hint
     su.execute("select audit.pause_destination('siem', false)")
     settle(su, siem)
@@ -393,12 +395,12 @@ def test_a_receiver_that_wants_an_operator(su, found, thing, siem):
 
 def test_a_receiver_that_has_failed_for_five_minutes(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
-    settle(su, siem, p_status=500, p_error="the receiver answered HTTP 500", p_retry_in="1 hour")
+    settle(su, siem, p_status=500, p_error="the receiver responded with HTTP 500", p_retry_in="1 hour")
     assert found() == []
     su.execute("update audit.cursor set failing_since = now() - interval '5 minutes 1 second'")
     ((problem, subject, finding, hint),) = found()
     assert (problem, subject) == ("retrying", "siem")
-    assert finding.endswith("(1 attempts): the receiver answered HTTP 500")
+    assert finding.endswith("(1 attempts): the receiver responded with HTTP 500")
     assert "pgtrail destination test siem" in hint
     su.execute("select audit.pause_destination('siem')")
     assert found() == []
@@ -420,12 +422,12 @@ def test_a_destination_that_is_served_and_far_behind_is_information(su, found, t
 
 def test_a_receiver_that_has_failed_for_five_days(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
-    settle(su, siem, p_status=500, p_error="the receiver answered HTTP 500", p_retry_in="1 hour")
+    settle(su, siem, p_status=500, p_error="the receiver responded with HTTP 500", p_retry_in="1 hour")
     assert found() == []
     su.execute("update audit.cursor set failing_since = now() - interval '5 days 1 second'")
     ((problem, subject, finding, _),) = found()
     assert (problem, subject) == ("suspended", "siem")
-    assert finding.endswith("the receiver answered HTTP 500")
+    assert finding.endswith("the receiver responded with HTTP 500")
     su.execute("select audit.pause_destination('siem', false)")
     settle(su, siem)
     assert found() == []
@@ -446,7 +448,7 @@ def test_a_replay_that_is_held_is_found_as_its_destination(su, found, thing, sie
 
 def test_a_receiver_that_is_gone(su, found, thing, siem):
     su.execute("insert into public.thing values (1, 'x')")
-    settle(su, siem, p_status=410, p_error="the receiver answered HTTP 410", p_retry_in="1 hour", p_hold="gone")
+    settle(su, siem, p_status=410, p_error="the receiver responded with HTTP 410", p_retry_in="1 hour", p_hold="gone")
     ((problem, subject, _, hint),) = found()
     assert (problem, subject) == ("receiver gone", "siem")
     assert hint.startswith("pgtrail destination resume siem")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgtrail_worker.address import REACHED_AS_IPV4, SPECIAL, forbidden
+from pgtrail_worker.address import REACHED_AS_IPV4, SPECIAL, why_forbidden
 
 # How long an example takes says how busy the machine is, and nothing of the address.
 UNTIMED = settings(deadline=None)
@@ -57,21 +57,21 @@ def members(network):
 @settings(UNTIMED, max_examples=10)
 @given(data=st.data())
 def test_no_special_address_passes_in_any_form(network, form, data):
-    assert forbidden(form(data.draw(members(network)))) is not None
+    assert why_forbidden(form(data.draw(members(network)))) is not None
 
 
 @pytest.mark.parametrize("network", SPECIAL_V6, ids=str)
 @settings(UNTIMED, max_examples=20)
 @given(data=st.data())
 def test_no_special_address_of_ipv6_passes(network, data):
-    assert forbidden(str(data.draw(members(network)))) is not None
+    assert why_forbidden(str(data.draw(members(network)))) is not None
 
 
 @settings(UNTIMED)
 @given(data=st.data())
 def test_no_address_of_a_network_that_is_called_special_passes(data):
     network = ip_network(data.draw(st.sampled_from([each for _, networks in SPECIAL for each in networks])))
-    assert forbidden(str(data.draw(members(network)))) is not None
+    assert why_forbidden(str(data.draw(members(network)))) is not None
 
 
 @settings(UNTIMED)
@@ -81,7 +81,7 @@ def test_nothing_passes_that_python_knows_is_not_global(address):
         # Python judges the form, where the address inside is what is reached.
         return
     if not address.is_global or address.is_multicast:
-        assert forbidden(str(address)) is not None
+        assert why_forbidden(str(address)) is not None
 
 
 @pytest.mark.parametrize(
@@ -95,12 +95,12 @@ def test_nothing_passes_that_python_knows_is_not_global(address):
     ],
 )  # fmt: skip
 def test_public_addresses_pass(address):
-    assert forbidden(address) is None
+    assert why_forbidden(address) is None
 
 
 def test_a_public_address_passes_in_the_forms_that_are_reached_as_itself_and_in_no_form_that_was_given_up():
     public = IPv4Address("8.8.8.8")
-    assert [name for name, form in (REACHED | GIVEN_UP).items() if forbidden(form(public)) is None] == [*REACHED]
+    assert [name for name, form in (REACHED | GIVEN_UP).items() if why_forbidden(form(public)) is None] == [*REACHED]
 
 
 @pytest.mark.parametrize(
@@ -112,28 +112,28 @@ def test_a_public_address_passes_in_the_forms_that_are_reached_as_itself_and_in_
         ("ff02::1", "a multicast address"), ("2001:0:4136:e378:8000:63bf:3fff:fdd2", "a reserved address"),
         ("64:ff9b:1::a00:1", "a reserved address"), ("4000::1", "a reserved address"), ("fe80::1%eth0", "belongs to one link"),
         ("255.255.255.255", "a reserved address"), ("::127.0.0.1", "a loopback address"), ("2002:808:808::1", "a tunnel"),
-        ("2606:4700::5efe:10.0.0.1", "a private address"), ("here", "here is no address"), ("", "no address"),
-        ("127.1", "no address"), ("0177.0.0.1", "no address"), ("10.0.0.0/8", "no address"),
+        ("2606:4700::5efe:10.0.0.1", "a private address"), ("here", "here is not an address"), ("", "not an address"),
+        ("127.1", "not an address"), ("0177.0.0.1", "not an address"), ("10.0.0.0/8", "not an address"),
     ],
 )  # fmt: skip
 def test_it_says_what_is_wrong_with_an_address(address, reason):
-    assert reason in (forbidden(address) or "")
+    assert reason in (why_forbidden(address) or "")
 
 
 def test_a_network_that_an_operator_allowed_passes_in_every_form_and_nothing_beside_it():
     allowed = [ip_network("10.1.0.0/16")]
     for form in (REACHED | GIVEN_UP).values():
-        assert forbidden(form(ip_address("10.1.2.3")), allowed) is None
-        assert forbidden(form(ip_address("10.2.2.3")), allowed) is not None
+        assert why_forbidden(form(ip_address("10.1.2.3")), allowed) is None
+        assert why_forbidden(form(ip_address("10.2.2.3")), allowed) is not None
 
 
 @pytest.mark.parametrize("form", INSIDE.values(), ids=INSIDE)
 def test_what_a_tunnel_would_carry_to_an_allowed_network_is_not_thereby_allowed(form):
     # Of an ISATAP address the prefix decides too; this one's is link-local.
     address = form(ip_address("10.1.2.3")).replace("2606:4700::", "fe80::")
-    assert forbidden(address, [ip_network("10.0.0.0/8")]) is not None
+    assert why_forbidden(address, [ip_network("10.0.0.0/8")]) is not None
 
 
 def test_a_network_of_ipv6_can_be_allowed_too():
-    assert forbidden("fd12::1", [ip_network("fd12::/16")]) is None
-    assert forbidden("fe80::1%eth0", [ip_network("fe80::/10")]) is not None
+    assert why_forbidden("fd12::1", [ip_network("fd12::/16")]) is None
+    assert why_forbidden("fe80::1%eth0", [ip_network("fe80::/10")]) is not None

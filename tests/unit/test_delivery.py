@@ -8,28 +8,28 @@ from typing import Any
 
 import pytest
 
-from pgtrail_worker.answer import Answer
-from pgtrail_worker.database import Batch
-from pgtrail_worker.delivery import Delivery, Pace
+from pgtrail_worker.batch import Batch, Framing
+from pgtrail_worker.delivery import Delivery
 from pgtrail_worker.destination import Destination, TokenSource
-from pgtrail_worker.errors import DatabaseAway, DatabaseRefused
-from pgtrail_worker.handout import Framing, Handout
+from pgtrail_worker.errors import DatabaseUnavailable, StatementFailed
 from pgtrail_worker.metrics import Metrics
-from pgtrail_worker.sending import Outcome
-from pgtrail_worker.verdict import Delivered, Failed, Poison, Rules, Verdict
+from pgtrail_worker.pace import Pace
+from pgtrail_worker.response import Response
+from pgtrail_worker.send_queue import Outcome
+from pgtrail_worker.verdict import Delivered, Failed, Poison, ResponseRules, Verdict
 
 DESTINATION = Destination(
     cursor_id=1, name="siem", replay_id=None, url="https://siem.example", content_type="application/json", headers=(),
-    channel="", framing=Framing(), max_events=1, max_bytes=1000, max_in_flight=1, gzip=False, rules=Rules(),
+    channel="", framing=Framing(), max_events=1, max_bytes=1000, max_in_flight=1, gzip=False, rules=ResponseRules(),
     signing_secrets=(), token=TokenSource(), oauth=None, allowed_networks=(), ca_file=None, client_cert_file=None,
 )  # fmt: skip
-PACE = Pace(poll=0.05, after_error=0.05, after_refusal=0.05, settle_after=60, last_settle=1)
+PACE = Pace(poll=0.05, after_unavailable=0.05, after_failed_statement=0.05, settle_after=60, last_settle=1)
 OK = Delivered()
-DOWN = Failed("the receiver answered HTTP 500")
+DOWN = Failed("the receiver responded with HTTP 500")
 
 
 def batch(*ids: int, failures: int = 0, token: int | None = 1, waiting: bool = False) -> Batch:
-    return Batch(token, Handout(ids, ids, [2] * len(ids), b"{}" * len(ids)), failures, waiting=waiting)
+    return Batch(token, ids, ids, [2] * len(ids), b"{}" * len(ids), failures=failures, waiting=waiting)
 
 
 class FakeDatabase:
@@ -86,7 +86,7 @@ class FakeReceiver:
         self.at_request: Callable[[], None] = lambda: None
         self.at_once = self.most_at_once = 0
 
-    async def send(self, message_id: str, _: bytes, __: int) -> tuple[Answer, Verdict]:
+    async def send(self, message_id: str, _: bytes, __: int) -> tuple[Response, Verdict]:
         self.ids.append(message_id)
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
@@ -96,7 +96,7 @@ class FakeReceiver:
         await asyncio.sleep(0)
         self.at_once -= 1
         verdict = self.verdicts.pop(0) if self.verdicts else OK
-        return Answer(204 if verdict == OK else 500, 0.01), verdict
+        return Response(204 if verdict == OK else 500, 0.01), verdict
 
 
 class Running:
@@ -141,7 +141,7 @@ async def test_a_wake_up_leads_to_a_look_at_once_and_one_look_is_not_many() -> N
         assert database.looks == 2
 
 
-@pytest.mark.parametrize("trouble", [DatabaseAway("away"), DatabaseRefused("no")])
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable("away"), StatementFailed("no")])
 async def test_after_an_error_of_the_database_notifications_do_not_shorten_the_pause(trouble: Exception) -> None:
     database = FakeDatabase()
     database.next_raises = trouble
@@ -160,7 +160,7 @@ async def test_nothing_that_is_committed_makes_a_destination_due(idle: Batch) ->
 
 async def test_what_was_delivered_is_settled_again_and_again_and_not_sent_again() -> None:
     database, receiver = FakeDatabase(batch(1, 2)), FakeReceiver()
-    database.settle_raises = [DatabaseAway("away")] * 3
+    database.settle_raises = [DatabaseUnavailable("away")] * 3
     async with Running(database, receiver) as running:
         await running.wake_for(0.05)
         assert database.attempts_to_settle <= 3
@@ -252,10 +252,10 @@ async def test_the_next_events_are_rendered_while_these_are_sent_and_thrown_away
     assert receiver.ids == ["evt_1", "evt_2"]
 
 
-async def test_dead_letters_in_a_row_are_counted_from_one_handout_to_the_next() -> None:
+async def test_dead_letters_in_a_row_are_counted_from_one_batch_to_the_next() -> None:
     database = FakeDatabase(batch(*range(1, 16)))
     database.ahead = [batch(*range(16, 31))]
-    async with Running(database, FakeReceiver(*[Poison("the receiver answered HTTP 400")] * 30)):
+    async with Running(database, FakeReceiver(*[Poison("the receiver responded with HTTP 400")] * 30)):
         await until(lambda: len(database.settled) == 2)
     assert [len(outcome.dead) for outcome, _ in database.settled] == [15, 5]
     assert database.settled[1][0].failure is not None
@@ -279,3 +279,18 @@ async def test_a_worker_that_slept_through_the_end_of_its_lease_sends_nothing_mo
     async with Running(database, receiver, pace):
         await until(lambda: database.looks > 1)
     assert receiver.ids == ["evt_1"]
+
+
+async def test_an_error_that_nothing_foresaw_is_reported_and_does_not_end_the_delivery(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    database = FakeDatabase(batch(1))
+    database.next_raises = ZeroDivisionError("secret")
+    async with Running(database, FakeReceiver()) as running:
+        await until(lambda: database.looks > 2)
+        assert running.delivery.error == "its delivery failed with ZeroDivisionError"
+        database.next_raises = None
+        await until(lambda: running.delivery.is_healthy)
+    assert running.delivery.error is None
+    assert database.delivered == [(1,)]
+    assert [record.message for record in caplog.records if record.exc_info] == ["the delivery failed"]

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from pgtrail_web.errors import DatabaseAway
+from pgtrail_web.errors import DatabaseUnavailable
 from pgtrail_web.export import Download
 
 
@@ -55,7 +55,7 @@ async def test_a_file_is_sent_whole_and_ended():
     assert not pieces.is_open
 
 
-@pytest.mark.parametrize(("error", "take"), [(None, not_the_third), (DatabaseAway(), at_once)])
+@pytest.mark.parametrize(("error", "take"), [(None, not_the_third), (DatabaseUnavailable(), at_once)])
 async def test_a_file_that_stops_in_the_middle_is_not_ended(error, take):
     pieces = Pieces(error)
     messages = await sent(pieces, take)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pgtrail.details import State, compare, indented, parse_json, printable, printable_json, short_changes
 from pgtrail_web import chart
-from pgtrail_web.errors import NotUnderstood
+from pgtrail_web.errors import InvalidRequest
 from pgtrail_web.filters import Cursor, Filters, parse
 
 TEXTS = st.text(max_size=40).map(lambda text: text.replace("\x00", "").strip())
@@ -37,7 +37,7 @@ def filters(draw):
         range=draw(st.sampled_from(["today", "7d", "30d", "all"])) if chosen == "preset" else "custom",
         first=first if chosen in ("first", "both") else None,
         last=last if chosen in ("last", "both") else None,
-        action=draw(TEXTS), actor=draw(TEXTS), resource=draw(TEXTS), words=draw(TEXTS), org=draw(TEXTS), node=draw(TEXTS),
+        action=draw(TEXTS), actor=draw(TEXTS), resource=draw(TEXTS), q=draw(TEXTS), org=draw(TEXTS), node=draw(TEXTS),
         size=draw(st.sampled_from([50, 200, 1000])),
         before=draw(st.none() | st.builds(Cursor, st.integers(0, 10**16), st.integers(0, 10**12))),
         **one,
@@ -54,7 +54,7 @@ def test_whatever_a_url_says_it_is_read_or_refused_in_a_sentence(pairs):
     refusal = None
     try:
         parse(pairs)
-    except NotUnderstood as refused:
+    except InvalidRequest as refused:
         refusal = refused
     assert refusal is None or (str(refusal) and refusal.hint)
 

@@ -46,7 +46,7 @@ def test_seals_are_found_in_files_that_were_joined_with_their_marks():
     ],
 )
 def test_what_holds_no_seal_is_one_error(content):
-    with pytest.raises(PgtrailError, match="no seal in the anchor"):
+    with pytest.raises(PgtrailError, match="the anchor has no seals"):
         find_anchors(read_text(content))
 
 

@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.test_delivery import DESTINATION
 
-from pgtrail_worker.answer import Answer, Cause
-from pgtrail_worker.channel import Channel
-from pgtrail_worker.destination import OAuth, TokenSource, find
-from pgtrail_worker.errors import NoToken
+from pgtrail_worker.destination import ListedDestination, OAuth, TokenSource
+from pgtrail_worker.errors import SecretUnavailable
 from pgtrail_worker.hosts import Host
 from pgtrail_worker.http import host_of
-from pgtrail_worker.tokens import Secrets, Tokens
+from pgtrail_worker.response import Cause, Response
+from pgtrail_worker.secret_store import SecretStore
+from pgtrail_worker.sender import Sender
+from pgtrail_worker.tokens import Tokens
 from pgtrail_worker.verdict import Failed, Hold
 
 SIEM, EVIL, LOGIN = (Host(f"{name}.example", 443) for name in ("siem", "evil", "login"))
@@ -27,16 +28,16 @@ OAUTH = OAuth("https://login.example/token", "client", "scope")
 def secrets(tmp_path):
     (tmp_path / "splunk").write_text("T0ken\n")
     (tmp_path / "splunk.hosts").write_text("siem.example\n")
-    return Secrets(tmp_path, {"SPLUNK": "T0ken", "SPLUNK_HOSTS": "siem.example", "BARE": "T0ken"})
+    return SecretStore(tmp_path, {"SPLUNK": "T0ken", "SPLUNK_HOSTS": "siem.example", "BARE": "T0ken"})
 
 
 def test_a_file_goes_to_the_hosts_beside_it_and_to_no_other(secrets, tmp_path):
-    assert secrets.read("splunk", [SIEM]) == "T0ken"
+    assert secrets.file("splunk", [SIEM]) == "T0ken"
     for hosts in ([EVIL], [SIEM, EVIL], [EVIL, SIEM]):
         with pytest.raises(
-            NoToken, match=rf"sent to evil.example: add the line evil.example to {tmp_path}/splunk.hosts"
+            SecretUnavailable, match=rf"sent to evil.example: add the line evil.example to {tmp_path}/splunk.hosts"
         ):
-            secrets.read("splunk", hosts)
+            secrets.file("splunk", hosts)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\n", b"#siem.example"])
@@ -45,8 +46,8 @@ def test_without_hosts_a_file_goes_nowhere_and_the_error_says_what_to_write(secr
         (tmp_path / "splunk.hosts").unlink()
     else:
         (tmp_path / "splunk.hosts").write_bytes(content)
-    with pytest.raises(NoToken) as refused:
-        secrets.read("splunk", [SIEM])
+    with pytest.raises(SecretUnavailable) as refused:
+        secrets.file("splunk", [SIEM])
     assert "the line siem.example" in str(refused.value)
     assert f"{tmp_path}/splunk.hosts" in str(refused.value)
     assert "T0ken" not in str(refused.value)
@@ -54,9 +55,9 @@ def test_without_hosts_a_file_goes_nowhere_and_the_error_says_what_to_write(secr
 
 def test_a_variable_goes_to_the_hosts_of_the_one_beside_it(secrets):
     assert secrets.variable("SPLUNK", [SIEM]) == "T0ken"
-    with pytest.raises(NoToken, match=r"set SPLUNK_HOSTS=siem.example,evil.example for"):
+    with pytest.raises(SecretUnavailable, match=r"set SPLUNK_HOSTS=siem.example,evil.example for"):
         secrets.variable("SPLUNK", [EVIL])
-    with pytest.raises(NoToken, match=r"set BARE_HOSTS=siem.example for"):
+    with pytest.raises(SecretUnavailable, match=r"set BARE_HOSTS=siem.example for"):
         secrets.variable("BARE", [SIEM])
 
 
@@ -68,8 +69,8 @@ def test_what_is_no_file_is_not_waited_for(secrets, tmp_path):
     (tmp_path / "endless").symlink_to("/dev/zero")
     (tmp_path / "endless.hosts").write_text("siem.example")
     for name in ("pipe", "folder", "endless", "", ".", "x" * 300, "a\0b", "../splunk", "/etc/passwd"):
-        with pytest.raises(NoToken):
-            secrets.read(name, [SIEM])
+        with pytest.raises(SecretUnavailable):
+            secrets.file(name, [SIEM])
 
 
 @pytest.mark.parametrize("named", ["siem.example", "login.example"])
@@ -79,11 +80,11 @@ async def test_a_client_s_secret_and_what_it_is_changed_for_go_to_named_hosts_on
 
     async def post(*request):
         asked.append(request)
-        return Answer(200, 0.0, body=b'{"access_token": "a"}')
+        return Response(200, 0.0, body=b'{"access_token": "a"}')
 
     destination = replace(DESTINATION, token=TokenSource(file="splunk"), oauth=OAUTH)
     tokens = Tokens(destination, secrets, [SIEM, LOGIN], post)
-    with pytest.raises(NoToken):
+    with pytest.raises(SecretUnavailable):
         await tokens.token()
     assert asked == []
     (tmp_path / "splunk.hosts").write_text("siem.example\nlogin.example")
@@ -98,14 +99,14 @@ def test_the_host_that_is_checked_is_the_one_that_is_sent_to(url):
     assert httpx.Request("POST", url).url.raw_host == b"siem.example"
 
 
-class Hostile(Secrets):
+class Hostile(SecretStore):
     def path(self, name):
         raise RuntimeError("T0ken")
 
 
 async def test_what_nothing_foresaw_is_a_failure_of_the_destination_alone(tmp_path):
     destination = replace(DESTINATION, token=TokenSource(file="splunk"))
-    async with Channel(destination, Hostile(tmp_path, {}), lambda: datetime.now(UTC)) as channel:
+    async with Sender(destination, Hostile(tmp_path, {}), lambda: datetime.now(UTC)) as channel:
         answer, verdict = await channel.send("evt_1", b"{}", 1)
     assert (answer.status, answer.cause) == (None, Cause.UNUSABLE)
     assert isinstance(verdict, Failed)
@@ -115,7 +116,7 @@ async def test_what_nothing_foresaw_is_a_failure_of_the_destination_alone(tmp_pa
 
 async def test_a_signing_secret_that_is_none_is_a_failure_of_the_destination_alone(tmp_path):
     destination = replace(DESTINATION, signing_secrets=("whsec_a",))
-    async with Channel(destination, Secrets(tmp_path, {}), lambda: datetime.now(UTC)) as channel:
+    async with Sender(destination, SecretStore(tmp_path, {}), lambda: datetime.now(UTC)) as channel:
         _, verdict = await channel.send("evt_1", b"{}", 1)
     assert isinstance(verdict, Failed)
 
@@ -137,7 +138,7 @@ GOOD = {
 
 @given(st.dictionaries(st.sampled_from(sorted(GOOD.keys() - {"cursor_id", "name", "broken"})), VALUES, max_size=3))
 def test_whatever_a_row_holds_it_is_a_destination_or_an_error(changed):
-    found = find(GOOD | changed)
+    found = ListedDestination.from_row(GOOD | changed)
     if found.destination is None:
         assert found.error
     else:

@@ -64,7 +64,7 @@ class Served:
         assert not [line for line in self.said if "Traceback" in line], "".join(self.said)
 
     def url(self) -> str:
-        """The address that lets in once: the one that was printed last."""
+        """The address that authenticates once: the last one that was printed."""
         with self._spoke:
             assert self._spoke.wait_for(lambda: any("http" in line for line in self.said), 30), self.said
             return re.findall(r"https?://\S+/", [line for line in self.said if "http" in line][-1])[0].rstrip(",")
@@ -76,7 +76,7 @@ class Served:
 
     @contextlib.contextmanager
     def client(self) -> Iterator[httpx.Client]:
-        """A client that has come in."""
+        """A client that is signed in."""
         with httpx.Client(base_url=self.url().rstrip("/"), follow_redirects=True, timeout=30) as client:
             answer = client.get(self.entrance())
             assert answer.status_code == 200, answer.text
@@ -173,7 +173,7 @@ def axe() -> str:
 
 @pytest.fixture
 def visit(browser, served):
-    """Opens the page as somebody who has come in: options of the browser's context. Fails on errors of the script."""
+    """Opens the page as somebody who is signed in: options of the browser's context. Fails on errors of the script."""
     contexts = []
 
     def visiting(path: str = "/", *, by: Served = served, **options) -> Page:

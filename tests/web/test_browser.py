@@ -56,7 +56,7 @@ def test_a_preset_holds_at_once_and_days_once_both_are_there(visit, day):
 
 def test_what_narrows_the_view_is_named_and_taken_away_one_by_one(visit, day):
     page = visit("/?category=teams&category=budgets&actor=bob&range=all")
-    held = page.get_by_role("list", name="Filters that hold")
+    held = page.get_by_role("list", name="Applied filters")
     assert [" ".join(text.split()) for text in held.get_by_role("listitem").all_inner_texts()] == [
         "Category Teams ×", "Category Budgets ×", "Actor bob ×", "Clear all",
     ]  # fmt: skip
@@ -110,11 +110,11 @@ def test_an_event_shows_what_changed_and_who_really_wrote(visit, day):
     assert "redacted" in page.locator(".diff tr", has_text="key_hash").inner_text()
     assert page.locator(".diff tr.changed del", has_text="sk-1").count() == 1
     assert page.locator(".diff tr.same").count() > 5
-    real = page.get_by_role("region", name="The connection that really wrote").inner_text()
+    real = page.get_by_role("region", name="Connection (recorded by the database)").inner_text()
     assert "app" in real
     assert "local socket" in real
     page.get_by_role("button", name="Verify").click()
-    expect(page.get_by_role("status")).to_contain_text("as they were sealed")
+    expect(page.get_by_role("status")).to_contain_text("its seal are unchanged")
 
 
 def test_nested_json_is_compared_field_by_field(visit, day):
@@ -209,10 +209,10 @@ def test_on_paper_stand_the_filters_that_hold_and_nothing_to_click(visit, day):
     for text in ("Category Teams", "30 days", "Database", "Times in Europe/Oslo", "Printed 2"):
         expect(page.locator("body")).to_contain_text(text)
     assert page.locator("span.printed").is_visible()
-    expect(page.locator("p.printed")).to_contain_text("of them stand here, newest first.")
+    expect(page.locator("p.printed")).to_contain_text("of them are printed here, newest first.")
     page.goto(page.url.partition("/audit")[0] + f"/audit/events/{event_of(day, 'key.rotated')}")
     assert page.locator("form:visible, button:visible, nav:visible").count() == 0
-    assert page.get_by_text("The connection that really wrote").is_visible()
+    assert page.get_by_text("Connection (recorded by the database)").is_visible()
 
 
 def test_the_fields_that_did_not_change_can_be_put_aside(visit, day):
@@ -345,7 +345,7 @@ def test_without_a_script_everything_works(visit, day):
         page.get_by_role("button", name="Export NDJSON").click()
     page.locator("#events .action").first.click()
     page.get_by_role("button", name="Verify").click()
-    expect(page.get_by_role("status")).to_contain_text("as they were sealed")
+    expect(page.get_by_role("status")).to_contain_text("its seal are unchanged")
 
 
 def test_what_users_write_is_text_wherever_it_stands(visit, day):

@@ -132,7 +132,7 @@ def test_an_event_is_found_by_all_that_it_is_called(client, rotated):
     own = client.get(f"/events/{there}").text
     assert f"event {there}</title>" in own
     assert "this hub</a></dd>" in own
-    assert "as they were sealed" in client.get(f"/events/eu1:{there}?verify=now").text
+    assert "its seal are unchanged" in client.get(f"/events/eu1:{there}?verify=now").text
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_what_no_event_is_called_is_said_so(client, name):
     answer = client.get(f"/events/{name}")
     assert answer.status_code == 404
     assert "is not an event id." in answer.text
-    assert "An event is called 42, or on a hub eu1:42." in answer.text
+    assert "Event names look like 42, or on a hub eu1:42." in answer.text
 
 
 @pytest.mark.parametrize("name", ["eu1:9999999", "nowhere:1", "evt_us2_1"])
@@ -354,7 +354,7 @@ def test_an_event_of_a_node_and_its_neighbours_are_found_by_indexes(large_hub, r
     (here, there, moment) = large_hub.connect().execute(
         "select id, node_id, occurred_at from audit.event where node = 'eu1' and org_id = 'org_7' and resource_id = 'often' and node_id > 14000 order by id limit 1"
     ).fetchone()  # fmt: skip
-    touched, found = explained.touched("event_id", called=f"eu1:{there}")
+    touched, found = explained.touched("event_id", event_name=f"eu1:{there}")
     assert (touched, found) == (1, [(here,)])
     touched, ((previous, following),) = explained.touched(
         "neighbours", id=here, node="eu1", resource_id="often", resource_type="key", utc_time=moment

@@ -12,9 +12,9 @@ from psycopg.types.json import Jsonb
 from tests.conftest import clone
 from tests.web.conftest import memory, serving, terminate_pages
 
-from pgtrail_web.database import MOST_CONNECTIONS, query
-from pgtrail_web.database import MOST_OF_ONE as MOST_CONNECTIONS_OF_ONE
-from pgtrail_web.export import MOST_AT_ONCE, MOST_OF_ONE
+from pgtrail_web.database import MAX_CONNECTIONS, query
+from pgtrail_web.database import MAX_PER_VIEWER as MAX_CONNECTIONS_PER_VIEWER
+from pgtrail_web.running_exports import MAX_AT_ONCE, MAX_PER_VIEWER
 
 pytestmark = pytest.mark.any_server
 
@@ -223,7 +223,7 @@ def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_the
     su = large.connect()
     with contextlib.ExitStack() as clients, serving(large, "--trusted-header", "X-Remote-User") as running:
         url = running.url().rstrip("/")
-        names = [f"viewer {number}" for number in range(MOST_AT_ONCE // MOST_OF_ONE + 1)]
+        names = [f"viewer {number}" for number in range(MAX_AT_ONCE // MAX_PER_VIEWER + 1)]
         several = [
             clients.enter_context(httpx.Client(base_url=url, headers={"x-remote-user": name}, timeout=30))
             for name in names
@@ -231,14 +231,14 @@ def test_exports_that_nobody_takes_leave_the_page_to_the_others_and_end_with_the
         forms = [for_everything(client) for client in several]
         with contextlib.ExitStack() as stack:
             for client, form in zip(several[:-1], forms, strict=False):
-                for _ in range(MOST_OF_ONE):
+                for _ in range(MAX_PER_VIEWER):
                     assert stack.enter_context(asking(client, "POST", "/export", data=form)) == "200"
                 refused = client.post("/export", data=form)
-                assert (refused.status_code, "of your exports are under way" in refused.text) == (503, True)
-            wait_until(lambda: under_way(su) == MOST_AT_ONCE)
+                assert (refused.status_code, "of your exports are running" in refused.text) == (503, True)
+            wait_until(lambda: under_way(su) == MAX_AT_ONCE)
             assert several[0].get("/").status_code == 200
             refused = several[-1].post("/export", data=forms[-1])
-            assert (refused.status_code, "exports are under way" in refused.text) == (503, True)
+            assert (refused.status_code, "exports are running" in refused.text) == (503, True)
         wait_until(lambda: under_way(su) == 0)
         assert several[-1].post("/export", data=forms[-1]).text.count("\n") > EVENTS
 
@@ -249,9 +249,9 @@ def test_pages_that_nobody_waits_for_any_more_hold_nothing(large, wait_until):
         with locking.transaction():
             locking.execute("lock table audit.event")
             with contextlib.ExitStack() as stack:
-                for _ in range(MOST_CONNECTIONS):
+                for _ in range(MAX_CONNECTIONS):
                     stack.enter_context(leaving(client, "/"))
-                wait_until(lambda: under_way(su) == MOST_CONNECTIONS_OF_ONE)
+                wait_until(lambda: under_way(su) == MAX_CONNECTIONS_PER_VIEWER)
             wait_until(lambda: under_way(su) == 0)
         assert client.get("/").status_code == 200
 

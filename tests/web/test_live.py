@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from pgtrail_web.live import Listener
+from pgtrail_web.listener import Listener
 
 pytestmark = pytest.mark.any_server
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.any_server
 async def test_a_notification_wakes_all_who_wait_and_nobody_else_holds_a_connection(day):
     su = day.connect()
     listener = Listener(day.dsn("auditor"))
-    with listener.heard() as one, listener.heard() as other:
+    with listener.notified() as one, listener.notified() as other:
         for _ in range(100):
             su.execute("notify pgtrail")
             with contextlib.suppress(TimeoutError):

@@ -9,10 +9,10 @@ import pytest
 from tests.conftest import clone
 from tests.web.conftest import played, serving
 
-from pgtrail_web.database import MOST_CONNECTIONS, MOST_OF_ONE
+from pgtrail_web.database import MAX_CONNECTIONS, MAX_PER_VIEWER
 from pgtrail_web.errors import Busy
-from pgtrail_web.export import MOST_AT_ONCE, Running
-from pgtrail_web.export import MOST_OF_ONE as MOST_EXPORTS_OF_ONE
+from pgtrail_web.running_exports import MAX_AT_ONCE, RunningExports
+from pgtrail_web.running_exports import MAX_PER_VIEWER as MAX_EXPORTS_PER_VIEWER
 from pgtrail_web.shares import Shares
 from pgtrail_web.viewer import Viewer
 
@@ -44,16 +44,16 @@ def test_one_viewer_s_slow_filters_leave_the_page_to_the_others(slow):
     def ask(_):
         return httpx.get(slow, params={"actor": "slow*"}, headers=EVE, timeout=60)
 
-    with ThreadPoolExecutor(2 * MOST_CONNECTIONS) as eve:
-        asked = [eve.submit(ask, number) for number in range(2 * MOST_CONNECTIONS)]
+    with ThreadPoolExecutor(2 * MAX_CONNECTIONS) as eve:
+        asked = [eve.submit(ask, number) for number in range(2 * MAX_CONNECTIONS)]
         time.sleep(1)
         for _ in range(3):
             assert httpx.get(slow, headers=ANN, timeout=60).status_code == 200
         answers = [each.result() for each in asked]
     statuses = [answer.status_code for answer in answers]
-    assert statuses.count(200) == MOST_OF_ONE
+    assert statuses.count(200) == MAX_PER_VIEWER
     refused = [answer.text for answer in answers if answer.status_code == 503]
-    assert len(refused) == len(answers) - MOST_OF_ONE
+    assert len(refused) == len(answers) - MAX_PER_VIEWER
     assert all("Too many of your own requests" in text for text in refused)
     assert httpx.get(slow, headers=EVE, timeout=60).status_code == 200
 
@@ -102,17 +102,17 @@ async def test_viewers_without_a_name_are_told_apart_by_their_addresses():
 
 
 def test_one_viewer_s_exports_leave_room_for_another_s():
-    running, eve = Running(), Viewer(actor="eve")
-    places = [running.place(eve) for _ in range(MOST_EXPORTS_OF_ONE)]
+    running, eve = RunningExports(), Viewer(actor="eve")
+    places = [running.slot(eve) for _ in range(MAX_EXPORTS_PER_VIEWER)]
     for place in places:
         place.__enter__()
-    with pytest.raises(Busy, match="of your exports"), running.place(eve):
+    with pytest.raises(Busy, match="of your exports"), running.slot(eve):
         pass
-    with running.place(Viewer(actor="ann")):
+    with running.slot(Viewer(actor="ann")):
         pass
     for place in places:
         place.__exit__(None, None, None)
-    assert MOST_EXPORTS_OF_ONE < MOST_AT_ONCE
-    with running.place(eve):
+    assert MAX_EXPORTS_PER_VIEWER < MAX_AT_ONCE
+    with running.slot(eve):
         pass
-    assert not running._under_way
+    assert not running._running

@@ -1,4 +1,4 @@
-"""The chart of events by day and category: geometry alone, which the template draws."""
+"""The geometry of the chart of events by day and category, which the template draws."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -7,13 +7,13 @@ from datetime import date, timedelta
 
 WIDTH, HEIGHT = 960, 88
 GAP = 0.25
-"""Of a bar's width."""
-MOST_BARS = 62
+"""As a fraction of a bar's width."""
+MAX_BARS = 62
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """So many events of a category in the days from ``begins``."""
+    """The number of events of a category in the unit that begins on a day."""
 
     begins: date
     category: str
@@ -22,7 +22,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A category's share of a bar, in the chart's own units."""
+    """A category's share of a bar, in units of the chart."""
 
     category: str
     events: int
@@ -46,43 +46,43 @@ class Bar:
 
     @property
     def days(self) -> str:
-        """Which."""
+        """The day, or the first and the last."""
         return str(self.first) if self.first == self.last else f"{self.first} to {self.last}"
 
     @property
     def label(self) -> str:
-        """Which days, and how many events."""
+        """The days, and how many events."""
         return f"{self.days}: {self.events:,} {'event' if self.events == 1 else 'events'}"
 
 
 def unit_for(days: int | None) -> str:
-    """What a bar stands for, so that not more of them come than can be told apart."""
-    if days is not None and days <= MOST_BARS:
+    """The unit of a bar: the smallest of which not too many are needed; None: all time."""
+    if days is not None and days <= MAX_BARS:
         return "day"
-    return "week" if days is not None and days <= 7 * MOST_BARS else "month"
+    return "week" if days is not None and days <= 7 * MAX_BARS else "month"
 
 
 def bars(counts: Sequence[Count], unit: str, first: date | None, last: date, order: Sequence[str]) -> list[Bar]:
-    """Bars from the first day (or the first that has events) to the last, also where nothing happened."""
+    """Bars from the first day (or the first with events) to the last, empty ones included."""
     by_day: dict[date, Counter[str]] = {}
     for count in counts:
         by_day.setdefault(count.begins, Counter())[count.category] += count.events
     if not by_day:
         return []
-    asked = first
-    # Of ages that are asked for, only those that have events.
+    wanted = first
+    # By month, bars begin with the first events.
     first = min(by_day) if first is None or unit == "month" else min(first, *by_day)
     last = max(last, *by_day)
     beginnings = list(_beginnings(_begin(first, unit), last, unit))
     highest = max(day.total() for day in by_day.values())
     step = WIDTH / len(beginnings)
     drawn = [
-        _bar(begins, unit, by_day.get(begins, Counter()), highest, place * step, step, order)
-        for place, begins in enumerate(beginnings)
+        _bar(begins, unit, by_day.get(begins, Counter()), highest, index * step, step, order)
+        for index, begins in enumerate(beginnings)
     ]
-    # A week or a month that begins before what is asked for, or ends after it, stands for what of it is asked for.
+    # The first and the last bar may be a part of a week or month.
     return [
-        replace(bar, first=max(bar.first, asked or bar.first), last=max(min(bar.last, last), bar.first))
+        replace(bar, first=max(bar.first, wanted or bar.first), last=max(min(bar.last, last), bar.first))
         for bar in drawn
     ]
 
@@ -106,7 +106,7 @@ def _beginnings(first: date, last: date, unit: str) -> Iterable[date]:
 
 
 def _begin(day: date, unit: str) -> date:
-    """The first day of its week (Monday) or month, as date_trunc() has it."""
+    """The first day of its week (Monday) or month, as in date_trunc()."""
     if unit == "week":
         return day - timedelta(days=day.weekday())
     return day.replace(day=1) if unit == "month" else day

@@ -1,4 +1,4 @@
-"""The edge to Postgres: each request in a transaction of its own, as the viewer that it is for."""
+"""Connections to Postgres: each request in a transaction of its own, as the viewer that it is for."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,24 +16,24 @@ from pgtrail_web.viewer import UTC, Viewer
 
 Connection = psycopg.AsyncConnection[DictRow]
 
-MOST_CONNECTIONS = 8
-MOST_OF_ONE = 3
-"""Connections that one viewer has at most: whoever makes slow requests leaves the rest to the others."""
+MAX_CONNECTIONS = 8
+MAX_PER_VIEWER = 3
+"""Connections that one viewer has at most: whoever sends slow requests leaves the rest to the others."""
 WAIT_SECONDS = 4.0
-"""So long a request waits for a connection; then the page says that the database is away."""
+"""How long a request waits for a connection before it fails."""
 STATEMENT_MILLISECONDS = 15_000
 APPLICATION = "pgtrail page"
 
 
 def query(name: str) -> LiteralString:
-    """A statement out of ``queries.sql``."""
-    return load("pgtrail_web")[name]
+    """A statement of this package, or one that it shares with the command line."""
+    return load("pgtrail_web").get(name) or load("pgtrail")[name]
 
 
 class Database:
     """Connections to the log.
 
-    :param conninfo: as libpq takes it; what it leaves out libpq's own variables say.
+    :param conninfo: as libpq takes it; what it does not set is read from libpq's own variables.
     :raises PageError: from each use.
     """
 
@@ -42,28 +42,25 @@ class Database:
         defaults = {"application_name": APPLICATION, "connect_timeout": "4"}
         self.conninfo = make_conninfo(conninfo, **defaults | given | {"client_encoding": "UTF8"})
         self._pool: AsyncConnectionPool[Connection] | None = None
-        self._shares = Shares(MOST_OF_ONE, WAIT_SECONDS)
+        self._shares = Shares(MAX_PER_VIEWER, WAIT_SECONDS)
 
     async def _opened(self) -> AsyncConnectionPool[Connection]:
-        # (At the first use: a part of another app hears nothing of that one's start.)
+        # (At the first use: a mounted app is not told when the other app starts.)
         if self._pool is None:
-            self._pool = self._made()
+            self._pool = AsyncConnectionPool(
+                self.conninfo,
+                connection_class=Connection,
+                # Prepared statements are lost behind a transaction pooler.
+                kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
+                min_size=0,
+                max_size=MAX_CONNECTIONS,
+                timeout=WAIT_SECONDS,
+                # After a restart of Postgres connections are replaced before a page fails.
+                check=AsyncConnectionPool.check_connection,
+                open=False,
+            )
         await self._pool.open()
         return self._pool
-
-    def _made(self) -> AsyncConnectionPool[Connection]:
-        return AsyncConnectionPool(
-            self.conninfo,
-            connection_class=Connection,
-            # Prepared statements are lost behind a transaction pooler.
-            kwargs={"autocommit": True, "prepare_threshold": None, "row_factory": dict_row},
-            min_size=0,
-            max_size=MOST_CONNECTIONS,
-            timeout=WAIT_SECONDS,
-            # After a restart of Postgres: found here, and made anew, before a page fails.
-            check=AsyncConnectionPool.check_connection,
-            open=False,
-        )
 
     async def close(self) -> None:
         """Close all connections; the next use opens others."""
@@ -77,23 +74,23 @@ class Database:
     ) -> AsyncIterator[Connection]:
         """A transaction that sees what the viewer may see, in one snapshot, in their time zone.
 
-        :param milliseconds: after which a statement is given up; 0: never.
+        :param milliseconds: the statement_timeout; 0: none.
         """
         try:
             pool = await self._opened()
             async with self._shares.share(viewer), pool.connection() as connection, connection.transaction():
                 isolation = query("read_committed" if writing else "read_only")
-                await connection.execute(f"{isolation};\n{load('pgtrail')['settings']}")
+                await connection.execute(f"{isolation};\n{query('settings')}")
                 await self._become(connection, viewer, milliseconds)
                 yield connection
         except PoolTimeout as error:
-            # Connections there are, and all in use: that is not the database.
+            # All connections are in use: the database itself is available.
             raise (Busy(hint="Try again.") if self._is_connected() else from_database(error)) from error
         except psycopg.Error as error:
             raise from_database(error) from error
 
     def _is_connected(self) -> bool:
-        return self._pool is not None and self._pool.get_stats().get("pool_size", 0) == MOST_CONNECTIONS
+        return self._pool is not None and self._pool.get_stats().get("pool_size", 0) == MAX_CONNECTIONS
 
     @staticmethod
     async def _become(connection: Connection, viewer: Viewer, milliseconds: int) -> None:
@@ -115,17 +112,15 @@ class Database:
 
 
 async def rows(connection: Connection, name: str, /, **parameters: Any) -> list[DictRow]:
-    """What a statement gives."""
     return await (await connection.execute(query(name), parameters)).fetchall()
 
 
 async def row(connection: Connection, name: str, /, **parameters: Any) -> DictRow | None:
-    """The first row of what a statement gives."""
     return await (await connection.execute(query(name), parameters)).fetchone()
 
 
 async def read_frame(connection: Connection) -> DictRow:
-    """What stands round each page: categories, zone, what the viewer may do."""
+    """What each page shows around its contents: categories, zone, what the viewer may do."""
     frame = await row(connection, "frame")
     assert frame is not None
     return frame

@@ -1,15 +1,16 @@
-"""What can go wrong on the page; each has the status of its answer, a sentence, and what to do.
+"""What can go wrong on the page. Each error has an HTTP status, a sentence, and a hint what to do.
 
 ::
 
     PageError
-    ├── NotFound            404: there is no such event, or not for this viewer
-    ├── NotUnderstood       400: a filter or a form that makes no sense
-    ├── NotAllowed          403: not signed in, a wrong token, a form from elsewhere, a role without rights
-    ├── TooSlow             503: the search takes too long
-    ├── Gone                499: nobody waits for it any more
-    ├── Busy                503: as much is under way as may be
-    └── DatabaseAway        503: it comes back by itself
+    ├── NotFound              404: there is no such event, or not for this viewer
+    ├── InvalidRequest        400: an invalid filter or form
+    ├── NotAllowed            403: not signed in, a wrong token, a form from elsewhere, a role without rights
+    │   └── NotSignedIn
+    ├── TooSlow               503: the search takes too long
+    ├── ClientDisconnected    499: nobody waits for the response any more
+    ├── Busy                  503: too many requests or exports are running
+    └── DatabaseUnavailable   503: it comes back by itself
 """
 
 import psycopg
@@ -32,8 +33,8 @@ class NotFound(PageError):
     status = 404
 
 
-class NotUnderstood(PageError):
-    """That makes no sense."""
+class InvalidRequest(PageError):
+    """This request is invalid."""
 
     status = 400
 
@@ -44,42 +45,44 @@ class NotAllowed(PageError):
     status = 403
 
 
+class NotSignedIn(NotAllowed):
+    """You are not signed in, or your session has ended."""
+
+
 class TooSlow(PageError):
     """This search takes too long."""
 
     status = 503
 
 
-class Gone(PageError):
-    """Nobody waits for this any more."""
+class ClientDisconnected(PageError):
+    """The client has disconnected."""
 
     status = 499
 
 
 class Busy(PageError):
-    """Too much is under way."""
+    """Too many requests are running."""
 
     status = 503
 
 
-class DatabaseAway(PageError):
-    """The database does not answer."""
+class DatabaseUnavailable(PageError):
+    """The database does not respond."""
 
     status = 503
 
 
-NO_NAME_STATE = "PT047"
-"""SQLSTATE of what no event is called, which stands in the path of a URL."""
+INVALID_NAME_STATE = "PT047"
+"""SQLSTATE of an invalid event name, which comes from the path of a URL."""
 MISSING_STATES = {"3F000", "42P01", "42883", "42703", "42704"}
 """SQLSTATEs of a missing schema, table, function, column or type: pgtrail is missing or of another version."""
-
-
-UNREADABLE_STATES = {"22003", "22007", "22008", "22021", "2201B", "22023", "22P02", "22P05"}
-"""SQLSTATEs of texts that are no number, no time, no regular expression, no text."""
+INVALID_TEXT_STATES = {"22003", "22007", "22008", "22021", "2201B", "22023", "22P02", "22P05"}
+"""SQLSTATEs of texts that are not a number, a time, a regular expression, or valid text."""
 
 
 def from_database(error: psycopg.Error) -> PageError:
-    """A foreign error as one of ours, without anything that could be a secret of the connection."""
+    """The error of a statement, without anything that could be a secret of the connection."""
     state = error.sqlstate or ""
     message = error.diag.message_primary or ""
     if isinstance(error, psycopg.errors.QueryCanceled):
@@ -93,15 +96,15 @@ def from_database(error: psycopg.Error) -> PageError:
             "The page's database role may not do that.",
             "Its administrator can grant audit_auditor, audit_reader or audit_admin.",
         )
-    if state == NO_NAME_STATE:
-        return NotFound(f"{message}.", "An event is called 42, or on a hub eu1:42.")
+    if state == INVALID_NAME_STATE:
+        return NotFound(f"{message}.", "Event names look like 42, or on a hub eu1:42.")
     if state in MISSING_STATES:
         return PageError("This database has no pgtrail, or another version of it.", "Run: pgtrail migrate")
-    # What a person entered: a rule of ours, or a value that Postgres can't read.
-    if state.startswith("PT") or state in UNREADABLE_STATES or (isinstance(error, psycopg.DataError) and not state):
-        return NotUnderstood(f"{message[:1].upper()}{message[1:]}." if message else None, error.diag.message_hint)
+    # What a person entered: refused by pgtrail, or a value that Postgres or psycopg can't parse.
+    if state.startswith("PT") or state in INVALID_TEXT_STATES or (isinstance(error, psycopg.DataError) and not state):
+        return InvalidRequest(f"{message[:1].upper()}{message[1:]}." if message else None, error.diag.message_hint)
     if not state or state.startswith(("08", "53", "57")) or isinstance(error, PoolTimeout | PoolClosed):
-        return DatabaseAway(
-            hint="This page looks again every few seconds. Nothing is lost: the log is kept by the database itself."
+        return DatabaseUnavailable(
+            hint="This page reloads every few seconds. Nothing is lost: the database itself keeps the log."
         )
     return PageError("The database refused.", message)

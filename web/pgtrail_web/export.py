@@ -1,12 +1,11 @@
-"""CSV and JSON lines of exactly what is filtered, as a stream; recorded before the first byte leaves."""
+"""CSV and JSON lines of the events that pass the filters, as a stream; recorded in the log before the first byte."""
 
 import asyncio
-from collections import Counter, OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextlib import aclosing, contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, LiteralString
+from typing import Any, LiteralString
 
 import anyio
 from psycopg.rows import DictRow
@@ -16,195 +15,124 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from pgtrail_web.database import MOST_CONNECTIONS, Connection, query, row
-from pgtrail_web.errors import Busy, NotUnderstood, PageError
+from pgtrail_web.database import Connection, query, row
+from pgtrail_web.errors import InvalidRequest, PageError
 from pgtrail_web.filters import Filters, parse
-from pgtrail_web.http import while_somebody_waits
-from pgtrail_web.shares import Key, key_of
+from pgtrail_web.http import unless_disconnected
+from pgtrail_web.page import Page
 from pgtrail_web.viewer import Viewer
 
-if TYPE_CHECKING:
-    from pgtrail_web.page import Page
-
-TYPES = {
-    "csv": "text/csv; charset=utf-8",
-    "fields": "text/csv; charset=utf-8",
-    "ndjson": "application/x-ndjson",
+FILES = {
+    "csv": ("audit-{day}.csv", "text/csv; charset=utf-8"),
+    "fields": ("audit-{day}-fields.csv", "text/csv; charset=utf-8"),
+    "ndjson": ("audit-{day}.ndjson", "application/x-ndjson"),
 }
-NAMES = {"csv": "audit-{day}.csv", "fields": "audit-{day}-fields.csv", "ndjson": "audit-{day}.ndjson"}
-PIECE_BYTES = 1 << 16
-MOST_REMEMBERED = 100
-MOST_AT_ONCE = MOST_CONNECTIONS // 2
-MOST_OF_ONE = 2
-"""Exports of one viewer, who goes on reading meanwhile."""
+"""The name and the type of the file, by its format."""
+CHUNK_BYTES = 1 << 16
 STALLED_SECONDS = 60.0
-"""So long a reader may take nothing."""
-LONGEST_SECONDS = 3600.0
-"""So long an export may last: all the while vacuum leaves what has died in the application's tables."""
+"""How long a reader may read nothing."""
+MAX_SECONDS = 3600.0
+"""How long an export may last: until it ends, vacuum removes nothing that was deleted meanwhile."""
 
 
-@dataclass
-class Progress:
-    """How far an export is."""
-
-    events: int
-    sent: int = 0
-    done: bool = False
-    ended: bool = False
-
-
-class Running:
-    """The exports of this process and how far they are: a hint for whoever waits, and nothing else."""
-
-    def __init__(self) -> None:
-        self._progress: OrderedDict[str, Progress] = OrderedDict()
-        self._under_way: Counter[Key] = Counter()
-
-    @contextmanager
-    def place(self, viewer: Viewer) -> Iterator[None]:
-        """Room for one more.
-
-        :raises Busy: as many are under way as there may be: the others leave no connection to those who read.
-        """
-        key = key_of(viewer)
-        if self._under_way[key] >= MOST_OF_ONE:
-            raise Busy(f"{MOST_OF_ONE} of your exports are under way.", "Wait until one has ended, and try again.")
-        if self._under_way.total() >= MOST_AT_ONCE:
-            raise Busy(f"{MOST_AT_ONCE} exports are under way.", "Wait until one has ended, and try again.")
-        self._under_way[key] += 1
-        try:
-            yield
-        finally:
-            self._under_way -= Counter([key])
-
-    @contextmanager
-    def watched(self, export_id: str, events: int) -> Iterator[Progress]:
-        """An export that has begun, until it ends."""
-        progress = self._progress[export_id] = Progress(events)
-        while len(self._progress) > MOST_REMEMBERED:
-            self._progress.popitem(last=False)
-        try:
-            yield progress
-        finally:
-            progress.ended = True
-
-    def get(self, export_id: str) -> Progress | None:
-        """How far it is; None: it has not begun, or was long ago."""
-        return self._progress.get(export_id)
-
-
-async def progress(page: "Page", request: Request, _viewer: Viewer) -> Response:
-    """How far an export is."""
+async def progress(page: Page, request: Request, _viewer: Viewer) -> Response:
     found = page.exports.get(request.path_params["id"])
-    if found is None:
-        return JSONResponse({"begun": False})
-    return JSONResponse({"begun": True} | asdict(found))
+    return JSONResponse({"begun": found is not None} | (asdict(found) if found else {}))
 
 
-async def export(page: "Page", request: Request, viewer: Viewer) -> Response:
-    """A file of what the form's filters let through."""
+async def export(page: Page, request: Request, viewer: Viewer) -> Response:
+    """A file of the events that pass the form's filters."""
     form = await request.form()
     pairs = [(name, value) for name, value in form.multi_items() if isinstance(value, str)]
     given = dict(pairs)
-    kind = given.get("format", "csv")
-    if kind not in TYPES:
-        raise NotUnderstood(f'There is no format "{kind}".', "It is csv, fields or ndjson.")
-    pieces = _pieces(page, viewer, parse(pairs), kind, given.get("export_id", "")[:40])
-    # What goes wrong before the first byte is a page, not half a file.
-    first = await while_somebody_waits(request, _next(pieces))
-    return Download(
-        first,
-        pieces,
-        media_type=TYPES[kind],
-        headers={"content-disposition": f'attachment; filename="{NAMES[kind].format(day=datetime.now(UTC).date())}"'},
-    )
+    format = given.get("format", "csv")
+    if format not in FILES:
+        raise InvalidRequest(f'There is no format "{format}".', "It is csv, fields or ndjson.")
+    name, media_type = FILES[format]
+    chunks = _chunks(page, viewer, parse(pairs), format, given.get("export_id", "")[:40])
+    # An error before the first byte is a page, not half a file.
+    first = await unless_disconnected(request, _next(chunks))
+    headers = {"content-disposition": f'attachment; filename="{name.format(day=datetime.now(UTC).date())}"'}
+    return Download(first, chunks, media_type=media_type, headers=headers)
 
 
-async def _next(pieces: AsyncGenerator[bytes]) -> bytes:
-    return await anext(pieces, b"")
+async def _next(chunks: AsyncGenerator[bytes]) -> bytes:
+    return await anext(chunks, b"")
 
 
 class Download(StreamingResponse):
-    """Pieces of a file, until all are sent, or the reader has gone or takes nothing more.
+    """Sends chunks until there are no more, or the reader disconnects or stalls.
 
-    They hold a connection and a snapshot of the database. What ends early is not ended as HTTP would have it, so that
-    nobody takes it for the whole file.
+    The chunks hold a connection and a snapshot of the database. If they end early, the response is not ended as HTTP
+    requires, so that nobody takes it for the whole file.
     """
 
     def __init__(
-        self, first: bytes, pieces: AsyncGenerator[bytes], *, stalled_seconds: float = STALLED_SECONDS, **options: Any
+        self, first: bytes, chunks: AsyncGenerator[bytes], *, stalled_seconds: float = STALLED_SECONDS, **options: Any
     ) -> None:
-        super().__init__(_chained(first, pieces), **options)
-        self._pieces = pieces
+        super().__init__(_chained(first, chunks), **options)
+        self._chunks = chunks
         self._stalled_seconds = stalled_seconds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send them, or what there was time for."""
         try:
             await super().__call__(scope, receive, send)
         except asyncio.CancelledError:
-            # A server that ends would report this as an error.
+            # A server that shuts down would log this as an error.
             if not AppStatus.should_exit:
                 raise
 
     async def stream_response(self, send: Send) -> None:
-        """Send them."""
+        """Send the chunks, with a time limit for each and for all."""
 
-        async def in_time(message: Message) -> None:
+        async def send_in_time(message: Message) -> None:
             async with asyncio.timeout(self._stalled_seconds):
                 await send(message)
 
         try:
-            async with asyncio.timeout(LONGEST_SECONDS):
-                await super().stream_response(in_time)
+            async with asyncio.timeout(MAX_SECONDS):
+                await super().stream_response(send_in_time)
         except (TimeoutError, PageError):
             return
         finally:
             with anyio.CancelScope(shield=True):
-                await self._pieces.aclose()
+                await self._chunks.aclose()
 
 
-async def _chained(first: bytes, pieces: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
+async def _chained(first: bytes, chunks: AsyncGenerator[bytes]) -> AsyncIterator[bytes]:
     yield first
-    async for piece in pieces:
-        yield piece
+    async for chunk in chunks:
+        yield chunk
 
 
-async def _pieces(page: "Page", viewer: Viewer, filters: Filters, kind: str, export_id: str) -> AsyncGenerator[bytes]:
-    """The file in pieces of some size: the server sends one row at a time."""
-    with page.exports.place(viewer):
-        begun = await _begin(page, viewer, filters, kind)
-        events = begun["events"]
-        with page.exports.watched(export_id, events) as progress:
+async def _chunks(page: Page, viewer: Viewer, filters: Filters, format: str, export_id: str) -> AsyncGenerator[bytes]:
+    """The file in chunks: the server sends one row at a time."""
+    with page.exports.slot(viewer):
+        async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
+            begun = await row(connection, "begin_export", filter=Jsonb(filters.as_json()), by_field=format == "fields")
+        assert begun is not None
+        with page.exports.tracked(export_id, begun["events"]) as progress:
             async with page.database.session(viewer, milliseconds=0) as connection:
-                piece = bytearray()
-                # (Closed before the transaction is: that would wait for the end of what is still sent.)
-                async with aclosing(_lines(connection, begun, kind)) as lines:
+                chunk = bytearray()
+                # (Closed before the transaction ends, which would wait for the rest of the rows.)
+                async with aclosing(_lines(connection, begun, format)) as lines:
                     async for line in lines:
-                        piece += line
-                        # (Of fields there are more.)
-                        progress.sent = min(progress.sent + 1, events)
-                        if len(piece) >= PIECE_BYTES:
-                            yield bytes(piece)
-                            piece.clear()
-                    yield bytes(piece)
+                        chunk += line
+                        # (There may be more fields than events.)
+                        progress.sent = min(progress.sent + 1, progress.events)
+                        if len(chunk) >= CHUNK_BYTES:
+                            yield bytes(chunk)
+                            chunk.clear()
+                    yield bytes(chunk)
                 progress.done = True
 
 
-async def _begin(page: "Page", viewer: Viewer, filters: Filters, kind: str) -> DictRow:
-    """How many events pass, and how they are read; the log says so from now on."""
-    async with page.database.session(viewer, writing=True, milliseconds=0) as connection:
-        begun = await row(connection, "begin_export", filter=Jsonb(filters.as_json()), by_field=kind == "fields")
-    assert begun is not None
-    return begun
-
-
-def _lines(connection: Connection, begun: DictRow, kind: str) -> AsyncGenerator[bytes]:
-    return _ndjson(connection, begun["passing"]) if kind == "ndjson" else _csv(connection, begun["csv"])
+def _lines(connection: Connection, begun: DictRow, format: str) -> AsyncGenerator[bytes]:
+    return _ndjson(connection, begun["passing"]) if format == "ndjson" else _csv(connection, begun["csv"])
 
 
 async def _csv(connection: Connection, statement: LiteralString) -> AsyncGenerator[bytes]:
-    # SQL has written it, and quoted what is in it.
+    # The statement was written by SQL, which has quoted what is in it.
     async with connection.cursor().copy(statement) as copy:
         async for line in copy:
             yield bytes(line)

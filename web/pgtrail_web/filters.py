@@ -1,4 +1,4 @@
-"""What a URL asks for: read, checked, and written again with one thing changed."""
+"""The filters in a URL: parsed, checked, and serialized again with something changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,28 +6,31 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from pgtrail_web.errors import NotUnderstood
+from pgtrail_web.errors import InvalidRequest
 
 RANGES = {"today": ("Today", 1), "7d": ("7 days", 7), "30d": ("30 days", 30), "all": ("All time", None)}
-"""The presets: label, and how many days, this one included."""
+"""The presets: label, and how many days, today included."""
 DEFAULT_RANGE = "30d"
 CUSTOM = "custom"
 SIZES = (50, 200, 1000)
-SCAN_LIMIT = 1_500
-"""Events that a search without an index of its own looks at for one page."""
-LONGEST_TEXT = 500
-LONGEST_ID = 20_000
+MAX_TEXT_CHARS = 500
+MAX_ID_CHARS = 20_000
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_EXACT = {"actor_type", "actor_id", "resource_type", "resource_id"}
-_WORDS = {
-    "Text": "words", "Action": "action", "Actor": "actor", "Resource": "resource", "Organization": "org",
-    "Node": "node",
-}  # fmt: skip
-"""What can be typed or chosen from a list, by its label."""
+TYPED = {
+    "q": "Text",
+    "action": "Action",
+    "actor": "Actor",
+    "resource": "Resource",
+    "org": "Organization",
+    "node": "Node",
+}
+"""Parameters that are typed or chosen from a list, with their labels."""
+EXACT = ("actor_type", "actor_id", "resource_type", "resource_id")
+"""Parameters that a link sets, in pairs."""
 HUB = "-"
-"""The node that is none: what a hub did itself."""
+"""The node of events that the hub recorded itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,7 @@ class Cursor:
         return f"{self.microseconds}-{self.event_id}"
 
     def as_json(self) -> dict[str, Any]:
-        """What audit.filter() takes."""
+        """As audit.filter() takes it."""
         return {
             "before_time": (EPOCH + timedelta(microseconds=self.microseconds)).isoformat(),
             "before_id": self.event_id,
@@ -53,9 +56,9 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Filters:
-    """A URL's query, checked. All fields are as the URL has them.
+    """The query of a URL, checked.
 
-    :param first, last: days, both included; where neither is given ``range`` holds.
+    :param first, last: days, both included; if neither is given, ``range`` applies.
     :param before: the page begins below this event.
     """
 
@@ -63,10 +66,10 @@ class Filters:
     range: str = DEFAULT_RANGE
     first: date | None = None
     last: date | None = None
+    q: str = ""
     action: str = ""
     actor: str = ""
     resource: str = ""
-    words: str = ""
     org: str = ""
     node: str = ""
     actor_type: str = ""
@@ -87,7 +90,7 @@ class Filters:
 
     @property
     def is_narrow(self) -> bool:
-        """Whether it lets anything less through than the page as it is opened."""
+        """Whether it excludes anything that the page shows at first."""
         return self.but(size=SIZES[0], before=None) != Filters()
 
     @property
@@ -103,59 +106,46 @@ class Filters:
 
     @property
     def applied(self) -> list[tuple[str, str, "Filters"]]:
-        """What narrows it beside the time: a word, its value, and the filters without it."""
+        """The filters besides the time: label, value, and the filters without it."""
         found = [
             ("Category", name, self.but(categories=tuple(each for each in self.categories if each != name)))
             for name in self.categories
         ]
-        for word, field in _WORDS.items():
-            if value := getattr(self, field):
-                shown = node_label(value) if field == "node" else value
-                found.append((word, shown, self.but(**{field: ""})))
-        for word in ("actor", "resource"):
-            kind, key = f"{word}_type", f"{word}_id"
-            if getattr(self, key):
-                found.append((getattr(self, kind), getattr(self, key), self.but(**{kind: "", key: ""})))
+        for name, label in TYPED.items():
+            if value := getattr(self, name):
+                found.append((label, node_label(value) if name == "node" else value, self.but(**{name: ""})))
+        for kind, key in (EXACT[:2], EXACT[2:]):
+            if value := getattr(self, key):
+                found.append((getattr(self, kind), value, self.but(**{kind: "", key: ""})))
         return found
 
     @property
     def is_searching(self) -> bool:
-        """Whether anything that is typed or chosen from a list narrows it."""
-        return any(getattr(self, field) for field in _WORDS.values())
+        """Whether a typed filter, or one chosen from a list, is set."""
+        return any(getattr(self, name) for name in TYPED)
 
     def as_json(self) -> dict[str, Any]:
-        """What audit.filter() takes; without the place where the page begins."""
-        fields: dict[str, Any] = {
+        """As audit.filter() takes it, without ``before``."""
+        lists = {
+            "actions": self.action,
+            "actors": _contains(self.actor),
+            "resources": _contains(self.resource),
+            "orgs": self.org,
+            "nodes": self.node,
+        }
+        fields = {
             "categories": list(self.categories),
-            "actions": _listed(self.action),
-            "actors": _listed(_anywhere(self.actor)),
-            "resources": _listed(_anywhere(self.resource)),
-            "orgs": _listed(self.org),
-            "nodes": _listed(self.node),
             "first_day": self.first and self.first.isoformat(),
             "last_day": self.last and self.last.isoformat(),
             "days": self.days,
-            "words": self.words,
-            "actor_id": self.actor_id,
-            "actor_type": self.actor_type,
-            "resource_id": self.resource_id,
-            "resource_type": self.resource_type,
+            "words": self.q,
         }
+        fields |= {name: [text] for name, text in lists.items() if text} | {name: getattr(self, name) for name in EXACT}
         return {name: value for name, value in fields.items() if value}
 
     def parameters(self) -> list[tuple[str, str]]:
-        """Its URL's query, without what is so by default."""
-        texts = {
-            "action": self.action,
-            "actor": self.actor,
-            "resource": self.resource,
-            "q": self.words,
-            "org": self.org,
-            "node": self.node,
-            "actor_type": self.actor_type,
-            "actor_id": self.actor_id,
-            "resource_type": self.resource_type,
-            "resource_id": self.resource_id,
+        """The query of its URL, without defaults."""
+        texts = {name: getattr(self, name) for name in (*TYPED, *EXACT)} | {
             "range": "" if self.range == DEFAULT_RANGE or self.first or self.last else self.range,
             "from": self.first.isoformat() if self.first else "",
             "to": self.last.isoformat() if self.last else "",
@@ -171,39 +161,34 @@ class Filters:
 
 
 def parse(parameters: Iterable[tuple[str, str]]) -> Filters:
-    """Read a query or a form; what it does not know it leaves alone.
+    """Parse a query or a form; unknown parameters are ignored.
 
-    :raises NotUnderstood: a value makes no sense.
+    :raises InvalidRequest: a value is invalid.
     """
-    # (An id or a type is what it is; what a person types may have a space at an end.)
-    pairs = [(name, value if name in _EXACT else value.strip()) for name, value in parameters]
-    given = {name: value for name, value in pairs if value}
+    # (Ids and types are taken literally; what a person types may end in a space.)
+    pairs = [(name, value if name in EXACT else value.strip()) for name, value in parameters]
     for name, value in pairs:
-        longest = LONGEST_ID if name in _EXACT else LONGEST_TEXT
-        if len(value) > longest or "\x00" in value:
-            raise NotUnderstood(f"{name} is longer than {longest:,} characters, or no text.", "Write less.")
+        max_chars = MAX_ID_CHARS if name in EXACT else MAX_TEXT_CHARS
+        if len(value) > max_chars or "\x00" in value:
+            raise InvalidRequest(f"{name} is longer than {max_chars:,} characters, or not a text.", "Write less.")
+    given = {name: value for name, value in pairs if value}
+    for kind, key in (EXACT[:2], EXACT[2:]):
+        if (kind in given) != (key in given):
+            raise InvalidRequest(f"{kind} and {key} go together.", "Follow a name in the table.")
     preset = _one_of(given, "range", (*RANGES, CUSTOM), CUSTOM if given.keys() & {"from", "to"} else DEFAULT_RANGE)
     # Without a script, a form sends its days with a preset too.
     first, last = (_day(given, name) if preset == CUSTOM else None for name in ("from", "to"))
     if first and last and first > last:
-        raise NotUnderstood(f"The time from {first} to {last} ends before it begins.", "Change the two days.")
+        raise InvalidRequest(f"The time from {first} to {last} ends before it begins.", "Change the two days.")
+    texts: dict[str, Any] = {name: given[name] for name in (*TYPED, *EXACT) if name in given}
     return Filters(
         categories=tuple(dict.fromkeys(value for name, value in pairs if name == "category" and value)),
         range=preset,
         first=first,
         last=last,
-        action=given.get("action", ""),
-        actor=given.get("actor", ""),
-        resource=given.get("resource", ""),
-        words=given.get("q", ""),
-        org=given.get("org", ""),
-        node=given.get("node", ""),
-        actor_type=_with(given, "actor_type", "actor_id"),
-        actor_id=_with(given, "actor_id", "actor_type"),
-        resource_type=_with(given, "resource_type", "resource_id"),
-        resource_id=_with(given, "resource_id", "resource_type"),
         size=int(_one_of(given, "size", [str(size) for size in SIZES], str(SIZES[0]))),
-        before=_cursor(given.get("before")),
+        before=_cursor(given["before"]) if "before" in given else None,
+        **texts,
     )
 
 
@@ -211,42 +196,27 @@ def _day(given: Mapping[str, str], name: str) -> date | None:
     try:
         return date.fromisoformat(given[name]) if name in given else None
     except ValueError as error:
-        raise NotUnderstood(f'"{given[name]}" is no day.', "Write it as 2026-11-24.") from error
+        raise InvalidRequest(f'"{given[name]}" is not a day.', "Write it as 2026-11-24.") from error
 
 
 def _one_of(given: Mapping[str, str], name: str, allowed: Sequence[str], default: str) -> str:
     value = given.get(name, default)
     if value not in allowed:
-        raise NotUnderstood(f'{name} can\'t be "{value}".', f"It is one of {', '.join(allowed)}.")
+        raise InvalidRequest(f'{name} can\'t be "{value}".', f"It is one of {', '.join(allowed)}.")
     return value
 
 
-def _with(given: Mapping[str, str], name: str, other: str) -> str:
-    if name not in given:
-        return ""
-    if other not in given:
-        raise NotUnderstood(f"{name} needs {other} beside it.", "Follow a name in the table.")
-    return given[name]
-
-
-def _cursor(text: str | None) -> Cursor | None:
-    if text is None:
-        return None
+def _cursor(text: str) -> Cursor:
     parts = text.split("-")
     if len(parts) != 2 or not all(part.isascii() and part.isdigit() and len(part) < 18 for part in parts):
-        raise NotUnderstood("This is no place in the log.", "Begin with the newest events.")
+        raise InvalidRequest("This is not a position in the log.", "Begin with the newest events.")
     return Cursor(int(parts[0]), int(parts[1]))
 
 
 def node_label(node: str | None) -> str:
-    """What people read for a node, or for none."""
     return "this hub" if node in (None, HUB) else str(node)
 
 
-def _listed(text: str) -> list[str]:
-    return [text] if text else []
-
-
-def _anywhere(text: str) -> str:
-    """A name as people type it stands for all that has it in it, unless they say where the rest may be."""
+def _contains(text: str) -> str:
+    """A typed name matches whatever contains it, unless it has a wildcard of its own."""
     return text if not text or "*" in text else f"*{text}*"

@@ -1,4 +1,4 @@
-"""What holds for each answer: its headers, and that somebody waits for it."""
+"""What applies to each response: its headers, and that it ends when the client disconnects."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,9 +8,9 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from pgtrail_web.errors import Gone
+from pgtrail_web.errors import ClientDisconnected
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 HEADERS = {
     # Nothing from elsewhere, nothing inline, in nobody's frame.
@@ -24,45 +24,43 @@ HEADERS = {
 }
 
 
-class Guarded:
-    """Every answer with the headers that forbid what the page does not need."""
+class SecurityHeaders:
+    """Adds the headers that forbid what the page does not need."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, and add them."""
-
-        async def guarded(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, text in HEADERS.items():
                     headers.setdefault(name, text)
-                # (Files of ours have a tag by which they are asked for anew.)
+                # (Static files have an etag, with which browsers revalidate them.)
                 headers.setdefault("cache-control", "no-cache" if "etag" in headers else "no-store")
             await send(message)
 
-        await self._app(scope, receive, guarded)
+        await self._app(scope, receive, send_with_headers)
 
 
-async def while_somebody_waits(request: Request, answer: Coroutine[Any, Any, Answer]) -> Answer:
-    """The answer, given up with its statement when the browser has gone: reloading a slow page makes no second one.
+async def unless_disconnected(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """The result of some work, which is cancelled with its statement if the client disconnects.
 
-    :raises Gone: it has.
+    :raises ClientDisconnected: it has.
     """
-    answering = asyncio.create_task(answer)
-    leaving = asyncio.create_task(_leaves(request))
+    working = asyncio.create_task(work)
+    disconnecting = asyncio.create_task(_disconnected(request))
     try:
-        await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not answering.done():
-            raise Gone
-        return answering.result()
+        await asyncio.wait((working, disconnecting), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnected
+        return working.result()
     finally:
-        for task in (answering, leaving):
+        for task in (working, disconnecting):
             task.cancel()
-        await asyncio.gather(answering, leaving, return_exceptions=True)
+        await asyncio.gather(working, disconnecting, return_exceptions=True)
 
 
-async def _leaves(request: Request) -> None:
+async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -1,4 +1,4 @@
--- What the page asks the database.
+-- The queries of the page.
 
 -- name: read_only
 set transaction isolation level repeatable read, read only
@@ -10,7 +10,7 @@ set transaction isolation level read committed, read write
 select set_config('TimeZone', %(zone)s, true)
 
 -- name: become
--- The actor first: one organization's reader may set it too, but nobody forgets it here.
+-- The actor first, before the role changes.
 select
     case when %(actor)s::text is not null then
         audit.set_actor(%(actor)s::text, null, 'user', %(ip)s::inet, %(user_agent)s::text)
@@ -20,7 +20,7 @@ select
     case when %(org)s::text is not null then set_config('role', 'audit_org_reader', true) end
 
 -- name: frame
--- What stands round each page.
+-- What each page shows around its contents.
 select
     -- By the rights themselves: whoever owns the log has them in none of its roles.
     has_function_privilege('audit.pause_destination(text, boolean)', 'execute') as is_admin,
@@ -76,70 +76,36 @@ select
 from audit_internal.count_events(%(filter)s::jsonb, %(unit)s, %(max_events)s) as counted
 
 -- name: actions
--- What can be asked for. (Of one organization only what it could have: the rest is not its business.)
+-- The actions to choose from. (None for one organization: it must not learn what others do.)
 select distinct action
 from audit_internal.known_actions()
 where audit_internal.visible_orgs() is null
 order by action
 
 -- name: nodes
--- What can be asked for: the nodes, and then the hub itself.
+-- The nodes to choose from, and last the hub itself.
 select name
 from audit_internal.visible_nodes(%(scan_limit)s)
 order by name = '-', name
 
 -- name: arrived
--- How many have become visible since a snapshot; it counts no further than it is shown.
+-- How many have become visible since a snapshot, counted to 1,000.
 select
     pg_current_snapshot()::text as snapshot,
     exists (select from pg_snapshot_xip(pg_current_snapshot())) as in_flight,
     (select count(*) from audit_internal.events_since(%(filter)s::jsonb, %(snapshot)s::pg_snapshot, 1000)) as events
 
 -- name: event_id
-select audit_internal.find_event_id(%(called)s) as id
+select audit_internal.find_event_id(%(event_name)s) as id
 
--- name: event
+-- name: seal_of_event
 select
-    event.id,
-    audit_internal.event_reference(event) as name,
-    event.node,
-    to_char(event.occurred_at, 'YYYY-MM-DD HH24:MI:SS.US') as local_time,
-    audit_internal.rfc3339(event.occurred_at) as utc_time,
-    event.action,
-    event.category,
-    coalesce(category.label, event.category) as category_label,
-    event.operation,
-    event.table_name,
-    event.org_id,
-    audit_internal.label_of_org(event.org_id) as org_label,
-    event.resource_type,
-    event.resource_id,
-    event.resource_label,
-    event.actor_type,
-    event.actor_id,
-    event.actor_label,
-    host(event.actor_ip) as actor_ip,
-    event.user_agent,
-    event.request_id,
-    event.reason,
-    event.db_role,
-    host(event.client_addr) as client_addr,
-    event.application_name,
-    event.imported_from,
-    audit.event_json(event)::text as json,
     sealed.number as seal_number,
     to_char(sealed.sealed_at, 'YYYY-MM-DD HH24:MI:SS') as sealed_at,
     sealed.hash as seal_hash
 from audit.event
-left join audit.category on category.name = event.category
 left join lateral audit_internal.event_seal(event) as sealed on true
 where event.id = %(id)s
-
--- name: diff
-select field, before::text as before, after::text as after, changed
-from audit.diff
-where event_id = %(id)s
-order by changed desc, field
 
 -- name: neighbours
 -- The events before and after one, of the same resource.
@@ -167,7 +133,7 @@ select
     name,
     format,
     state,
-    -- (The rest of some URLs is a secret.)
+    -- (The rest of a URL may be a secret.)
     substring(url from '^https?://[^/?#]*') as host,
     events_behind,
     seconds_behind::float8 as seconds_behind,

@@ -1,4 +1,4 @@
-"""Sessions: how one begins, what proves that a form is of it, how it ends."""
+"""Sessions: how one begins, how a form is checked to be of it, how it ends."""
 
 import hmac
 import secrets
@@ -17,9 +17,9 @@ SESSION_SECONDS = 12 * 3600
 
 
 class Token:
-    """What lets in once; then there is another.
+    """Authenticates once, and is then replaced.
 
-    :param announce: is told each new one.
+    :param announce: called with each new token.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class Token:
         self._renew()
 
     def redeem(self, candidate: str) -> bool:
-        """Whether it is the one; then it is used up."""
+        """Whether it is the token, which is then used up."""
         if not hmac.compare_digest(candidate.encode(errors="replace"), self._token.encode()):
             return False
         self._renew()
@@ -39,10 +39,10 @@ class Token:
 
 
 class Sessions:
-    """Sessions, kept by the browser alone: a signed cookie; and the tokens that prove that a form is of the session.
+    """Sessions are stored in signed cookies only. Their forms carry a token that is signed too.
 
     :param secret: signs them; None: a new one, so that a restart ends all sessions.
-    :param seconds: how long one lasts.
+    :param seconds: how long a session lasts.
     """
 
     def __init__(self, secret: str | None = None, seconds: int = SESSION_SECONDS) -> None:
@@ -53,25 +53,24 @@ class Sessions:
         self._ended: dict[str, float] = {}
 
     def current(self, request: Request) -> str | None:
-        """The session of a request; None: there is none, or it has ended."""
+        """The session of a request; None: it has none, or it has ended."""
+        cookie = request.cookies.get(_cookie_name(request), "")
         try:
-            session = self._cookies.unsign(
-                request.cookies.get(_cookie_name(request), ""), max_age=self._seconds
-            ).decode()
+            session = self._cookies.unsign(cookie, max_age=self._seconds).decode()
         except BadSignature:
             return None
         return None if session in self._ended else session
 
     def begin(self, request: Request, response: Response, session: str | None = None) -> None:
-        """Leave a session in the browser, a new one unless one is given."""
+        """Set the cookie of a session, a new one unless one is given."""
         response.set_cookie(
             _cookie_name(request),
             self._cookies.sign(session or new_session()).decode(),
             max_age=self._seconds,
             path=base_of(request) or "/",
-            secure=is_https(request),
+            secure=_is_https(request),
             httponly=True,
-            # A link in a mail or a chat leads here; a form from elsewhere does not.
+            # Links from elsewhere have a session; forms from elsewhere do not.
             samesite="lax",
         )
 
@@ -82,14 +81,14 @@ class Sessions:
         response.delete_cookie(_cookie_name(request), path=base_of(request) or "/")
 
     def form_token(self, session: str, viewer: Viewer) -> str:
-        """What a form of this session carries, as long as it is the same viewer's."""
-        # (Not before what it signs: that would be told too.)
+        """The token of this session's forms, valid for this viewer only."""
+        # (The signature alone: a token with the signed value in it would tell the session.)
         return self._forms.get_signature("\0".join((session, viewer.actor or "", viewer.org or ""))).decode()
 
     def check_form(self, session: str | None, viewer: Viewer, token: object) -> None:
-        """Refuse what does not come from a form of this session and viewer.
+        """Check that a form is of this session and viewer.
 
-        :raises NotAllowed: it does not.
+        :raises NotAllowed: it is not.
         """
         if session is not None and isinstance(token, str):
             expected = self.form_token(session, viewer)
@@ -99,17 +98,16 @@ class Sessions:
 
 
 def new_session() -> str:
-    """An id that nobody guesses."""
     return secrets.token_urlsafe(16)
 
 
 def base_of(request: Request) -> str:
-    """The path that the page is mounted at, as it stands in a URL; without a slash at its end."""
+    """The path that the page is mounted at, quoted, without a slash at its end."""
     return quote(request.scope.get("root_path", "").rstrip("/"))
 
 
-def is_https(request: Request) -> bool:
-    """Whether the browser came by TLS, to here or to a proxy. (Who lies about it harms only their own cookie.)"""
+def _is_https(request: Request) -> bool:
+    """Whether the browser used TLS, to here or to a proxy. (A false header harms only the cookie of who sent it.)"""
     return "https" in (request.url.scheme, request.headers.get("x-forwarded-proto"))
 
 

@@ -1,4 +1,4 @@
-"""How much of the page one viewer may have at a time."""
+"""A limit for each viewer, so that one who sends slow requests leaves room for others."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -11,14 +11,14 @@ Key = tuple[str | None, str | None, str | None]
 
 
 class Shares:
-    """Lets each viewer do so many things at once; more of theirs wait for these.
+    """Limits what each viewer does at once; more of theirs has to wait.
 
-    :param most: of one viewer.
-    :param seconds: that one more waits.
+    :param limit: for one viewer.
+    :param seconds: how long one more waits.
     """
 
-    def __init__(self, most: int, seconds: float) -> None:
-        self._most = most
+    def __init__(self, limit: int, seconds: float) -> None:
+        self._limit = limit
         self._seconds = seconds
         self._viewers: dict[Key, tuple[asyncio.Semaphore, int]] = {}
 
@@ -26,7 +26,7 @@ class Shares:
     async def share(self, viewer: Viewer) -> AsyncIterator[None]:
         """Take a share, and give it back.
 
-        :raises Busy: all of this viewer's are taken, and none comes back in time.
+        :raises Busy: all of this viewer's are taken, and none was given back in time.
         """
         key = key_of(viewer)
         semaphore = self._count(key, 1)
@@ -35,7 +35,7 @@ class Shares:
                 async with asyncio.timeout(self._seconds):
                     await semaphore.acquire()
             except TimeoutError as error:
-                raise Busy("Too many of your own requests are under way.", "Wait until one has ended.") from error
+                raise Busy("Too many of your own requests are running.", "Wait until one has ended.") from error
             try:
                 yield
             finally:
@@ -43,15 +43,15 @@ class Shares:
         finally:
             self._count(key, -1)
 
-    def _count(self, key: Key, more: int) -> asyncio.Semaphore:
+    def _count(self, key: Key, change: int) -> asyncio.Semaphore:
         """The viewer's semaphore, kept as long as somebody uses it or waits for it."""
-        semaphore, users = self._viewers.get(key) or (asyncio.Semaphore(self._most), 0)
-        self._viewers[key] = semaphore, users + more
-        if users + more == 0:
+        semaphore, users = self._viewers.get(key) or (asyncio.Semaphore(self._limit), 0)
+        self._viewers[key] = semaphore, users + change
+        if users + change == 0:
             del self._viewers[key]
         return semaphore
 
 
 def key_of(viewer: Viewer) -> Key:
-    """Who it is: by name where they have one, else by the address that they come from."""
+    """Who it is: by name if there is one, else by address."""
     return viewer.org, viewer.actor, viewer.ip if viewer.actor is None else None

@@ -10,7 +10,7 @@ class Viewer:
     """Who looks, and at what.
 
     :param org: the one organization that is shown; None: all that the database role may see.
-    :param actor: who exports and changes destinations, as the log is to have it; None: the database role.
+    :param actor: who exports and changes destinations, for the log; None: the database role.
     :param ip: where the request comes from.
     :param zone: the name of a time zone.
     """

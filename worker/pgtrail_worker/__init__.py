@@ -1,6 +1,5 @@
-"""The forwarder: ``audit_internal.next_batch()`` → POST → ``audit_internal.settle()``.
+"""The forwarder: fetch a batch, POST it, settle it.
 
-The pure parts (``signature``, ``retry``, ``verdict``) decide and import no I/O; the edges (``database``,
-``listener``, ``http``) move bytes and decide nothing; ``delivery`` serves one destination with them, and
-``worker`` serves all.
+Pure modules decide, with no I/O: ``send_queue`` what is sent next, ``judge`` what a response means, ``retry`` when to
+try again. ``database``, ``listener`` and ``http`` do the I/O. ``delivery`` serves one destination, ``worker`` all.
 """

@@ -2,7 +2,7 @@
 
 The special networks are those of the IANA registries, as of November 2026:
 https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry.
-They are written out here, because what ``ipaddress`` knows of them differs between patch releases of Python.
+They are listed here because ``ipaddress`` knows different ones in each patch release of Python.
 """
 
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ SPECIAL: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("a private address", ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fec0::/10")),
     ("a shared address (carrier-grade NAT)", ("100.64.0.0/10",)),
     ("a multicast address", ("224.0.0.0/4", "ff00::/8")),
-    # 6to4 is given up (RFC 7526), and Teredo stands in 2001::/23.
+    # 6to4 is deprecated (RFC 7526); Teredo is in 2001::/23.
     ("an address of a tunnel (6to4)", ("2002::/16",)),
     (
         "a reserved address",
@@ -34,13 +34,13 @@ NETWORKS: tuple[tuple[str, Network], ...] = tuple(
     (kind, ip_network(network)) for kind, networks in SPECIAL for network in networks
 )
 GLOBAL_V6 = IPv6Network("2000::/3")
-"""All that has been given out for global unicast."""
+"""All that is allocated for global unicast."""
 
 REACHED_AS_IPV4 = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
 """Mapped and NAT64: the IPv4 address alone decides."""
 
 EMBEDDING = (
-    # Networks whose addresses hold an IPv4 address, and how many bits stand below it.
+    # Networks whose addresses contain an IPv4 address, and the number of bits after it.
     (IPv6Network("::ffff:0:0/96"), 0),
     (IPv6Network("::ffff:0:0:0/96"), 0),
     (IPv6Network("::/96"), 0),
@@ -49,22 +49,22 @@ EMBEDDING = (
 )
 
 
-def forbidden(address: str, allowed: Iterable[Network] = ()) -> str | None:
+def why_forbidden(address: str, allowed: Iterable[Network] = ()) -> str | None:
     """Why an address may not be connected to; None: it may.
 
-    :param address: as a resolver gives it; what is no address may not be connected to either.
+    :param address: as a resolver returns it; what is not an address is forbidden too.
     :param allowed: networks that an operator allowed.
     """
     if "%" in address:
         return f"{address} belongs to one link"
     try:
-        judged = ip_address(address)
+        parsed = ip_address(address)
     except ValueError:
-        return f"{address} is no address"
-    inner = embedded(judged)
-    if any(_within(each, network) for network in allowed for each in (judged, inner) if each):
+        return f"{address} is not an address"
+    inner = embedded(parsed)
+    if any(_within(each, network) for network in allowed for each in (parsed, inner) if each):
         return None
-    kind = special(judged)
+    kind = special(parsed)
     return f"{address} is {kind}" if kind else None
 
 
@@ -84,8 +84,8 @@ def special(address: Address) -> str | None:
 
 
 def embedded(address: Address) -> IPv4Address | None:
-    """The IPv4 address that an IPv6 address stands for: mapped, translated, compatible, NAT64 or 6to4."""
-    # :: and ::1 are addresses of IPv6 in their own right.
+    """The IPv4 address that an IPv6 address represents: mapped, translated, compatible, NAT64 or 6to4."""
+    # :: and ::1 are not IPv4-compatible addresses.
     if isinstance(address, IPv6Address) and int(address) > 1:
         for network, below in EMBEDDING:
             if address in network:

@@ -1,11 +1,11 @@
-"""What the worker has to know of a destination, as the database says it. Pure."""
+"""What the worker knows of a destination, as the database lists it. Pure."""
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Self
 
-from pgtrail_worker.errors import Unusable
-from pgtrail_worker.handout import Framing
-from pgtrail_worker.verdict import Reads, Rules
+from pgtrail_worker.batch import Framing
+from pgtrail_worker.errors import InvalidDestination
+from pgtrail_worker.verdict import Reads, ResponseRules
 
 
 class Secret(str):
@@ -19,7 +19,7 @@ class Secret(str):
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
-    """Where the token of a destination is; at most one of them, none: it has no token.
+    """Where the token of a destination is stored: in one of these places, or None in all: it has no token.
 
     :param stored: the token itself.
     :param env: an environment variable of the worker.
@@ -30,13 +30,10 @@ class TokenSource:
     env: str | None = None
     file: str | None = None
 
-    def __bool__(self) -> bool:
-        return bool(self.stored or self.env or self.file)
-
 
 @dataclass(frozen=True, slots=True)
 class OAuth:
-    """Client credentials (RFC 6749, 4.4): the token is the client's secret; requests carry what it is changed for."""
+    """Client credentials (RFC 6749, 4.4): the destination's token is the client's secret."""
 
     url: str
     client_id: str
@@ -47,9 +44,8 @@ class OAuth:
 class Destination:
     """A destination, or one replay to it, with its format.
 
-    :param cursor_id: what is served.
     :param replay_id: None: it follows the log.
-    :param headers: by name; ``{token}`` and ``{channel}`` stand for what follows.
+    :param headers: by name; ``{token}`` and ``{channel}`` in them are replaced.
     :param channel: a UUID of its own.
     :param signing_secrets: each signs; none: requests are not signed.
     """
@@ -66,7 +62,7 @@ class Destination:
     max_bytes: int
     max_in_flight: int
     gzip: bool
-    rules: Rules
+    rules: ResponseRules
     signing_secrets: tuple[Secret, ...]
     token: TokenSource
     oauth: OAuth | None
@@ -74,13 +70,48 @@ class Destination:
     ca_file: str | None
     client_cert_file: str | None
 
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        """The destination of a row of the query ``destinations``.
+
+        :raises InvalidDestination: its settings can't be used; the message quotes nothing that might be a secret.
+        """
+        try:
+            destination = cls._from_row(row)
+            # (A list in place of a text would fail only where destinations are compared.)
+            hash(destination)
+        except (ValueError, TypeError, AttributeError, KeyError) as error:
+            raise InvalidDestination(f"its settings can't be used ({type(error).__name__})") from error
+        return destination
+
+    @classmethod
+    def _from_row(cls, row: dict[str, Any]) -> Self:
+        for name, texts in {
+            "its allowed_networks hold": row["allowed_networks"],
+            "its signing_secrets hold": row["signing_secrets"],
+            "the headers of its format hold": row["headers"].values(),
+        }.items():
+            if not all(isinstance(text, str) for text in texts):
+                raise InvalidDestination(f"{name} something else than texts")
+        sets = {each.name: frozenset(row[each.name]) for each in fields(ResponseRules) if each.name != "reads"}
+        converted = {
+            "headers": tuple(sorted(row["headers"].items())),
+            "framing": Framing(row["prefix"].encode(), row["separator"].encode(), row["suffix"].encode()),
+            "rules": ResponseRules(Reads(row["reads"]), **sets),
+            "signing_secrets": tuple(Secret(secret) for secret in row["signing_secrets"]),
+            "token": TokenSource(Secret(row["token"]) if row["token"] else None, row["token_env"], row["token_file"]),
+            "oauth": OAuth(row["oauth_url"], row["oauth_client_id"], row["oauth_scope"]) if row["oauth_url"] else None,
+            "allowed_networks": tuple(row["allowed_networks"]),
+        }
+        return cls(**{each.name: row[each.name] for each in fields(cls) if each.name not in converted} | converted)
+
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListedDestination:
     """A destination, or a replay to it, as the database lists it.
 
-    :param broken: why no worker could serve it, as far as the database was told.
-    :param destination: None: it can't be loaded, which ``error`` explains.
+    :param broken: why no worker could serve it, as last reported to the database.
+    :param destination: None: it can't be loaded, for the reason in ``error``.
     """
 
     cursor_id: int
@@ -89,68 +120,11 @@ class Found:
     destination: Destination | None
     error: str | None = None
 
-
-def find(row: dict[str, Any]) -> Found:
-    """A row of the query ``destinations``, whatever is in it."""
-    destination, error = None, None
-    try:
-        destination = from_row(row)
-    except Unusable as unusable:
-        error = str(unusable)
-    return Found(row["cursor_id"], row["name"], row["broken"], destination, error)
-
-
-def from_row(row: dict[str, Any]) -> Destination:
-    """The destination of a row of the query ``destinations``.
-
-    :raises Unusable: its settings can't be used; without anything that might be a secret.
-    """
-    try:
-        made = _from_row(row)
-        # (A list where there should be a text would only fail where destinations are compared.)
-        hash(made)
-        return made
-    except (ValueError, TypeError, AttributeError, KeyError) as error:
-        raise Unusable(f"its settings can't be used ({type(error).__name__})") from error
-
-
-def _from_row(row: dict[str, Any]) -> Destination:
-    for name in ("allowed_networks", "signing_secrets"):
-        if not all(isinstance(each, str) for each in row[name]):
-            raise Unusable(f"its {name} hold something else than texts")
-    if not all(isinstance(text, str) for text in row["headers"].values()):
-        raise Unusable("the headers of its format hold something else than texts")
-    return Destination(
-        cursor_id=row["cursor_id"],
-        name=row["name"],
-        replay_id=row["replay_id"],
-        url=row["url"],
-        content_type=row["content_type"],
-        headers=tuple(sorted(row["headers"].items())),
-        channel=row["channel"],
-        framing=Framing(row["prefix"].encode(), row["separator"].encode(), row["suffix"].encode()),
-        max_events=row["max_events"],
-        max_bytes=row["max_bytes"],
-        max_in_flight=row["max_in_flight"],
-        gzip=row["gzip"],
-        rules=Rules(
-            Reads(row["reads"]),
-            *(
-                frozenset(row[name])
-                for name in (
-                    "success_statuses",
-                    "poison_statuses",
-                    "configuration_statuses",
-                    "poison_codes",
-                    "configuration_codes",
-                    "success_codes",
-                )
-            ),
-        ),
-        signing_secrets=tuple(Secret(secret) for secret in row["signing_secrets"]),
-        token=TokenSource(Secret(row["token"]) if row["token"] else None, row["token_env"], row["token_file"]),
-        oauth=OAuth(row["oauth_url"], row["oauth_client_id"], row["oauth_scope"]) if row["oauth_url"] else None,
-        allowed_networks=tuple(row["allowed_networks"]),
-        ca_file=row["ca_file"],
-        client_cert_file=row["client_cert_file"],
-    )
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> Self:
+        """A row of the query ``destinations``, whatever is in it."""
+        try:
+            destination, error = Destination.from_row(row), None
+        except InvalidDestination as invalid:
+            destination, error = None, str(invalid)
+        return cls(row["cursor_id"], row["name"], row["broken"], destination, error)

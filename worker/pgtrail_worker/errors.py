@@ -3,42 +3,42 @@
 ::
 
     WorkerError
-    ├── DatabaseAway        no connection, or it broke: try again later
-    ├── DatabaseRefused     the database responded with an error: a person has to fix it
-    ├── Unusable            the settings of a destination can't be used
-    └── NoToken             a token or certificate is not where it should be, or not for this host
+    ├── DatabaseUnavailable   no connection, or it broke: try again later
+    ├── StatementFailed       the database responded with an error: a person has to fix it
+    ├── InvalidDestination    the settings of a destination can't be used
+    └── SecretUnavailable     a token or certificate is not where it should be, or may not be sent to this host
 """
 
 
 class WorkerError(Exception):
     """The forwarder can't go on."""
 
-    def __init__(self, message: str | None = None, hint: str | None = None) -> None:
-        super().__init__(message or type(self).__doc__)
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
         self.hint = hint
 
 
-class DatabaseAway(WorkerError):
+class DatabaseUnavailable(WorkerError):
     """The database can't be reached."""
 
 
-PASSING = ("08", "40", "53", "55", "57", "58")
+TRANSIENT = ("08", "40", "53", "55", "57", "58")
 """Classes of SQLSTATE that pass by themselves: connections, deadlocks, resources, locks, restarts."""
 QUOTING = ("22", "23", "38", "39", "P0", "XX")
 """Classes of SQLSTATE whose messages may quote a row."""
 
 
-class DatabaseRefused(WorkerError):
-    """The database refused the statement."""
+class StatementFailed(WorkerError):
+    """The database responded with an error. ``sqlstate`` is empty where Python could not read the result."""
 
-    def __init__(self, message: str | None = None, hint: str | None = None, sqlstate: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, sqlstate: str | None = None) -> None:
         super().__init__(message, hint)
         self.sqlstate = sqlstate or ""
 
     @property
-    def passes(self) -> bool:
+    def is_transient(self) -> bool:
         """Whether it is likely to pass by itself."""
-        return self.sqlstate.startswith(PASSING)
+        return self.sqlstate.startswith(TRANSIENT)
 
     @property
     def summary(self) -> str:
@@ -48,9 +48,9 @@ class DatabaseRefused(WorkerError):
         return str(self)[:500]
 
 
-class Unusable(WorkerError):
+class InvalidDestination(WorkerError):
     """The destination's settings can't be used."""
 
 
-class NoToken(WorkerError):
-    """There is no token to send with."""
+class SecretUnavailable(WorkerError):
+    """A token or certificate is missing, or may not be sent to this host."""

@@ -1,7 +1,7 @@
-"""Which hosts a secret may be sent to: what the worker's operator wrote beside it. Pure.
+"""Which hosts a secret may be sent to, as listed beside it by the worker's operator. Pure.
 
 One entry a line (or between commas): ``siem.example``, ``siem.example:8088``, ``*.example`` (below it, at any depth),
-``[2001:db8::1]:8088``. Without a port it holds for all of them. A name is written as DNS has it (``xn--…``).
+``[2001:db8::1]:8088``. Without a port it matches all ports. Names are written as in DNS (``xn--…``).
 """
 
 from dataclasses import dataclass
@@ -18,25 +18,24 @@ class Host:
         return f"[{self.name}]" if ":" in self.name else self.name
 
 
-def covers(entries: str, host: Host) -> bool:
-    """Whether one of the entries names the host. ``#`` begins a comment."""
+def is_listed(host: Host, entries: str) -> bool:
+    """Whether one of the entries matches the host. ``#`` begins a comment."""
     lines = (line.partition("#")[0] for line in entries.splitlines())
-    return any(_names(entry, host) for line in lines for entry in line.replace(",", " ").split())
+    return any(_matches(entry, host) for line in lines for entry in line.replace(",", " ").split())
 
 
-def _names(entry: str, host: Host) -> bool:
+def _matches(entry: str, host: Host) -> bool:
     name, port = _split(entry.lower())
     if port not in ("", str(host.port)):
         return False
     wanted = host.name.lower().removesuffix(".")
     if name.startswith("*."):
-        # (The star stands for at least one label, and all of what follows it is named.)
+        # (The star stands for at least one label.)
         return len(name) > 2 and wanted.endswith(name[1:]) and len(wanted) > len(name) - 1
     return bool(name) and wanted == name
 
 
 def _split(entry: str) -> tuple[str, str]:
-    """An entry's name and port; the port is empty where there is none."""
     if entry.startswith("["):
         name, closed, rest = entry[1:].partition("]")
         return (name, rest.removeprefix(":")) if closed else ("", "")

@@ -1,12 +1,12 @@
-"""The edge to HTTP: bytes out, an answer back. Nothing is followed, no proxy is used.
+"""POST over HTTP: no redirects, no proxies, and only to addresses that were checked.
 
 A name is resolved here and nowhere else: its addresses are checked, and the connection goes to one of those that were
 checked. So it makes no difference what the name resolves to a moment later.
 """
 
 import asyncio
+import math
 import socket
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +15,18 @@ from ipaddress import ip_network
 import httpx
 
 from pgtrail_worker import tls
-from pgtrail_worker.address import forbidden
-from pgtrail_worker.answer import Answer, Cause
+from pgtrail_worker.address import why_forbidden
 from pgtrail_worker.hosts import Host
+from pgtrail_worker.response import Cause, Response
 
 TIMEOUT_SECONDS = 20.0
-"""For a whole request, however slowly its answer trickles in."""
+"""For a whole request, however slowly its response arrives."""
 CONNECT_SECONDS = 5.0
 """For one address; the next one is tried after it."""
-MOST_ANSWER_BYTES = 64 * 1024
-"""Of an answer's body no more is read, unless more is asked for."""
+MAX_RESPONSE_BYTES = 64 * 1024
+"""No more of a body is read, unless more is asked for."""
 ADDRESSES_SECONDS = 30.0
-"""So long the addresses of a name hold; then it is resolved again."""
+"""How long the addresses of a name are kept before it is resolved again."""
 PORTS = {"http": 80, "https": 443}
 
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
@@ -47,31 +47,15 @@ class Route:
 
 
 class NotSent(httpx.ConnectError):
-    """Nothing was sent; the message is for people."""
+    """Nothing was sent. The message is for people."""
 
-    cause: Cause
-
-
-class Unresolved(NotSent):
-    """The name does not resolve."""
-
-    cause = Cause.UNRESOLVED
-
-
-class Forbidden(NotSent):
-    """The address is not allowed."""
-
-    cause = Cause.FORBIDDEN
-
-
-class Unusable(NotSent):
-    """The URL or a certificate file can't be used."""
-
-    cause = Cause.UNUSABLE
+    def __init__(self, cause: Cause, message: str) -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 def host_of(url: str) -> Host | None:
-    """Where a request to a URL goes, read as it is read when it is sent; None: nowhere."""
+    """The host that a request to a URL goes to, parsed as when it is sent; None: the URL is not valid."""
     try:
         parsed = httpx.URL(url)
         name = parsed.raw_host.decode("ascii")
@@ -107,31 +91,30 @@ class PinnedTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send it; the next address is tried where one does not take the connection."""
         if request.url.scheme not in PORTS or not request.url.host:
-            raise Unusable("it is no URL of http or https")
-        # Raw: the name as it is in the Host header, whatever Python would make of its umlauts.
+            raise NotSent(Cause.UNUSABLE, "it is not a URL of http or https")
+        # Raw: as it is in the Host header, not decoded from IDNA.
         host = request.url.raw_host.decode("ascii")
         addresses = await self._addresses(host, request.url.port or PORTS[request.url.scheme])
-        # A certificate names no root.
+        # A certificate has no dot at the end of a name.
         name = host.removesuffix(".")
         transport = self._transport(name)
-        for last, address in enumerate(addresses, start=1 - len(addresses)):
+        for address in addresses:
             try:
                 response = await transport.handle_async_request(_pinned(request, address, name))
             except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-                if last == 0 or tls.error_in(error):
+                if address == addresses[-1] or tls.error_in(error):
                     raise
             else:
                 self._reached[host] = address
                 return _inert(response)
-        raise Unresolved(f"{host} has no address")
+        raise NotSent(Cause.UNRESOLVED, f"{host} has no address")
 
     async def aclose(self) -> None:
-        """Close the connections."""
         for transport in self._transports.values():
             await transport.aclose()
 
     async def _addresses(self, host: str, port: int) -> Sequence[str]:
-        """Those that were checked. First the one that was reached last: it costs no wait for one that is down."""
+        """Addresses that were checked. First the one that was reached last: no wait for one that is down."""
         addresses = self._fresh(host, port)
         if addresses is None:
             async with self._looking_up:
@@ -140,41 +123,42 @@ class PinnedTransport(httpx.AsyncBaseTransport):
         return sorted(addresses, key=lambda address: address != self._reached.get(host))
 
     def _fresh(self, host: str, port: int) -> Sequence[str] | None:
-        until, addresses = self._known.get((host, port), (None, ()))
-        return None if until is None or self._clock() >= until else addresses
+        until, addresses = self._known.get((host, port), (-math.inf, ()))
+        return addresses if self._clock() < until else None
 
     async def _look_up(self, host: str, port: int) -> Sequence[str]:
         asked = self._clock()
         try:
             addresses = await self._resolve(host, port)
         except (OSError, UnicodeError) as error:
-            raise Unresolved(getattr(error, "strerror", None) or "it can't be looked up") from error
+            message = getattr(error, "strerror", None) or "it can't be looked up"
+            raise NotSent(Cause.UNRESOLVED, message) from error
         for address in addresses:
-            if reason := forbidden(address, self._allowed):
-                raise Forbidden(reason)
+            if reason := why_forbidden(address, self._allowed):
+                raise NotSent(Cause.FORBIDDEN, reason)
         self._known[host, port] = asked + ADDRESSES_SECONDS, addresses
         return addresses
 
     def _transport(self, name: str) -> httpx.AsyncHTTPTransport:
-        """Made at the first request, so that a certificate file that is mended serves the next one."""
+        """Made at the first request, so that a certificate file that is fixed serves the next one."""
         if name not in self._transports:
-            # As many connections as requests in flight; a full pool would look like a receiver that does not answer.
+            try:
+                context = tls.context(self._route.ca_file, self._route.client_cert_file)
+            except tls.InvalidFile as error:
+                raise NotSent(Cause.UNUSABLE, str(error)) from error
+            # As many connections as requests in flight; a full pool would look like a receiver that does not respond.
             limits = httpx.Limits(max_connections=None)
-            self._transports[name] = httpx.AsyncHTTPTransport(verify=self._tls(), trust_env=False, limits=limits)
+            self._transports[name] = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=limits)
         return self._transports[name]
 
-    def _tls(self) -> ssl.SSLContext:
-        try:
-            return tls.context(self._route.ca_file, self._route.client_cert_file)
-        except tls.UnusableFile as error:
-            raise Unusable(str(error)) from error
 
-
-def client(route: Route, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic) -> httpx.AsyncClient:
-    """A client for one destination, which obeys nothing but its caller: no redirects, no proxies, no cookies.
+def new_client(
+    route: Route, resolve: Resolve = resolve, clock: Callable[[], float] = time.monotonic
+) -> httpx.AsyncClient:
+    """A client for one destination: no redirects, no proxies, no cookies.
 
     :param clock: seconds, for the age of addresses.
-    :raises ValueError: a network of the route is none.
+    :raises ValueError: a network of the route is invalid.
     """
     return httpx.AsyncClient(
         transport=PinnedTransport(route, resolve, clock),
@@ -185,34 +169,27 @@ def client(route: Route, resolve: Resolve = resolve, clock: Callable[[], float] 
 
 
 async def post(
-    http: httpx.AsyncClient,
+    client: httpx.AsyncClient,
     url: str,
     headers: Mapping[str, str],
     body: bytes,
-    seconds: float = TIMEOUT_SECONDS,
-    most_answer_bytes: int = MOST_ANSWER_BYTES,
-) -> Answer:
-    """Send one request. Whatever happens on the way is an answer too, never an exception."""
+    timeout: float = TIMEOUT_SECONDS,
+    max_response_bytes: int = MAX_RESPONSE_BYTES,
+) -> Response:
+    """Send one request. Whatever goes wrong is in the response; nothing is raised."""
     started = time.monotonic()
-
-    def took() -> float:
-        return time.monotonic() - started
-
-    # No step has longer than the whole; a connection has less, for the sake of the next address.
-    steps = httpx.Timeout(seconds, connect=min(seconds, CONNECT_SECONDS))
+    # No step has longer than the whole; connecting has less, to leave time for the next address.
+    steps = httpx.Timeout(timeout, connect=min(timeout, CONNECT_SECONDS))
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(timeout):
             sent = {**headers, "accept-encoding": "identity"}
-            request = http.build_request("POST", url, headers=sent, content=body, timeout=steps)
-            response = await http.send(request, stream=True)
-            try:
-                read = await _read(response, most_answer_bytes)
-            finally:
-                await response.aclose()
-        return Answer(response.status_code, took(), retry_after=response.headers.get("retry-after"), body=read)
+            async with client.stream("POST", url, headers=sent, content=body, timeout=steps) as response:
+                start = await _start_of(response, max_response_bytes)
+        seconds = time.monotonic() - started
+        return Response(response.status_code, seconds, retry_after=response.headers.get("retry-after"), body=start)
     except Exception as error:
         cause, detail = _explain(error)
-        return Answer(None, took(), cause, detail)
+        return Response(None, time.monotonic() - started, cause, detail)
 
 
 def _pinned(request: httpx.Request, address: str, name: str) -> httpx.Request:
@@ -223,20 +200,20 @@ def _pinned(request: httpx.Request, address: str, name: str) -> httpx.Request:
 
 
 def _inert(response: httpx.Response) -> httpx.Response:
-    """Without what httpx would act on by itself; a location that is no URL would even be an error to it."""
+    """Without what httpx would act on by itself: it would even raise for an invalid location."""
     for name in ("location", "set-cookie"):
         response.headers.pop(name, None)
     return response
 
 
-async def _read(response: httpx.Response, most: int) -> bytes:
-    """A short body to its end, so that the connection can serve again; of a long one the beginning."""
+async def _start_of(response: httpx.Response, max_bytes: int) -> bytes:
+    """The whole of a short body, so that the connection can be used again; the beginning of a long one."""
     read = bytearray()
     async for chunk in response.aiter_raw():
         read += chunk
-        if len(read) > most:
+        if len(read) > max_bytes:
             break
-    return bytes(read[:most])
+    return bytes(read[:max_bytes])
 
 
 def _explain(error: Exception) -> tuple[Cause, str]:
@@ -253,5 +230,5 @@ def _explain(error: Exception) -> tuple[Cause, str]:
         return Cause.UNUSABLE, "a header can't be sent"
     if isinstance(error, httpx.TransportError):
         return Cause.BROKEN, ""
-    # A host that is no name, a port that is none: each library below httpx has its own error for it.
+    # An invalid host or port: each library below httpx has its own error for it.
     return Cause.UNUSABLE, ""

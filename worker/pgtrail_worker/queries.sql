@@ -1,4 +1,4 @@
--- What the forwarder asks the database.
+-- The queries of the worker.
 
 -- name: begin
 -- A worker that is stopped before its commit must not keep others from what it has locked.
@@ -71,18 +71,24 @@ select
     resource_keys,
     sizes,
     body,
-    failures,
-    failing_seconds,
-    dead_in_row,
+    coalesce(failures, 0) as failures,
+    coalesce(failing_seconds, 0) as failing_for,
+    coalesce(dead_in_row, 0) as dead_in_row,
     in_flight,
     waiting
-from audit_internal.next_batch(%(cursor)s, %(worker)s, p_lease => %(lease)s, p_after => %(after)s, p_max_events => %(most)s)
+from audit_internal.next_batch(
+    %(cursor)s,
+    %(worker)s,
+    p_lease => make_interval(secs => %(lease)s),
+    p_after => %(after)s,
+    p_max_events => %(max_events)s
+)
 
 -- name: shortened
 select audit_internal.render_shortened(%(cursor)s, %(event)s, %(max_bytes)s)
 
 -- name: renew_lease
-select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, %(lease)s)
+select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, make_interval(secs => %(lease)s))
 
 -- name: settle
 select audit_internal.settle(
@@ -97,7 +103,7 @@ select audit_internal.settle(
     p_failed => %(failed)s::bigint,
     p_status => %(status)s::integer,
     p_error => %(error)s::text,
-    p_retry_in => %(retry_in)s::interval,
+    p_retry_in => make_interval(secs => %(retry_in)s),
     p_hold => %(hold)s::text
 )
 
@@ -108,7 +114,7 @@ select audit_internal.release_lease(%(cursor)s, %(lease_token)s)
 select audit_internal.report_broken(%(cursor)s, %(worker)s, %(error)s::text)
 
 -- name: record_heartbeat
-select audit_internal.record_heartbeat(%(worker)s, %(lease)s)
+select audit_internal.record_heartbeat(%(worker)s, make_interval(secs => %(lease)s))
 
 -- name: remove_worker
 select audit_internal.remove_worker(%(worker)s)
@@ -132,25 +138,25 @@ from audit.destination_status
 select
     number,
     events
-from audit_internal.seal_if_due(%(every)s, %(events)s)
+from audit_internal.seal_if_due(make_interval(secs => %(every)s), %(events)s)
 where number is not null
 
--- name: expect_signs_of_life
+-- name: close_if_silent
 select set_config('idle_session_timeout', %(seconds)s, false)
 
 -- name: ping
 select 1
 
--- name: hush
--- How far transactions have come, if nobody else has the wake-up: no writer notifies until it is given back.
+-- name: begin_coalescing
+-- Takes the lock without which no writer notifies. The next transaction id; null: another session has the lock.
 select case when pg_try_advisory_lock(audit_internal.wake_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
 
 -- name: notify_others
--- The page and those who follow the log listen too. How far transactions have come, if there were any.
+-- Wakes the page and those who follow the log too. The next transaction id; null: no transaction has begun since.
 select pg_snapshot_xmax(pg_current_snapshot())::text
 from pg_notify('pgtrail', '')
 where pg_snapshot_xmax(pg_current_snapshot()) > %(reached)s::xid8
 
--- name: end_hush
--- Who began to write since the last look told nobody.
+-- name: end_coalescing
+-- Whoever began to write since the last look has not notified.
 select pg_advisory_unlock(audit_internal.wake_key()) from pg_notify('pgtrail', '')

@@ -4,7 +4,6 @@ https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-w
 """
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Sequence
 
@@ -28,4 +27,4 @@ def sign(message_id: str, timestamp: int, body: bytes, secrets: Sequence[str]) -
 
 def _digest(secret: str, content: bytes) -> str:
     key = base64.b64decode(secret.removeprefix(PREFIX))
-    return base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return base64.b64encode(hmac.digest(key, content, "sha256")).decode()

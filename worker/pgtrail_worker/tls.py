@@ -1,37 +1,45 @@
-"""TLS: whom to trust, what to show, and what an error says to people."""
+"""TLS: contexts, and errors in words for people."""
 
 import os
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
 
+CLOSED = (
+    ssl.SSLEOFError,
+    ssl.SSLSyscallError,
+    ssl.SSLZeroReturnError,
+    ssl.SSLWantReadError,
+    ssl.SSLWantWriteError,
+)
 
-class UnusableFile(Exception):
+
+class InvalidFile(Exception):
     """A certificate file is missing or broken; the message names it."""
 
 
 def context(ca_file: str | None, client_cert_file: str | None) -> ssl.SSLContext:
-    """Whom to trust, and what to show.
+    """A context with the authorities to trust and the certificate to show.
 
     :param ca_file: authorities (PEM) in place of the system's.
     :param client_cert_file: certificate and key (PEM, not encrypted).
-    :raises UnusableFile: one is missing or broken.
+    :raises InvalidFile: one is missing or broken.
     """
     file = ca_file
     try:
-        made = _trusting(file)
+        trusting = _trusting(file)
         if (file := client_cert_file) is not None:
-            # With a password, though none holds: otherwise OpenSSL asks for it on the terminal, and all stands still.
-            made.load_cert_chain(file, password="")
+            # With a password, though an empty one: otherwise OpenSSL asks for it on the terminal, and waits.
+            trusting.load_cert_chain(file, password="")
     except (OSError, ValueError) as error:
-        raise UnusableFile(f"{Path(file or '').name}: {_file_reason(error)}") from error
-    return made
+        raise InvalidFile(f"{Path(file or '').name}: {_file_reason(error)}") from error
+    return trusting
 
 
 def _trusting(ca_file: str | None) -> ssl.SSLContext:
-    """Authorities are always named: where none are, Python asks the environment (SSL_CERT_FILE, SSL_CERT_DIR)."""
+    """Authorities are always named: otherwise Python reads them from SSL_CERT_FILE and SSL_CERT_DIR."""
     if ca_file is not None:
-        # A path, since an empty text would be none.
+        # A path: an empty string would count as None.
         return ssl.create_default_context(cafile=Path(ca_file))
     system = ssl.get_default_verify_paths()
     file = system.openssl_cafile if os.path.exists(system.openssl_cafile) else None
@@ -39,7 +47,6 @@ def _trusting(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """An error and those that it was made of."""
     inner: BaseException | None = error
     while inner is not None:
         yield inner
@@ -47,15 +54,8 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def error_in(error: BaseException) -> ssl.SSLError | None:
-    """The TLS error that an error was made of. Hanging up is none, in the middle of a handshake either."""
-    hung_up = (
-        ssl.SSLEOFError,
-        ssl.SSLSyscallError,
-        ssl.SSLZeroReturnError,
-        ssl.SSLWantReadError,
-        ssl.SSLWantWriteError,
-    )
-    found = (each for each in _chain(error) if isinstance(each, ssl.SSLError) and not isinstance(each, hung_up))
+    """The TLS error that caused an error. A connection that was closed, even in a handshake, is not one."""
+    found = (each for each in _chain(error) if isinstance(each, ssl.SSLError) and not isinstance(each, CLOSED))
     return next(found, None)
 
 
@@ -69,11 +69,11 @@ def reason(error: ssl.SSLError) -> str:
 def _file_reason(error: OSError | ValueError) -> str:
     if isinstance(error, ssl.SSLError):
         return reason(error) if error.reason else "it can't be read as PEM"
-    return system_reason(error) or "it is no file name"
+    return system_reason(error) or "invalid file name"
 
 
 def system_reason(error: BaseException) -> str:
-    """What the system says; the messages of the libraries above it are not made for people."""
+    """The operating system's message; those of the libraries above it are not made for people."""
     # The number of a TLS error is one of OpenSSL's.
     errors = (each for each in _chain(error) if isinstance(each, OSError) and not isinstance(each, ssl.SSLError))
     return next((os.strerror(each.errno) for each in errors if each.errno), "")

@@ -1,4 +1,4 @@
-"""All destinations: the composer of the forwarder."""
+"""Serves all destinations, each in a task and over connections of its own: a slow one does not hold up another."""
 
 import asyncio
 import contextlib
@@ -7,205 +7,184 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from pgtrail_worker import http
-from pgtrail_worker.channel import Channel
+from pgtrail_worker.background import file_all_events, repeat, seal_when_due
 from pgtrail_worker.database import Database
-from pgtrail_worker.delivery import Delivery, Pace
-from pgtrail_worker.destination import Destination, Found
+from pgtrail_worker.delivery import Delivery
+from pgtrail_worker.destination import Destination, ListedDestination
 from pgtrail_worker.errors import WorkerError
 from pgtrail_worker.listener import listen
 from pgtrail_worker.metrics import Metrics
-from pgtrail_worker.sealer import SealPace, keep_sealing
-from pgtrail_worker.tokens import Secrets, default_secrets_folder
-from pgtrail_worker.troubles import Troubles
+from pgtrail_worker.pace import Pace, SealPace
+from pgtrail_worker.secret_store import SecretStore
+from pgtrail_worker.sender import Sender
+from pgtrail_worker.tasks import cancel
 
 log = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5.0
 """How long requests in flight may take to end after a stop."""
-MAINTENANCE_SECONDS = 3600.0
-FILE_SECONDS = 10.0
 HEALTHY_SECONDS = 30.0
-"""A worker that has not heard from its database for longer is not well."""
-OBSERVE_SECONDS = 15.0
+"""A worker that has not reached its database for longer is not healthy."""
+MAINTENANCE_SECONDS = 3600.0
+FILING_SECONDS = 10.0
+SEALING_RETRY_SECONDS = 1.0
+GAUGES_SECONDS = 15.0
+"""A backlog takes some time to count, so it is not counted on each scrape."""
 
 
 class Served:
-    """One destination that is being served: its connections and its task."""
+    """A destination that is being served: its delivery, connections and task."""
 
-    def __init__(self, delivery: Delivery, channel: Channel) -> None:
+    def __init__(self, delivery: Delivery, sender: Sender) -> None:
         self.delivery = delivery
-        self.channel = channel
         self.task = asyncio.create_task(delivery.run())
+        self._sender = sender
 
-    async def put_away(self) -> None:
-        """Give the lease back and close everything."""
-        await self.channel.close()
-        await self.delivery.release()
+    async def close(self) -> None:
+        await self._sender.close()
+        await self.delivery.close()
 
 
 class Worker:
-    """Serves every destination, each in a task and over connections of its own: a slow one never holds up another.
+    """Serves every destination.
 
-    :param secrets: where tokens and certificates may be read from.
     :param timeout: seconds for a whole request.
     :param observed: whether somebody reads the metrics.
-    :param seal_pace: when events are sealed.
     """
 
     def __init__(
         self,
         conninfo: str,
-        pace: Pace | None = None,
-        secrets: Secrets | None = None,
-        timeout: float = http.TIMEOUT_SECONDS,
-        observed: bool = False,
-        seal_pace: SealPace | None = None,
+        pace: Pace,
+        seal_pace: SealPace,
+        secrets: SecretStore,
+        timeout: float,
+        observed: bool,
     ) -> None:
         self._conninfo = conninfo
-        self._seal_pace = seal_pace or SealPace()
-        self._observed = observed
+        self._pace = pace
+        self._secrets = secrets
         self._timeout = timeout
-        self._pace = pace or Pace()
-        self._secrets = secrets or Secrets(default_secrets_folder(), os.environ)
+        self._observed = observed
+        self._seal_pace = seal_pace
         # The random part: after a restart in a container, host and pid are the same again.
         self.name = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
         self._stopping = asyncio.Event()
         self._served: dict[Destination, Served] = {}
-        self._troubles = Troubles(time.monotonic, self._pace.after_refusal)
-        self._heard_at = 0.0
+        self._errors: dict[int, str] = {}
+        self._reached_at = 0.0
 
     @property
-    def healthy(self) -> bool:
-        """Whether the database was heard from lately."""
-        return time.monotonic() - self._heard_at < HEALTHY_SECONDS
+    def is_healthy(self) -> bool:
+        """Whether the database was reached lately."""
+        return time.monotonic() - self._reached_at < HEALTHY_SECONDS
 
     def stop(self) -> None:
-        """Let what is in flight end, then ``run`` returns."""
+        """Let the requests in flight end, then ``run`` returns."""
         self._stopping.set()
 
     async def run(self) -> None:
         """Forward until ``stop`` is called.
 
-        :raises DatabaseAway: the first connect failed; later ones are tried again.
+        :raises DatabaseUnavailable: the first connect failed; later ones are tried again.
         """
-        async with Database(self._conninfo, lambda: self.metrics.reconnecting("calls")) as database:
+        async with self._database() as database:
             log.info("forwarding", extra={"action": "worker.started", "worker": self.name})
-            stopped = asyncio.create_task(self._stopping.wait())
-            helpers = [
-                asyncio.create_task(listen(self._conninfo, self._wake, lambda: self.metrics.reconnecting("listener"))),
-                asyncio.create_task(self._maintain()),
-                asyncio.create_task(self._file()),
-                asyncio.create_task(keep_sealing(self._conninfo, self._seal_pace, self.metrics.sealed)),
-                asyncio.create_task(self._keep_serving(database)),
-            ]
-            if self._observed:
-                helpers.append(asyncio.create_task(self._observe()))
+            tasks = [asyncio.create_task(job) for job in (self._stopping.wait(), *self._jobs(database))]
             try:
-                ended, _ = await asyncio.wait([stopped, *helpers], return_when=asyncio.FIRST_COMPLETED)
-                # A helper never ends by itself: what it died of is raised here.
+                ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                # Only the wait for a stop ends by itself: another's error is raised here.
                 for task in ended:
                     task.result()
             finally:
-                await _cancel([stopped, *helpers])
+                await cancel(*tasks)
                 await self._end(list(self._served.values()))
                 with contextlib.suppress(WorkerError, TimeoutError):
                     async with asyncio.timeout(self._pace.last_settle):
                         await database.remove_worker(self.name)
             log.info("stopped", extra={"action": "worker.stopped", "worker": self.name})
 
-    async def _keep_serving(self, database: Database) -> None:
+    def _database(self) -> Database:
+        return Database(self._conninfo, lambda: self.metrics.record_reconnect("calls"))
+
+    def _jobs(self, database: Database) -> list[Coroutine[Any, Any, None]]:
+        """What goes on until a stop."""
+
+        async def seal(sealing: Database) -> None:
+            await seal_when_due(sealing, self._seal_pace, self.metrics.record_seal)
+
+        async def update_gauges(observing: Database) -> None:
+            self.metrics.update_gauges(await observing.status())
+
+        jobs = [
+            self._serve_all(database),
+            listen(self._conninfo, self._wake, lambda: self.metrics.record_reconnect("listener")),
+            repeat(self._conninfo, seal, SEALING_RETRY_SECONDS, "sealing"),
+            repeat(self._conninfo, file_all_events, FILING_SECONDS, "filing"),
+            repeat(self._conninfo, Database.maintain, MAINTENANCE_SECONDS, "maintenance"),
+        ]
+        if self._observed:
+            jobs.append(repeat(self._conninfo, update_gauges, GAUGES_SECONDS, "observing"))
+        return jobs
+
+    async def _serve_all(self, database: Database) -> None:
         while True:
             try:
                 await database.record_heartbeat(self.name, self._pace.lease)
-                found = await database.destinations()
-                await self._serve(found)
-                await self._note(database, found)
-                self._heard_at = time.monotonic()
+                listed = await database.destinations()
+                await self._start_and_end(listed)
+                await self._report(database, listed)
+                self._reached_at = time.monotonic()
             except WorkerError as error:
-                log.warning("destinations unknown", extra={"action": "worker.blind", "error": str(error)})
+                log.warning("destinations unknown", extra={"action": "worker.listing_failed", "error": str(error)})
             await asyncio.sleep(self._pace.poll)
 
-    async def _serve(self, found: list[Found]) -> None:
-        """Bring the tasks up to the destinations as configured now; one that can't be served stops no other."""
-        wanted = {each.destination for each in found if each.destination}
-        self._look_after(wanted)
-        for each in found:
-            if each.error is not None:
-                self._troubles.note(each.cursor_id, each.name, each.error)
-        unwanted = {destination for destination, served in self._served.items() if served.task.done()}
-        unwanted |= self._served.keys() - wanted
+    async def _start_and_end(self, listed: list[ListedDestination]) -> None:
+        """Serve the destinations as configured now; one that can't be served stops no other."""
+        wanted = {each.destination for each in listed if each.destination}
+        unwanted = self._served.keys() - wanted
         await self._end([self._served[destination] for destination in unwanted])
         for destination in unwanted:
             del self._served[destination]
+        errors = {each.cursor_id: each.error for each in listed if each.error}
         for destination in wanted - self._served.keys():
-            if self._troubles.may_start(destination):
-                self._try_to_start(destination)
-        self._troubles.keep({each.cursor_id for each in found})
+            try:
+                self._served[destination] = self._start(destination)
+            except Exception as error:
+                # (Its text may quote a setting.)
+                errors[destination.cursor_id] = f"its settings can't be used ({type(error).__name__})"
+        self._log_new(errors, listed)
+        self._errors = errors
 
-    def _look_after(self, wanted: set[Destination]) -> None:
-        for destination, served in self._served.items():
-            if served.task.done() and destination in wanted:
-                ended = None if served.task.cancelled() else served.task.exception()
-                error = f"its delivery ended with {type(ended).__name__}"
-                self._troubles.note(destination.cursor_id, destination.name, error, destination, ended)
-            elif served.delivery.proved:
-                self._troubles.end(destination)
-
-    def _try_to_start(self, destination: Destination) -> None:
-        try:
-            self._served[destination] = self._start(destination)
-        except Exception as error:
-            # (Its text may quote a setting.)
-            told = f"its settings can't be used ({type(error).__name__})"
-            self._troubles.note(destination.cursor_id, destination.name, told, destination)
-
-    async def _note(self, database: Database, found: list[Found]) -> None:
-        """Tell the database what can't be served, and what can be again."""
-        for each in found:
-            served = self._served.get(each.destination) if each.destination else None
-            error = self._troubles.of(each.cursor_id) or (served.delivery.trouble if served else None)
-            if error != each.broken and (error or (served and served.delivery.proved)):
-                await database.report_broken(each.cursor_id, self.name, error)
+    def _log_new(self, errors: dict[int, str], listed: list[ListedDestination]) -> None:
+        for each in listed:
+            error = errors.get(each.cursor_id)
+            if error and error != self._errors.get(each.cursor_id):
+                extra = {"action": "worker.destination_broken", "destination": each.name, "error": error}
+                log.error("a destination can't be served", extra=extra)
 
     def _start(self, destination: Destination) -> Served:
-        database = Database(self._conninfo, lambda: self.metrics.reconnecting("calls"))
-        channel = Channel(destination, self._secrets, lambda: datetime.now(UTC), self._timeout)
-        delivery = Delivery(destination, database, channel.send, self.name, self._pace, self.metrics)
-        return Served(delivery, channel)
+        sender = Sender(destination, self._secrets, lambda: datetime.now(UTC), self._timeout)
+        delivery = Delivery(destination, self._database(), sender.send, self.name, self._pace, self.metrics)
+        return Served(delivery, sender)
 
-    async def _maintain(self) -> None:
-        while True:
-            try:
-                async with Database(self._conninfo) as database:
-                    await database.maintain()
-            except WorkerError as error:
-                log.warning("maintenance failed", extra={"action": "worker.unmaintained", "error": str(error)})
-            await asyncio.sleep(MAINTENANCE_SECONDS)
-
-    async def _file(self) -> None:
-        while True:
-            try:
-                async with Database(self._conninfo) as database:
-                    while await database.file_events():
-                        pass
-            except WorkerError as error:
-                log.warning("events not filed", extra={"action": "worker.unfiled", "error": str(error)})
-            await asyncio.sleep(FILE_SECONDS)
-
-    async def _observe(self) -> None:
-        """Keep the gauges fresh. A backlog takes some time to count, so not on each scrape."""
-        while True:
-            try:
-                async with Database(self._conninfo) as database:
-                    self.metrics.observe(await database.status())
-            except WorkerError as error:
-                log.warning("status unknown", extra={"action": "worker.unobserved", "error": str(error)})
-            await asyncio.sleep(OBSERVE_SECONDS)
+    async def _report(self, database: Database, listed: list[ListedDestination]) -> None:
+        """Tell the database what can't be served, and what can be again."""
+        for each in listed:
+            served = self._served.get(each.destination) if each.destination else None
+            error = self._errors.get(each.cursor_id) or (served.delivery.error if served else None)
+            if error != each.broken and (error or (served and served.delivery.is_healthy)):
+                await database.report_broken(each.cursor_id, self.name, error)
+                if error is None:
+                    log.warning(
+                        "a destination is served again",
+                        extra={"action": "worker.destination_recovered", "destination": each.name},
+                    )
 
     def _wake(self) -> None:
         for served in self._served.values():
@@ -215,17 +194,11 @@ class Worker:
         """Stop deliveries: at the end of their requests, or, after a while, in the middle of them."""
         for each in served:
             each.delivery.stop()
-        tasks = [each.task for each in served]
-        if tasks:
-            await asyncio.wait(tasks, timeout=GRACE_SECONDS)
-        await _cancel(tasks)
-        endings = [asyncio.create_task(each.put_away()) for each in served]
-        if endings:
-            await asyncio.wait(endings, timeout=GRACE_SECONDS)
-        await _cancel(endings)
+        await _wait_or_cancel([each.task for each in served])
+        await _wait_or_cancel([asyncio.create_task(each.close()) for each in served])
 
 
-async def _cancel(tasks: list[asyncio.Task[Any]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+async def _wait_or_cancel(tasks: list[asyncio.Task[None]]) -> None:
+    if tasks:
+        await asyncio.wait(tasks, timeout=GRACE_SECONDS)
+    await cancel(*tasks)

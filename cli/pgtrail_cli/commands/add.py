@@ -14,7 +14,7 @@ from pgtrail_cli.database import QUERIES
 from pgtrail_cli.matching import recent
 from pgtrail_cli.options import with_connection
 from pgtrail_cli.streams import say
-from pgtrail_worker.address import Network, forbidden
+from pgtrail_worker.address import Network, why_forbidden
 
 
 @click.command()
@@ -94,7 +94,7 @@ def _check_address(url: str, allowed: list[Network]) -> None:
         address = str(ip_address(urlsplit(url).hostname or ""))
     except ValueError:
         return
-    if reason := forbidden(address, allowed):
+    if reason := why_forbidden(address, allowed):
         raise PgtrailError(reason, f"if it is meant, allow it: --allow-network {ip_network(address)}")
 
 

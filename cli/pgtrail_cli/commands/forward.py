@@ -19,11 +19,10 @@ from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host
 from pgtrail_cli.streams import say
 from pgtrail_worker import http
-from pgtrail_worker.delivery import Pace
 from pgtrail_worker.errors import WorkerError
-from pgtrail_worker.monitor import monitor
-from pgtrail_worker.sealer import SealPace
-from pgtrail_worker.tokens import Secrets, default_secrets_folder
+from pgtrail_worker.metrics_server import serve_metrics
+from pgtrail_worker.pace import Pace, SealPace
+from pgtrail_worker.secret_store import SecretStore, default_secrets_folder
 from pgtrail_worker.worker import Worker
 
 secrets_option = click.option(
@@ -92,8 +91,14 @@ def forward(
         connection.execute(QUERIES["status_of_forwarder"])
         if connection.call("pg_is_in_recovery"):
             raise PgtrailError("this server is a standby, on which no cursor can move", "forward from the primary")
-    pace, seal_pace = Pace(lease=lease), SealPace(seal_every, seal_events)
-    worker = Worker(dsn, pace, Secrets(secrets_dir, os.environ), timeout, metrics_port is not None, seal_pace)
+    worker = Worker(
+        dsn,
+        Pace(lease=lease),
+        SealPace(seal_every, seal_events),
+        SecretStore(secrets_dir, os.environ),
+        timeout,
+        observed=metrics_port is not None,
+    )
     serving = contextlib.nullcontext() if metrics_port is None else _metrics(worker, metrics_address, metrics_port)
     with serving:
         try:
@@ -106,7 +111,7 @@ def forward(
 def _metrics(worker: Worker, host: str, port: int) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
-            served = stack.enter_context(monitor(host, port, worker.metrics.text, lambda: worker.healthy))
+            served = stack.enter_context(serve_metrics(host, port, worker.metrics.registry, lambda: worker.is_healthy))
         except OSError as error:
             raise PgtrailError(
                 f"can't listen on {authority(host, port)}: {error.strerror or error}",

@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from pgtrail.connection import Connection, open_connection
-from pgtrail.details import LONGEST_VALUE, parse_json, value
+from pgtrail.details import LONGEST_VALUE, SCAN_LIMIT, parse_json, value
 from pgtrail.export import Filter, as_jsonb
 from pgtrail.moments import from_json, shown
+from pgtrail.queries import load
 from pgtrail.text import printable
 from pgtrail_cli.commands import archived
 from pgtrail_cli.commands.following import Follower
@@ -23,8 +24,8 @@ from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option, with_connection
 from pgtrail_cli.render import console, facts_table, local_time, plain_table
 from pgtrail_cli.streams import say
-from pgtrail_web.filters import SCAN_LIMIT
 
+SHARED_QUERIES = load("pgtrail")
 Rows = Sequence[tuple[Any, ...]]
 Printer = Callable[[Connection, Rows], None]
 
@@ -136,7 +137,7 @@ def show(connection: Connection, name: str, as_json: bool) -> None:
     if not as_json:
         print_event(connection, found)
         return
-    row = connection.execute(QUERIES["event_json"], {"id": found}).fetchone()
+    row = connection.execute(SHARED_QUERIES["event_json"], {"id": found}).fetchone()
     if row is None:
         raise no_event(name)
     click.echo(row[0])
@@ -148,17 +149,17 @@ def print_event(connection: Connection, event_id: int) -> None:
     :raises PgtrailError: there is none, or this role may not see it.
     """
     cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
-    event = cursor.execute(QUERIES["event"], {"id": event_id}).fetchone()
+    event = cursor.execute(SHARED_QUERIES["event"], {"id": event_id}).fetchone()
     if event is None:
         raise no_event(str(event_id))
     screen = console()
     screen.print(_heading(event))
-    screen.print(_diff(connection.execute(QUERIES["diff"], {"id": event_id}).fetchall(), event["operation"]))
+    screen.print(_diff(connection.execute(SHARED_QUERIES["diff"], {"id": event_id}).fetchall(), event["operation"]))
 
 
 def _heading(event: dict[str, Any]) -> Table:
     facts = {
-        "event": f"{event['name']}  {event['action']}  ({event['category']})",
+        "event": f"{event['name']}  {event['action']}  ({event['category_label']})",
         "node": event["node"],
         "when": f"{local_time(event['occurred_at'])}  ({shown(event['occurred_at'], '%Z')})",
         "actor": _joined(event["actor_label"], event["actor_id"], event["actor_type"], event["actor_ip"]),

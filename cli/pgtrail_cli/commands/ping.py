@@ -17,13 +17,12 @@ from pgtrail_cli.commands.forward import secrets_option
 from pgtrail_cli.database import QUERIES, event_id, no_event
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.streams import say
-from pgtrail_web.errors import PageError
-from pgtrail_worker.answer import Answer, Cause
-from pgtrail_worker.channel import Channel
 from pgtrail_worker.database import Database
 from pgtrail_worker.destination import Destination
 from pgtrail_worker.errors import WorkerError
-from pgtrail_worker.tokens import Secrets
+from pgtrail_worker.response import Cause, Response
+from pgtrail_worker.secret_store import SecretStore
+from pgtrail_worker.sender import Sender
 from pgtrail_worker.verdict import Delivered, Partial, Verdict
 
 Result = TypeVar("Result")
@@ -36,7 +35,7 @@ CAUSES = {
     Cause.TIMED_OUT: "check the firewall between, or the receiver's load",
     Cause.BROKEN: "look at the receiver's own log, or at a proxy between",
     Cause.UNUSABLE: "check the URL, and that the certificate files are in the secrets folder",
-    Cause.TOKEN: "put it, and the hosts that it is for, where the worker (and this command) runs",
+    Cause.NO_SECRET: "put it, and the hosts that it is for, where the worker (and this command) runs",
 }
 STATUSES = {
     400: "the receiver does not understand the event: is the format right for it?",
@@ -50,8 +49,7 @@ STATUSES = {
     415: "the receiver does not take this content type: is the format right for it?",
     429: "the receiver wants fewer requests: forwarding slows down by itself",
 }
-MOST_BODY = 300
-"""Characters of an answer that are shown."""
+MAX_BODY_CHARS = 300
 SECRET_HEADERS = ("authorization", "dd-api-key", "webhook-signature")
 
 
@@ -73,26 +71,18 @@ def test(dsn: str, name: str, event: str | None, dry_run: bool, secrets_dir: Pat
     """
     with open_connection(dsn) as connection:
         piece, uid = _rendered(connection, name, event_id(connection, event) if event else None)
-    try:
-        destination = asyncio.run(_destination(dsn, name))
-    except WorkerError as error:
-        raise PgtrailError(
-            f"{name} can't be tested: {error}", error.hint or "connect as a role in audit_forwarder"
-        ) from error
-    framing = destination.framing
-    body = framing.prefix + piece + framing.suffix
+    destination = asyncio.run(_destination(dsn, name))
+    body = _framed(destination, piece)
     message_id = uid if event else f"ping_{uuid.uuid4().hex}"
-    secrets = Secrets(secrets_dir, os.environ)
+    secrets = SecretStore(secrets_dir, os.environ)
     try:
         if dry_run:
-            asyncio.run(
-                _with_channel(destination, secrets, lambda channel: _show(destination, channel, message_id, body))
-            )
+            asyncio.run(_with_sender(destination, secrets, lambda sender: _show(destination, sender, message_id, body)))
         else:
-            sent = asyncio.run(_with_channel(destination, secrets, lambda channel: channel.send(message_id, body, 1)))
+            sent = asyncio.run(_with_sender(destination, secrets, lambda sender: sender.send(message_id, body, 1)))
             _explain(name, *sent)
     except WorkerError as error:
-        raise PgtrailError(f"{name}: {error}", CAUSES[Cause.TOKEN]) from error
+        raise PgtrailError(f"{name}: {error}", CAUSES[Cause.NO_SECRET]) from error
 
 
 def _rendered(connection: Connection, name: str, event_id: int | None) -> tuple[bytes, str]:
@@ -103,21 +93,29 @@ def _rendered(connection: Connection, name: str, event_id: int | None) -> tuple[
 
 
 async def _destination(dsn: str, name: str) -> Destination:
-    async with Database(dsn) as database:
-        found = await database.destination(name)
-        assert found is not None
-        return found
+    try:
+        async with Database(dsn) as database:
+            found = await database.destination(name)
+    except WorkerError as error:
+        hint = error.hint or "connect as a role in audit_forwarder"
+        raise PgtrailError(f"{name} can't be tested: {error}", hint) from error
+    assert found is not None
+    return found
 
 
-async def _with_channel(
-    destination: Destination, secrets: Secrets, act: Callable[[Channel], Awaitable[Result]]
+def _framed(destination: Destination, piece: bytes) -> bytes:
+    return destination.framing.prefix + piece + destination.framing.suffix
+
+
+async def _with_sender(
+    destination: Destination, secrets: SecretStore, act: Callable[[Sender], Awaitable[Result]]
 ) -> Result:
-    async with Channel(destination, secrets, lambda: datetime.now(UTC)) as channel:
-        return await act(channel)
+    async with Sender(destination, secrets, lambda: datetime.now(UTC)) as sender:
+        return await act(sender)
 
 
-async def _show(destination: Destination, channel: Channel, message_id: str, body: bytes) -> None:
-    headers, sent = await channel.request(message_id, body)
+async def _show(destination: Destination, sender: Sender, message_id: str, body: bytes) -> None:
+    headers, sent = await sender.request(message_id, body)
     click.echo(f"POST {destination.url}")
     for header, text in headers.items():
         click.echo(f"{header}: {'[redacted]' if header in SECRET_HEADERS else text}")
@@ -128,43 +126,35 @@ async def _show(destination: Destination, channel: Channel, message_id: str, bod
 
 
 async def tested(dsn: str, name: str, secrets_dir: Path) -> str:
-    """A ping for the page: sent as the worker would, and what came back in one line.
+    """A ping for the page: sent as the worker would, and the response in one line.
 
-    :raises PageError: it was not taken, or can't be sent from here.
+    :raises PgtrailError: it was not accepted, or can't be sent from here.
     """
-    try:
-        with open_connection(dsn) as connection:
-            piece, _ = _rendered(connection, name, None)
-        destination = await _destination(dsn, name)
-        body = destination.framing.prefix + piece + destination.framing.suffix
-        secrets = Secrets(secrets_dir, os.environ)
-        answer, verdict = await _with_channel(
-            destination, secrets, lambda channel: channel.send(f"ping_{uuid.uuid4().hex}", body, 1)
-        )
-    except (PgtrailError, WorkerError) as error:
-        raise PageError(f"{name} was not tested: {getattr(error, 'message', error)}.", error.hint) from error
-    try:
-        return _outcome(name, answer, verdict)
-    except PgtrailError as error:
-        raise PageError(f"{error.message}.", error.hint) from error
+    with open_connection(dsn) as connection:
+        piece, _ = _rendered(connection, name, None)
+    destination = await _destination(dsn, name)
+    body = _framed(destination, piece)
+    secrets = SecretStore(secrets_dir, os.environ)
+    sent = await _with_sender(destination, secrets, lambda sender: sender.send(f"ping_{uuid.uuid4().hex}", body, 1))
+    return _outcome(name, *sent)
 
 
-def _explain(name: str, answer: Answer, verdict: Verdict) -> None:
-    say(f"{_outcome(name, answer, verdict)}")
+def _explain(name: str, response: Response, verdict: Verdict) -> None:
+    say(_outcome(name, response, verdict))
 
 
-def _outcome(name: str, answer: Answer, verdict: Verdict) -> str:
+def _outcome(name: str, response: Response, verdict: Verdict) -> str:
     """What came back, in one line.
 
     :raises PgtrailError: it was not taken.
     """
-    milliseconds = round(answer.seconds * 1000)
-    said = printable(" ".join(answer.body[: 4 * MOST_BODY].decode(errors="replace").split()))[:MOST_BODY]
+    milliseconds = round(response.seconds * 1000)
+    said = printable(" ".join(response.body[: 4 * MAX_BODY_CHARS].decode(errors="replace").split()))[:MAX_BODY_CHARS]
     quoted = f': "{said}"' if said else ""
     if isinstance(verdict, Delivered):
-        return f"{name} took it: HTTP {answer.status} in {milliseconds} ms{quoted}"
+        return f"{name} took it: HTTP {response.status} in {milliseconds} ms{quoted}"
     error = _error(verdict)
-    raise PgtrailError(f"{name} did not take it: {error} after {milliseconds} ms{quoted}", _next_step(answer))
+    raise PgtrailError(f"{name} did not take it: {error} after {milliseconds} ms{quoted}", _next_step(response))
 
 
 def _error(verdict: Verdict) -> str:
@@ -179,11 +169,11 @@ def _error(verdict: Verdict) -> str:
             return refused.error
 
 
-def _next_step(answer: Answer) -> str:
-    if answer.status is None:
-        return CAUSES[answer.cause or Cause.BROKEN]
-    if 300 <= answer.status < 400:
+def _next_step(response: Response) -> str:
+    if response.status is None:
+        return CAUSES[response.cause or Cause.BROKEN]
+    if 300 <= response.status < 400:
         return "redirects are not followed: name the final URL"
-    if 200 <= answer.status < 300:
-        return "the answer does not say that anything is stored: is the URL the one that takes events?"
-    return STATUSES.get(answer.status, "look at the receiver's own log")
+    if 200 <= response.status < 300:
+        return "the response does not say that anything is stored: is the URL the one that takes events?"
+    return STATUSES.get(response.status, "look at the receiver's own log")

@@ -1,36 +1,36 @@
-// What is nicer with a script. Everything can be done without one.
+// Conveniences. The page works without a script too.
 "use strict";
 
 const one = (selector) => document.querySelector(selector);
 
-// Times are written by the database in the viewer's zone, which only the browser knows.
+// The database formats times in the viewer's zone, which only the browser knows.
 const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 const shown = one("#zone");
 if (shown && zone && !document.cookie.split("; ").includes(`pgtrail_zone=${encodeURIComponent(zone)}`)) {
   document.cookie = `pgtrail_zone=${encodeURIComponent(zone)}; path=/; max-age=31536000; samesite=lax`;
-  // (Not again and again where cookies are refused.)
+  // (Not in a loop where cookies are refused.)
   if (shown.dataset.zone !== zone && document.cookie.includes("pgtrail_zone=")) location.reload();
 }
 
-// Filters hold as they are chosen; what is typed holds with Enter.
+// Filters apply as they are chosen; typed ones with Enter.
 const filters = one("form.filters");
 if (filters) {
   const days = [filters.elements.from, filters.elements.to];
   filters.addEventListener("submit", () => {
     const isCustom = filters.elements.range.value === "custom";
     const hasDays = days.some((day) => day.value);
-    // A URL with only what is asked for can be read, and shared.
+    // Without empty and default parameters a URL can be read, and shared.
     for (const field of filters.elements) {
-      const isSaidOtherwise = field.name === "range" && (isCustom ? hasDays : field.value === "30d");
-      if (field.value === "" || isSaidOtherwise || (days.includes(field) && !isCustom)) field.disabled = true;
+      const isRedundant = field.name === "range" && (isCustom ? hasDays : field.value === "30d");
+      if (field.value === "" || isRedundant || (days.includes(field) && !isCustom)) field.disabled = true;
     }
   });
   window.addEventListener("pageshow", () => {
     for (const field of filters.elements) field.disabled = false;
-    // What stands in the form is what the URL says, also after going back.
+    // The form shows what the URL says, also after going back.
     filters.reset();
   });
-  // By keyboard one chooses on the way to what one wants: then Apply applies.
+  // With the keyboard choices pass through others, so only Apply submits.
   let byPointer = false;
   filters.addEventListener("pointerdown", () => { byPointer = true; });
   filters.addEventListener("keydown", () => { byPointer = false; });
@@ -43,7 +43,7 @@ if (filters) {
   });
 }
 
-// New events are told of, and nothing moves until somebody wants to see them.
+// New events are announced; the table does not move until the viewer follows the link.
 const arrived = one("#arrived");
 if (arrived && window.EventSource) {
   const title = document.title;
@@ -52,7 +52,7 @@ if (arrived && window.EventSource) {
   const listen = () => {
     source?.close();
     source = null;
-    // A page that nobody looks at holds no connection: a browser has six for a server, whatever is open.
+    // A hidden page holds no connection: a browser opens only six to a server.
     if (document.hidden) return;
     const separator = arrived.dataset.source.endsWith("?") ? "" : "&";
     source = new EventSource(`${arrived.dataset.source}${separator}after=${encodeURIComponent(after)}`);
@@ -71,16 +71,16 @@ if (arrived && window.EventSource) {
   window.addEventListener("pageshow", listen);
 }
 
-// Where a search has looked at many events and found few, it goes on by itself for a while.
+// A search that looked at many events and found few continues by itself for a while.
 const PAGES = 150;
 async function lookFurther() {
   for (let page = 0; page < PAGES; page += 1) {
     const link = one("#further");
     if (!link || one("#events").rows.length >= Number(one("#pages").dataset.size)) return;
     link.textContent = "Looking further back …";
-    const answer = await fetch(link.href).catch(() => ({ ok: false }));
-    if (!answer.ok) { link.textContent = "Look further back"; return; }
-    const next = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const response = await fetch(link.href).catch(() => ({ ok: false }));
+    if (!response.ok) { link.textContent = "Look further back"; return; }
+    const next = new DOMParser().parseFromString(await response.text(), "text/html");
     const rows = next.querySelector("#events");
     if (rows) one("#events").append(...rows.rows);
     const pages = next.querySelector("#pages");
@@ -95,7 +95,7 @@ async function lookFurther() {
 }
 lookFurther();
 
-// How far an export is, while the browser loads it.
+// The progress of an export, while the browser downloads it.
 const exporting = one("form.export");
 if (exporting) {
   exporting.addEventListener("submit", () => {
@@ -105,8 +105,8 @@ if (exporting) {
     output.setAttribute("aria-live", "off");
     output.textContent = "Counting …";
     const timer = setInterval(async () => {
-      const answer = await fetch(output.dataset.source + id).catch(() => ({ ok: false }));
-      const state = answer.ok ? await answer.json() : { ended: true };
+      const response = await fetch(output.dataset.source + id).catch(() => ({ ok: false }));
+      const state = response.ok ? await response.json() : { ended: true };
       if (state.ended) { clearInterval(timer); output.setAttribute("aria-live", "polite"); }
       if (!state.begun) { if (state.ended) output.textContent = ""; return; }
       const sent = Math.min(state.sent, state.events).toLocaleString("en");

@@ -4,20 +4,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pgtrail_worker.handout import Framing, Handout, Limits
-from pgtrail_worker.sending import Sending
+from pgtrail_worker.batch import Batch, Framing, RequestLimits
+from pgtrail_worker.send_queue import SendQueue
 from pgtrail_worker.verdict import Delivered, Failed, Hold, Partial, Poison, TooLarge
 
 ARRAY = Framing(b"[", b",", b"]")
 
 
-def handout(count, keys=None, size=4):
+def batch(count, keys=None, size=4, dead_in_row=0):
     pieces = [str(n).zfill(size).encode() for n in range(1, count + 1)]
-    return Handout(list(range(1, count + 1)), keys or list(range(count)), [size] * count, b",".join(pieces))
+    ids = list(range(1, count + 1))
+    return Batch(1, ids, keys or list(range(count)), [size] * count, b",".join(pieces), dead_in_row=dead_in_row)
 
 
 def sending(count, *, keys=None, events=100, size_limit=10_000, size=4, dead_in_row=0):
-    return Sending(handout(count, keys, size), ARRAY, Limits(events, size_limit), dead_in_row)
+    return SendQueue(batch(count, keys, size, dead_in_row), ARRAY, RequestLimits(events, size_limit))
 
 
 def ids(request):
@@ -29,17 +30,17 @@ def drive(made, respond, in_flight=1, order=None):
     sent, flying, delivered, dead, through = [], [], [], [], 0
     failure = None
     for _ in range(100_000):
-        while len(flying) < in_flight and (request := made.next()):
+        while len(flying) < in_flight and (request := made.next_request()):
             sent.append(ids(request))
             flying.append(request)
         if not flying:
             break
         request = flying.pop(order(len(flying)) if order else 0)
-        too_large = made.take(request, respond(ids(request)), 400)
+        too_large = made.record(request, respond(ids(request)), 400)
         if too_large is not None:
             piece = b"x" * (made.size_of(too_large) // 2)
             made.shorten(too_large, piece if len(piece) > 1 else None, 413, "too large")
-        outcome = made.outcome()
+        outcome = made.take_outcome()
         delivered += outcome.delivered
         dead += [each.event_id for each in outcome.dead]
         assert outcome.through >= through, "it never goes back"
@@ -61,20 +62,20 @@ def test_a_request_is_as_large_as_the_limits_allow():
 
 def test_neighbours_are_sent_as_they_were_rendered_and_others_are_joined():
     made = sending(5)
-    request = made.next()
+    request = made.next_request()
     assert request.body == b"[0001,0002,0003,0004,0005]"
-    made.take(request, Partial((1, 3), (), None), 200)
-    assert made.next().body == b"[0001,0003,0005]"
+    made.record(request, Partial((1, 3), (), None), 200)
+    assert made.next_request().body == b"[0001,0003,0005]"
 
 
-def test_413_halves_and_the_next_handout_begins_smaller():
-    limits = Limits(100, 10_000)
-    made = Sending(handout(8), ARRAY, limits, 0)
+def test_413_halves_and_the_next_batch_begins_smaller():
+    limits = RequestLimits(100, 10_000)
+    made = SendQueue(batch(8), ARRAY, limits)
     sent, delivered, dead, *_ = drive(made, lambda chosen: TooLarge("413") if len(chosen) > 2 else Delivered())
     assert len(sent[0]) == 8
     assert all(len(request) <= 4 for request in sent[1:])
     assert (delivered, dead) == (list(range(1, 9)), [])
-    assert len(Sending(handout(8), ARRAY, limits, 0).next().positions) < 8
+    assert len(SendQueue(batch(8), ARRAY, limits).next_request().positions) < 8
 
 
 def test_an_event_that_is_too_large_alone_is_shortened_until_it_passes():
@@ -117,7 +118,7 @@ def test_more_than_20_dead_letters_in_a_row_stop_it():
     assert failure.event_id == 21
 
 
-def test_dead_letters_in_a_row_are_counted_across_handouts_and_a_delivery_begins_anew():
+def test_dead_letters_in_a_row_are_counted_across_batches_and_a_delivery_begins_anew():
     _, _, dead, _, failure = drive(sending(5, events=1, dead_in_row=18), lambda _: Poison("400"))
     assert (dead, failure.event_id) == ([1, 2], 3)
     _, _, dead, _, failure = drive(
@@ -128,11 +129,11 @@ def test_dead_letters_in_a_row_are_counted_across_handouts_and_a_delivery_begins
 
 def test_a_failure_stops_it_and_what_was_delivered_ahead_counts():
     made = sending(3, events=1)
-    first, second = made.next(), made.next()
-    made.take(second, Delivered(), 204)
-    made.take(first, Failed("500"), 500)
-    assert made.next() is None
-    outcome = made.outcome()
+    first, second = made.next_request(), made.next_request()
+    made.record(second, Delivered(), 204)
+    made.record(first, Failed("500"), 500)
+    assert made.next_request() is None
+    outcome = made.take_outcome()
     assert (outcome.delivered, outcome.through, outcome.failure.event_id) == ((2,), 0, 1)
     assert made.stopped
     assert not made.complete
@@ -140,8 +141,8 @@ def test_a_failure_stops_it_and_what_was_delivered_ahead_counts():
 
 def test_only_what_failed_of_a_request_is_left():
     made = sending(4)
-    made.take(made.next(), Partial((0, 3), ((1, "400"),), Failed("429")), 200)
-    outcome = made.outcome()
+    made.record(made.next_request(), Partial((0, 3), ((1, "400"),), Failed("429")), 200)
+    outcome = made.take_outcome()
     assert outcome.delivered == (1, 4)
     assert [each.event_id for each in outcome.dead] == [2]
     assert (outcome.through, outcome.failure.event_id) == (2, 3)
@@ -163,17 +164,17 @@ def test_splunk_goes_on_behind_the_event_at_which_it_stopped():
 
 def test_of_one_resource_one_request_is_in_flight():
     made = sending(5, keys=[1, 1, 2, 1, 3], events=1)
-    assert [ids(request) for request in iter(made.next, None)] == [[1], [3], [5]]
+    assert [ids(request) for request in iter(made.next_request, None)] == [[1], [3], [5]]
 
 
 def test_a_time_out_makes_the_next_request_smaller_and_successes_larger():
-    limits = Limits(100, 10_000)
-    made = Sending(handout(100), ARRAY, limits, 0)
-    made.take(made.next(), Failed("no answer in time", heavy=True), None)
-    sent, *_ = drive(Sending(handout(100), ARRAY, limits, 0), lambda _: Delivered())
+    limits = RequestLimits(100, 10_000)
+    made = SendQueue(batch(100), ARRAY, limits)
+    made.record(made.next_request(), Failed("no response in time", shrink=True), None)
+    sent, *_ = drive(SendQueue(batch(100), ARRAY, limits), lambda _: Delivered())
     assert [len(request) for request in sent] == [50, 50]
     limits.probe()
-    sent, *_ = drive(Sending(handout(100), ARRAY, limits, 0), lambda _: Delivered())
+    sent, *_ = drive(SendQueue(batch(100), ARRAY, limits), lambda _: Delivered())
     assert [len(request) for request in sent] == [1, 2, 4, 8, 16, 32, 37]
 
 

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrail_worker.answer import Answer, Cause, retry_after_seconds
+from pgtrail_worker.judge import is_acknowledged, judge
+from pgtrail_worker.response import Cause, Response, retry_after_seconds
 from pgtrail_worker.verdict import (
     Delivered,
     Failed,
@@ -14,28 +15,26 @@ from pgtrail_worker.verdict import (
     Partial,
     Poison,
     Reads,
-    Rules,
+    ResponseRules,
     TooLarge,
-    is_acknowledged,
-    judge,
 )
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-WEBHOOK = Rules()
-SPLUNK = Rules(
+WEBHOOK = ResponseRules()
+SPLUNK = ResponseRules(
     Reads.CODE,
-    success=frozenset({200}),
-    poison=frozenset({400}),
+    success_statuses=frozenset({200}),
+    poison_statuses=frozenset({400}),
     poison_codes=frozenset({5, 6, 12, 13, 15}),
     configuration_codes=frozenset({1, 2, 3, 4, 7, 10, 11, 14, 16, 21, 22}),
     success_codes=frozenset({0, 24, 25}),
 )
-ELASTIC = Rules(Reads.ITEMS, success=frozenset({200}), poison=frozenset({400}))
-DATADOG = Rules(success=frozenset({202}), poison=frozenset({400}))
+ELASTIC = ResponseRules(Reads.ITEMS, success_statuses=frozenset({200}), poison_statuses=frozenset({400}))
+DATADOG = ResponseRules(success_statuses=frozenset({202}), poison_statuses=frozenset({400}))
 
 
 def answer(status, body=b"", **more):
-    return Answer(status, 0.1, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
+    return Response(status, 0.1, body=body if isinstance(body, bytes) else json.dumps(body).encode(), **more)
 
 
 def verdict(status, body=b"", rules=WEBHOOK, events=1, **more):
@@ -75,29 +74,29 @@ def test_what_a_status_asks_for(status, kind, hold):
 
 
 @pytest.mark.parametrize(
-    ("made", "at_least", "at_once", "hold"),
+    ("made", "retry_after", "retry_at_once", "hold"),
     [
-        (Answer(None, 0.2, Cause.REFUSED), 0, True, None),
-        (Answer(None, 3.0, Cause.REFUSED), 0, False, None),
-        (Answer(None, 0.2, Cause.UNRESOLVED), 0, True, None),
-        (Answer(None, 20.0, Cause.TIMED_OUT), 60, False, None),
-        (Answer(None, 0.2, Cause.BROKEN), 0, False, None),
-        (Answer(None, 0.2, Cause.FORBIDDEN), 0, False, Hold.ATTENTION),
-        (Answer(None, 0.2, Cause.UNTRUSTED), 0, False, Hold.ATTENTION),
-        (Answer(None, 0.0, Cause.TOKEN), 0, False, Hold.ATTENTION),
-        (Answer(408, 0.1), 60, False, None),
-        (Answer(504, 0.1), 60, False, None),
-        (Answer(429, 0.1), 60, False, None),
-        (Answer(429, 0.1, retry_after="5"), 60, False, None),
-        (Answer(429, 0.1, retry_after="600"), 600, False, None),
-        (Answer(503, 0.1, retry_after="90"), 90, False, None),
-        (Answer(500, 0.1), 0, False, None),
+        (Response(None, 0.2, Cause.REFUSED), 0, True, None),
+        (Response(None, 3.0, Cause.REFUSED), 0, False, None),
+        (Response(None, 0.2, Cause.UNRESOLVED), 0, True, None),
+        (Response(None, 20.0, Cause.TIMED_OUT), 60, False, None),
+        (Response(None, 0.2, Cause.BROKEN), 0, False, None),
+        (Response(None, 0.2, Cause.FORBIDDEN), 0, False, Hold.ATTENTION),
+        (Response(None, 0.2, Cause.UNTRUSTED), 0, False, Hold.ATTENTION),
+        (Response(None, 0.0, Cause.NO_SECRET), 0, False, Hold.ATTENTION),
+        (Response(408, 0.1), 60, False, None),
+        (Response(504, 0.1), 60, False, None),
+        (Response(429, 0.1), 60, False, None),
+        (Response(429, 0.1, retry_after="5"), 60, False, None),
+        (Response(429, 0.1, retry_after="600"), 600, False, None),
+        (Response(503, 0.1, retry_after="90"), 90, False, None),
+        (Response(500, 0.1), 0, False, None),
     ],
 )
-def test_how_long_a_receiver_is_left_alone(made, at_least, at_once, hold):
+def test_how_long_a_receiver_is_left_alone(made, retry_after, retry_at_once, hold):
     failed = judge(made, WEBHOOK, 1, NOW)
     assert isinstance(failed, Failed)
-    assert (failed.at_least, failed.at_once, failed.hold) == (at_least, at_once, hold)
+    assert (failed.retry_after, failed.retry_at_once, failed.hold) == (retry_after, retry_at_once, hold)
 
 
 def test_splunk_says_success_by_its_code_and_gives_a_number_to_ask_with():
@@ -120,7 +119,7 @@ def test_a_200_that_is_not_splunks_own_is_no_delivery(body):
 
 def test_splunk_took_the_events_before_the_one_at_which_it_stopped():
     stopped = verdict(400, {"text": "Invalid data format", "code": 6, "invalid-event-number": 2}, SPLUNK, events=5)
-    assert stopped == Partial((0, 1), ((2, "the receiver answered HTTP 400, code 6"),))
+    assert stopped == Partial((0, 1), ((2, "the receiver responded with HTTP 400, code 6"),))
     assert isinstance(verdict(400, {"code": 6}, SPLUNK, events=5), Poison)
     assert isinstance(verdict(400, {"code": 6, "invalid-event-number": 5}, SPLUNK, events=5), Poison)
 
@@ -153,7 +152,7 @@ def test_of_elastics_items_only_what_failed_is_sent_again():
     assert made.delivered == (0, 4)
     assert [at for at, _ in made.poison] == [2]
     assert made.failed is not None
-    assert made.failed.at_least == 60
+    assert made.failed.retry_after == 60
 
 
 @pytest.mark.parametrize(
@@ -177,15 +176,15 @@ def test_an_error_of_an_item_names_its_type_and_quotes_nothing_of_the_event():
     }
     made = verdict(200, body, ELASTIC)
     assert isinstance(made, Partial)
-    assert made.poison == ((0, "the receiver answered 400 for the event (mapper_parsing_exception)"),)
+    assert made.poison == ((0, "the receiver responded with 400 for the event (mapper_parsing_exception)"),)
 
 
 @given(
     status=st.integers(100, 599), body=st.binary(max_size=200), reads=st.sampled_from(Reads), events=st.integers(1, 3)
 )
 def test_no_answer_breaks_anything_and_none_accounts_for_an_event_twice(status, body, reads, events):
-    rules = Rules(reads, success=frozenset({200}))
-    made = judge(Answer(status, 0.1, body=body), rules, events, NOW)
+    rules = ResponseRules(reads, success_statuses=frozenset({200}))
+    made = judge(Response(status, 0.1, body=body), rules, events, NOW)
     if isinstance(made, Partial):
         named = [*made.delivered, *(at for at, _ in made.poison)]
         assert len(set(named)) == len(named) <= events
@@ -207,8 +206,13 @@ def test_no_answer_breaks_anything_and_none_accounts_for_an_event_twice(status, 
 )
 def test_no_json_of_an_answer_breaks_anything(body):
     for reads in Reads:
-        judge(answer(200, body), Rules(reads, success=frozenset({200})), 2, NOW)
-        judge(answer(400, body), Rules(reads, success=frozenset({200}), poison_codes=frozenset({6})), 2, NOW)
+        judge(answer(200, body), ResponseRules(reads, success_statuses=frozenset({200})), 2, NOW)
+        judge(
+            answer(400, body),
+            ResponseRules(reads, success_statuses=frozenset({200}), poison_codes=frozenset({6})),
+            2,
+            NOW,
+        )
 
 
 def test_retry_after_is_read_in_both_its_forms():
@@ -264,7 +268,7 @@ ITEMS = st.fixed_dictionaries(
     after=st.none() | st.text(max_size=40) | st.from_regex(r"[A-Z][a-z]{2}, [0-9]+ [A-Z][a-z]{2} [0-9]+ .{0,20}"),
 )
 def test_whatever_a_receiver_says_it_is_a_verdict_about_the_events_of_the_request(status, body, rules, events, after):
-    reached = judge(Answer(status, 0.1, body=body, retry_after=after), rules, events, NOW)
+    reached = judge(Response(status, 0.1, body=body, retry_after=after), rules, events, NOW)
     match reached:
         case Partial():
             named = [*reached.delivered, *(position for position, _ in reached.poison)]
@@ -273,7 +277,7 @@ def test_whatever_a_receiver_says_it_is_a_verdict_about_the_events_of_the_reques
         case Delivered():
             assert reached.ack_id is None or 0 <= reached.ack_id < 2**63
         case Failed():
-            assert 0 <= reached.at_least <= 86_400
+            assert 0 <= reached.retry_after <= 86_400
     assert len(str(reached)) < 2000
 
 

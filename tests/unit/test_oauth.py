@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgtrail_worker.grant import LONGEST_SECONDS, read_grant
+from pgtrail_worker.oauth import MAX_SECONDS, parse_access_token
 
 DEEP = 100_000
 HOSTILE = {
@@ -39,7 +39,7 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_what_is_no_token_is_refused_without_a_word_of_it(body):
     with pytest.raises(ValueError, match=r"^no ") as refused:
-        read_grant(body)
+        parse_access_token(body)
     assert len(str(refused.value)) < 60
 
 
@@ -52,17 +52,17 @@ def test_what_is_no_token_is_refused_without_a_word_of_it(body):
         (0.5, 0.5),
         (-1, 0),
         (-(10**400), 0),
-        (10**400, LONGEST_SECONDS),
-        (1e308, LONGEST_SECONDS),
+        (10**400, MAX_SECONDS),
+        (1e308, MAX_SECONDS),
     ],
 )
 def test_how_long_a_token_holds(given, seconds):
-    assert read_grant(json.dumps({"access_token": "a", "expires_in": given}).encode()).seconds == seconds
+    assert parse_access_token(json.dumps({"access_token": "a", "expires_in": given}).encode()) == ("a", seconds)
 
 
 def test_infinity_is_a_day():
-    assert read_grant(b'{"access_token": "a", "expires_in": 1e999}').seconds == LONGEST_SECONDS
-    assert read_grant(b'{"access_token": "a", "expires_in": -1e999}').seconds == 0
+    assert parse_access_token(b'{"access_token": "a", "expires_in": 1e999}') == ("a", MAX_SECONDS)
+    assert parse_access_token(b'{"access_token": "a", "expires_in": -1e999}') == ("a", 0)
 
 
 JSON = st.recursive(
@@ -76,11 +76,11 @@ JSON = st.recursive(
 ))  # fmt: skip
 def test_whatever_comes_it_is_a_token_that_can_be_sent_or_refused(body):
     try:
-        grant = read_grant(body)
+        token, seconds = parse_access_token(body)
     except ValueError:
         return
-    assert grant.token.isascii()
-    assert grant.token.isprintable()
-    assert " " not in grant.token
-    assert math.isfinite(grant.seconds)
-    assert 0 <= grant.seconds <= LONGEST_SECONDS
+    assert token.isascii()
+    assert token.isprintable()
+    assert " " not in token
+    assert math.isfinite(seconds)
+    assert 0 <= seconds <= MAX_SECONDS
