@@ -202,10 +202,10 @@ create table audit.table_shape (
 create index table_shape_root on audit.table_shape (root);
 
 comment on table audit.table_shape is
-    'The tracked tables and their partitions as they were last seen, so that a change of their schema is an event, once. Written by audit_internal.note_altered().';
+    'The tracked tables and their partitions as they were last seen, so that a change of their schema is an event, once. Written by audit_internal.record_altered_tables().';
 comment on column audit.table_shape.relation is 'The table or partition.';
 comment on column audit.table_shape.root is 'The tracked table that it is, or is a partition of.';
-comment on column audit.table_shape.shape is 'As audit_internal.present_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
+comment on column audit.table_shape.shape is 'As audit_internal.current_shape() gives it: of expressions (defaults, conditions, policies) only digests.';
 comment on column audit.table_shape.relatives is 'As audit_internal.relatives() gives it: of a tracked table the oids of its parents and children; `{}` of a partition.';
 comment on column audit.table_shape.rewritten is 'Whether the statement that is being executed rewrites the values of its rows.';
 

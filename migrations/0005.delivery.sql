@@ -44,8 +44,8 @@ create table audit.cursor (
     batch_from pg_snapshot not null,
     batch_to pg_snapshot,
     batch_last_id bigint,
-    foreign_id bigint not null default 0,
-    takes_foreign boolean not null default false,
+    restored_id bigint not null default 0,
+    takes_restored boolean not null default false,
     last_sent_id bigint not null default 0,
     sent_ahead bigint[] not null default '{}',
     failures integer not null default 0,
@@ -75,8 +75,8 @@ comment on column audit.cursor.system_identifier is 'The cluster that the snapsh
 comment on column audit.cursor.batch_from is 'All events that it sees have been sent.';
 comment on column audit.cursor.batch_to is 'The batch in progress reaches to here; null: none is in progress.';
 comment on column audit.cursor.batch_last_id is 'No event of the batch in progress has a higher id; null: not known.';
-comment on column audit.cursor.foreign_id is 'Events to this id were restored from another cluster, whose transaction ids mean nothing here.';
-comment on column audit.cursor.takes_foreign is 'Whether they belong to the batch that is in progress or next.';
+comment on column audit.cursor.restored_id is 'Events to this id were restored from another cluster, whose transaction ids mean nothing here.';
+comment on column audit.cursor.takes_restored is 'Whether they belong to the batch that is in progress or next.';
 comment on column audit.cursor.last_sent_id is 'Of the batch in progress, all events up to this id have been delivered or are dead letters.';
 comment on column audit.cursor.sent_ahead is 'Ids above last_sent_id that have been delivered or are dead letters too.';
 comment on column audit.cursor.failures is 'Failed attempts since the last success.';

@@ -24,7 +24,6 @@ create or replace function audit.set_actor(
 )
 returns void
 language sql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
     select pg_catalog.set_config(
@@ -133,7 +132,7 @@ $$;
 comment on function audit.current_actor() is
     'The actor of this transaction: audit_internal.claimed_actor(), else the database role.';
 
-create or replace function audit_internal.speaks_for_others()
+create or replace function audit_internal.may_name_other_actors()
 returns boolean
 language sql
 stable
@@ -154,5 +153,5 @@ as $$
         )
 $$;
 
-comment on function audit_internal.speaks_for_others() is
+comment on function audit_internal.may_name_other_actors() is
     'Whether the login may name somebody else as the actor of pgtrail''s own events: an application, an administrator (audit_admin), or a page that was itself granted audit_org_reader. Whoever else reads or forwards is recorded as the role that it is.';

@@ -4,7 +4,7 @@
 -- from the rows of the statement. A function for each clause of that: each returns SQL, and touches nothing.
 -- Here what an update changed, which events it gives, and who did it.
 
-create or replace function audit_internal.compiled_image(tracked audit.tracked_table, row_name text)
+create or replace function audit_internal.row_image_sql(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
@@ -16,10 +16,10 @@ as $$
     from audit_internal.audited_columns(tracked)
 $$;
 
-comment on function audit_internal.compiled_image(audit.tracked_table, text) is
+comment on function audit_internal.row_image_sql(audit.tracked_table, text) is
     'SQL for the record of a row''s audited columns, to be compared byte by byte.';
 
-create or replace function audit_internal.equal_means_same(relation regclass, column_name text)
+create or replace function audit_internal.equality_is_exact(relation regclass, column_name text)
 returns boolean
 language sql
 stable
@@ -40,26 +40,26 @@ as $$
     where attribute.attrelid = relation and attribute.attname = column_name
 $$;
 
-comment on function audit_internal.equal_means_same(regclass, text) is
+comment on function audit_internal.equality_is_exact(regclass, text) is
     'Whether two values of a column are the same byte by byte if `is not distinct from` says that they are equal: it costs a third of comparing their images.';
 
-create or replace function audit_internal.compiled_moved(relation regclass, column_name text)
+create or replace function audit_internal.column_changed_sql(relation regclass, column_name text)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.format(
         case
-            when audit_internal.equal_means_same(relation, column_name) then 'old.%1$I is distinct from new.%1$I'
+            when audit_internal.equality_is_exact(relation, column_name) then 'old.%1$I is distinct from new.%1$I'
             else 'row(old.%1$I)::record *<> row(new.%1$I)::record'
         end,
         column_name
     )
 $$;
 
-comment on function audit_internal.compiled_moved(regclass, text) is 'SQL for whether an update moved a column.';
+comment on function audit_internal.column_changed_sql(regclass, text) is 'SQL for whether an update moved a column.';
 
-create or replace function audit_internal.compiled_changed(tracked audit.tracked_table)
+create or replace function audit_internal.changed_names_sql(tracked audit.tracked_table)
 returns text
 language sql
 stable
@@ -67,7 +67,7 @@ as $$
     select pg_catalog.concat(
         'array_remove(array[',
         pg_catalog.string_agg(
-            pg_catalog.concat(E'\n            case when ', audit_internal.compiled_moved(tracked.relation, name), ' then ', pg_catalog.quote_literal(name), ' end'),
+            pg_catalog.concat(E'\n            case when ', audit_internal.column_changed_sql(tracked.relation, name), ' then ', pg_catalog.quote_literal(name), ' end'),
             ',' order by number
         ),
         E'\n        ]::text[], null)'
@@ -75,49 +75,49 @@ as $$
     from audit_internal.audited_columns(tracked)
 $$;
 
-comment on function audit_internal.compiled_changed(audit.tracked_table) is
+comment on function audit_internal.changed_names_sql(audit.tracked_table) is
     'SQL for the names of the columns that an update moved.';
 
-create or replace function audit_internal.compiled_before(tracked audit.tracked_table)
+create or replace function audit_internal.changed_fields_sql(tracked audit.tracked_table)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_object(
+    select audit_internal.object_sql(
         pg_catalog.array_agg(name order by number),
         pg_catalog.array_agg(
-            pg_catalog.concat('case when ', audit_internal.compiled_moved(tracked.relation, name), ' then ', field, ' end') order by number
+            pg_catalog.concat('case when ', audit_internal.column_changed_sql(tracked.relation, name), ' then ', field, ' end') order by number
         ),
         sparse => true
     )
-    from audit_internal.compiled_fields(tracked, 'old', '{old,new}', as_given => false)
+    from audit_internal.fields_sql(tracked, 'old', '{old,new}', as_given => false)
 $$;
 
-comment on function audit_internal.compiled_before(audit.tracked_table) is
+comment on function audit_internal.changed_fields_sql(audit.tracked_table) is
     'SQL for the jsonb of the fields that an update moved, as they were, without those that were null.';
 
-create or replace function audit_internal.compiled_changes(tracked audit.tracked_table)
+create or replace function audit_internal.update_changes_sql(tracked audit.tracked_table)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.string_agg(
         pg_catalog.concat(
-            E'\n        if ', audit_internal.compiled_moved(tracked.relation, name), E' then\n            changed := array_append(changed, ', pg_catalog.quote_literal(name),
-            E');\n            before := coalesce(before, ''{}'') || ', audit_internal.compiled_object(array[name], array[field], sparse => true),
+            E'\n        if ', audit_internal.column_changed_sql(tracked.relation, name), E' then\n            changed := array_append(changed, ', pg_catalog.quote_literal(name),
+            E');\n            before := coalesce(before, ''{}'') || ', audit_internal.object_sql(array[name], array[field], sparse => true),
             E';\n        end if;'
         ),
         '' order by number
     )
-    from audit_internal.compiled_fields(tracked, 'old', '{old,new}', as_given => true)
+    from audit_internal.fields_sql(tracked, 'old', '{old,new}', as_given => true)
 $$;
 
-comment on function audit_internal.compiled_changes(audit.tracked_table) is
+comment on function audit_internal.update_changes_sql(audit.tracked_table) is
     'PL/pgSQL that fills `changed` and `before` of one updated row, column by column: a function begins the cheaper, the fewer expressions it comes to.';
 
 -- Which event ----------------------------------------------------------------------------------------------------------
 
-create or replace function audit_internal.compiled_names(tracked audit.tracked_table, row_operation text, with_rules boolean)
+create or replace function audit_internal.event_names_sql(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns table (category text, action text, "position" bigint)
 language sql
 stable
@@ -159,10 +159,10 @@ as $$
     group by category
 $$;
 
-comment on function audit_internal.compiled_names(audit.tracked_table, text, boolean) is
+comment on function audit_internal.event_names_sql(audit.tracked_table, text, boolean) is
     'The events that a change gives, one for each category that has a rule, with SQL for its action; the table''s default where no rule matches (or without rules). Of one category alone every change has an action; of several one may be null.';
 
-create or replace function audit_internal.compiled_naming(tracked audit.tracked_table, row_operation text, with_rules boolean)
+create or replace function audit_internal.naming_sql(tracked audit.tracked_table, row_operation text, with_rules boolean)
 returns text
 language sql
 stable
@@ -171,13 +171,13 @@ as $$
         '(values ', pg_catalog.string_agg(pg_catalog.concat('(', pg_catalog.quote_literal(category), ', ', action, ')'), E',\n        ' order by position),
         ') as named (category, action)'
     )
-    from audit_internal.compiled_names(tracked, row_operation, with_rules)
+    from audit_internal.event_names_sql(tracked, row_operation, with_rules)
 $$;
 
-comment on function audit_internal.compiled_naming(audit.tracked_table, text, boolean) is
-    'SQL for a FROM item of what audit_internal.compiled_names() gives; action is null where a category has no event.';
+comment on function audit_internal.naming_sql(audit.tracked_table, text, boolean) is
+    'SQL for a FROM item of what audit_internal.event_names_sql() gives; action is null where a category has no event.';
 
-create or replace function audit_internal.times_beside(relation regclass, actor_column text)
+create or replace function audit_internal.timestamps_of_actor(relation regclass, actor_column text)
 returns text[]
 language plpgsql
 stable
@@ -200,10 +200,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.times_beside(regclass, text) is
+comment on function audit_internal.timestamps_of_actor(regclass, text) is
     'The columns that say when, beside the one that says who: updated_at for updated_by.';
 
-create or replace function audit_internal.compiled_claim(tracked audit.tracked_table, row_operation text)
+create or replace function audit_internal.actor_from_row_sql(tracked audit.tracked_table, row_operation text)
 returns text
 language plpgsql
 stable
@@ -220,7 +220,7 @@ begin
                 select pg_catalog.string_agg(
                     pg_catalog.format('row(old.%1$I)::record *<> row(new.%1$I)::record', column_name), ' or ' order by number
                 )
-                from pg_catalog.unnest(tracked.actor || audit_internal.times_beside(tracked.relation, tracked.actor)) with ordinality as written (column_name, number)
+                from pg_catalog.unnest(tracked.actor || audit_internal.timestamps_of_actor(tracked.relation, tracked.actor)) with ordinality as written (column_name, number)
             ),
             tracked.actor
         )
@@ -228,10 +228,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_claim(audit.tracked_table, text) is
+comment on function audit_internal.actor_from_row_sql(audit.tracked_table, text) is
     'SQL for who the row says wrote it. Null: no column says.';
 
-create or replace function audit_internal.compiled_actor(tracked audit.tracked_table, row_operation text)
+create or replace function audit_internal.actor_sql(tracked audit.tracked_table, row_operation text)
 returns text
 language sql
 stable
@@ -241,13 +241,13 @@ as $$
         'coalesce(actor.id, ', claim || ', ', 'audit_internal.database_actor_id()), ',
         'actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason'
     )
-    from (select audit_internal.compiled_claim(tracked, row_operation) offset 0) as said (claim)
+    from (select audit_internal.actor_from_row_sql(tracked, row_operation) offset 0) as said (claim)
 $$;
 
-comment on function audit_internal.compiled_actor(audit.tracked_table, text) is
+comment on function audit_internal.actor_sql(audit.tracked_table, text) is
     'SQL for the columns of an event that say who did it: what the application claimed (the variable actor), else what the row says, else the database role.';
 
-create or replace function audit_internal.compiled_texts(tracked audit.tracked_table, row_name text, beside text default null)
+create or replace function audit_internal.texts_sql(tracked audit.tracked_table, row_name text, beside text default null)
 returns text
 language sql
 stable
@@ -271,10 +271,10 @@ as $$
             atttypid in ('pg_catalog.json'::pg_catalog.regtype, 'pg_catalog.jsonb'::pg_catalog.regtype) as is_json
         from pg_catalog.pg_attribute
         -- (In a subquery: found once, not for each column.)
-        where attrelid = tracked.relation and attname in (select pg_catalog.unnest(audit_internal.texts_to_look_through(tracked)))
+        where attrelid = tracked.relation and attname in (select pg_catalog.unnest(audit_internal.text_columns_to_scan(tracked)))
     ) as looked_at
     having count(*) > 0
 $$;
 
-comment on function audit_internal.compiled_texts(audit.tracked_table, text, text) is
+comment on function audit_internal.texts_sql(audit.tracked_table, text, text) is
     'SQL for the texts of a row, one behind the other, as audit_internal.may_hold_secret_value() takes them; beside: SQL for JSON that is looked at too. Null: the row has no texts.';

@@ -3,7 +3,6 @@
 create or replace function audit_internal.compile_table(relation regclass)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -23,13 +22,13 @@ begin
     settings := audit_internal.pinned_settings(tracked);
     -- Each condition is parsed anew: by audit_internal.check_rule().
     update audit.rule set condition = condition where rule.relation = compile_table.relation;
-    perform audit_internal.create_compiled(
-        audit_internal.reader_name(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
-        audit_internal.compiled_reader(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
+    perform audit_internal.create_compiled_function(
+        audit_internal.read_function(relation), 'leaf regclass, first_row tid, end_row tid', 'setof record', '{row_security=on}',
+        audit_internal.reader_body_sql(tracked), recorder, format('Reads the rows of %s. Compiled.', tracked.name)
     );
     perform audit_internal.create_lookups(relation, recorder);
-    perform audit_internal.create_labeller(tracked, recorder);
-    perform audit_internal.create_namer(tracked, recorder);
+    perform audit_internal.create_label_function(tracked, recorder);
+    perform audit_internal.create_org_name_function(tracked, recorder);
     foreach event_operation in array array['INSERT', 'UPDATE', 'DELETE', 'TRUNCATE']
     loop
         function_name := audit_internal.claim_capture_function(relation, event_operation);
@@ -39,8 +38,8 @@ begin
         where known.root = compile_table.relation
             and known.trigger_name = 'pgtrail_' || lower(event_operation collate "C")
             and not known.function_altered;
-        perform audit_internal.create_compiled(
-            function_name, '', 'trigger', settings, audit_internal.compiled_body(tracked, event_operation), recorder,
+        perform audit_internal.create_compiled_function(
+            function_name, '', 'trigger', settings, audit_internal.trigger_body_sql(tracked, event_operation), recorder,
             format('Records each %s on %s. Compiled.', event_operation, tracked.name)
         );
         perform audit_internal.allow_trigger_makers(relation, function_name);
@@ -77,7 +76,6 @@ comment on function audit_internal.last_column_numbers(audit.tracked_table) is
 create or replace function audit_internal.follow_columns(moved_relation regclass)
 returns audit.tracked_table
 language plpgsql
-volatile
 as $$
 declare
     known audit.tracked_table;
@@ -103,11 +101,11 @@ begin
 
     if known.column_numbers <> '{}' then
         tracked.org := case
-            when audit_internal.has_path(moved_relation, 'org') then audit_internal.settled_path(moved_relation, 'org')
+            when audit_internal.has_path(moved_relation, 'org') then audit_internal.resolved_path(moved_relation, 'org')
             else renamed ->> known.org
         end;
         tracked.label := case
-            when audit_internal.has_path(moved_relation, 'label') then audit_internal.settled_path(moved_relation, 'label')
+            when audit_internal.has_path(moved_relation, 'label') then audit_internal.resolved_path(moved_relation, 'label')
             else renamed ->> known.label
         end;
         tracked.actor := renamed ->> known.actor;
@@ -144,15 +142,15 @@ begin
             raise notice '%: redacted by their names from now on: % (audit.track() with reveal => … shows them)',
                 moved_relation, array_to_string(new_secrets, ', ');
         end if;
-        if audit_internal.is_secret_or_holds_one(tracked.label, tracked.secret) then
+        if audit_internal.is_or_contains_secret(tracked.label, tracked.secret) then
             raise warning 'pgtrail: the label "%" of % is secret', tracked.label, moved_relation
                 using hint = 'Its events have no label until you call audit.track() with another.';
             tracked.label := null;
         end if;
-        if audit_internal.is_secret_or_holds_one(tracked.org, tracked.secret) then
+        if audit_internal.is_or_contains_secret(tracked.org, tracked.secret) then
             tracked.org := null;
         end if;
-        if audit_internal.is_secret_or_holds_one(tracked.actor, tracked.secret) then
+        if audit_internal.is_or_contains_secret(tracked.actor, tracked.secret) then
             tracked.actor := null;
         end if;
         if known.org is not null and tracked.org is null then
@@ -184,10 +182,9 @@ $$;
 comment on function audit_internal.follow_columns(regclass) is
     'Brings a tracked table''s settings up to its name and columns: follows renames, forgets what was dropped, redacts what came, or got its name, since and looks secret. A label, an organization or an actor that is secret now is given up.';
 
-create or replace function audit_internal.drop_disowned_functions(relation regclass)
+create or replace function audit_internal.drop_functions_of_other_owners(relation regclass)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -209,13 +206,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.drop_disowned_functions(regclass) is
+comment on function audit_internal.drop_functions_of_other_owners(regclass) is
     'Drops, with its trigger, a table''s compiled function that somebody gave another owner and that can''t be compiled anew: both are created again.';
 
-create or replace function audit_internal.drop_orphaned_functions()
+create or replace function audit_internal.drop_unused_functions()
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -236,11 +232,11 @@ begin
                         cross join unnest(array['insert', 'update', 'delete', 'truncate']) as operation
                     )
                 when 'name' then proname not in (
-                    select audit_internal.namer_name(tracked.relation) from audit.tracked_table as tracked where audit_internal.names_orgs(tracked)
+                    select audit_internal.org_name_function(tracked.relation) from audit.tracked_table as tracked where audit_internal.names_orgs(tracked)
                 )
-                when 'read' then proname not in (select audit_internal.reader_name(relation) from audit.tracked_table)
+                when 'read' then proname not in (select audit_internal.read_function(relation) from audit.tracked_table)
                 when 'label' then proname not in (
-                    select audit_internal.labeller_name(relation) from audit.tracked_table where audit_internal.has_path(relation, 'label')
+                    select audit_internal.label_function(relation) from audit.tracked_table where audit_internal.has_path(relation, 'label')
                 )
                 when 'find' then proname not in (
                     select function_name
@@ -255,4 +251,4 @@ begin
 end
 $$;
 
-comment on function audit_internal.drop_orphaned_functions() is 'Drops the compiled functions that no table needs any more.';
+comment on function audit_internal.drop_unused_functions() is 'Drops the compiled functions that no table needs any more.';

@@ -32,7 +32,6 @@ comment on function audit_internal.condition_frame(regclass, text, text) is
 
 create or replace function audit_internal.parsed_text(relation regclass, row_operation text, condition text, out expression text, out needs text)
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 -- Literals are read back as they are written.
 set datestyle = 'ISO'
@@ -59,7 +58,7 @@ begin
     begin
         execute audit_internal.condition_frame(relation, row_operation, condition);
         filled := pg_get_function_sqlbody(to_regprocedure('audit_internal."parsed condition"()'));
-        needs := audit_internal.needed_by('pg_proc'::regclass, to_regprocedure('audit_internal."parsed condition"()'), relation);
+        needs := audit_internal.dependencies_of('pg_proc'::regclass, to_regprocedure('audit_internal."parsed condition"()'), relation);
         raise sqlstate 'PT062';
     exception
         when sqlstate 'PT062' then
@@ -77,7 +76,7 @@ $$;
 comment on function audit_internal.parsed_text(regclass, text, text) is
     'A condition as Postgres writes it (null: it is not one expression), and what it needs besides the row and Postgres'' own functions and operators (null: nothing).';
 
-create or replace function audit_internal.needed_by(object_class oid, object_id oid, relation regclass)
+create or replace function audit_internal.dependencies_of(object_class oid, object_id oid, relation regclass)
 returns text
 language sql
 stable
@@ -100,10 +99,10 @@ as $$
     limit 1
 $$;
 
-comment on function audit_internal.needed_by(oid, oid, regclass) is
+comment on function audit_internal.dependencies_of(oid, oid, regclass) is
     'Something that an object needs and that is not Postgres'' own, such as `function public.f()`; null: nothing.';
 
-create or replace function audit_internal.looks_beyond_the_row(condition text)
+create or replace function audit_internal.reads_other_rows(condition text)
 returns boolean
 language sql
 immutable
@@ -112,7 +111,7 @@ as $$
     select condition collate "C" ~* '\m(select|table|ts_stat|ts_rewrite|\w*_to_xml\w*|lo_\w+|pg_read\w*|pg_ls_\w*|pg_stat_file|set_config|setval|nextval|pg_notify|pg_sleep\w*|pg_\w*advisory\w*|pg_logical\w*|pg_cancel\w*|pg_terminate\w*|dblink\w*)\M|U&'
 $$;
 
-comment on function audit_internal.looks_beyond_the_row(text) is
+comment on function audit_internal.reads_other_rows(text) is
     'Whether a condition contains a query, or calls a function of Postgres'' that does more than compute.';
 
 create or replace function audit_internal.tokens_of(expression text)
@@ -180,7 +179,7 @@ $$;
 comment on function audit_internal.foreign_name_in(text) is
     'A name in a condition that is of another schema than pg_catalog, or of a temporary type; null: there is none.';
 
-create or replace function audit_internal.unparsed_problem(condition text)
+create or replace function audit_internal.condition_syntax_error(condition text)
 returns text
 language sql
 stable
@@ -193,19 +192,18 @@ as $$
         -- (The first of them stands outside of the strings, whatever comes then.)
         when regexp_replace(condition, '''(''''|[^''])*''|"(""|[^"])*"', '''''', 'g') collate "C" ~* '--|/[*]|[$]|\m(e|u&)'''
             then 'a condition has no comments, no $ and no escapes (E''…'', U&''…'') outside of its texts'
-        when audit_internal.looks_beyond_the_row(condition) then 'a condition looks at old and new alone, without queries'
+        when audit_internal.reads_other_rows(condition) then 'a condition looks at old and new alone, without queries'
         else 'it names ' || audit_internal.foreign_name_in(condition)
     end
 $$;
 
-comment on function audit_internal.unparsed_problem(text) is
+comment on function audit_internal.condition_syntax_error(text) is
     'Why a condition is not even parsed; null: it may be.';
 
 create or replace function audit_internal.parse_condition(
     relation regclass, row_operation text, condition text, out expression text, out problem text
 )
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -226,7 +224,7 @@ begin
     end if;
     -- Until it stays as it is: what is written back is read in the same way, and closes no bracket that it has not opened.
     for attempt in 1 .. 4 loop
-        problem := audit_internal.unparsed_problem(coalesce(expression, condition));
+        problem := audit_internal.condition_syntax_error(coalesce(expression, condition));
         if problem is not null then
             expression := null;
             return;

@@ -8,7 +8,7 @@ as $$
 begin
     -- The one way: inside audit.erase_actor(), and no other field than those that tell of a person.
     if tg_op = 'UPDATE' and tg_table_name like 'event%' then
-        if audit_internal.erases_a_person(old, new) then
+        if audit_internal.is_erasure(old, new) then
             return new;
         end if;
     end if;
@@ -22,7 +22,7 @@ $$;
 comment on function audit_internal.refuse_change() is
     'Refuses whatever fires it, but for what audit.erase_actor() does to the personal fields of an event. PT008.';
 
-create or replace function audit_internal.erases_a_person(was audit.event, becomes audit.event)
+create or replace function audit_internal.is_erasure(was audit.event, becomes audit.event)
 returns boolean
 language plpgsql
 stable
@@ -47,7 +47,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.erases_a_person(audit.event, audit.event) is
+comment on function audit_internal.is_erasure(audit.event, audit.event) is
     'Whether this transaction is an erasure, and nothing but personal fields is to change.';
 
 create or replace trigger refuse_change
@@ -62,7 +62,7 @@ create or replace trigger refuse_truncate
     before truncate on audit.event_default
     for each statement execute function audit_internal.refuse_change();
 
-create or replace function audit_internal.wake_key()
+create or replace function audit_internal.notify_lock_key()
 returns bigint
 language sql
 immutable
@@ -72,13 +72,12 @@ as $$
     select 31638947224447340
 $$;
 
-comment on function audit_internal.wake_key() is
+comment on function audit_internal.notify_lock_key() is
     'The advisory lock of the wake-up: who finds it taken need not notify, since whoever has it will look, or have others look, once it is free.';
 
-create or replace function audit_internal.takes_the_wake()
+create or replace function audit_internal.should_notify()
 returns boolean
 language sql
-volatile
 as $$
     -- NOTIFY takes a lock of the whole cluster until after the commit's flush; so one transaction at a time
     -- notifies. Who finds the lock taken is in flight already, and the worker that wakes sees that it is.
@@ -87,25 +86,24 @@ as $$
             when '0' then true
             else coalesce(pg_catalog.current_setting('pgtrail.notify', true) = 'on', false)
         end
-        and pg_catalog.pg_try_advisory_xact_lock(audit_internal.wake_key())
+        and pg_catalog.pg_try_advisory_xact_lock(audit_internal.notify_lock_key())
 $$;
 
-comment on function audit_internal.takes_the_wake() is
+comment on function audit_internal.should_notify() is
     'Whether this transaction is the one to notify. Where max_prepared_transactions is above 0 none does, since a transaction that has notified can''t be prepared, unless the setting pgtrail.notify is on.';
 
-create or replace function audit_internal.wake()
+create or replace function audit_internal.notify_workers()
 returns void
 language plpgsql
-volatile
 as $$
 begin
-    if audit_internal.takes_the_wake() then
+    if audit_internal.should_notify() then
         notify pgtrail;
     end if;
 end
 $$;
 
-comment on function audit_internal.wake() is
+comment on function audit_internal.notify_workers() is
     'Wakes the listeners of channel pgtrail: empty payload, a hint and no more. Compiled functions do it by themselves, which costs a third of a call.';
 
 create or replace function audit.record(
@@ -114,12 +112,11 @@ create or replace function audit.record(
 )
 returns bigint
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     actor audit.actor := case
-        when audit_internal.actor_is_claimed() and audit_internal.speaks_for_others() then audit.current_actor()
+        when audit_internal.actor_is_claimed() and audit_internal.may_name_other_actors() then audit.current_actor()
         else audit_internal.database_actor()
     end;
     event_id bigint;
@@ -133,18 +130,17 @@ begin
         actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason
     )
     returning id into event_id;
-    perform audit_internal.wake();
+    perform audit_internal.notify_workers();
     return event_id;
 end
 $$;
 
 comment on function audit.record(text, text, text, text, jsonb, jsonb, text) is
-    'Records an event of pgtrail''s own that is no change of a tracked table. Its actor is the database role, unless audit_internal.speaks_for_others(). Its id.';
+    'Records an event of pgtrail''s own that is no change of a tracked table. Its actor is the database role, unless audit_internal.may_name_other_actors(). Its id.';
 
-create or replace function audit_internal.note_failure(p_table text, p_operation text, p_sqlstate text)
+create or replace function audit_internal.record_capture_failure(p_table text, p_operation text, p_sqlstate text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -160,13 +156,12 @@ exception
 end
 $$;
 
-comment on function audit_internal.note_failure(text, text, text) is
+comment on function audit_internal.record_capture_failure(text, text, text) is
     'Records that a change went through and was not recorded in full; where even that fails, the server''s log has it.';
 
 create or replace function audit_internal.record_export(p_filters jsonb, p_events bigint)
 returns bigint
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 as $$
@@ -183,7 +178,7 @@ begin
         'audit.exported', 'export', null, null, null,
         jsonb_build_object('filters', jsonb_strip_nulls(p_filters), 'events', p_events)
             || case
-                when claimed.type <> 'database' and not audit_internal.speaks_for_others() then
+                when claimed.type <> 'database' and not audit_internal.may_name_other_actors() then
                     jsonb_build_object('claimed', jsonb_build_object('type', claimed.type, 'id', claimed.id))
                 else '{}'
             end,

@@ -45,7 +45,6 @@ comment on function audit_internal.installed_triggers() is
 create or replace function audit_internal.claim_capture_function(relation regclass, event_operation text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 -- That there is nothing to drop is no news.
 set client_min_messages = warning
@@ -98,7 +97,6 @@ comment on function audit_internal.partition_makers(regclass) is
 create or replace function audit_internal.allow_trigger_makers(relation regclass, function_name text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -194,7 +192,7 @@ declare
     -- Whose text identifies the row, or is looked for in another table.
     names constant text[] := audit_internal.identity_columns(tracked.relation) || array(
         select attname
-        from audit_internal.present_steps() as step
+        from audit_internal.current_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.relation = tracked.relation and step.position = 0
     ) || tracked.label || tracked.org || tracked.actor;
@@ -219,12 +217,11 @@ $$;
 comment on function audit_internal.pinned_settings(audit.tracked_table) is
     'The settings that a table''s capture functions have of their own, as pg_proc.proconfig has them, so that a value is recorded in one form whatever the session''s.';
 
-create or replace function audit_internal.create_compiled(
+create or replace function audit_internal.create_compiled_function(
     function_name text, arguments text, returned text, settings text[], body text, new_owner name, description text
 )
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -239,9 +236,9 @@ begin
     );
     execute concat(format('revoke execute on function audit_internal.%I(', function_name), arguments, ') from public');
     execute concat(format('comment on function audit_internal.%I(', function_name), arguments, ') is ', quote_literal(description));
-    perform audit_internal.hand_over(function_name, arguments, new_owner);
+    perform audit_internal.set_function_owner(function_name, arguments, new_owner);
 end
 $$;
 
-comment on function audit_internal.create_compiled(text, text, text, text[], text, name, text) is
+comment on function audit_internal.create_compiled_function(text, text, text, text[], text, name, text) is
     'Creates a function in schema audit, or replaces it, that runs as its owner and that nobody else may call.';

@@ -22,21 +22,20 @@ $$;
 comment on function audit_internal.names_orgs(audit.tracked_table) is
     'Whether a tracked table is that of the organizations, with a label: its organization is its key.';
 
-create or replace function audit_internal.namer_name(relation regclass)
+create or replace function audit_internal.org_name_function(relation regclass)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_name('name', audit_internal.qualified_name(relation))
+    select audit_internal.compiled_function_name('name', audit_internal.qualified_name(relation))
 $$;
 
-comment on function audit_internal.namer_name(regclass) is
+comment on function audit_internal.org_name_function(regclass) is
     'The name of the function in schema audit that notes what an organization is called.';
 
-create or replace function audit_internal.create_namer(tracked audit.tracked_table, recorder name)
+create or replace function audit_internal.create_org_name_function(tracked audit.tracked_table, recorder name)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -44,21 +43,21 @@ begin
         return;
     end if;
     -- (For whoever records this table alone: whose it is says what its organizations are called.)
-    perform audit_internal.create_compiled(
-        audit_internal.namer_name(tracked.relation), 'named_id text, given_label text', 'void', '{}',
+    perform audit_internal.create_compiled_function(
+        audit_internal.org_name_function(tracked.relation), 'named_id text, given_label text', 'void', '{}',
         E'begin\n    insert into audit.org_label as known (org_id, label)\n    select named_id, given_label\n    where num_nulls(named_id, given_label) = 0\n'
         '    on conflict (org_id) do update\n    set label = excluded.label\n    where known.label <> excluded.label;\nend\n',
         'audit_owner',
         format('Notes what an organization in %s is called. Compiled.', tracked.name)
     );
-    execute format('grant execute on function audit_internal.%I(text, text) to %I', audit_internal.namer_name(tracked.relation), recorder);
+    execute format('grant execute on function audit_internal.%I(text, text) to %I', audit_internal.org_name_function(tracked.relation), recorder);
 end
 $$;
 
-comment on function audit_internal.create_namer(audit.tracked_table, name) is
+comment on function audit_internal.create_org_name_function(audit.tracked_table, name) is
     'Makes the function that notes what an organization is called, where a table is that of the organizations.';
 
-create or replace function audit_internal.compiled_org_naming(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.org_naming_sql(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -66,21 +65,20 @@ as $$
 begin
     return case when event_operation in ('INSERT', 'UPDATE') and audit_internal.names_orgs(tracked) then pg_catalog.format(
         E'\n    perform audit_internal.%I(%s, %s)%s;',
-        audit_internal.namer_name(tracked.relation),
-        audit_internal.compiled_org(tracked, 'new', 'INSERT'),
-        audit_internal.compiled_label(tracked, 'new', 'INSERT'),
+        audit_internal.org_name_function(tracked.relation),
+        audit_internal.org_sql(tracked, 'new', 'INSERT'),
+        audit_internal.label_sql(tracked, 'new', 'INSERT'),
         case when not audit_internal.records_by_row(tracked, event_operation) then ' from new_rows as new' end
     ) end;
 end
 $$;
 
-comment on function audit_internal.compiled_org_naming(audit.tracked_table, text) is
+comment on function audit_internal.org_naming_sql(audit.tracked_table, text) is
     'SQL that notes what the organizations are called that a statement wrote. Null: the table is not theirs.';
 
 create or replace function audit_internal.name_known_orgs(tracked_relation regclass)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -102,9 +100,9 @@ begin
         execute format(
             'select audit_internal.%I(org_id, label) from ('
             'select distinct on (1) %s, %s from audit_internal.%I(%L, ''(0,0)'', ''(4294967295,0)'') as new (%s)) as named (org_id, label)',
-            audit_internal.namer_name(tracked_relation),
-            audit_internal.compiled_org(tracked, 'new', 'INSERT'), audit_internal.compiled_label(tracked, 'new', 'INSERT'),
-            audit_internal.reader_name(tracked_relation), leaf::oid, audit_internal.plain_columns(tracked_relation)
+            audit_internal.org_name_function(tracked_relation),
+            audit_internal.org_sql(tracked, 'new', 'INSERT'), audit_internal.label_sql(tracked, 'new', 'INSERT'),
+            audit_internal.read_function(tracked_relation), leaf::oid, audit_internal.plain_columns(tracked_relation)
         );
     end loop;
 end

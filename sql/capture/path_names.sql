@@ -61,18 +61,18 @@ $$;
 comment on function audit_internal.column_number(regclass, text) is
     'The number of the column that is written so: as it is, quoted or, as in SQL, in any case. Null: there is none.';
 
-create or replace function audit_internal.refuse_path(argument text, reason text, hint text)
+create or replace function audit_internal.raise_invalid_path(argument text, reason text, hint text)
 returns void
 language plpgsql
 immutable
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    raise exception using errcode = 'PT033', message = format('%s leads nowhere: %s', argument, reason), hint = hint;
+    raise exception using errcode = 'PT033', message = format('invalid path in %s: %s', argument, reason), hint = hint;
 end
 $$;
 
-comment on function audit_internal.refuse_path(text, text, text) is
+comment on function audit_internal.raise_invalid_path(text, text, text) is
     'Raises PT033. argument: as it was given, such as: org => ''team_id -> public.team.org_id''';
 
 create or replace function audit_internal.named_table(names text[], relation regclass)
@@ -111,19 +111,19 @@ begin
             null;
     end;
     if coalesce(cardinality(names), 0) not in (2, 3) then
-        perform audit_internal.refuse_path(
-            argument, format('"%s" is no column of a table', step),
+        perform audit_internal.raise_invalid_path(
+            argument, format('"%s" is not a column of a table', step),
             'Write column -> table.column, such as: team_id -> public.team.org_id'
         );
     end if;
     found_table := audit_internal.named_table(names, relation);
     if found_table is null then
-        perform audit_internal.refuse_path(
-            argument, format('there is no table of "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
+        perform audit_internal.raise_invalid_path(
+            argument, format('there is no table for "%s"', step), 'A table without a schema is looked for in that of the tracked one.'
         );
     end if;
     if (select relkind not in ('r', 'p') or relpersistence = 't' from pg_class where oid = found_table) then
-        perform audit_internal.refuse_path(argument, format('%s is not a table', found_table), 'Name the table that it reads.');
+        perform audit_internal.raise_invalid_path(argument, format('%s is not a table', found_table), 'Name the table that it reads.');
     end if;
     return found_table;
 end
@@ -196,7 +196,7 @@ begin
     if audit_internal.can_join(from_table, from_column, to_table, to_column) then
         return;
     end if;
-    perform audit_internal.refuse_path(
+    perform audit_internal.raise_invalid_path(
         argument,
         (
             select format(
@@ -259,13 +259,13 @@ declare
     number smallint := audit_internal.column_number(relation, written);
 begin
     if number is null then
-        perform audit_internal.refuse_path(
+        perform audit_internal.raise_invalid_path(
             argument, format('%s has no column "%s"', relation, written),
             format('Its columns are %s.', array_to_string(audit_internal.column_names(relation), ', '))
         );
     end if;
     if relation <> tracked_relation and not audit_internal.may_read(relation, number) then
-        perform audit_internal.refuse_path(
+        perform audit_internal.raise_invalid_path(
             argument, format('you may not read %s of %s', written, relation), 'Let the owner of that table, or a superuser, do it.'
         );
     end if;

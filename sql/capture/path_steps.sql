@@ -1,6 +1,6 @@
 -- The paths to organizations and labels as steps: parsed, stored, followed when tables change.
 
-create or replace function audit_internal.parsed_path(tracked_relation regclass, purpose text, written text)
+create or replace function audit_internal.parse_path(tracked_relation regclass, purpose text, written text)
 returns setof audit.path_step
 language plpgsql
 stable
@@ -36,14 +36,14 @@ begin
                 taken.place := audit_internal.step_table(argument, step.part, tracked_relation);
                 taken.key_number := audit_internal.joined_column(previous.place, previous.column_number, taken.place);
                 if taken.key_number is null then
-                    perform audit_internal.refuse_path(
+                    perform audit_internal.raise_invalid_path(
                         argument,
                         format('no foreign key leads to %s, and its primary key is not one column', taken.place),
                         'Add the foreign key, or take another path.'
                     );
                 end if;
                 if not audit_internal.may_read(taken.place, taken.key_number) then
-                    perform audit_internal.refuse_path(
+                    perform audit_internal.raise_invalid_path(
                         argument, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
                     );
                 end if;
@@ -54,7 +54,7 @@ begin
                 limit 1;
                 taken.column_number := audit_internal.check_column_number(argument, tracked_relation, taken.place, last_column);
                 if step.is_last and audit_internal.is_redacted(taken.place, taken.column_number) then
-                    perform audit_internal.refuse_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
+                    perform audit_internal.raise_invalid_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
                 end if;
             end if;
             return next taken;
@@ -63,10 +63,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.parsed_path(regclass, text, text) is
+comment on function audit_internal.parse_path(regclass, text, text) is
     'The steps of the paths to a table''s organization (alternatives between commas) or label (parts between plus signs): each column -> table.column [-> table.column …], names as in SQL. PT033.';
 
-create or replace function audit_internal.written_steps(steps audit.path_step[])
+create or replace function audit_internal.steps_as_text(steps audit.path_step[])
 returns text
 language sql
 stable
@@ -89,10 +89,10 @@ as $$
     group by branch.purpose
 $$;
 
-comment on function audit_internal.written_steps(audit.path_step[]) is
+comment on function audit_internal.steps_as_text(audit.path_step[]) is
     'Paths of one purpose as audit.track() takes them, with the names of today: one text however they were given. Null: none.';
 
-create or replace function audit_internal.written_path(tracked_relation regclass, purpose text, written text)
+create or replace function audit_internal.path_as_text(tracked_relation regclass, purpose text, written text)
 returns text
 language sql
 stable
@@ -101,12 +101,12 @@ set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
-    select audit_internal.written_steps(array(select step from audit_internal.parsed_path(tracked_relation, purpose, written) as step))
+    select audit_internal.steps_as_text(array(select step from audit_internal.parse_path(tracked_relation, purpose, written) as step))
 $$;
 
-comment on function audit_internal.written_path(regclass, text, text) is 'A path in the one form that is kept. PT033.';
+comment on function audit_internal.path_as_text(regclass, text, text) is 'A path in the one form that is kept. PT033.';
 
-create or replace function audit_internal.present_steps()
+create or replace function audit_internal.current_steps()
 returns setof audit.path_step
 language sql
 stable
@@ -131,19 +131,18 @@ as $$
     from audit.path_step as step
 $$;
 
-comment on function audit_internal.present_steps() is
+comment on function audit_internal.current_steps() is
     'audit.path_step with the numbers that the columns have today: after a restore, by their names; 0 for a column that is not there.';
 
 create or replace function audit_internal.number_steps(tracked_relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     update audit.path_step as step
     set key_number = present.key_number, column_number = present.column_number
-    from audit_internal.present_steps() as present
+    from audit_internal.current_steps() as present
     where step.relation = tracked_relation
         and step.place_oid is distinct from step.place
         and (present.relation, present.purpose, present.branch, present.position) = (step.relation, step.purpose, step.branch, step.position);
@@ -162,7 +161,6 @@ comment on function audit_internal.number_steps(regclass) is
 create or replace function audit_internal.store_paths(tracked_relation regclass, org text, label text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -175,7 +173,7 @@ begin
     insert into audit.path_step
     select step.*
     from (values ('org', org), ('label', label)) as given (purpose, written)
-    cross join lateral audit_internal.parsed_path(tracked_relation, given.purpose, given.written) as step
+    cross join lateral audit_internal.parse_path(tracked_relation, given.purpose, given.written) as step
     where audit_internal.is_path(tracked_relation, given.written);
     update audit.path_step as step set place_oid = step.place where step.relation = tracked_relation;
     perform audit_internal.number_steps(tracked_relation);
@@ -185,10 +183,9 @@ $$;
 comment on function audit_internal.store_paths(regclass, text, text) is
     'Stores the steps by which a tracked table''s organization and label are found, in place of what was stored; none where they are columns. PT033, PT039.';
 
-create or replace function audit_internal.settled_path(tracked_relation regclass, of_purpose text)
+create or replace function audit_internal.resolved_path(tracked_relation regclass, of_purpose text)
 returns text
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -238,17 +235,17 @@ begin
                 )
         );
     if found then
-        raise warning 'pgtrail: a path from % to its % is no more', tracked_relation, case of_purpose when 'org' then 'organization' else of_purpose end
+        raise warning 'pgtrail: the path from % to its % no longer exists', tracked_relation, case of_purpose when 'org' then 'organization' else of_purpose end
             using hint = format(
                 'What it led through was dropped, became of another type or a secret, or can''t be read any more. Call audit.track() with another %s if need be.', of_purpose
             );
     end if;
-    return audit_internal.written_steps(array(select step from audit.path_step as step where relation = tracked_relation and purpose = of_purpose));
+    return audit_internal.steps_as_text(array(select step from audit.path_step as step where relation = tracked_relation and purpose = of_purpose));
 end
 $$;
 
-comment on function audit_internal.settled_path(regclass, text) is
-    'Forgets the paths of a tracked table that lead nowhere any more; those that are left, as audit_internal.written_steps() has them.';
+comment on function audit_internal.resolved_path(regclass, text) is
+    'Forgets the paths of a tracked table that lead nowhere any more; those that are left, as audit_internal.steps_as_text() has them.';
 
 create or replace function audit_internal.has_path(tracked_relation regclass, of_purpose text)
 returns boolean
@@ -278,7 +275,7 @@ $$;
 
 comment on function audit_internal.tracked_root(regclass) is 'The tracked table that a table is, or is a partition of; null: neither.';
 
-create or replace function audit_internal.concerned_tables(altered regclass)
+create or replace function audit_internal.affected_tables(altered regclass)
 returns setof regclass
 language sql
 stable
@@ -290,5 +287,5 @@ as $$
     where step.place = altered and step.position > 0
 $$;
 
-comment on function audit_internal.concerned_tables(regclass) is
+comment on function audit_internal.affected_tables(regclass) is
     'The tracked tables that a table is, is a partition of, or is passed through by: on the path to their organization or label.';

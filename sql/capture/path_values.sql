@@ -1,6 +1,6 @@
 -- SQL for the organization and the label of a row: by a column, or by the functions that look a value up on a path.
 
-create or replace function audit_internal.compiled_org_column(relation regclass, row_name text, column_name text)
+create or replace function audit_internal.org_column_sql(relation regclass, row_name text, column_name text)
 returns text
 language sql
 stable
@@ -13,7 +13,7 @@ as $$
     where attribute.attrelid = relation and attribute.attname = column_name
 $$;
 
-comment on function audit_internal.compiled_org_column(regclass, text, text) is 'SQL for the organization that a column holds; null: there is no such column.';
+comment on function audit_internal.org_column_sql(regclass, text, text) is 'SQL for the organization that a column holds; null: there is no such column.';
 
 create or replace function audit_internal.lookups(tracked_relation regclass)
 returns table (
@@ -33,17 +33,17 @@ as $$
         referring.atttypid,
         read_column.atttypid,
         audit_internal.plain_type(referring.atttypid),
-        case when step.position > 0 then audit_internal.compiled_name(
+        case when step.position > 0 then audit_internal.compiled_function_name(
             'find',
             pg_catalog.format('%s.%I by %I ', audit_internal.qualified_name(step.place), read_column.attname, key_column.attname)
                 || audit_internal.plain_type(referring.atttypid)
         ) end
-    from audit_internal.present_steps() as step
+    from audit_internal.current_steps() as step
     join pg_catalog.pg_attribute as read_column
         on read_column.attrelid = step.place and read_column.attnum = step.column_number
     left join pg_catalog.pg_attribute as key_column
         on key_column.attrelid = step.place and key_column.attnum = step.key_number
-    left join audit_internal.present_steps() as before
+    left join audit_internal.current_steps() as before
         on (before.relation, before.purpose, before.branch, before.position) = (step.relation, step.purpose, step.branch, step.position - 1)
     left join pg_catalog.pg_attribute as referring
         on referring.attrelid = before.place and referring.attnum = before.column_number
@@ -56,7 +56,6 @@ comment on function audit_internal.lookups(regclass) is
 create or replace function audit_internal.create_lookups(tracked_relation regclass, recorder name)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -64,12 +63,12 @@ declare
 begin
     for step in select * from audit_internal.lookups(tracked_relation) as lookup where lookup.position > 0
     loop
-        perform audit_internal.create_compiled(
+        perform audit_internal.create_compiled_function(
             step.function_name, 'key text', 'text',
             '{row_security=on}' || audit_internal.settings_of_types('{}', array[step.key_oid, step.column_oid]),
             concat(
                 E'declare\n    found_value text;\n    is_read boolean;\nbegin\n',
-                audit_internal.compiled_sandbox(
+                audit_internal.sandbox_sql(
                     concat(
                         format('select stored.%I::text into found_value from ', step.column_name),
                         -- Of an ordinary table its own rows: only they are held unique by its key.
@@ -93,7 +92,7 @@ $$;
 comment on function audit_internal.create_lookups(regclass, name) is
     'Makes the functions that find a value in a table on a path by a key; whoever records the tracked table may call them.';
 
-create or replace function audit_internal.compiled_path(tracked_relation regclass, of_purpose text, of_branch smallint, row_name text)
+create or replace function audit_internal.path_sql(tracked_relation regclass, of_purpose text, of_branch smallint, row_name text)
 returns text
 language sql
 stable
@@ -108,7 +107,7 @@ as $$
     where lookup.purpose = of_purpose and lookup.branch = of_branch
 $$;
 
-comment on function audit_internal.compiled_path(regclass, text, smallint, text) is
+comment on function audit_internal.path_sql(regclass, text, smallint, text) is
     'SQL for the text at the end of one path, null where the path breaks off.';
 
 create or replace function audit_internal.last_org(of_type text, of_id text)
@@ -130,7 +129,7 @@ $$;
 comment on function audit_internal.last_org(text, text) is
     'The organization of a resource''s newest event: of a row that goes with what its path led through, which is gone already.';
 
-create or replace function audit_internal.compiled_org(tracked audit.tracked_table, row_name text, row_operation text)
+create or replace function audit_internal.org_sql(tracked audit.tracked_table, row_name text, row_operation text)
 returns text
 language sql
 stable
@@ -142,23 +141,23 @@ as $$
                 E',\n        ',
                 (
                     select pg_catalog.string_agg(
-                        'audit_internal.short_org(' || audit_internal.compiled_path(tracked.relation, 'org', branch, row_name) || ')', E',\n        ' order by branch
+                        'audit_internal.short_org(' || audit_internal.path_sql(tracked.relation, 'org', branch, row_name) || ')', E',\n        ' order by branch
                     )
                     from audit.path_step
                     where relation = tracked.relation and purpose = 'org' and position = 0
                 ),
                 case
                     when row_operation <> 'INSERT' then pg_catalog.format(
-                        'audit_internal.last_org(%L, %s)', tracked.resource, audit_internal.compiled_resource_id(tracked, row_name)
+                        'audit_internal.last_org(%L, %s)', tracked.resource, audit_internal.resource_id_sql(tracked, row_name)
                     )
                 end
             )
         )
-        else coalesce(audit_internal.compiled_org_column(tracked.relation, row_name, tracked.org), 'null')
+        else coalesce(audit_internal.org_column_sql(tracked.relation, row_name, tracked.org), 'null')
     end
 $$;
 
-comment on function audit_internal.compiled_org(audit.tracked_table, text, text) is 'SQL for the organization of a row.';
+comment on function audit_internal.org_sql(audit.tracked_table, text, text) is 'SQL for the organization of a row.';
 
 -- Labels ---------------------------------------------------------------------------------------------------------------
 
@@ -176,21 +175,20 @@ $$;
 comment on function audit_internal.joined_label(text[], boolean) is
     'A label of several parts, at most 200 characters: `ann@acme.example → Platform`. Null where there is none, or, if_whole, where one is missing.';
 
-create or replace function audit_internal.labeller_name(relation regclass)
+create or replace function audit_internal.label_function(relation regclass)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_name('label', audit_internal.qualified_name(relation))
+    select audit_internal.compiled_function_name('label', audit_internal.qualified_name(relation))
 $$;
 
-comment on function audit_internal.labeller_name(regclass) is
+comment on function audit_internal.label_function(regclass) is
     'The name of the function in schema audit that finds the label of a row of a table in its newest event.';
 
-create or replace function audit_internal.create_labeller(tracked audit.tracked_table, recorder name)
+create or replace function audit_internal.create_label_function(tracked audit.tracked_table, recorder name)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -198,8 +196,8 @@ begin
         return;
     end if;
     -- Of this table's events alone: whoever records it runs code of its owner.
-    perform audit_internal.create_compiled(
-        audit_internal.labeller_name(tracked.relation), 'row_id text', 'text', '{}',
+    perform audit_internal.create_compiled_function(
+        audit_internal.label_function(tracked.relation), 'row_id text', 'text', '{}',
         format(
             E'begin\n    return (\n        select resource_label\n        from audit.event\n'
             '        where resource_hash = hashtextextended(row_id, 0) and resource_id = row_id and table_name = %L and resource_label is not null\n'
@@ -209,14 +207,14 @@ begin
         'audit_owner',
         format('Finds the label of a row of %s in its newest event. Compiled.', tracked.name)
     );
-    execute format('grant execute on function audit_internal.%I(text) to %I', audit_internal.labeller_name(tracked.relation), recorder);
+    execute format('grant execute on function audit_internal.%I(text) to %I', audit_internal.label_function(tracked.relation), recorder);
 end
 $$;
 
-comment on function audit_internal.create_labeller(audit.tracked_table, name) is
+comment on function audit_internal.create_label_function(audit.tracked_table, name) is
     'Makes the function that finds the label of a row that goes with what its label is made of, where that is found by paths.';
 
-create or replace function audit_internal.compiled_label(tracked audit.tracked_table, row_name text, row_operation text, hides boolean default true)
+create or replace function audit_internal.label_sql(tracked audit.tracked_table, row_name text, row_operation text, hides boolean default true)
 returns text
 language sql
 stable
@@ -227,13 +225,13 @@ as $$
                 when row_operation = 'INSERT' then pg_catalog.format('audit_internal.joined_label(%s, false)', parts)
                 else pg_catalog.format(
                     E'coalesce(\n            audit_internal.joined_label(%s, true),\n            audit_internal.%I(%s),\n            audit_internal.joined_label(%1$s, false)\n        )',
-                    parts, audit_internal.labeller_name(tracked.relation), audit_internal.compiled_resource_id(tracked, row_name)
+                    parts, audit_internal.label_function(tracked.relation), audit_internal.resource_id_sql(tracked, row_name)
                 )
             end
             from (
                 select pg_catalog.format(
                     'array[%s]::text[]',
-                    pg_catalog.string_agg(audit_internal.compiled_path(tracked.relation, 'label', branch, row_name), ', ' order by branch)
+                    pg_catalog.string_agg(audit_internal.path_sql(tracked.relation, 'label', branch, row_name), ', ' order by branch)
                 )
                 from audit.path_step
                 where relation = tracked.relation and purpose = 'label' and position = 0
@@ -264,5 +262,5 @@ as $$
     end
 $$;
 
-comment on function audit_internal.compiled_label(audit.tracked_table, text, text, boolean) is
+comment on function audit_internal.label_sql(audit.tracked_table, text, text, boolean) is
     'SQL for the label of a row, at most 200 characters; hides: it is looked through for secrets.';

@@ -2,7 +2,7 @@
 --
 -- Whoever reads a table may run code of its owner: an index, statistics or a policy that calls a function, a type with a cast,
 -- a table that has become a view. So each owner's tables are read by a role that can read nobody else's, and only inside
--- of functions that compiled_sandbox() makes.
+-- of functions that sandbox_sql() makes.
 
 create or replace function audit_internal.table_owner(relation regclass)
 returns regrole
@@ -36,29 +36,27 @@ $$;
 comment on function audit_internal.recorder_of(regclass) is
     'The role that records and reads a table: audit_owner for its own; null: audit_internal.assign_recorder() has named none yet.';
 
-create or replace function audit_internal.equip_recorder(role_name name)
+create or replace function audit_internal.grant_to_recorder(role_name name)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
     execute format('grant insert on audit.recording to %I', role_name);
     -- (What runs as its caller is everybody's to call.)
     execute format(
-        'grant execute on function audit_internal.last_org(text, text), audit_internal.captures(regclass, text), '
-        'audit_internal.note_failure(text, text, text) to %I',
+        'grant execute on function audit_internal.last_org(text, text), audit_internal.is_captured_by(regclass, text), '
+        'audit_internal.record_capture_failure(text, text, text) to %I',
         role_name
     );
 end
 $$;
 
-comment on function audit_internal.equip_recorder(name) is 'Grants a role that records what its compiled functions need.';
+comment on function audit_internal.grant_to_recorder(name) is 'Grants a role that records what its compiled functions need.';
 
 create or replace function audit_internal.assign_recorder(relation regclass)
 returns name
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -71,7 +69,7 @@ begin
     if found_role is not null then
         return found_role;
     end if;
-    -- As audit_internal.hand_over() will: two that had each named a role would wait for one another there.
+    -- As audit_internal.set_function_owner() will: two that had each named a role would wait for one another there.
     lock table audit.recorder in share row exclusive mode;
     found_role := audit_internal.recorder_of(relation);
     if found_role is not null then
@@ -96,7 +94,7 @@ begin
             );
     end if;
     insert into audit.recorder (role_name, table_owner) values (found_role, wanted_owner);
-    perform audit_internal.equip_recorder(found_role);
+    perform audit_internal.grant_to_recorder(found_role);
     return found_role;
 end
 $$;
@@ -104,10 +102,9 @@ $$;
 comment on function audit_internal.assign_recorder(regclass) is
     'The role that records a table, and all other tables of its owner: the first that is free, where the owner has none yet. PT061.';
 
-create or replace function audit_internal.hand_over(function_name text, arguments text, new_owner name)
+create or replace function audit_internal.set_function_owner(function_name text, arguments text, new_owner name)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -128,9 +125,9 @@ begin
 end
 $$;
 
-comment on function audit_internal.hand_over(text, text, name) is 'Makes a compiled function run as a role that records.';
+comment on function audit_internal.set_function_owner(text, text, name) is 'Makes a compiled function run as a role that records.';
 
-create or replace function audit_internal.captures(fired_on regclass, tracked_name text)
+create or replace function audit_internal.is_captured_by(fired_on regclass, tracked_name text)
 returns boolean
 language sql
 stable
@@ -148,7 +145,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.captures(regclass, text) is
+comment on function audit_internal.is_captured_by(regclass, text) is
     'Whether a capture function is that of the table whose trigger called it, or of one that it is a partition of. A function compares the oid that it was compiled with first: this is for partitions, and for a database that was restored, where tables have other oids.';
 
 create or replace function audit_internal.has_safe_types(fired_on regclass, as_text text[])
@@ -190,7 +187,7 @@ comment on function audit_internal.shows_every_row(regclass, name) is
 
 -- Reading -------------------------------------------------------------------------------------------------------------
 
-create or replace function audit_internal.compiled_sandbox(reading text, on_error text)
+create or replace function audit_internal.sandbox_sql(reading text, on_error text)
 returns text
 language sql
 immutable
@@ -211,10 +208,10 @@ as $$
         '    end;\n'
 $$;
 
-comment on function audit_internal.compiled_sandbox(text, text) is
+comment on function audit_internal.sandbox_sql(text, text) is
     'PL/pgSQL that reads an application''s table, whatever code of its owner''s that runs, in a subtransaction that is read-only and rolled back. on_error: what becomes of an error.';
 
-create or replace function audit_internal.compiled_reader(tracked audit.tracked_table)
+create or replace function audit_internal.reader_body_sql(tracked audit.tracked_table)
 returns text
 language sql
 stable
@@ -224,7 +221,7 @@ as $$
         || E'    if row_security_active(leaf) and not audit_internal.shows_every_row(leaf, current_user) then\n'
         || E'        raise insufficient_privilege using message = format(''row-level security hides rows of %s from %s'', leaf, current_user);\n'
         || E'    end if;\n'
-        || audit_internal.compiled_sandbox(
+        || audit_internal.sandbox_sql(
             pg_catalog.concat(
                 'return query execute ''select '' || ',
                 pg_catalog.quote_literal(
@@ -242,5 +239,5 @@ as $$
         || E'end\n'
 $$;
 
-comment on function audit_internal.compiled_reader(audit.tracked_table) is
+comment on function audit_internal.reader_body_sql(audit.tracked_table) is
     'The body of the function that reads the rows of a tracked table, with the types of audit.read_columns().';

@@ -1,6 +1,6 @@
 -- SQL for a row of a tracked table as it is recorded: its columns as JSON without secrets, and its key.
 
-create or replace function audit_internal.compiled_object(names text[], fields text[], sparse boolean default false)
+create or replace function audit_internal.object_sql(names text[], fields text[], sparse boolean default false)
 returns text
 language plpgsql
 stable
@@ -34,10 +34,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_object(text[], text[], boolean) is
+comment on function audit_internal.object_sql(text[], text[], boolean) is
     'SQL for a jsonb object out of SQL for its members; sparse: without those that are null.';
 
-create or replace function audit_internal.compiled_redaction(content text, secret_paths text[])
+create or replace function audit_internal.redacted_column_sql(content text, secret_paths text[])
 returns text
 language plpgsql
 immutable
@@ -48,7 +48,7 @@ declare
 begin
     foreach secret_path in array secret_paths
     loop
-        redaction := pg_catalog.format('audit_internal.redacted(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.'));
+        redaction := pg_catalog.format('audit_internal.redact_or_null(%s, %L)', redaction, pg_catalog.string_to_array(secret_path, '.'));
     end loop;
     -- Most values have nothing that looks secret, and it costs less to see that than to call.
     if secret_paths = '{**.?}' then
@@ -58,10 +58,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_redaction(text, text[]) is
+comment on function audit_internal.redacted_column_sql(text, text[]) is
     'SQL for a JSON value with each of the paths redacted.';
 
-create or replace function audit_internal.compiled_fields(tracked audit.tracked_table, row_name text, all_rows text[], as_given boolean)
+create or replace function audit_internal.fields_sql(tracked audit.tracked_table, row_name text, all_rows text[], as_given boolean)
 returns table (name text, number smallint, field text)
 language sql
 stable
@@ -77,7 +77,7 @@ as $$
                 (
                     select pg_catalog.string_agg(
                         pg_catalog.format(
-                            'audit_internal.names_secret(%s)',
+                            'audit_internal.is_name_of_secret(%s)',
                             case
                                 when as_given then audit_internal.column_as_text(given_row, name_column)
                                 else pg_catalog.format('%s.%I::text', given_row, name_column)
@@ -89,9 +89,9 @@ as $$
                     cross join pg_catalog.unnest(secret_when) as name_column
                 ),
                 plain,
-                audit_internal.compiled_redaction(as_json, secret_paths)
+                audit_internal.redacted_column_sql(as_json, secret_paths)
             )
-            when pg_catalog.cardinality(secret_paths) > 0 then audit_internal.compiled_redaction(as_json, secret_paths)
+            when pg_catalog.cardinality(secret_paths) > 0 then audit_internal.redacted_column_sql(as_json, secret_paths)
             when holds_json then as_json
             else plain
         end
@@ -111,8 +111,8 @@ as $$
     ) as compiled (as_json)
 $$;
 
-comment on function audit_internal.compiled_fields(audit.tracked_table, text, text[], boolean) is
-    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are; as_given: they are the trigger''s own variables, not rows as audit_internal.compiled_item() has them.';
+comment on function audit_internal.fields_sql(audit.tracked_table, text, text[], boolean) is
+    'SQL for each of a row''s audited columns as it is recorded, secrets redacted; row_name is `old` or `new`; all_rows: which of the two there are; as_given: they are the trigger''s own variables, not rows as audit_internal.column_sql() has them.';
 
 create or replace function audit_internal.rows_of(row_operation text)
 returns text[]
@@ -124,42 +124,42 @@ $$;
 
 comment on function audit_internal.rows_of(text) is 'Which rows there are, of `old` and `new`, where rows are inserted, updated or deleted.';
 
-create or replace function audit_internal.compiled_whole(tracked audit.tracked_table, row_name text, row_operation text, as_given boolean)
+create or replace function audit_internal.whole_row_sql(tracked audit.tracked_table, row_name text, row_operation text, as_given boolean)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_object(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
-    from audit_internal.compiled_fields(tracked, row_name, audit_internal.rows_of(row_operation), as_given)
+    select audit_internal.object_sql(pg_catalog.array_agg(name order by number), pg_catalog.array_agg(field order by number))
+    from audit_internal.fields_sql(tracked, row_name, audit_internal.rows_of(row_operation), as_given)
 $$;
 
-comment on function audit_internal.compiled_whole(audit.tracked_table, text, text, boolean) is
-    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`; as_given as in audit_internal.compiled_fields().';
+comment on function audit_internal.whole_row_sql(audit.tracked_table, text, text, boolean) is
+    'SQL for the jsonb of a row''s audited columns, secrets redacted by their names; row_name is `old` or `new`; as_given as in audit_internal.fields_sql().';
 
-create or replace function audit_internal.compiled_cleaning(tracked audit.tracked_table, recorded text)
+create or replace function audit_internal.secret_scan_sql(tracked audit.tracked_table, recorded text)
 returns text
 language sql
 stable
 as $$
     select case when texts = '{}' then recorded else pg_catalog.concat('audit_internal.without_secrets(', recorded, ', ', pg_catalog.quote_literal(texts), ')') end
-    from (select audit_internal.texts_to_look_through(tracked) offset 0) as known (texts)
+    from (select audit_internal.text_columns_to_scan(tracked) offset 0) as known (texts)
 $$;
 
-comment on function audit_internal.compiled_cleaning(audit.tracked_table, text) is
+comment on function audit_internal.secret_scan_sql(audit.tracked_table, text) is
     'SQL for a recorded row whose texts are looked through for what is secret by its form.';
 
-create or replace function audit_internal.compiled_row(tracked audit.tracked_table, row_name text)
+create or replace function audit_internal.row_sql(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_cleaning(tracked, audit_internal.compiled_whole(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end, as_given => false))
+    select audit_internal.secret_scan_sql(tracked, audit_internal.whole_row_sql(tracked, row_name, case row_name when 'new' then 'INSERT' else 'DELETE' end, as_given => false))
 $$;
 
-comment on function audit_internal.compiled_row(audit.tracked_table, text) is
+comment on function audit_internal.row_sql(audit.tracked_table, text) is
     'SQL for the jsonb of a row''s audited columns, all secrets redacted, where there is no other row; row_name is `old` or `new`.';
 
-create or replace function audit_internal.compiled_resource_id(tracked audit.tracked_table, row_name text)
+create or replace function audit_internal.resource_id_sql(tracked audit.tracked_table, row_name text)
 returns text
 language sql
 stable
@@ -167,7 +167,7 @@ as $$
     with identity as (
         select
             pg_catalog.format('%s.%I', row_name, part.name) as field,
-            audit_internal.is_secret_or_holds_one(part.name, tracked.secret) as redacted,
+            audit_internal.is_or_contains_secret(part.name, tracked.secret) as redacted,
             audit_internal.type_may_hold_secret(atttypid, atttypmod) as may_hold_secret,
             part.position
         from pg_catalog.unnest(audit_internal.identity_columns(tracked.relation)) with ordinality as part (name, position)
@@ -187,7 +187,7 @@ as $$
         from identity
     )
     select case count(*)
-        when 0 then pg_catalog.format('md5(%s::text)', audit_internal.compiled_row(tracked, row_name))
+        when 0 then pg_catalog.format('md5(%s::text)', audit_internal.row_sql(tracked, row_name))
         when 1 then pg_catalog.min(field) || '::text'
         else pg_catalog.format(
             'btrim(row(%s)::text, ''()'')', pg_catalog.string_agg(field, ', ' order by position)
@@ -196,5 +196,5 @@ as $$
     from shown
 $$;
 
-comment on function audit_internal.compiled_resource_id(audit.tracked_table, text) is
+comment on function audit_internal.resource_id_sql(audit.tracked_table, text) is
     'SQL for the resource id: the key as text; several columns as in a row literal; without a key a digest of the redacted row.';

@@ -1,6 +1,6 @@
 -- A trigger function from its first line to its last.
 
-create or replace function audit_internal.compiled_ending(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.trigger_ending_sql(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -11,10 +11,10 @@ begin
             when 'continue' then
                 pg_catalog.concat(
                     E'exception\n    when serialization_failure or deadlock_detected then\n        raise;\n    when others then\n    begin\n    ',
-                    audit_internal.compiled_fallback(tracked, event_operation),
+                    audit_internal.fallback_sql(tracked, event_operation),
                     E'\n    exception\n        when others then\n            null;\n    end;\n    ',
                     pg_catalog.format(
-                        E'perform audit_internal.note_failure(%L, %L, sqlstate);\n    return null;\nend\n',
+                        E'perform audit_internal.record_capture_failure(%L, %L, sqlstate);\n    return null;\nend\n',
                         audit_internal.qualified_name(tracked.relation),
                         event_operation
                     )
@@ -26,10 +26,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_ending(audit.tracked_table, text) is
+comment on function audit_internal.trigger_ending_sql(audit.tracked_table, text) is
     'How a trigger function ends: by itself; or, where the policy prefers that the application goes on, by recording what can be recorded.';
 
-create or replace function audit_internal.compiled_unchanged(tracked audit.tracked_table)
+create or replace function audit_internal.unchanged_check_sql(tracked audit.tracked_table)
 returns text
 language sql
 stable
@@ -61,8 +61,8 @@ as $$
             ), '')
             || E'if old *= new then\n        return null;\n    end if;\n    '
         else pg_catalog.concat(
-            'if ', audit_internal.compiled_image(tracked, 'old'),
-            E'\n        *= ', audit_internal.compiled_image(tracked, 'new'),
+            'if ', audit_internal.row_image_sql(tracked, 'old'),
+            E'\n        *= ', audit_internal.row_image_sql(tracked, 'new'),
             E'\n    then\n        return null;\n    end if;\n    '
         )
     end
@@ -74,26 +74,26 @@ as $$
         and attribute.attgenerated <> 'v'
 $$;
 
-comment on function audit_internal.compiled_unchanged(audit.tracked_table) is
+comment on function audit_internal.unchanged_check_sql(audit.tracked_table) is
     'What a trigger function for each updated row begins with: it ends where no audited column has changed.';
 
-create or replace function audit_internal.compiled_check(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.table_check_sql(tracked audit.tracked_table, event_operation text)
 returns text
 language sql
 stable
 as $$
     -- On TRUNCATE a warning: a partition that was detached may still have the trigger, and it is its owner's to empty.
     select pg_catalog.concat(
-        -- (The oid that it had when it was compiled: after a restore audit_internal.captures() knows it.)
+        -- (The oid that it had when it was compiled: after a restore audit_internal.is_captured_by() knows it.)
         'if tg_relid <> ', coalesce(tracked.numbered_oid, tracked.relation),
         case when relkind = 'p' then
             pg_catalog.concat(' and pg_partition_root(tg_relid) is distinct from ', coalesce(tracked.numbered_oid, tracked.relation))
         end,
         -- (Apart, since it costs something to prepare a call that is not made.)
-        pg_catalog.format(E' then\n        if not audit_internal.captures(tg_relid, %L) then', audit_internal.qualified_name(tracked.relation)),
+        pg_catalog.format(E' then\n        if not audit_internal.is_captured_by(tg_relid, %L) then', audit_internal.qualified_name(tracked.relation)),
         E'\n            raise ', case event_operation when 'TRUNCATE' then 'warning' else 'exception' end, ' using errcode = ''PT063'', ',
         pg_catalog.format(
-            E'message = format(''trigger %%s of %%s is of no use there: it records %%s'', tg_name, tg_relid::regclass, %L), ',
+            E'message = format(''trigger %%s of %%s does not belong there: it records %%s'', tg_name, tg_relid::regclass, %L), ',
             audit_internal.qualified_name(tracked.relation)
         ),
         E'hint = ''Drop it; audit.track() makes the triggers of a table.'';',
@@ -111,7 +111,7 @@ as $$
     where pg_class.oid = tracked.relation
 $$;
 
-comment on function audit_internal.compiled_check(audit.tracked_table, text) is
+comment on function audit_internal.table_check_sql(audit.tracked_table, text) is
     'What ends a capture function that is called for another table than its own.';
 
 create or replace function audit_internal.has_rows_of_statement(fired_on regclass, trigger_name name, rows_name name)
@@ -128,7 +128,7 @@ $$;
 comment on function audit_internal.has_rows_of_statement(regclass, name, name) is
     'Whether a trigger hands its function the rows of the statement under a name.';
 
-create or replace function audit_internal.compiled_rows_check(event_operation text)
+create or replace function audit_internal.transition_check_sql(event_operation text)
 returns text
 language sql
 immutable
@@ -151,10 +151,10 @@ as $$
     where handed.operation = event_operation
 $$;
 
-comment on function audit_internal.compiled_rows_check(text) is
+comment on function audit_internal.transition_check_sql(text) is
     'What ends a capture function for a statement whose trigger has no such rows, and that would find others by their name.';
 
-create or replace function audit_internal.compiled_types(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.types_check_sql(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -199,10 +199,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_types(audit.tracked_table, text) is
+comment on function audit_internal.types_check_sql(audit.tracked_table, text) is
     'What finds out whether a table''s columns are of the types that a capture function was compiled for: no event trigger may have followed. Null: nothing depends on it.';
 
-create or replace function audit_internal.compiled_body(tracked audit.tracked_table, event_operation text)
+create or replace function audit_internal.trigger_body_sql(tracked audit.tracked_table, event_operation text)
 returns text
 language plpgsql
 stable
@@ -210,7 +210,7 @@ as $$
 declare
     by_row constant boolean := audit_internal.records_by_row(tracked, event_operation);
     in_bulk constant boolean := event_operation = 'UPDATE' and not by_row;
-    types constant text := audit_internal.compiled_types(tracked, event_operation);
+    types constant text := audit_internal.types_check_sql(tracked, event_operation);
 begin
     return concat(
         -- A line break in a name must not end the comment.
@@ -220,22 +220,22 @@ begin
         case when in_bulk then E'    recorded_rows boolean := false;\n' end,
         case when by_row then E'    before jsonb;\n    after jsonb;\n    changed text[];\n    texts text;\n' end,
         E'begin\n    ',
-        case when event_operation = 'UPDATE' and by_row then audit_internal.compiled_unchanged(tracked) end,
-        audit_internal.compiled_check(tracked, event_operation),
-        case when not by_row then audit_internal.compiled_rows_check(event_operation) end,
+        case when event_operation = 'UPDATE' and by_row then audit_internal.unchanged_check_sql(tracked) end,
+        audit_internal.table_check_sql(tracked, event_operation),
+        case when not by_row then audit_internal.transition_check_sql(event_operation) end,
         types,
         E'if audit_internal.actor_is_claimed() then\n        actor := audit_internal.claimed_actor();\n    end if;\n',
         E'    if is_as_compiled is not false then\n        ',
-        case when by_row then audit_internal.compiled_row_recording(tracked, event_operation) else audit_internal.compiled_statement_recording(tracked, event_operation) end,
-        audit_internal.compiled_org_naming(tracked, event_operation),
-        E'\n    else\n        ' || case when types is not null then audit_internal.compiled_fallback(tracked, event_operation) end,
+        case when by_row then audit_internal.row_recording_sql(tracked, event_operation) else audit_internal.statement_recording_sql(tracked, event_operation) end,
+        audit_internal.org_naming_sql(tracked, event_operation),
+        E'\n    else\n        ' || case when types is not null then audit_internal.fallback_sql(tracked, event_operation) end,
         E'\n    end if;\n    if ',
         case when in_bulk then 'recorded_rows and ' when not by_row then 'found and ' end,
-        E'audit_internal.takes_the_wake() then\n        notify pgtrail;\n    end if;',
-        audit_internal.compiled_ending(tracked, event_operation)
+        E'audit_internal.should_notify() then\n        notify pgtrail;\n    end if;',
+        audit_internal.trigger_ending_sql(tracked, event_operation)
     );
 end
 $$;
 
-comment on function audit_internal.compiled_body(audit.tracked_table, text) is
+comment on function audit_internal.trigger_body_sql(audit.tracked_table, text) is
     'The body of a tracked table''s trigger function for INSERT, UPDATE, DELETE or TRUNCATE.';

@@ -53,7 +53,7 @@ $$;
 comment on function audit_internal.is_trusted_type(oid) is
     'Whether a type, and all that it is made of, belongs to superusers. The owner of any other can give it a cast to json or text, whose function would run as whoever records.';
 
-create or replace function audit_internal.has_a_json_of_its_own(type_oid oid)
+create or replace function audit_internal.has_own_json_cast(type_oid oid)
 returns boolean
 language plpgsql
 stable
@@ -70,7 +70,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.has_a_json_of_its_own(oid) is
+comment on function audit_internal.has_own_json_cast(oid) is
     'Whether a type, or what it is made of, has a cast to json. What that makes of a value may be less than the value, or an error: PostGIS'' knows no arcs, and cuts digits.';
 
 create or replace function audit_internal.is_recorded_as_text(type_oid oid)
@@ -80,7 +80,7 @@ stable
 as $$
     -- (Without a subquery: the planner sees through it, and columns of Postgres' own types cost no call.)
     select type_oid is null
-        or type_oid >= 16384 and (audit_internal.is_made_by_superusers(type_oid) is not true or audit_internal.has_a_json_of_its_own(type_oid))
+        or type_oid >= 16384 and (audit_internal.is_made_by_superusers(type_oid) is not true or audit_internal.has_own_json_cast(type_oid))
 $$;
 
 comment on function audit_internal.is_recorded_as_text(oid) is

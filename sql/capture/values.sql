@@ -64,7 +64,7 @@ $$;
 
 comment on function audit_internal.columns_as_text(regclass) is 'The columns that are recorded as text, as audit_internal.is_recorded_as_text() says.';
 
-create or replace function audit_internal.compiled_item(relation regclass, row_name text, rows text, all_as_text boolean)
+create or replace function audit_internal.column_sql(relation regclass, row_name text, rows text, all_as_text boolean)
 returns text
 language plpgsql
 stable
@@ -92,7 +92,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.compiled_item(regclass, text, text, boolean) is
+comment on function audit_internal.column_sql(regclass, text, text, boolean) is
     'SQL for a FROM item: `old` or `new` with its columns as they are recorded, or all as text, from rows (null: the trigger''s own variable); null: that variable is as it is to be.';
 
 create or replace function audit_internal.type_may_hold_secret(type_oid oid, modifier integer)
@@ -117,7 +117,7 @@ $$;
 comment on function audit_internal.type_may_hold_secret(oid, integer) is
     'Whether a value of a type (and its modifier, as in pg_attribute.atttypmod) may have a secret in it that no name tells of: a password in a URL, JSON in a text. Null, too, says that it can''t.';
 
-create or replace function audit_internal.texts_to_look_through(tracked audit.tracked_table)
+create or replace function audit_internal.text_columns_to_scan(tracked audit.tracked_table)
 returns text[]
 language plpgsql
 stable
@@ -134,10 +134,10 @@ begin
 end
 $$;
 
-comment on function audit_internal.texts_to_look_through(audit.tracked_table) is
+comment on function audit_internal.text_columns_to_scan(audit.tracked_table) is
     'The audited columns that are not redacted and whose type may hold a secret; see audit_internal.type_may_hold_secret().';
 
-create or replace function audit_internal.compiled_name(purpose text, subject text)
+create or replace function audit_internal.compiled_function_name(purpose text, subject text)
 returns text
 language sql
 stable
@@ -149,14 +149,14 @@ as $$
     end
 $$;
 
-comment on function audit_internal.compiled_name(text, text) is 'The name of a function that is compiled for a table.';
+comment on function audit_internal.compiled_function_name(text, text) is 'The name of a function that is compiled for a table.';
 
-create or replace function audit_internal.reader_name(relation regclass)
+create or replace function audit_internal.read_function(relation regclass)
 returns text
 language sql
 stable
 as $$
-    select audit_internal.compiled_name('read', audit_internal.qualified_name(relation))
+    select audit_internal.compiled_function_name('read', audit_internal.qualified_name(relation))
 $$;
 
-comment on function audit_internal.reader_name(regclass) is 'The name of the function in schema audit that reads a tracked table''s rows.';
+comment on function audit_internal.read_function(regclass) is 'The name of the function in schema audit that reads a tracked table''s rows.';

@@ -9,7 +9,7 @@ as $$
     from (
         select resource as type
         from audit.tracked_table
-        where coalesce(personal, audit_internal.tells_of_a_person(relation))
+        where coalesce(personal, audit_internal.is_about_person(relation))
         union all
         select pg_catalog.unnest(personal)
         from audit.seal

@@ -78,7 +78,7 @@ begin
             message = 'paused is null',
             hint = 'paused is true or false.';
     end if;
-    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
+    -- Locked in the same order as in audit_internal.record_delivery(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set paused = pause_destination.paused
@@ -126,7 +126,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 begin
-    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
+    -- Locked in the same order as in audit_internal.record_delivery(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     delete from audit.destination where id = found_id;
 end
@@ -173,8 +173,8 @@ begin
     insert into audit.replay (destination_id, since, until, event_ids, redrive, reason)
     values (found_id, since, until, event_ids, coalesce(redrive, false), reason)
     returning id into new_id;
-    insert into audit.cursor (destination_id, replay_id, system_identifier, batch_from, batch_to, foreign_id)
-    values (found_id, new_id, audit_internal.system_identifier(), '1:1:', pg_current_snapshot(), audit_internal.foreign_id());
+    insert into audit.cursor (destination_id, replay_id, system_identifier, batch_from, batch_to, restored_id)
+    values (found_id, new_id, audit_internal.system_identifier(), '1:1:', pg_current_snapshot(), audit_internal.restored_id());
     notify pgtrail;
     return new_id;
 end
@@ -223,7 +223,7 @@ declare
     found_id bigint := audit_internal.destination_id(destination_name);
 begin
     perform audit_internal.check_times(since);
-    -- Locked in the same order as in audit_internal.settle(): the cursor first, then the rows that refer to it.
+    -- Locked in the same order as in audit_internal.record_delivery(): the cursor first, then the rows that refer to it.
     perform from audit.cursor where destination_id = found_id order by id for update;
     update audit.destination as destination
     set
@@ -239,8 +239,8 @@ begin
         batch_to = null,
         last_sent_id = 0,
         sent_ahead = '{}',
-        foreign_id = audit_internal.foreign_id(),
-        takes_foreign = since is not null,
+        restored_id = audit_internal.restored_id(),
+        takes_restored = since is not null,
         batch_last_id = null,
         retry_at = null,
         lease_holder = null,

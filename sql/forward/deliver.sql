@@ -95,9 +95,9 @@ end
 $$;
 
 comment on function audit_internal.next_batch(bigint, text, interval, bigint, integer, bigint) is
-    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit_internal.settle() has moved the cursor, or those after p_after, which leaves the cursor as it is. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: the public ids of events, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
+    'The next events of a cursor for this worker, rendered, in the order of their ids; the same again until audit_internal.record_delivery() has moved the cursor, or those after p_after, which leaves the cursor as it is. lease_token null: paused, gone, held by another worker, or more than this one''s share. No events and a token: nothing to send now. event_uids: the public ids of events, where a node''s are among them; null: evt_ and the id. resource_keys: events with the same number may be of one resource. body: the events, with the format''s separator between them; sizes: the bytes of each. failures, failing_seconds: failed attempts since the last success, and since when. dead_in_row: dead letters since the last delivery. in_flight: a writing transaction is open, look again soon. waiting: the next attempt is not due. PT013.';
 
-create or replace function audit_internal.settle(
+create or replace function audit_internal.record_delivery(
     p_cursor_id bigint,
     p_lease_token bigint,
     p_delivered bigint[],
@@ -180,7 +180,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.settle(
+comment on function audit_internal.record_delivery(
     bigint, bigint, bigint[], bigint, bigint[], integer[], text[], integer, bigint, integer, text, interval, text
 ) is
     'Records the outcome of events that audit_internal.next_batch() returned, and moves the cursor, in one transaction. p_delivered: what the receiver has; p_through: every event of the batch up to this id is delivered or a dead letter; p_dead_…: the events it refuses; p_dead_in_row: dead letters since the last delivery; p_failed: the first event that has to be sent again, with p_status, p_error, p_retry_in, and p_hold: `attention`, or `gone`, which pauses the destination. False: the lease was lost, and nothing was recorded.';

@@ -80,9 +80,9 @@ begin
         perform audit_internal.store_secret(settings.id, 'token', token);
     end if;
 
-    insert into audit.cursor (destination_id, system_identifier, batch_from, foreign_id, takes_foreign)
+    insert into audit.cursor (destination_id, system_identifier, batch_from, restored_id, takes_restored)
     values (
-        settings.id, audit_internal.system_identifier(), audit_internal.first_snapshot(filters.since), audit_internal.foreign_id(), filters.since is not null
+        settings.id, audit_internal.system_identifier(), audit_internal.first_snapshot(filters.since), audit_internal.restored_id(), filters.since is not null
     );
     return new_secret;
 end

@@ -1,4 +1,4 @@
--- Destinations: which events each receives, its state and its backlog.
+-- Destinations: the state of each, its backlog, and where its cursor begins.
 
 create or replace function audit_internal.ping_event()
 returns audit.event
@@ -47,7 +47,7 @@ $$;
 
 comment on function audit_internal.destination_id(text) is 'Returns the id of a destination. PT002.';
 
-create or replace function audit_internal.foreign_id()
+create or replace function audit_internal.restored_id()
 returns bigint
 language sql
 stable
@@ -59,7 +59,7 @@ as $$
         and event.xid is distinct from pg_catalog.pg_current_xact_id_if_assigned()
 $$;
 
-comment on function audit_internal.foreign_id() is
+comment on function audit_internal.restored_id() is
     'The highest id of an event that was recorded in another cluster, under a transaction id that this one has not reached; 0: there is none.';
 
 create or replace function audit_internal.first_snapshot(since timestamptz)
@@ -68,50 +68,20 @@ language sql
 stable
 as $$
     select case
-        when since is null then audit_internal.present_snapshot()
+        when since is null then audit_internal.current_snapshot()
         -- One that sees no event of this cluster, and no open transaction.
         else (
             select pg_catalog.format(
                 '%1$s:%1$s:', least(pg_catalog.pg_snapshot_xmin(pg_catalog.pg_current_snapshot()), min(event.xid))
             )::pg_snapshot
             from audit.event
-            where event.id > (select audit_internal.foreign_id())
+            where event.id > (select audit_internal.restored_id())
         )
     end
 $$;
 
 comment on function audit_internal.first_snapshot(timestamptz) is
     'Returns where a cursor begins: at present, or (since a time) before all events.';
-
-create or replace function audit_internal.matches_destination(event audit.event, destination audit.destination)
-returns boolean
-language sql
-immutable
-as $$
-    select case
-        when event.action operator(pg_catalog.=) 'audit.sealed' then
-            destination.seals and (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
-        -- The destination is always sent its own removal.
-        when event.action operator(pg_catalog.=) 'audit.destination_removed'
-            and event.resource_id operator(pg_catalog.=) destination.id::pg_catalog.text then true
-        else (destination.since is null or event.occurred_at operator(pg_catalog.>=) destination.since)
-            and audit_internal.matches(event, destination.categories, destination.actions, destination.orgs)
-    end
-$$;
-
-comment on function audit_internal.matches_destination(audit.event, audit.destination) is
-    'Whether a destination receives an event: the event passes its filters, is a seal that it asks for, or is its own removal.';
-
-create or replace function audit_internal.matches_destination_live(event audit.event, destination audit.destination)
-returns boolean
-language sql
-immutable
-as $$
-    select event.imported_from is null and audit_internal.matches_destination(event, destination)
-$$;
-
-comment on function audit_internal.matches_destination_live(audit.event, audit.destination) is
-    'Whether a destination receives an event when it is recorded: audit_internal.matches_destination(), and it was not imported. Imported events are sent only by a replay.';
 
 create or replace function audit_internal.cursor_state(cursor_row audit.cursor)
 returns text
@@ -144,9 +114,9 @@ begin
     into events, oldest
     from (
         select event.occurred_at
-        from audit_internal.batch(cursor_row.batch_from, pg_current_snapshot()) as event
+        from audit_internal.events_between(cursor_row.batch_from, pg_current_snapshot()) as event
         where audit_internal.matches_destination_live(event, destination)
-            and event.id > cursor_row.foreign_id
+            and event.id > cursor_row.restored_id
             and event.id <> all (cursor_row.sent_ahead)
             and (
                 cursor_row.batch_to is null

@@ -22,20 +22,20 @@ begin
         from audit.event
         where event.id > after_id
             and event.id <> all (cursor_row.sent_ahead)
-            and (event.id <= cursor_row.foreign_id or pg_visible_in_snapshot(event.xid, cursor_row.batch_to))
+            and (event.id <= cursor_row.restored_id or pg_visible_in_snapshot(event.xid, cursor_row.batch_to))
             and event.occurred_at >= coalesce(replay.since, '-infinity')
             and event.occurred_at < coalesce(replay.until, 'infinity')
             and (replay.event_ids is null or event.id = any (replay.event_ids))
             and audit_internal.matches_destination(event, destination)
         order by event.id
         limit max_events;
-    elsif cursor_row.takes_foreign and after_id < cursor_row.foreign_id then
+    elsif cursor_row.takes_restored and after_id < cursor_row.restored_id then
         -- They come first, in batches of their own.
         return query
         select event.*
         from audit.event
         where event.id > after_id
-            and event.id <= cursor_row.foreign_id
+            and event.id <= cursor_row.restored_id
             and event.id <> all (cursor_row.sent_ahead)
             and audit_internal.matches_destination_live(event, destination)
         order by event.id
@@ -45,14 +45,14 @@ begin
         -- The planner doesn't know how many there are, and would sort a hundred thousand to take ten.
         if (
             select count(*) > 5000
-            from (select from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) limit 5001) as first
+            from (select from audit_internal.events_between(cursor_row.batch_from, cursor_row.batch_to) limit 5001) as first
         ) then
             return query select * from audit_internal.unsent_events_by_id(cursor_row, destination, after_id, max_events);
         else
             return query
             select event.*
-            from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) as event
-            where event.id > greatest(after_id, cursor_row.foreign_id)
+            from audit_internal.events_between(cursor_row.batch_from, cursor_row.batch_to) as event
+            where event.id > greatest(after_id, cursor_row.restored_id)
                 and (cursor_row.batch_last_id is null or event.id <= cursor_row.batch_last_id)
                 and event.id <> all (cursor_row.sent_ahead)
                 and audit_internal.matches_destination_live(event, destination)
@@ -82,8 +82,8 @@ as $$
 begin
     return query
     select event.*
-    from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) as event
-    where event.id > greatest(after_id, cursor_row.foreign_id)
+    from audit_internal.events_between(cursor_row.batch_from, cursor_row.batch_to) as event
+    where event.id > greatest(after_id, cursor_row.restored_id)
         and event.id <= coalesce(cursor_row.batch_last_id, 9223372036854775807)
         and event.id <> all (cursor_row.sent_ahead)
         and audit_internal.matches_destination_live(event, destination)

@@ -125,7 +125,7 @@ begin
             else pg_catalog.nextval('audit.event_id_seq')
         end;
     end if;
-    if audit_internal.takes_the_wake() then
+    if audit_internal.should_notify() then
         notify pgtrail;
     end if;
     return new;

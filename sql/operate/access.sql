@@ -127,7 +127,7 @@ grant execute on function
     audit.prove,
     audit_internal.proof,
     audit_internal.record_export,
-    audit.passes,
+    audit.matches_filter,
     audit_internal.has_nodes,
     audit_internal.dropped_until,
     audit.search,
@@ -175,14 +175,14 @@ grant execute on function
     audit.recompile,
     audit_internal.compile_table,
     audit_internal.watch_table,
-    audit_internal.drop_orphaned_functions,
-    audit_internal.drop_disowned_functions,
+    audit_internal.drop_unused_functions,
+    audit_internal.drop_functions_of_other_owners,
     audit_internal.assign_recorder,
-    audit_internal.written_path,
+    audit_internal.path_as_text,
     audit_internal.store_paths,
     audit_internal.name_known_orgs,
-    audit_internal.observe,
-    audit_internal.observed_all,
+    audit_internal.record_baseline_batch,
+    audit_internal.record_baseline_end,
     audit_internal.watch_triggers,
     audit_internal.parse_condition,
     audit.make_partitions,
@@ -210,7 +210,7 @@ grant execute on function
 grant select on audit.import, audit.import_problem to audit_auditor, audit_admin, audit_forwarder;
 
 -- Roles that record.
-select audit_internal.equip_recorder(role_name) from audit.recorder;
+select audit_internal.grant_to_recorder(role_name) from audit.recorder;
 
 -- The worker.
 grant select on audit.destination_secret to audit_forwarder;
@@ -218,7 +218,7 @@ grant execute on function
     audit_internal.next_batch,
     audit_internal.render_shortened,
     audit_internal.renew_lease,
-    audit_internal.settle,
+    audit_internal.record_delivery,
     audit_internal.release_lease,
     audit_internal.report_broken,
     audit_internal.record_heartbeat,

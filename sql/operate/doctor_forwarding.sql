@@ -185,7 +185,7 @@ as $$
                 and 'paused' = any (event.changed)
         )
     union all
-    -- audit_internal.wake() does not notify because prepared transactions are enabled, and pgtrail.notify is not set.
+    -- audit_internal.notify_workers() does not notify because prepared transactions are enabled, and pgtrail.notify is not set.
     select
         'information',
         'NOTIFY',
@@ -218,7 +218,7 @@ as $$
         where held.locktype = 'advisory'
             and held.granted
             and held.database = (select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())
-            and (held.classid::bigint << 32) + held.objid::bigint = audit_internal.wake_key()
+            and (held.classid::bigint << 32) + held.objid::bigint = audit_internal.notify_lock_key()
             and held.objsubid = 1
             -- A transaction that has recorded an event keeps a lock on the log until it ends.
             and not exists (

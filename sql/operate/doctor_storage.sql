@@ -22,7 +22,7 @@ as $$
         ),
         case
             when shown.state = 'function altered' then
-                'restore audit_internal.refuse_change() and audit_internal.erases_a_person() as sql/capture/event.sql has them'
+                'restore audit_internal.refuse_change() and audit_internal.is_erasure() as sql/capture/event.sql has them'
             when shown.state not in ('missing', 'altered') then
                 pg_catalog.format('alter table %s enable trigger %I', audit_internal.qualified_name(relation), trigger_name)
             when trigger_name = 'refuse_truncate' then

@@ -152,7 +152,7 @@ as $$
         case
             when wanted is null then format('select * from %s', source.name)
             else format(
-                E'%s\nwhere audit.passes(event, %L::audit.filter)\norder by event.occurred_at, event.id',
+                E'%s\nwhere audit.matches_filter(event, %L::audit.filter)\norder by event.occurred_at, event.id',
                 regexp_replace(pg_get_viewdef(source.name::regclass), E'\\s+ORDER BY (event[.])?occurred_at, (event[.])?id;$', ''),
                 wanted
             )
@@ -182,7 +182,7 @@ declare
 begin
     passing := audit_internal.restrict_to_visible(wanted);
     -- (EXECUTE allows a parallel plan.)
-    execute 'select count(*) from audit.event where audit.passes(event, $1)' into events using passing;
+    execute 'select count(*) from audit.event where audit.matches_filter(event, $1)' into events using passing;
     perform audit_internal.record_export(jsonb_strip_nulls(to_jsonb(wanted)), events);
     csv := audit_internal.export_statement(passing, by_field);
     visible_from := (select coalesce(jsonb_agg(visible), '[]') from audit_internal.visible_from(passing) as visible);

@@ -17,21 +17,21 @@ declare
 begin
     -- (A separate query: in a join, the plan doesn't know the snapshot either.)
     select * into strict head from audit.filing;
-    if head.foreign_filed < head.foreign_id then
+    if head.restored_filed < head.restored_id then
         return query
         select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
         from audit.event
-        where event.id > head.foreign_filed and event.id <= head.foreign_id;
+        where event.id > head.restored_filed and event.id <= head.restored_id;
     end if;
     return query
     select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
     from audit.event
-    -- (As in audit_internal.batch(), but by one range of transactions: with two, planning takes three times as long.)
+    -- (As in audit_internal.events_between(), but by one range of transactions: with two, planning takes three times as long.)
     where event.xid >= pg_snapshot_xmin(head.to_snapshot)
         and event.xid < pg_snapshot_xmax(pg_current_snapshot())
         and not pg_visible_in_snapshot(event.xid, head.to_snapshot)
         and pg_visible_in_snapshot(event.xid, pg_current_snapshot())
-        and event.id > head.foreign_id;
+        and event.id > head.restored_id;
 end
 $$;
 
@@ -54,7 +54,7 @@ declare
     head audit.filing;
     present pg_snapshot;
     next_snapshot pg_snapshot;
-    next_foreign bigint;
+    next_restored bigint;
     is_last boolean := false;
     merging boolean;
 begin
@@ -70,23 +70,23 @@ begin
         set
             system_identifier = audit_internal.system_identifier(),
             to_snapshot = audit_internal.first_snapshot('-infinity'),
-            foreign_id = audit_internal.foreign_id(),
-            foreign_filed = 0
+            restored_id = audit_internal.restored_id(),
+            restored_filed = 0
         returning * into head;
     end if;
-    present := audit_internal.present_snapshot();
+    present := audit_internal.current_snapshot();
     next_snapshot := head.to_snapshot;
-    next_foreign := head.foreign_id;
-    if head.foreign_filed < head.foreign_id then
-        select coalesce(max(foreign_event.id), head.foreign_id)
-        into next_foreign
+    next_restored := head.restored_id;
+    if head.restored_filed < head.restored_id then
+        select coalesce(max(restored_event.id), head.restored_id)
+        into next_restored
         from (
             select event.id
             from audit.event
-            where event.id > head.foreign_filed and event.id <= head.foreign_id
+            where event.id > head.restored_filed and event.id <= head.restored_id
             order by event.id
             limit max_foreign_events
-        ) as foreign_event;
+        ) as restored_event;
     else
         next_snapshot := audit_internal.bounded_snapshot(head.to_snapshot, present);
         is_last := audit_internal.transactions_between(next_snapshot, present) = 0;
@@ -95,8 +95,8 @@ begin
                 select count(*)
                 from (
                     select
-                    from audit_internal.batch(head.to_snapshot, next_snapshot) as event
-                    where event.id > head.foreign_id
+                    from audit_internal.events_between(head.to_snapshot, next_snapshot) as event
+                    where event.id > head.restored_id
                     limit p_min_events
                 ) as waiting
             )
@@ -108,11 +108,11 @@ begin
     with new_event as materialized (
         select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
         from audit.event
-        where event.id > head.foreign_filed and event.id <= next_foreign
+        where event.id > head.restored_filed and event.id <= next_restored
         union all
         select event.id, event.occurred_at, event.org_id, event.category, event.action, event.actor_id
-        from audit_internal.batch(head.to_snapshot, next_snapshot) as event
-        where event.id > head.foreign_id
+        from audit_internal.events_between(head.to_snapshot, next_snapshot) as event
+        where event.id > head.restored_id
     ),
     -- Few of a thousand events have the same actor, so the rows of many calls are merged.
     unmerged as (
@@ -145,7 +145,7 @@ begin
     update audit.filing
     set
         to_snapshot = next_snapshot,
-        foreign_filed = next_foreign,
+        restored_filed = next_restored,
         merged = case when merging then (select max(number) from audit.filed) else merged end;
     return not is_last;
 end

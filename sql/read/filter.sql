@@ -119,7 +119,7 @@ $$;
 comment on function audit_internal.is_in_range(timestamptz, bigint, audit.filter) is
     'Whether an event is in the filter''s range of (occurred_at, id).';
 
-create or replace function audit_internal.matches(event audit.event, categories text[], actions text[], orgs text[])
+create or replace function audit_internal.matches_names(event audit.event, categories text[], actions text[], orgs text[])
 returns boolean
 language sql
 immutable
@@ -131,10 +131,10 @@ as $$
         and (actions is null or event.action operator(pg_catalog.~) audit_internal.glob(actions))
 $$;
 
-comment on function audit_internal.matches(audit.event, text[], text[], text[]) is
+comment on function audit_internal.matches_names(audit.event, text[], text[], text[]) is
     'Whether an event passes the filters that destinations have: categories and organizations by name, actions by pattern. A null filter passes every event.';
 
-create or replace function audit.passes(event audit.event, wanted audit.filter)
+create or replace function audit.matches_filter(event audit.event, wanted audit.filter)
 returns boolean
 language sql
 immutable
@@ -144,7 +144,7 @@ as $$
     -- (A hash is compared twice: without statistics (see audit_internal.disable_statistics()) the planner would otherwise take an
     -- organization to be as rare as one resource.)
     select audit_internal.is_in_range(event.occurred_at, event.id, wanted)
-        and audit_internal.matches(event, wanted.categories, wanted.actions, wanted.orgs)
+        and audit_internal.matches_names(event, wanted.categories, wanted.actions, wanted.orgs)
         -- (This database's own events have no node.)
         and (wanted.nodes is null or coalesce(event.node, '-') = any (wanted.nodes))
         and (
@@ -192,5 +192,5 @@ as $$
         )
 $$;
 
-comment on function audit.passes(audit.event, audit.filter) is
+comment on function audit.matches_filter(audit.event, audit.filter) is
     'Whether an event passes a filter. The words are searched for, ignoring case, in action, actor, resource, reason, request id and the rows before and after.';

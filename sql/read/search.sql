@@ -139,7 +139,7 @@ begin
                 and event.occurred_at = found.occurred_at
                 and event.occurred_at >= first_time
                 and event.occurred_at <= last_time
-                and audit.passes(event, wanted)
+                and audit.matches_filter(event, wanted)
             offset 0
         ) as stored
         order by found.number
@@ -181,7 +181,7 @@ begin
             select event.id, event.occurred_at, event.category
             from audit.event
             where event.org_id = org
-                and audit.passes(event, within_org)
+                and audit.matches_filter(event, within_org)
             order by event.occurred_at desc, event.id desc
             limit max_events
         ) as found
@@ -202,7 +202,7 @@ begin
         return query
         select event.id, event.occurred_at, event.category
         from audit.event
-        where audit.passes(event, wanted)
+        where audit.matches_filter(event, wanted)
         order by event.occurred_at desc, event.id desc
         limit max_events;
     end if;

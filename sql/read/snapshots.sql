@@ -14,7 +14,7 @@ $$;
 comment on function audit_internal.open_transactions(pg_snapshot) is
     'Returns the transactions that were open when a snapshot was taken: pg_snapshot_xip() as an array.';
 
-create or replace function audit_internal.batch(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
+create or replace function audit_internal.events_between(from_snapshot pg_snapshot, to_snapshot pg_snapshot)
 returns setof audit.event
 language sql
 stable
@@ -30,10 +30,10 @@ as $$
         and event.xid operator(pg_catalog.<) pg_catalog.pg_snapshot_xmax(to_snapshot)
 $$;
 
-comment on function audit_internal.batch(pg_snapshot, pg_snapshot) is
+comment on function audit_internal.events_between(pg_snapshot, pg_snapshot) is
     'Returns the events that are visible in to_snapshot and were not in from_snapshot: exact however long transactions stay open (the batches of PgQ). To follow the log, call it with the previous pg_current_snapshot() and the present one.';
 
-create or replace function audit_internal.present_snapshot()
+create or replace function audit_internal.current_snapshot()
 returns pg_snapshot
 language sql
 stable
@@ -49,7 +49,7 @@ as $$
     from pg_current_snapshot() as present
 $$;
 
-comment on function audit_internal.present_snapshot() is
+comment on function audit_internal.current_snapshot() is
     'pg_current_snapshot() in which the present transaction is open, too: what it records from now on is behind this snapshot. (Postgres leaves it out of the list, so once a later one has ended it would count as visible.)';
 
 create or replace function audit_internal.events_since(p_filter jsonb, from_snapshot pg_snapshot, max_events integer default null)
@@ -64,10 +64,10 @@ declare
 begin
     return query
     select event.*
-    from audit_internal.batch(from_snapshot, pg_current_snapshot()) as event
+    from audit_internal.events_between(from_snapshot, pg_current_snapshot()) as event
     -- (Imported events are not new.)
     where event.imported_from is null
-        and audit.passes(event, wanted)
+        and audit.matches_filter(event, wanted)
     order by event.id
     limit max_events;
 end

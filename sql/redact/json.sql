@@ -35,7 +35,7 @@ declare
     outer_in_array boolean[] := '{}';
     outer_any_name integer[] := '{}';
     outer_by_name integer[] := '{}';
-    -- What audit_internal.places_of_members() has said.
+    -- What audit_internal.match_path_members() has said.
     known_any_name integer[] := '{}';
     known_by_name integer[] := '{}';
     known integer;
@@ -51,7 +51,7 @@ begin
     elsif last_step > max_steps then
         return '"[redacted]"';
     end if;
-    content := audit_internal.marked(content);
+    content := audit_internal.mark_strings(content);
     for number in 1..last_step loop
         if steps[number] = '**' then
             undemanding := undemanding | (1 << number - 1);
@@ -164,7 +164,7 @@ begin
                     if known_any_name[known] is null then
                         select members.any_name, members.by_name
                         into any_name, by_name
-                        from audit_internal.places_of_members(steps, place, in_array) as members;
+                        from audit_internal.match_path_members(steps, place, in_array) as members;
                         known_any_name[known] := any_name;
                         known_by_name[known] := by_name;
                     end if;
@@ -228,7 +228,7 @@ $$;
 comment on function audit_internal.redact(jsonb, text[]) is
     'The value with what stands at the path replaced by "[redacted]" (null stays null). In the path `*` is any key or element, `?` any key that looks secret by its name, `**` any number of elements: `**.api_key` is every member of that name, however deep, `**.?` every one that looks secret. A value nested deeper than 1,000 levels, or a path of more than 12 steps, redacts the whole.';
 
-create or replace function audit_internal.redacted(value jsonb, path text[])
+create or replace function audit_internal.redact_or_null(value jsonb, path text[])
 returns jsonb
 language plpgsql
 immutable
@@ -249,5 +249,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.redacted(jsonb, text[]) is
+comment on function audit_internal.redact_or_null(jsonb, text[]) is
     'audit_internal.redact() for a whole column, which fails no write.';

@@ -24,7 +24,7 @@ $$;
 comment on function audit_internal.words_of(text) is
     'A column''s name with its words in lower case and an underscore between them: `passwordHash`, "Password Hash" and `password_hash` are one; `DBPass` is `db_pass`. What is no Latin letter is between words.';
 
-create or replace function audit_internal.counts_tokens(words text)
+create or replace function audit_internal.is_token_counter(words text)
 returns boolean
 language sql
 immutable
@@ -42,7 +42,7 @@ as $$
         or words collate "C" ~ E'(^|_)per_(\\w+_)?tokens?(_|$)|(^|_)(eos|bos|pad|unk|sep|cls|stop|special)_tokens?(_ids?)?$'
 $$;
 
-comment on function audit_internal.counts_tokens(text) is
+comment on function audit_internal.is_token_counter(text) is
     'Whether the words of a name tell how many tokens of a language model there are, or what they cost: `max_tokens`, `tokens_used`, `cost_per_token`.';
 
 create or replace function audit_internal.is_address_with_secret(words text)
@@ -119,7 +119,7 @@ begin
         or said like '%token%'
             and said ~ ('(^|_)(auth|oauth|access|refresh|api|bearer|session|csrf|xsrf|csrfmiddleware|id|reset|device|push|bot|user|service|secret|jwt|sas|app|admin|client|deploy|login|remember'
                 || '|invite|verification|verify|confirmation|activation|webhook|personal)?tokens?[0-9]*(_|$)')
-            and not audit_internal.counts_tokens(words)
+            and not audit_internal.is_token_counter(words)
         or said ~ ('(^|_)('
                 || '(api|access|account|signing|signature|enc|encrypt|encrypting|encryption|hashed|decrypt|decryption|crypt|licen[cs]e|master|root|secret|shared|pre_?shared|symmetric|ssh|ssl|tls|cert|certificate|gpg|pgp|rsa|hmac|aes|cipher|kms|otp|totp|mfa'
                 || '|jwt|jwe|vapid|wireguard|wg|smtp|deploy|deployment|admin|server|client|consumer|webhook|app|application|auth|session|subscription|ingest|ingestion|integration|instrumentation|write|recovery'
@@ -190,7 +190,7 @@ $$;
 comment on function audit_internal.looks_secret_within(text) is
     'Whether the member of a JSON value with this name is redacted by a path that has `?`, or where no settings say so.';
 
-create or replace function audit_internal.names_secret(name text)
+create or replace function audit_internal.is_name_of_secret(name text)
 returns boolean
 language plpgsql
 immutable
@@ -208,5 +208,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.names_secret(text) is
+comment on function audit_internal.is_name_of_secret(text) is
     'Whether the name in a row of settings says that its value is a secret: `smtp.password`, `payment_stripe_secret_key`, `SENTRY_DSN`. Of a long text, the first 200 characters.';

@@ -1,6 +1,6 @@
 -- Which values are secrets by their form, quick looks that say whether a text may hold one, and paths into JSON.
 
-create or replace function audit_internal.credential_form()
+create or replace function audit_internal.credential_pattern()
 returns text
 language sql
 immutable
@@ -12,7 +12,7 @@ as $$
         || '|xox[abeoprs]-[A-Za-z0-9-]{10,}|AKIA[A-Z0-9]{12,}|eyJ[A-Za-z0-9_-]{8,}[.][A-Za-z0-9_.-]*)'
 $$;
 
-comment on function audit_internal.credential_form() is
+comment on function audit_internal.credential_pattern() is
     'A regular expression for credentials that can''t be anything else: a private key (PEM), an API key (`sk-…`, `sk_live_…`, `ghp_…`, `AKIA…`), a JSON Web Token.';
 
 create or replace function audit_internal.may_hold_credential(content text, or_what_is_like text[] default '{}')
@@ -22,7 +22,7 @@ stable
 parallel safe
 as $$
     -- (Inlined where content is a variable or a column. LIKE, of bytes: each of these takes some 1,000 instructions for 200 bytes of
-    -- text, audit_internal.credential_form() over 100,000 for all. Rows of keys show the beginning of one, `sk-0c3f9a21`: so its length is
+    -- text, audit_internal.credential_pattern() over 100,000 for all. Rows of keys show the beginning of one, `sk-0c3f9a21`: so its length is
     -- looked at, which is a third of what a regular expression takes.)
     select pg_catalog.convert_to(content, pg_catalog.getdatabaseencoding()) like any (
             (
@@ -35,7 +35,7 @@ as $$
 $$;
 
 comment on function audit_internal.may_hold_credential(text, text[]) is
-    'A quick look at a text: false where audit_internal.credential_form() finds nothing in it, and it is like none of the patterns.';
+    'A quick look at a text: false where audit_internal.credential_pattern() finds nothing in it, and it is like none of the patterns.';
 
 create or replace function audit_internal.may_hold_secret_string(content text)
 returns boolean
@@ -69,7 +69,7 @@ immutable
 strict
 parallel safe
 as $$
-    select value collate "C" ~ audit_internal.credential_form()
+    select value collate "C" ~ audit_internal.credential_pattern()
         or value collate "C" ~ '^(Bearer|Basic) |://[^/[:space:]:]*:[^/[:space:]]+@'
         or value collate "C" ~ E'^(sk|pk|rk|ghp|gho|xox[bap]|glpat)[-_][A-Za-z0-9_-]{12,}$|^\\$(2[aby]|argon2\\w*|pbkdf2\\w*|scrypt)\\$|^(pbkdf2_|bcrypt|scrypt)\\w*\\$|^[0-9a-f]{40,128}$'
 $$;
@@ -131,7 +131,7 @@ $$;
 comment on function audit_internal.may_name_secret(text) is
     'A quick look at the text of a JSON value: false where no member''s name looks secret to audit_internal.looks_secret_within(), and no string may be JSON itself: where audit_internal.redact() would change nothing by the path `**.?`.';
 
-create or replace function audit_internal.marked(content text)
+create or replace function audit_internal.mark_strings(content text)
 returns text
 language sql
 immutable
@@ -141,10 +141,10 @@ as $$
     select pg_catalog.replace(pg_catalog.replace(content, E'\\\\', E'\x01'), E'\\"', E'\x02')
 $$;
 
-comment on function audit_internal.marked(text) is
+comment on function audit_internal.mark_strings(text) is
     'The text of a jsonb value with control characters, of which it has none, for the escapes `\\` and `\"`: each `"` that is left begins or ends a string.';
 
-create or replace function audit_internal.unmarked(string text)
+create or replace function audit_internal.unmark_string(string text)
 returns text
 language sql
 immutable
@@ -157,7 +157,7 @@ as $$
     end
 $$;
 
-comment on function audit_internal.unmarked(text) is 'The value of a string in a marked text.';
+comment on function audit_internal.unmark_string(text) is 'The value of a string in a marked text.';
 
 create or replace function audit_internal.secret_names(marked text)
 returns jsonb
@@ -178,7 +178,7 @@ as $$
         where audit_internal.may_name_secret(name)
     ) as suspected
     -- Of thousands that are no setting's names but data, none is judged.
-    where names > 1000 or audit_internal.looks_secret_within(audit_internal.unmarked(name))
+    where names > 1000 or audit_internal.looks_secret_within(audit_internal.unmark_string(name))
 $$;
 
 comment on function audit_internal.secret_names(text) is
@@ -199,7 +199,7 @@ begin
         continue when path[number] = '**' and coalesce(path[number + 1], '**') = '**';
         steps := steps || case
             when path[number] in ('*', '**', '?') then path[number]
-            else audit_internal.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(path[number])::text, '^"|"$', '', 'g'))
+            else audit_internal.mark_strings(pg_catalog.regexp_replace(pg_catalog.to_jsonb(path[number])::text, '^"|"$', '', 'g'))
         end;
     end loop;
     return steps;
@@ -208,7 +208,7 @@ $$;
 
 comment on function audit_internal.path_steps(text[]) is 'The steps of a path, names as they stand in a marked text.';
 
-create or replace function audit_internal.places_of_members(steps text[], place integer, in_array boolean, out any_name integer, out by_name integer)
+create or replace function audit_internal.match_path_members(steps text[], place integer, in_array boolean, out any_name integer, out by_name integer)
 language plpgsql
 immutable
 strict
@@ -237,5 +237,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.places_of_members(text[], integer, boolean) is
+comment on function audit_internal.match_path_members(text[], integer, boolean) is
     'Where in the path the members of an object, or the elements of an array, are that is itself at `place`: whatever they are called; and the places whose step names one. Places are bits, since `**` may stand for more or less; the bit behind the last step: to be redacted.';

@@ -31,7 +31,7 @@ $$;
 comment on function audit_internal.words_of_table(regclass) is
     'The words of a table''s name, the last one in the singular: those run together are taken apart, and what is said twice is said once.';
 
-create or replace function audit_internal.holds_tokens(relation regclass)
+create or replace function audit_internal.is_token_table(relation regclass)
 returns boolean
 language plpgsql
 stable
@@ -63,7 +63,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.holds_tokens(regclass) is
+comment on function audit_internal.is_token_table(regclass) is
     'Whether the rows of a table are tokens, keys, passwords, sessions, invitations or the like, by its name and its columns.';
 
 create or replace function audit_internal.tokens_by_name(relation regclass)
@@ -79,7 +79,7 @@ declare
     -- Who keeps secrets by their names tells which secret is meant, and what it is.
     by_name constant text := '(^|_)(secret|credential|cred|vault|key_?store|keyring|(secret|credential|vault)_(store|storage|data|item|entry))$';
 begin
-    if not audit_internal.holds_tokens(relation) then
+    if not audit_internal.is_token_table(relation) then
         return;
     end if;
     return query

@@ -1,6 +1,6 @@
 -- Texts, and the strings in JSON, without what is secret in them by its form.
 
-create or replace function audit_internal.names_one_secret(content text)
+create or replace function audit_internal.is_name_of_one_secret(content text)
 returns boolean
 language sql
 immutable
@@ -24,7 +24,7 @@ as $$
     ) as numbered
 $$;
 
-comment on function audit_internal.names_one_secret(text) is
+comment on function audit_internal.is_name_of_one_secret(text) is
     'Whether a text that is not quite JSON has a name in it that looks secret: in quotation marks, with a colon behind.';
 
 create or replace function audit_internal.json_without_secrets(content text)
@@ -41,12 +41,12 @@ begin
         parsed := content::jsonb;
     exception
         when data_exception then
-            return case when audit_internal.names_one_secret(content) then '[redacted]' end;
+            return case when audit_internal.is_name_of_one_secret(content) then '[redacted]' end;
     end;
     cleaned := audit_internal.redact_text(parsed::text, '{**,?}', true);
     -- (A name may be a secret, too.)
     return pg_catalog.regexp_replace(
-        case when cleaned::jsonb <> parsed then cleaned else content end collate "C", audit_internal.credential_form(), '[redacted]', 'g'
+        case when cleaned::jsonb <> parsed then cleaned else content end collate "C", audit_internal.credential_pattern(), '[redacted]', 'g'
     );
 exception
     -- Nested too deep, or too large for the server to look through.
@@ -85,7 +85,7 @@ begin
             names := array(
                 select pg_catalog.regexp_replace(name, '([].~+[-])', E'\\\\\\1', 'g')
                 from pg_catalog.unnest(names) as name
-                where pg_catalog.lower(name collate "C") in ('sig', 'hmac', 'sid', 'session_id', 'sessionid', 'jsessionid', 'phpsessid') or audit_internal.names_secret(pg_catalog.replace(name, ']', ''))
+                where pg_catalog.lower(name collate "C") in ('sig', 'hmac', 'sid', 'session_id', 'sessionid', 'jsessionid', 'phpsessid') or audit_internal.is_name_of_secret(pg_catalog.replace(name, ']', ''))
             );
         end if;
         if pg_catalog.cardinality(names) > 0 then
@@ -131,11 +131,11 @@ begin
             return result;
         end if;
         result := content;
-    elsif pg_catalog.strpos(result, '"') > 0 and audit_internal.names_one_secret(content) then
+    elsif pg_catalog.strpos(result, '"') > 0 and audit_internal.is_name_of_one_secret(content) then
         return '[redacted]';
     end if;
     if audit_internal.may_hold_credential(result) then
-        result := pg_catalog.regexp_replace(result, audit_internal.credential_form(), '[redacted]', 'g');
+        result := pg_catalog.regexp_replace(result, audit_internal.credential_pattern(), '[redacted]', 'g');
     end if;
     if pg_catalog.strpos(result, '://') > 0 then
         result := pg_catalog.regexp_replace(result, '(://[^/[:space:]:]*:)[^/[:space:]]+@', E'\\1[redacted]@', 'g');
@@ -165,13 +165,13 @@ immutable
 strict
 as $$
 declare
-    told constant text := audit_internal.unmarked(string);
+    told constant text := audit_internal.unmark_string(string);
     cleaned constant text := audit_internal.text_without_secrets(told);
 begin
     if cleaned = told then
         return string;
     end if;
-    return audit_internal.marked(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));
+    return audit_internal.mark_strings(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));
 end
 $$;
 
@@ -206,7 +206,7 @@ declare
     is_json boolean;
 begin
     -- Strings, names among them, at even numbers.
-    parts := pg_catalog.string_to_array(audit_internal.marked(content::text), '"');
+    parts := pg_catalog.string_to_array(audit_internal.mark_strings(content::text), '"');
     for part in 2..pg_catalog.cardinality(parts) by 2 loop
         is_json := pg_catalog.strpos(parts[part], E'\x02') > 0;
         continue when not is_json and not audit_internal.may_hold_secret_string(parts[part]);

@@ -6,8 +6,8 @@ language sql
 immutable
 as $$
     select case
-        when event.id <= cursor_row.foreign_id then
-            cursor_row.takes_foreign and event.id > cursor_row.last_sent_id and event.id <> all (cursor_row.sent_ahead)
+        when event.id <= cursor_row.restored_id then
+            cursor_row.takes_restored and event.id > cursor_row.last_sent_id and event.id <> all (cursor_row.sent_ahead)
         when pg_catalog.pg_visible_in_snapshot(event.xid, cursor_row.batch_from) then false
         when pg_catalog.pg_visible_in_snapshot(event.xid, cursor_row.batch_to) then
             event.id > cursor_row.last_sent_id and event.id <> all (cursor_row.sent_ahead)
@@ -144,7 +144,7 @@ $$;
 comment on function audit.retention_plan(boolean, timestamptz, text) is
     'Returns the months (or the one named) that are old enough to be dropped, oldest first; kept_because: why one is kept nevertheless, empty if it can be dropped. Whole months only, never the present one. p_before: those that end by then, whatever the retention, to be archived.';
 
-create or replace function audit_internal.carried_evidence(p_partition regclass)
+create or replace function audit_internal.evidence_to_keep(p_partition regclass)
 returns jsonb
 language plpgsql
 stable
@@ -179,7 +179,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.carried_evidence(regclass) is
+comment on function audit_internal.evidence_to_keep(regclass) is
     'Returns what the events of a partition record of erasures and earlier removals, by their ids: verification needs it once they are dropped. Null if there is nothing.';
 
 create or replace function audit.drop_partition(
@@ -231,7 +231,7 @@ begin
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
     into dropped.events, dropped.ids;
-    carried := audit_internal.carried_evidence(p_partition::regclass);
+    carried := audit_internal.evidence_to_keep(p_partition::regclass);
     dropped.event_id := audit.record(
         'audit.partition_dropped', 'partition', p_partition, p_partition, null,
         jsonb_build_object(

@@ -150,7 +150,7 @@ begin
         select count(*)
         from (
             select
-            from audit_internal.batch(head.from_snapshot, pg_current_snapshot()) as event
+            from audit_internal.events_between(head.from_snapshot, pg_current_snapshot()) as event
             where event.id > greatest(head.epoch, head.above_id)
             limit p_max_count
         ) as waiting
@@ -169,7 +169,7 @@ set plan_cache_mode = force_custom_plan
 as $$
 declare
     -- Taken after the head was locked, so that it sees what another session sealed.
-    present pg_snapshot := audit_internal.present_snapshot();
+    present pg_snapshot := audit_internal.current_snapshot();
 begin
     if head.system_identifier <> audit_internal.system_identifier() then
         head := audit_internal.follow_restore(head);
@@ -180,7 +180,7 @@ begin
     -- (The event of a seal alone would be sealed, and so on for ever.)
     if exists (
         select
-        from audit_internal.batch(head.from_snapshot, present) as event
+        from audit_internal.events_between(head.from_snapshot, present) as event
         where event.id > head.epoch and event.action <> 'audit.sealed'
     )
     then

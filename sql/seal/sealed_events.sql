@@ -1,6 +1,6 @@
 -- The batch of a seal: its events, also after a restore into another cluster, their salts and their leaves.
 
-create or replace function audit_internal.last_foreign_id()
+create or replace function audit_internal.last_restored_id()
 returns bigint
 language plpgsql
 stable
@@ -38,7 +38,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.last_foreign_id() is
+comment on function audit_internal.last_restored_id() is
     'Returns the last event of the old cluster, if the database was restored into another one and no seal was made since; null if it was not, or if transaction ids continue.';
 
 create or replace function audit_internal.next_epoch(seal audit.seal)
@@ -47,7 +47,7 @@ language sql
 stable
 as $$
     select coalesce(
-        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit_internal.last_foreign_id()
+        (select min(later.epoch) from audit.seal as later where later.epoch > seal.epoch), audit_internal.last_restored_id()
     )
 $$;
 
@@ -60,7 +60,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    last_foreign bigint := audit_internal.last_foreign_id();
+    last_foreign bigint := audit_internal.last_restored_id();
     highest_xid xid8;
 begin
     -- Where transaction ids continue (pg_upgrade, or a cluster that was ahead), the chain continues too.
@@ -115,7 +115,7 @@ begin
     if seal.up_to_id is null then
         return query
         select event.*
-        from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
+        from audit_internal.events_between(seal.from_snapshot, seal.to_snapshot) as event
         where event.id > seal.above_id and (high_id is null or event.id <= high_id);
     else
         return query
@@ -193,7 +193,7 @@ begin
         select count(*) <= max_events
         from (
             select
-            from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
+            from audit_internal.events_between(seal.from_snapshot, seal.to_snapshot) as event
             where event.id > seal.above_id and (high_id is null or event.id <= high_id)
             limit max_events + 1
         ) as first
@@ -205,7 +205,7 @@ begin
         -- Before its first part is the whole log. (+ 0: else the planner would scan the primary key for the minimum.)
         low_id := (
             select min(event.id + 0)
-            from audit_internal.batch(seal.from_snapshot, seal.to_snapshot) as event
+            from audit_internal.events_between(seal.from_snapshot, seal.to_snapshot) as event
             where event.id > seal.above_id
         );
     end if;
@@ -246,7 +246,7 @@ as $$
     select array(
         select resource
         from audit.tracked_table
-        where coalesce(personal, audit_internal.tells_of_a_person(relation))
+        where coalesce(personal, audit_internal.is_about_person(relation))
         union
         select pg_catalog.unnest(latest.personal)
         from audit.node

@@ -4,13 +4,13 @@
 -- for those who are writing to the table, and only then reads. Whoever was writing has an event by then, and its rows are
 -- passed over; whoever comes later gets a later id.
 
-create or replace function audit_internal.compiled_unknown(tracked audit.tracked_table, leaf regclass)
+create or replace function audit_internal.baseline_rows_sql(tracked audit.tracked_table, leaf regclass)
 returns text
 language sql
 stable
 as $$
     select pg_catalog.concat(
-        pg_catalog.format('from audit_internal.%I(%L, $1, $2) as new (', audit_internal.reader_name(tracked.relation), leaf::oid),
+        pg_catalog.format('from audit_internal.%I(%L, $1, $2) as new (', audit_internal.read_function(tracked.relation), leaf::oid),
         audit_internal.plain_columns(tracked.relation),
         E')\n        where not exists (\n            select\n            from audit.event\n            where event.resource_hash = hashtextextended(',
         resource_id,
@@ -18,13 +18,13 @@ as $$
         resource_id,
         pg_catalog.format(E'\n                and event.resource_type = %L\n        )', tracked.resource)
     )
-    from (select audit_internal.compiled_resource_id(tracked, 'new')) as compiled (resource_id)
+    from (select audit_internal.resource_id_sql(tracked, 'new')) as compiled (resource_id)
 $$;
 
-comment on function audit_internal.compiled_unknown(audit.tracked_table, regclass) is
+comment on function audit_internal.baseline_rows_sql(audit.tracked_table, regclass) is
     'SQL for the rows of a table, between the row addresses $1 and $2, of which the log has no event.';
 
-create or replace function audit_internal.compiled_observation(tracked audit.tracked_table, leaf regclass)
+create or replace function audit_internal.baseline_insert_sql(tracked audit.tracked_table, leaf regclass)
 returns text
 language sql
 stable
@@ -41,26 +41,25 @@ as $$
         pg_catalog.quote_literal(tracked.category),
         pg_catalog.quote_literal(tracked.resource || '.observed'),
         pg_catalog.quote_literal(audit_internal.qualified_name(tracked.relation)),
-        audit_internal.compiled_org(tracked, 'new', 'INSERT'),
+        audit_internal.org_sql(tracked, 'new', 'INSERT'),
         pg_catalog.quote_literal(tracked.resource),
-        audit_internal.compiled_resource_id(tracked, 'new'),
-        pg_catalog.concat('hashtextextended(', audit_internal.compiled_resource_id(tracked, 'new'), ', 0)'),
-        audit_internal.compiled_label(tracked, 'new', 'INSERT'),
+        audit_internal.resource_id_sql(tracked, 'new'),
+        pg_catalog.concat('hashtextextended(', audit_internal.resource_id_sql(tracked, 'new'), ', 0)'),
+        audit_internal.label_sql(tracked, 'new', 'INSERT'),
         'actor.type, actor.id, actor.label, actor.ip, actor.user_agent, actor.request_id, actor.reason',
-        audit_internal.compiled_row(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
-            || audit_internal.compiled_unknown(tracked, leaf)
+        audit_internal.row_sql(tracked, 'new') || E'\n    from (\n        select new.*, row_number() over () as "pgtrail number"\n        '
+            || audit_internal.baseline_rows_sql(tracked, leaf)
             || E'\n    ) as new\n    join unnest($3) with ordinality as taken (id, number) on taken.number = new."pgtrail number"\n'
             || '    cross join audit.current_actor() as actor'
     )
 $$;
 
-comment on function audit_internal.compiled_observation(audit.tracked_table, regclass) is
+comment on function audit_internal.baseline_insert_sql(audit.tracked_table, regclass) is
     'SQL that records those rows as they are, with the ids $3 and the time $4.';
 
 create or replace function audit_internal.wait_for_writers(written_relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -86,7 +85,6 @@ comment on function audit_internal.wait_for_writers(regclass) is
 create or replace function audit_internal.writers(written_relation regclass)
 returns setof text
 language sql
-volatile
 as $$
     select pg_locks.virtualtransaction
     from pg_catalog.pg_locks
@@ -100,10 +98,9 @@ $$;
 
 comment on function audit_internal.writers(regclass) is 'The transactions, prepared ones too, that hold a lock under which a table is written to.';
 
-create or replace function audit_internal.observe(tracked_relation regclass, leaf regclass, first_block bigint, end_block bigint)
+create or replace function audit_internal.record_baseline_batch(tracked_relation regclass, leaf regclass, first_block bigint, end_block bigint)
 returns bigint
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 -- As audit_internal.settings_of_types() has them: values are written as the triggers write them.
@@ -134,7 +131,7 @@ begin
     perform audit_internal.check_is_tracked(tracked_relation);
     if leaf not in (select relid from audit_internal.partition_tree(tracked_relation)) then
         perform audit_internal.check_is_tracked(leaf);
-        raise invalid_parameter_value using message = format('%s is no part of %s', leaf, tracked_relation);
+        raise invalid_parameter_value using message = format('%s is not a partition of %s', leaf, tracked_relation);
     end if;
     if not has_table_privilege(audit_internal.database_actor_id()::name, leaf, 'select') then
         raise insufficient_privilege using
@@ -145,26 +142,25 @@ begin
 
     -- Two at once: the second sees what the first has recorded.
     perform pg_advisory_xact_lock('audit.event'::regclass::oid::integer, hashint4(leaf::oid::integer));
-    execute 'select count(*) ' || audit_internal.compiled_unknown(tracked, leaf) into expected using first_row, end_row;
+    execute 'select count(*) ' || audit_internal.baseline_rows_sql(tracked, leaf) into expected using first_row, end_row;
     if expected > 0 then
         observed_at := clock_timestamp();
         ids := array(select nextval('audit.event_id_seq') from generate_series(1, expected));
         perform audit_internal.wait_for_writers(leaf);
-        execute audit_internal.compiled_observation(tracked, leaf) using first_row, end_row, ids, observed_at;
+        execute audit_internal.baseline_insert_sql(tracked, leaf) using first_row, end_row, ids, observed_at;
         get diagnostics observed = row_count;
-        perform audit_internal.wake();
+        perform audit_internal.notify_workers();
     end if;
     return observed;
 end
 $$;
 
-comment on function audit_internal.observe(regclass, regclass, bigint, bigint) is
+comment on function audit_internal.record_baseline_batch(regclass, regclass, bigint, bigint) is
     'Records the rows in some blocks of a tracked table, or of a partition of it, of which the log has no event: one batch of audit.record_baseline(). How many. PT002, PT034.';
 
-create or replace function audit_internal.observed_all(tracked_relation regclass, observed bigint)
+create or replace function audit_internal.record_baseline_end(tracked_relation regclass, observed bigint)
 returns bigint
 language sql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -176,7 +172,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.observed_all(regclass, bigint) is 'Records that the baseline of a table is complete. The event''s id.';
+comment on function audit_internal.record_baseline_end(regclass, bigint) is 'Records that the baseline of a table is complete. The event''s id.';
 
 create or replace function audit_internal.baseline_batches(tracked_relation regclass)
 returns table (leaf regclass, first_block bigint, end_block bigint)
@@ -222,11 +218,11 @@ begin
     set transaction isolation level read committed;
     perform audit_internal.check_is_tracked(relation);
     for batch in select * from audit_internal.baseline_batches(relation) loop
-        observed := observed operator(pg_catalog.+) audit_internal.observe(relation, batch.leaf, batch.first_block, batch.end_block);
+        observed := observed operator(pg_catalog.+) audit_internal.record_baseline_batch(relation, batch.leaf, batch.first_block, batch.end_block);
         commit;
         set transaction isolation level read committed;
     end loop;
-    perform audit_internal.observed_all(relation, observed);
+    perform audit_internal.record_baseline_end(relation, observed);
 end
 $$;
 

@@ -21,10 +21,9 @@ $$;
 comment on function audit_internal.check_is_not_own(regclass, name) is
     'Raises PT039 if it is a table of schema audit, unless the role is audit_owner, in it, or a superuser.';
 
-create or replace function audit_internal.refuse_own()
+create or replace function audit_internal.refuse_own_table()
 returns trigger
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -40,18 +39,18 @@ begin
 end
 $$;
 
-comment on function audit_internal.refuse_own() is
+comment on function audit_internal.refuse_own_table() is
     'Refuses changes of how pgtrail''s own tables are recorded: or who configures could have a signing secret recorded in clear. PT039.';
 
-create or replace trigger refuse_own
+create or replace trigger refuse_own_table
     before insert or update or delete on audit.tracked_table
-    for each row execute function audit_internal.refuse_own();
+    for each row execute function audit_internal.refuse_own_table();
 
-create or replace trigger refuse_own
+create or replace trigger refuse_own_table
     before insert or update or delete on audit.rule
-    for each row execute function audit_internal.refuse_own();
+    for each row execute function audit_internal.refuse_own_table();
 
-create or replace function audit_internal.refusal(relation regclass)
+create or replace function audit_internal.reason_not_trackable(relation regclass)
 returns text
 language plpgsql
 stable
@@ -62,7 +61,7 @@ declare
     persistence "char";
     is_partition boolean;
     is_distributed boolean := false;
-    is_tracked constant boolean := exists (select from audit.tracked_table as tracked where tracked.relation = refusal.relation);
+    is_tracked constant boolean := exists (select from audit.tracked_table as tracked where tracked.relation = reason_not_trackable.relation);
     own_trigger name;
 begin
     select relkind, relpersistence, relispartition into kind, persistence, is_partition from pg_class where oid = relation;
@@ -96,7 +95,7 @@ begin
                 select
                 from pg_partition_tree(relation) as tree
                 join audit.tracked_table as tracked on tracked.relation = tree.relid
-                where tree.relid <> refusal.relation
+                where tree.relid <> reason_not_trackable.relation
             )
             then 'has partitions that are tracked by themselves: untrack those first'
         when own_trigger is not null then format('has a trigger of its own called %s: rename that first', own_trigger)
@@ -104,7 +103,7 @@ begin
 end
 $$;
 
-comment on function audit_internal.refusal(regclass) is 'Why a table can''t be tracked, whatever the settings; null: it can.';
+comment on function audit_internal.reason_not_trackable(regclass) is 'Why a table can''t be tracked, whatever the settings; null: it can.';
 
 create or replace function audit_internal.check_can_be_tracked(tracked_relation regclass, bulk boolean, hot boolean)
 returns void
@@ -118,7 +117,7 @@ begin
     for refused in
         select reason, hint
         from (values
-            (1, 'it ' || audit_internal.refusal(tracked_relation), 'Name an ordinary or a partitioned table.'),
+            (1, 'it ' || audit_internal.reason_not_trackable(tracked_relation), 'Name an ordinary or a partitioned table.'),
             (
                 2,
                 (
@@ -220,7 +219,7 @@ set search_path = pg_catalog, pg_temp
 as $$
 begin
     if audit_internal.is_path(relation, written) then
-        return audit_internal.written_path(relation, argument, written);
+        return audit_internal.path_as_text(relation, argument, written);
     end if;
     perform audit_internal.check_stored_column(relation, written, argument);
     return written;

@@ -3,7 +3,6 @@
 create or replace function audit_internal.lock_briefly(relations regclass[], lock_mode text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -41,7 +40,7 @@ begin
                 if clock_timestamp() > began + patience then
                     raise exception using
                         errcode = 'PT034',
-                        message = format('%s is in use: no moment was found in %s s to lock it', array_to_string(relations, ', '), extract(seconds from patience)::integer),
+                        message = format('%s is in use: it could not be locked within %s s', array_to_string(relations, ', '), extract(seconds from patience)::integer),
                         hint = 'Try again, or end the transaction that holds it: select pid, query from pg_stat_activity join pg_locks using (pid) where relation = '
                             || format('any (%L::regclass[])', relations);
                 end if;
@@ -57,7 +56,6 @@ comment on function audit_internal.lock_briefly(regclass[], text) is
 create or replace function audit_internal.lock_for_policies(relation regclass, places_before regclass[], leaving boolean)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -115,7 +113,6 @@ comment on function audit_internal.granted_recorders(regclass) is
 create or replace function audit_internal.allow_reading(relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -174,14 +171,13 @@ comment on function audit_internal.allow_reading(regclass) is
 create or replace function audit_internal.revoke_reading(relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     target record;
     recorder name;
 begin
-    if exists (select from audit_internal.concerned_tables(relation)) then
+    if exists (select from audit_internal.affected_tables(relation)) then
         return;
     end if;
     for target in

@@ -17,7 +17,6 @@ create or replace function audit.track(
 )
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -47,7 +46,7 @@ begin
     for named in
         select argument, column_name
         from (values ('label', label), ('org', org), ('actor', actor)) as given (argument, column_name)
-        where audit_internal.is_secret_or_holds_one(column_name, redacted)
+        where audit_internal.is_or_contains_secret(column_name, redacted)
     loop
         raise exception using
             errcode = 'PT004',
@@ -56,11 +55,11 @@ begin
     end loop;
     org_of := (
         select step.relation
-        from audit_internal.present_steps() as step
+        from audit_internal.current_steps() as step
         join pg_attribute on attrelid = step.place and attnum = step.column_number
         where step.place = track.relation
             and step.position > 0
-            and audit_internal.is_secret_or_holds_one(attname, redacted)
+            and audit_internal.is_or_contains_secret(attname, redacted)
             and not exists (
                 select
                 from audit.path_step as later
@@ -111,7 +110,7 @@ begin
     perform audit_internal.allow_reading(relation);
     perform audit_internal.compile_table(relation);
     perform audit_internal.renew_triggers(relation);
-    perform audit_internal.renew_relatives();
+    perform audit_internal.renew_misfits();
     perform audit_internal.name_known_orgs(relation);
 
     if cardinality(redacted) > cardinality(secret) then
@@ -131,7 +130,6 @@ comment on function audit.track(regclass, text, text, text, text, text[], text[]
 create or replace function audit.untrack(tracked_relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -147,8 +145,8 @@ begin
     perform audit_internal.lock_for_policies(tracked_relation, places, true);
     perform audit_internal.drop_triggers(tracked_relation);
     perform audit_internal.revoke_reading(place) from unnest(places || tracked_relation) as place;
-    perform audit_internal.drop_orphaned_functions();
-    perform audit_internal.renew_relatives();
+    perform audit_internal.drop_unused_functions();
+    perform audit_internal.renew_misfits();
 end
 $$;
 
@@ -164,7 +162,6 @@ create or replace function audit.rule(
 )
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -194,7 +191,6 @@ comment on function audit.rule(regclass, text, text, text, text) is
 create or replace function audit.drop_rule(tracked_relation regclass, action text, operation text default 'UPDATE')
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -220,7 +216,6 @@ comment on function audit.drop_rule(regclass, text, text) is
 create or replace function audit.recompile(only_relation regclass default null)
 returns integer
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
 set standard_conforming_strings = on
@@ -239,12 +234,12 @@ begin
         order by relation
     loop
         perform audit_internal.allow_reading(tracked_relation);
-        perform audit_internal.drop_disowned_functions(tracked_relation);
+        perform audit_internal.drop_functions_of_other_owners(tracked_relation);
         perform audit_internal.compile_table(tracked_relation);
         perform audit_internal.renew_triggers(tracked_relation);
         compiled := compiled + 1;
     end loop;
-    perform audit_internal.drop_orphaned_functions();
+    perform audit_internal.drop_unused_functions();
     return compiled;
 end
 $$;
@@ -255,7 +250,6 @@ comment on function audit.recompile(regclass) is
 create or replace function audit.set_on_failure(p_on_failure text)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -265,7 +259,7 @@ begin
     if p_on_failure is null or p_on_failure not in ('refuse', 'continue') then
         raise exception using
             errcode = 'PT009',
-            message = format('"%s" is nothing that can be done when recording fails', p_on_failure),
+            message = format('invalid on_failure "%s"', p_on_failure),
             hint = 'Choose refuse (the change fails too) or continue (it goes through, and an event says so).';
     end if;
     update audit.policy set on_failure = p_on_failure where on_failure <> p_on_failure;

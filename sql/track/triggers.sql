@@ -53,7 +53,6 @@ comment on function audit_internal.update_columns(audit.tracked_table) is
 create or replace function audit_internal.renew_triggers(relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -91,7 +90,7 @@ $$;
 comment on function audit_internal.is_for_columns(oid, text[]) is
     'Whether a trigger is for updates of just these columns; none: for all.';
 
-create or replace function audit_internal.misfits()
+create or replace function audit_internal.triggers_to_replace()
 returns table (relation regclass, operation text, by_row boolean, columns text[])
 language sql
 stable
@@ -111,20 +110,19 @@ as $$
         or tracked.hot and not audit_internal.is_for_columns(trigger.oid, wanted.columns)
 $$;
 
-comment on function audit_internal.misfits() is
+comment on function audit_internal.triggers_to_replace() is
     'The triggers that fire for each statement and should for each row, or the other way round, since their table got or lost parents or tracked children; and those for other columns than are audited now.';
 
-create or replace function audit_internal.renew_relatives()
+create or replace function audit_internal.renew_misfits()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
     relative regclass;
 begin
     for relative in
-        select distinct relation from audit_internal.misfits()
+        select distinct relation from audit_internal.triggers_to_replace()
     loop
         perform audit_internal.compile_table(relative);
         perform audit_internal.renew_triggers(relative);
@@ -132,13 +130,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.renew_relatives() is
+comment on function audit_internal.renew_misfits() is
     'Has the parents of a table that is tracked now, or no more, record as that wants it.';
 
 create or replace function audit_internal.create_triggers(relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -212,7 +209,6 @@ comment on function audit_internal.create_triggers(regclass) is
 create or replace function audit_internal.enable_triggers(tracked_relation regclass)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -235,7 +231,6 @@ comment on function audit_internal.enable_triggers(regclass) is 'Enables the tri
 create or replace function audit_internal.drop_triggers(tracked_relation regclass, only_renamed boolean default false)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare

@@ -174,7 +174,6 @@ begin
     create or replace function audit_internal.fit_trigger(tracked_relation regclass, event_operation text, by_row boolean, columns text[])
     returns void
     language plpgsql
-    volatile
     security definer
     set search_path = pg_catalog, pg_temp
     set quote_all_identifiers = off

@@ -111,7 +111,7 @@ as $$
                 select step.place from audit.path_step as step
             )
     ) as place (relation)
-    where exists (select from audit_internal.concerned_tables(place.relation))
+    where exists (select from audit_internal.affected_tables(place.relation))
         or exists (select from audit.own_trigger where own_trigger.relation = place.relation)
         or exists (
             select
@@ -126,7 +126,6 @@ comment on function audit_internal.touched_tables() is
 create or replace function audit_internal.follow_functions()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -143,13 +142,13 @@ declare
         where kind = 'protection' and (
                 select pg_proc.oid
                 from pg_proc
-                where pg_proc.proname = 'erases_a_person' and pg_proc.pronamespace = 'audit_internal'::regnamespace
+                where pg_proc.proname = 'is_erasure' and pg_proc.pronamespace = 'audit_internal'::regnamespace
             ) = any (touched)
     );
 begin
     if roots <> '{}' then
         -- (Who may execute a function compiling settles after it has written it.)
-        perform audit_internal.note_triggers(roots, with_grants => false);
+        perform audit_internal.record_trigger_changes(roots, with_grants => false);
     end if;
 end
 $$;
@@ -177,10 +176,9 @@ $$;
 comment on function audit_internal.alters_a_column_type() is
     'Whether a column somewhere has rows of the table that this statement alters as its values. Inside an event trigger alone.';
 
-create or replace function audit_internal.fit_tables()
+create or replace function audit_internal.recompile_misfits()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -189,7 +187,7 @@ declare
 begin
     for found_misfits in
         select relation, jsonb_agg(jsonb_build_object('operation', operation, 'by_row', by_row, 'columns', columns)) as triggers
-        from audit_internal.misfits()
+        from audit_internal.triggers_to_replace()
         group by relation
     loop
         perform audit_internal.compile_table(found_misfits.relation);
@@ -201,13 +199,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.fit_tables() is
+comment on function audit_internal.recompile_misfits() is
     'Has tables record by row that got a parent, and by statement again those that lost it; and has the triggers of hot tables called for the columns that are audited now, or for all where a BEFORE trigger came.';
 
 create or replace function audit_internal.fail_or_warn(p_statement text, p_sqlstate text, p_error text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 begin
@@ -225,10 +222,9 @@ $$;
 comment on function audit_internal.fail_or_warn(text, text, text) is
     'What audit.policy wants where a schema change can''t be followed: that it fails too, or that it goes through with a warning.';
 
-create or replace function audit_internal.note_attached_partitions(touched regclass[])
+create or replace function audit_internal.record_attached_partitions(touched regclass[])
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -250,5 +246,5 @@ begin
 end
 $$;
 
-comment on function audit_internal.note_attached_partitions(regclass[]) is
+comment on function audit_internal.record_attached_partitions(regclass[]) is
     'Records that a table, with the rows that it has, became a partition of a tracked one.';

@@ -35,7 +35,7 @@ begin
     then
         return;
     end if;
-    perform audit_internal.note_altered(
+    perform audit_internal.record_altered_tables(
         array(
             select audit_internal.tracked_root(relation) from unnest(touched) as touched_table (relation)
             union
@@ -47,21 +47,21 @@ begin
         return;
     end if;
     if tg_tag = 'ALTER TABLE' then
-        perform audit_internal.note_attached_partitions(touched);
+        perform audit_internal.record_attached_partitions(touched);
     end if;
     if tg_tag not in ('CREATE TRIGGER', 'ALTER TRIGGER', 'CREATE RULE', 'ALTER RULE') then
         -- Compiling puts right what somebody altered.
-        perform audit_internal.note_triggers(
+        perform audit_internal.record_trigger_changes(
             array(select audit_internal.tracked_root(relation) from unnest(touched) as touched_table (relation))
         );
         for altered in
             select distinct concerned.relation
             from unnest(touched) as touched_table (relation)
-            cross join lateral audit_internal.concerned_tables(touched_table.relation) as concerned (relation)
+            cross join lateral audit_internal.affected_tables(touched_table.relation) as concerned (relation)
         loop
             perform audit_internal.compile_table(altered);
         end loop;
-        perform audit_internal.fit_tables();
+        perform audit_internal.recompile_misfits();
     elsif tg_tag = 'CREATE TRIGGER' and exists (
         select
         from pg_event_trigger_ddl_commands() as command
@@ -70,7 +70,7 @@ begin
         where pg_trigger.tgname <> all (audit_internal.trigger_names())
     )
     then
-        perform audit_internal.fit_tables();
+        perform audit_internal.recompile_misfits();
     end if;
     perform audit_internal.watch_triggers();
 exception

@@ -32,7 +32,6 @@ comment on function audit_internal.table_of_dropped(text, oid, text[]) is 'The t
 create or replace function audit_internal.refuse_to_lose_hot_triggers()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -110,14 +109,14 @@ begin
                 jsonb_build_object('table', audit_internal.qualified_name(dropped.root)), null
             );
         end if;
-        perform audit_internal.drop_orphaned_functions();
+        perform audit_internal.drop_unused_functions();
     end loop;
 
     -- What an ALTER TABLE drops is seen at its end.
     if tg_tag = 'ALTER TABLE' then
         return;
     end if;
-    perform audit_internal.note_altered(
+    perform audit_internal.record_altered_tables(
         array(
             select audit_internal.tracked_root(audit_internal.table_of_dropped(object.object_type, object.objid, object.address_names))
             from pg_event_trigger_dropped_objects() as object
@@ -133,7 +132,7 @@ begin
             select audit_internal.table_of_dropped(object.object_type, object.objid, object.address_names)
             where object.object_type in ('table', 'table column', 'policy')
         ) as place (relation)
-        cross join lateral audit_internal.concerned_tables(place.relation) as concerned (relation)
+        cross join lateral audit_internal.affected_tables(place.relation) as concerned (relation)
         join audit.tracked_table as tracked on tracked.relation = concerned.relation
         join pg_class on pg_class.oid = concerned.relation
     loop
@@ -146,7 +145,7 @@ begin
             or object_type = 'trigger' and address_names[3] <> all (audit_internal.trigger_names())
     )
     then
-        perform audit_internal.fit_tables();
+        perform audit_internal.recompile_misfits();
     end if;
     if exists (
         select

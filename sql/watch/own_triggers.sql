@@ -21,7 +21,7 @@ as $$
             select pg_catalog.array_agg(setting order by setting)
             from pg_catalog.unnest(array['search_path=pg_catalog, pg_temp'] || audit_internal.pinned_settings(tracked)) as setting
         )
-        and pg_proc.prosrc = audit_internal.compiled_body(tracked, event_operation)
+        and pg_proc.prosrc = audit_internal.trigger_body_sql(tracked, event_operation)
     from pg_catalog.pg_proc
     join audit.tracked_table as tracked on tracked.relation = p_relation
     where pg_proc.oid = p_function
@@ -217,7 +217,7 @@ as $$
     cross join (
         select pg_catalog.string_agg(audit_internal.function_digest(oid), ' ' order by proname) as version
         from pg_catalog.pg_proc
-        where pronamespace = 'audit_internal'::pg_catalog.regnamespace and proname in ('refuse_change', 'erases_a_person')
+        where pronamespace = 'audit_internal'::pg_catalog.regnamespace and proname in ('refuse_change', 'is_erasure')
     ) as functions
     left join pg_catalog.pg_trigger as installed
         on installed.tgrelid = protected.target

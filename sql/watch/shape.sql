@@ -240,7 +240,7 @@ $$;
 
 comment on function audit_internal.relation_names(jsonb) is 'The names of tables, of those that there are.';
 
-create or replace function audit_internal.present_shape(relation regclass, root regclass)
+create or replace function audit_internal.current_shape(relation regclass, root regclass)
 returns jsonb
 language sql
 stable
@@ -289,5 +289,5 @@ as $$
     where class.oid = relation
 $$;
 
-comment on function audit_internal.present_shape(regclass, regclass) is
+comment on function audit_internal.current_shape(regclass, regclass) is
     'What a tracked table, or a partition of one, is like: whatever of it can be altered and bears on what rows it has and on what is recorded of them.';

@@ -50,10 +50,9 @@ $$;
 comment on function audit_internal.shape_difference(jsonb, jsonb, boolean) is
     'What of a shape became what: only the parts, and of those only the things, that differ. What differs by its digest alone is `altered`; whose values the statement wrote anew `rewritten`.';
 
-create or replace function audit_internal.note_altered(roots regclass[], command text)
+create or replace function audit_internal.record_altered_tables(roots regclass[], command text)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 -- By which names would be others.
 set quote_all_identifiers = off
@@ -73,7 +72,7 @@ begin
             coalesce(known.rewritten, false) as rewritten,
             tree.relid = tracked.relation and known.relatives <> audit_internal.relatives(tree.relid) as has_other_relatives,
             known.shape as was,
-            audit_internal.present_shape(tree.relid, tracked.relation) as becomes
+            audit_internal.current_shape(tree.relid, tracked.relation) as becomes
         from audit.tracked_table as tracked
         cross join lateral audit_internal.partition_tree(tracked.relation) as tree
         left join audit.table_shape as known on known.relation = tree.relid
@@ -124,13 +123,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.note_altered(regclass[], text) is
+comment on function audit_internal.record_altered_tables(regclass[], text) is
     'Compares tracked tables, and their partitions, with what audit.table_shape knows of them, and records what was altered since, as an event audit.table_altered.';
 
 create or replace function audit_internal.watch_table(relation regclass)
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -138,8 +136,8 @@ set standard_conforming_strings = on
 set jit = off
 as $$
 begin
-    perform audit_internal.note_altered(array[relation], null);
-    perform audit_internal.note_triggers(array[relation]);
+    perform audit_internal.record_altered_tables(array[relation], null);
+    perform audit_internal.record_trigger_changes(array[relation]);
 end
 $$;
 

@@ -95,10 +95,9 @@ $$;
 
 comment on function audit_internal.trigger_verb(text) is 'The second half of the action that a trigger''s new state gives: audit.capture_disabled.';
 
-create or replace function audit_internal.note_departures()
+create or replace function audit_internal.record_detached_partitions()
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -129,12 +128,11 @@ begin
 end
 $$;
 
-comment on function audit_internal.note_departures() is 'Records which partition left a tracked table, or the log.';
+comment on function audit_internal.record_detached_partitions() is 'Records which partition left a tracked table, or the log.';
 
-create or replace function audit_internal.note_triggers(only_roots regclass[] default null, with_grants boolean default true)
+create or replace function audit_internal.record_trigger_changes(only_roots regclass[] default null, with_grants boolean default true)
 returns void
 language plpgsql
-volatile
 set search_path = pg_catalog, pg_temp
 as $$
 declare
@@ -221,13 +219,12 @@ begin
 end
 $$;
 
-comment on function audit_internal.note_triggers(regclass[], boolean) is
+comment on function audit_internal.record_trigger_changes(regclass[], boolean) is
     'Compares pgtrail''s triggers (of some tables, or all) with what audit.own_trigger knows of them, and records what was switched off, dropped, altered or put back since.';
 
 create or replace function audit_internal.watch_triggers()
 returns void
 language plpgsql
-volatile
 security definer
 set search_path = pg_catalog, pg_temp
 set quote_all_identifiers = off
@@ -236,8 +233,8 @@ set standard_conforming_strings = on
 set jit = off
 as $$
 begin
-    perform audit_internal.note_departures();
-    perform audit_internal.note_triggers();
+    perform audit_internal.record_detached_partitions();
+    perform audit_internal.record_trigger_changes();
 end
 $$;
 

@@ -186,7 +186,7 @@ def test_show_tells_a_destinations_settings_state_and_attempts(nemo, pgtrail):
     su = nemo.connect()
     token = su.execute("select lease_token from audit_internal.next_batch(1, 'worker-1')").fetchone()[0]
     su.execute(
-        f"select audit_internal.settle(1, {token}, '{{}}', 0, p_failed => 7, p_status => 500, p_error => 'the receiver responded with HTTP 500', "
+        f"select audit_internal.record_delivery(1, {token}, '{{}}', 0, p_failed => 7, p_status => 500, p_error => 'the receiver responded with HTTP 500', "
         "p_retry_in => '5 s')"
     )
     shown = pgtrail("destination", "show", "siem", dsn=dsn)

@@ -254,7 +254,7 @@ def test_what_a_removed_month_said_of_erasures_and_removals_goes_on(aged):
     su.execute("select audit.set_retention('400 days')")
     su.execute("select audit.drop_partition('audit.event_2020_02')")
     seal(su)
-    (carried,) = su.execute("select audit_internal.carried_evidence(%s::regclass)", [this_month(su)]).fetchone()
+    (carried,) = su.execute("select audit_internal.evidence_to_keep(%s::regclass)", [this_month(su)]).fetchone()
     said, _, evidence = verified(su)
     assert said == []
     assert [kind for kind, *_ in evidence.listed] == ["removal", "erasure"]

@@ -93,7 +93,9 @@ def take(su):
         if not ids:
             return taken
         taken += ids
-        su.execute("select audit_internal.settle((select id from audit.cursor), %s, %s, %s)", [token, ids, max(ids)])
+        su.execute(
+            "select audit_internal.record_delivery((select id from audit.cursor), %s, %s, %s)", [token, ids, max(ids)]
+        )
 
 
 def check_that_destinations_wait_for_a_rebase(su):

@@ -43,7 +43,7 @@ def take(connection, most=100):
 
 def settle(connection, token, ids):
     return connection.execute(
-        "select audit_internal.settle(1, %s, %s::bigint[], p_through => %s)", [token, ids, max(ids)]
+        "select audit_internal.record_delivery(1, %s, %s::bigint[], p_through => %s)", [token, ids, max(ids)]
     ).fetchone()[0]
 
 
@@ -215,7 +215,7 @@ def test_a_failure_leaves_the_cursor_says_why_and_waits(table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     table.execute(
-        "select audit_internal.settle(1, %s, '{}', 0, p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
+        "select audit_internal.record_delivery(1, %s, '{}', 0, p_failed => %s, p_status => 500, p_error => 'HTTP 500', p_retry_in => '1h')",
         [token, ids[0]],
     )
     assert take(table)[1] == []
@@ -233,7 +233,7 @@ def test_the_cursor_and_its_attempt_are_one_transaction(db, table):
     insert(table, 1)
     token, ids, _, _ = take(table)
     broken = db.connect(autocommit=False)
-    broken.execute("select audit_internal.settle(1, %s, %s, %s)", [token, ids, max(ids)])
+    broken.execute("select audit_internal.record_delivery(1, %s, %s, %s)", [token, ids, max(ids)])
     broken.rollback()
     assert table.execute("select count(*) from audit.attempt").fetchone() == (0,)
     assert take(table)[1] == ids
@@ -292,7 +292,7 @@ def test_the_batch_is_found_by_index_however_long_the_log_is(table):
     plan = "\n".join(
         row[0]
         for row in table.execute(
-            f"explain select min(id) from audit_internal.batch('{snapshot}', pg_current_snapshot())"
+            f"explain select min(id) from audit_internal.events_between('{snapshot}', pg_current_snapshot())"
         )
     )
     assert "event_2" in plan
@@ -304,7 +304,7 @@ def test_a_look_reads_nothing_of_a_month_that_one_transaction_recorded(table):
     table.execute("vacuum analyze audit.event")
     (snapshot,) = table.execute("select pg_current_snapshot()::text").fetchone()
     (plan,) = table.execute(
-        f"explain (analyze, timing off, format json) select from audit_internal.batch('{snapshot}', pg_current_snapshot())"
+        f"explain (analyze, timing off, format json) select from audit_internal.events_between('{snapshot}', pg_current_snapshot())"
     ).fetchone()
     scans = [scan for scan in nodes_of(plan[0]["Plan"]) if scan.get("Relation Name", "").startswith("event")]
     assert len(scans) > 1
@@ -362,7 +362,7 @@ def test_with_a_beginning_in_the_past_a_transaction_that_is_still_open_is_not_pa
     take_past = "select lease_token, event_ids from audit_internal.next_batch(2, 'worker-1')"
     token, ids = table.execute(take_past).fetchone()
     seen += ids
-    table.execute("select audit_internal.settle(2, %s, %s::bigint[], %s)", [token, ids, max(ids)])
+    table.execute("select audit_internal.record_delivery(2, %s, %s::bigint[], %s)", [token, ids, max(ids)])
     late.commit()
     seen += table.execute(take_past).fetchone()[1]
     assert sorted(seen) == ids_of(table, 1, 2)

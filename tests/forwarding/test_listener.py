@@ -65,9 +65,9 @@ async def hushed(db, woken):
 
 async def test_notifications_that_come_thick_and_fast_are_held_back_for_a_while(hushed):
     with hushed.transaction():
-        assert hushed.execute("select audit_internal.takes_the_wake()").fetchone() == (False,)
+        assert hushed.execute("select audit_internal.should_notify()").fetchone() == (False,)
     # (Each try is a transaction of its own, which gives the lock back.)
-    await until(lambda: hushed.execute("select audit_internal.takes_the_wake()").fetchone()[0])
+    await until(lambda: hushed.execute("select audit_internal.should_notify()").fetchone()[0])
 
 
 async def test_who_writes_in_a_hush_wakes_the_worker_and_whoever_else_listens(db, woken, hushed):

@@ -63,7 +63,7 @@ def test_a_batch_and_a_grant_of_another_are_hidden_from_a_reader(two_orgs):
     su = two_orgs.connect()
     su.execute("select audit.grant_org('auditor', %s)", [B])
     reader = two_orgs.connect("reader")
-    rows = reader.execute("select org_id from audit_internal.batch('1:1:', pg_current_snapshot())").fetchall()
+    rows = reader.execute("select org_id from audit_internal.events_between('1:1:', pg_current_snapshot())").fetchall()
     assert {row[0] for row in rows} == {A}
     assert reader.execute("select role_name, org_id from audit.org_grant").fetchall() == [("reader", A)]
 

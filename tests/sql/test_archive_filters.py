@@ -130,7 +130,7 @@ def test_every_filter_finds_the_same_events_in_the_same_order(both, chosen, most
         row[0] for row in su.execute("select id from audit_internal.newest_events(audit.filter(%s), %s)", [asked, most])
     ]
     assert [event["id"] for event in archive.newest(wanted, most)] == live
-    count = "select count(*) from audit.event, audit.filter(%s) as filter where audit.passes(event, filter)"
+    count = "select count(*) from audit.event, audit.filter(%s) as filter where audit.matches_filter(event, filter)"
     assert (archive.count(wanted),) == su.execute(count, [asked]).fetchone()
 
 

@@ -139,7 +139,7 @@ def test_row_level_security_hides_no_row_and_its_policies_run_nowhere(db, su, te
     ("statement", "sqlstate"),
     [
         ("call audit.record_baseline('public.other')", "PT002"),
-        ("select audit_internal.observe('public.team', 'public.other', 0, 1)", "PT002"),
+        ("select audit_internal.record_baseline_batch('public.team', 'public.other', 0, 1)", "PT002"),
     ],
 )
 def test_what_can_not_be_observed_is_refused(su, team, statement, sqlstate):
@@ -153,7 +153,7 @@ def test_each_batch_is_read_committed_whatever_the_default_is(su, team):
     su.execute("set default_transaction_isolation = 'serializable'")
     assert su.execute("call audit.record_baseline('public.team')").fetchone() == (3,)
     with pytest.raises(psycopg.errors.Error) as refused:
-        su.execute("select audit_internal.observe('public.team', 'public.team', 0, 1)")
+        su.execute("select audit_internal.record_baseline_batch('public.team', 'public.team', 0, 1)")
     assert refused.value.sqlstate == "PT035"
 
 

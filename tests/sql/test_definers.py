@@ -14,25 +14,25 @@ OWN, CATALOGUE, FUNCTIONS = "pgtrail's own tables", "the catalogue", "what it co
 DEFINERS = {
     **dict.fromkeys(
         [
-            "add_destination", "captures", "check_event", "check_new_node", "clear_retention", "count_unsealed",
+            "add_destination", "is_captured_by", "check_event", "check_new_node", "clear_retention", "count_unsealed",
             "erase_actor", "file_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
-            "make_partitions", "next_batch", "node_state", "report_broken", "note_failure", "observed_all",
+            "make_partitions", "next_batch", "node_state", "report_broken", "record_capture_failure", "record_baseline_end",
             "pause_destination", "place_hold", "make_node_partitions", "proof", "rebase_destination", "record_export",
             "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "dropped_until", "renew_lease",
             "replay_events", "revoke_org", "rotate_secret", "seal", "seal_if_due", "event_seal", "set_on_failure", "set_retention",
-            "set_token", "settle", "render_shortened", "unregister_node", "record_heartbeat", "remove_worker",
+            "set_token", "record_delivery", "render_shortened", "unregister_node", "record_heartbeat", "remove_worker",
         ],
         OWN,
     ),
     **dict.fromkeys(
         [
-            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "store_paths", "watch_table", "watch_triggers", "written_path",
+            "assign_recorder", "doctor", "follow_ddl", "follow_drop", "follow_rewrite", "store_paths", "watch_table", "watch_triggers", "path_as_text",
             # A condition becomes a function that is rolled back before anything plans it.
             "check_rule", "parse_condition",
         ],
         CATALOGUE,
     ),
-    **dict.fromkeys(["compile_table", "drop_disowned_functions", "drop_orphaned_functions"], FUNCTIONS),
+    **dict.fromkeys(["compile_table", "drop_functions_of_other_owners", "drop_unused_functions"], FUNCTIONS),
     # Statements about months of the log, by names out of the catalogue.
     **dict.fromkeys(
         [
@@ -41,11 +41,11 @@ DEFINERS = {
         OWN,
     ),
     # The rows of a tracked table as the function returns them that reads it as the role that records it.
-    **dict.fromkeys(["name_known_orgs", "observe"], OWN),
+    **dict.fromkeys(["name_known_orgs", "record_baseline_batch"], OWN),
 }  # fmt: skip
 BUILDS = {
-    "archived_parts", "archived_salts", "drop_disowned_functions", "drop_orphaned_functions",
-    "drop_partition", "init_hub", "name_known_orgs", "observe", "retention_plan",
+    "archived_parts", "archived_salts", "drop_functions_of_other_owners", "drop_unused_functions",
+    "drop_partition", "init_hub", "name_known_orgs", "record_baseline_batch", "retention_plan",
 }  # fmt: skip
 """What runs statements that it puts together; all others say what they do."""
 PINS = {"quote_all_identifiers=off", "standard_conforming_strings=on"}

@@ -76,7 +76,7 @@ def settle(su, cursor, **failure):
     arguments = {"p_failed": min(ids), **failure} if failure else {}
     named = "".join(f", {name} => %({name})s" for name in arguments)
     done = su.execute(
-        f"select audit_internal.settle(%(cursor)s, %(token)s, %(ids)s::bigint[], %(through)s{named})",
+        f"select audit_internal.record_delivery(%(cursor)s, %(token)s, %(ids)s::bigint[], %(through)s{named})",
         {"cursor": cursor, "token": token, "ids": delivered, "through": max(delivered, default=0), **arguments},
     ).fetchone()
     assert done == (True,)
@@ -514,7 +514,7 @@ def test_dead_letters_that_nobody_looked_at(su, found, thing, siem):
     token, ids = take(su, siem)
     event = max(ids)
     su.execute(
-        "select audit_internal.settle(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
+        "select audit_internal.record_delivery(%s, %s, %s, %s, p_dead_ids => %s, p_dead_statuses => '{422}', p_dead_errors => '{\"no such field\"}')",
         [siem, token, ids[:-1], event, [event]],
     )
     ((problem, subject, finding, hint),) = found()
@@ -594,7 +594,7 @@ def test_neither_a_writer_nor_a_worker_is_taken_for_one_who_holds_the_wake_up(db
     assert su.execute("select count(*) from pg_locks where locktype = 'advisory'").fetchone() == (1,)
     assert found("wake-up held") == []
     writer.rollback()
-    worker.execute("select pg_advisory_lock(audit_internal.wake_key())")
+    worker.execute("select pg_advisory_lock(audit_internal.notify_lock_key())")
     assert found("wake-up held") == []
 
 

@@ -39,7 +39,7 @@ FILTER = st.fixed_dictionaries(
 )
 NEWEST = "select id from audit_internal.newest_events(audit.filter(%s::jsonb || coalesce(%s::jsonb, '{}')), %s)"
 PASSING = (
-    "select id, occurred_at from audit.event where audit.passes(event, audit.filter(%s::jsonb)) "
+    "select id, occurred_at from audit.event where audit.matches_filter(event, audit.filter(%s::jsonb)) "
     "order by occurred_at desc, id desc"
 )
 

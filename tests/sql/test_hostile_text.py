@@ -215,7 +215,7 @@ def test_in_a_destination_and_in_filters(su, canary):
             state = refusal(su, statement, arguments)
             assert state is None or state.startswith("PT"), (state, statement, text)
         matched = su.execute(
-            "select audit.passes(event, jsonb_populate_record(null::audit.filter, (select jsonb_object_agg(name, %(t)s::text[]) from unnest('{categories,actions,orgs,actors,resources,nodes}'::text[]) as name))) from audit.event limit 1",
+            "select audit.matches_filter(event, jsonb_populate_record(null::audit.filter, (select jsonb_object_agg(name, %(t)s::text[]) from unnest('{categories,actions,orgs,actors,resources,nodes}'::text[]) as name))) from audit.event limit 1",
             {"t": [text]},
         ).fetchone()
         assert matched in ((True,), (False,)), text

@@ -439,7 +439,7 @@ def test_destinations_get_it_by_a_replay_alone(supa, db):
     [old] = imported(supa, "id")[0]
     events, token = worker.execute(batch, [live]).fetchone()
     assert events == [own]
-    worker.execute("select audit_internal.settle(%s, %s, %s, %s)", [live, token, events, own])
+    worker.execute("select audit_internal.record_delivery(%s, %s, %s, %s)", [live, token, events, own])
     assert worker.execute(batch, [live]).fetchone()[0] == []
     assert supa.execute("select events_behind, seconds_behind from audit.destination_status").fetchone() == (0, 0)
     supa.execute("select audit.replay_events('siem', 'history', since => '2025-01-01', until => '2025-12-31')")
@@ -497,12 +497,12 @@ def test_the_recipe_moves_a_schema_out_of_the_way_without_a_gap(bare_db):
     with pytest.raises(PgtrailError, match=r"schema audit that is not pgtrail's \(it has record_version\)") as refused:
         migrate(bare_db.dsn())
     assert "docs/dba/coming-from.md" in str(refused.value)
-    move, hand_over = re.findall(r"^```sql\n(.*?)^```", RECIPE.read_text(), re.MULTILINE | re.DOTALL)
+    move, set_function_owner = re.findall(r"^```sql\n(.*?)^```", RECIPE.read_text(), re.MULTILINE | re.DOTALL)
     su.execute(move)
     writer.execute("update public.account set name = 'b'")
     migrate(bare_db.dsn())
     writer.execute("update public.account set name = 'c'")
-    su.execute(hand_over)
+    su.execute(set_function_owner)
     writer.execute("update public.account set name = 'd'")
     run(su, "supa_audit")
     told = "select after ->> 'name', imported_from is not null from audit.event where category = 'account' order by occurred_at"

@@ -35,7 +35,7 @@ def test_what_an_operator_may_do_is_no_finding(su):
         ("alter function audit.prove(bigint) volatile", "function audit.prove(bigint)"),
         ("grant execute on function audit.erase_actor(text, text, text[]) to public", "function audit.erase_actor(text,text,text[])"),
         ("drop function audit.prove(bigint)", "function audit.prove(bigint)"),
-        ("create function audit_internal.batch(text, text) returns setof audit.event language sql as 'select * from audit.event'", "function audit_internal.batch(text,text)"),
+        ("create function audit_internal.events_between(text, text) returns setof audit.event language sql as 'select * from audit.event'", "function audit_internal.events_between(text,text)"),
         ("create or replace view audit.today with (security_invoker) as select * from audit.log where action <> 'x.y'", "table audit.today"),
         ("alter view audit.log reset (security_invoker)", "table audit.log"),
         ("create policy hide on audit.event as restrictive using (action <> 'x.y')", "policy hide on audit.event"),

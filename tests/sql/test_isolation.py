@@ -236,7 +236,7 @@ def test_a_view_or_a_function_of_its_own_sees_no_more(reader, nemo):
 
 def test_every_function_that_gives_events_gives_only_its_own(reader):
     everything = reader.execute(
-        "select encode(audit.render(event, 'ndjson'), 'escape') from audit_internal.batch('1:1:', pg_current_snapshot()) as event union all "
+        "select encode(audit.render(event, 'ndjson'), 'escape') from audit_internal.events_between('1:1:', pg_current_snapshot()) as event union all "
         "select audit.event_json(event)::text from audit.event union all select diff::text from audit.diff union all select export::text from audit.export"
     ).fetchall()
     assert len(everything) > 10

@@ -84,7 +84,7 @@ def test_a_name_of_any_collation_is_judged(turkish):
     su = turkish.connect()
     su.execute("create collation blind (provider = icu, locale = 'und-u-ks-level1', deterministic = false)")
     for collation in ("blind", '"C"', '"tr-x-icu"'):
-        for function in ("looks_secret", "looks_secret_within", "names_secret", "may_name_secret"):
+        for function in ("looks_secret", "looks_secret_within", "is_name_of_secret", "may_name_secret"):
             found = su.execute(f"select audit_internal.{function}('API_KEY' collate {collation})").fetchone()
             assert found == (True,), (function, collation)
         judged = f"select audit_internal.text_without_secrets('PASSWORD=x' collate {collation}), audit_internal.may_hold_secret_value('AKIA' collate {collation})"

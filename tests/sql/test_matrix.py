@@ -43,7 +43,7 @@ EXECUTE = {
     "set_actor": EVERYBODY,
     **dict.fromkeys(
         [
-            "row_before", "event_json", "filter", "passes", "search", "render", "prove",
+            "row_before", "event_json", "filter", "matches_filter", "search", "render", "prove",
             "proof", "record_export", "has_nodes", "dropped_until", "event_seal", "check_event",
         ],
         READERS,
@@ -55,14 +55,14 @@ EXECUTE = {
             "add_destination", "rotate_secret", "set_token", "pause_destination", "replay_events", "redrive_dead_letters",
             "rebase_destination", "remove_destination", "erase_actor", "set_on_failure", "set_retention", "clear_retention",
             "place_hold", "release_hold", "drop_partition", "init_hub", "add_node", "remove_node",
-            "compile_table", "watch_table", "drop_orphaned_functions", "drop_disowned_functions", "assign_recorder", "written_path",
-            "store_paths", "name_known_orgs", "observe", "observed_all", "watch_triggers", "parse_condition", "archived_salts",
+            "compile_table", "watch_table", "drop_unused_functions", "drop_functions_of_other_owners", "assign_recorder", "path_as_text",
+            "store_paths", "name_known_orgs", "record_baseline_batch", "record_baseline_end", "watch_triggers", "parse_condition", "archived_salts",
             "archived_parts", "check_new_node", "last_received_seal", "make_node_partitions", "register_node", "unregister_node",
         ],
         ADMIN,
     ),
     **dict.fromkeys(
-        ["next_batch", "render_shortened", "renew_lease", "settle", "release_lease", "record_heartbeat", "remove_worker", "report_broken"], FORWARDER
+        ["next_batch", "render_shortened", "renew_lease", "record_delivery", "release_lease", "record_heartbeat", "remove_worker", "report_broken"], FORWARDER
     ),
     **dict.fromkeys(["seal", "seal_if_due", "file_events", "maintain"], ADMIN | FORWARDER),
 }  # fmt: skip

@@ -88,9 +88,9 @@ def test_a_snapshot_shows_an_admin_nothing_that_they_may_not_read(db, su, ways):
     admin.execute("select audit.track('public.mine')")
     for leaf in ("public.child", "audit.destination_secret"):
         with pytest.raises(psycopg.Error):
-            admin.execute("select audit_internal.observe('public.mine', %s, 0, 100)", [leaf])
+            admin.execute("select audit_internal.record_baseline_batch('public.mine', %s, 0, 100)", [leaf])
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            admin.execute("select audit_internal.observe(%s, %s, 0, 100)", [leaf, leaf])
+            admin.execute("select audit_internal.record_baseline_batch(%s, %s, 0, 100)", [leaf, leaf])
 
 
 @pytest.mark.parametrize(

@@ -305,7 +305,7 @@ def nested(levels, value):
 @pytest.mark.parametrize("kind", LARGE)
 def test_redacting_takes_time_in_proportion(su, kind, path):
     small, large = (
-        seconds(su, "audit_internal.redacted(%s, %s)", LARGE[kind](size), path) for size in (100_000, 400_000)
+        seconds(su, "audit_internal.redact_or_null(%s, %s)", LARGE[kind](size), path) for size in (100_000, 400_000)
     )
     # Four times the text. (Ten times would be seen: quadratic, it takes sixteen times.)
     assert large < 10 * small + 0.02
@@ -336,7 +336,7 @@ def test_nesting_is_looked_through_or_hidden_as_a_whole(su, levels):
     document = '{"a": ' * levels + '{"name": "ann", "token": "S3CRET"}' + "}" * levels
     for path in ("{**,?}", "{**,token}", "{**,a,**,token}"):
         began = spent(su)
-        found = su.execute("select audit_internal.redacted(%s, %s)::text", [document, path]).fetchone()[0]
+        found = su.execute("select audit_internal.redact_or_null(%s, %s)::text", [document, path]).fetchone()[0]
         assert spent(su) - began < 1
         if levels < 1000:
             assert found == document.replace("S3CRET", "[redacted]")
@@ -481,7 +481,7 @@ def test_the_type_of_a_column_has_a_say(su):
     ],
 )
 def test_the_name_in_a_row_of_settings_says_whether_its_value_is_a_secret(su, name, expected):
-    assert su.execute("select audit_internal.names_secret(%s)", [name]).fetchone() == (expected,)
+    assert su.execute("select audit_internal.is_name_of_secret(%s)", [name]).fetchone() == (expected,)
 
 
 STORED = (

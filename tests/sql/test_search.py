@@ -56,7 +56,7 @@ def test_whatever_index_serves_a_filter_it_finds_what_passes_newest_first(full, 
     for orgs in (None, [org_of(su)], [org_of(su), "nope"]):
         parameter = psycopg.types.json.Jsonb({**fields, "orgs": orgs})
         passing = su.execute(
-            f"select id from audit.event where audit.passes(event, {text}) order by occurred_at desc, id desc",
+            f"select id from audit.event where audit.matches_filter(event, {text}) order by occurred_at desc, id desc",
             [parameter],
         ).fetchall()
         assert newest(su, **fields, orgs=orgs) == [row[0] for row in passing]

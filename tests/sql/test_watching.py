@@ -262,7 +262,7 @@ def test_altered_and_put_back_within_one_transaction_are_two_events(su, thing, t
         ("alter function audit_internal.refuse_change() owner to app", "alter function audit_internal.refuse_change() owner to audit_owner"),
         ("alter function audit_internal.refuse_change() set search_path = public", None),
         ("create or replace function audit_internal.refuse_change() returns trigger language plpgsql as 'begin return new; end'", None),
-        ("create or replace function audit_internal.erases_a_person(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
+        ("create or replace function audit_internal.is_erasure(was audit.event, becomes audit.event) returns boolean language sql as 'select true'", None),
     ],
 )  # fmt: skip
 def test_the_protection_of_the_log_is_compared_whole_too(su, told, alter, repair):

@@ -125,7 +125,7 @@ from audit_internal.begin_export(%(filter)s::jsonb, %(by_field)s)
 -- name: ndjson
 select audit.event_json(event)::text as json
 from audit.event
-where audit.passes(event, %(passing)s::audit.filter)
+where audit.matches_filter(event, %(passing)s::audit.filter)
 order by event.occurred_at, event.id
 
 -- name: destinations

@@ -91,7 +91,7 @@ select audit_internal.render_shortened(%(cursor)s, %(event)s, %(max_bytes)s)
 select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, make_interval(secs => %(lease)s))
 
 -- name: settle
-select audit_internal.settle(
+select audit_internal.record_delivery(
     %(cursor)s,
     %(lease_token)s,
     %(delivered)s::bigint[],
@@ -149,7 +149,7 @@ select 1
 
 -- name: begin_coalescing
 -- Takes the lock without which no writer notifies. The next transaction id; null: another session has the lock.
-select case when pg_try_advisory_lock(audit_internal.wake_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
+select case when pg_try_advisory_lock(audit_internal.notify_lock_key()) then pg_snapshot_xmax(pg_current_snapshot())::text end
 
 -- name: notify_others
 -- Wakes the page and those who follow the log too. The next transaction id; null: no transaction has begun since.
@@ -159,4 +159,4 @@ where pg_snapshot_xmax(pg_current_snapshot()) > %(reached)s::xid8
 
 -- name: end_coalescing
 -- Whoever began to write since the last look has not notified.
-select pg_advisory_unlock(audit_internal.wake_key()) from pg_notify('pgtrail', '')
+select pg_advisory_unlock(audit_internal.notify_lock_key()) from pg_notify('pgtrail', '')

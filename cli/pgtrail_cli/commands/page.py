@@ -86,7 +86,7 @@ def page(
         raise click.UsageError("--tls-cert and --tls-key go together.")
     if not (_is_loopback(host) or tls_cert or trusted_header):
         raise click.UsageError(
-            f"on {host} tokens would travel in the clear. "
+            f"on {host} tokens would be sent unencrypted. "
             "Serve 127.0.0.1 behind a proxy, or give --tls-cert and --tls-key."
         )
     if root_path and not root_path.startswith("/"):

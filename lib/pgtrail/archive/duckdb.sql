@@ -22,7 +22,7 @@ create temp macro wanted(given) as given::struct(
     categories varchar[], actions varchar[], orgs varchar[], actors varchar[], since timestamptz, until timestamptz,
     resources varchar[], actor_id varchar, resource_id varchar, nodes varchar[]
 );
--- audit.passes(), in its order.
+-- audit.matches_filter(), in its order.
 create temp macro passes(event, wanted) as
     (wanted.since is null or event.occurred_at >= wanted.since)
     and (wanted.until is null or event.occurred_at < wanted.until)

@@ -22,16 +22,16 @@ language sql
 stable
 as $$
     select concat(
-        E'\n    select source.number, named.category, named.action, ', audit_internal.compiled_org(tracked, row_name, row_operation), '::text, ',
-        audit_internal.compiled_resource_id(tracked, row_name), '::text, ',
-        audit_internal.compiled_label(tracked, row_name, row_operation), '::text, ',
-        case when row_operation = 'INSERT' then 'null::jsonb' else audit_internal.compiled_row(tracked, 'old') end, ', ',
-        case when row_operation = 'DELETE' then 'null::jsonb' else audit_internal.compiled_row(tracked, 'new') end, ', ',
-        case when row_operation = 'UPDATE' then audit_internal.compiled_changed(tracked) else 'null::text[]' end,
+        E'\n    select source.number, named.category, named.action, ', audit_internal.org_sql(tracked, row_name, row_operation), '::text, ',
+        audit_internal.resource_id_sql(tracked, row_name), '::text, ',
+        audit_internal.label_sql(tracked, row_name, row_operation), '::text, ',
+        case when row_operation = 'INSERT' then 'null::jsonb' else audit_internal.row_sql(tracked, 'old') end, ', ',
+        case when row_operation = 'DELETE' then 'null::jsonb' else audit_internal.row_sql(tracked, 'new') end, ', ',
+        case when row_operation = 'UPDATE' then audit_internal.changed_names_sql(tracked) else 'null::text[]' end,
         E'\n    from source\n    ',
         case when row_operation <> 'INSERT' then pg_temp.import_record(tracked.relation, 'old') || E'\n    ' end,
         case when row_operation <> 'DELETE' then pg_temp.import_record(tracked.relation, 'new') || E'\n    ' end,
-        'cross join lateral ', audit_internal.compiled_naming(tracked, row_operation, with_rules),
+        'cross join lateral ', audit_internal.naming_sql(tracked, row_operation, with_rules),
         E'\n    where source.operation = ', quote_literal(row_operation), ' and named.action is not null'
     )
     from (select case row_operation when 'DELETE' then 'old' else 'new' end) as row (row_name)
@@ -61,7 +61,7 @@ begin
     if exists (select from pg_proc where proname = function_name and pronamespace = 'audit_internal'::regnamespace and proowner = role_name::regrole) then
         return function_name;
     end if;
-    perform audit_internal.create_compiled(
+    perform audit_internal.create_compiled_function(
         function_name,
         'statement text, numbers bigint[], operations text[], before jsonb[], after jsonb[]',
         'table (number bigint, category text, action text, org_id text, resource_id text, resource_label text, '

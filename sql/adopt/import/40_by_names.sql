@@ -16,7 +16,7 @@ begin
         member := audit_internal.column_of_path(path, array(select jsonb_object_keys(image)));
         continue when member is null;
         if starts_with(path, member || ' when ') then
-            continue when not audit_internal.names_secret(document ->> substr(path, length(member || ' when ') + 1));
+            continue when not audit_internal.is_name_of_secret(document ->> substr(path, length(member || ' when ') + 1));
             path := member;
         end if;
         image := image || jsonb_build_object(
@@ -86,7 +86,7 @@ as $$
     cross join (
         select
             coalesce(nullif(audit_internal.identity_columns(settings.relation), '{}'), '{id}'),
-            audit_internal.names_secret(settings.resource) or audit_internal.names_secret(settings.name)
+            audit_internal.is_name_of_secret(settings.resource) or audit_internal.is_name_of_secret(settings.name)
         offset 0
     ) as known (keys, is_secret)
     cross join lateral (

@@ -110,7 +110,7 @@ as $$
         left join pg_policy on class_id = 'pg_policy'::regclass and pg_policy.oid = object_id
         left join pg_constraint on class_id = 'pg_constraint'::regclass and pg_constraint.oid = object_id
         left join pg_attrdef on class_id = 'pg_attrdef'::regclass and pg_attrdef.oid = object_id
-        where audit_internal.looks_beyond_the_row(
+        where audit_internal.reads_other_rows(
             concat_ws(' ', pg_get_expr(polqual, polrelid), pg_get_expr(conbin, conrelid), pg_get_expr(adbin, adrelid))
         )
         union all

@@ -143,7 +143,7 @@ as $$
             where kind <> 'known'
                 and named.short ~ ('(^|_)(?:' || pattern || ')')
                 and (kind <> 'log' or pg_temp.is_log(named.relation, named.short))
-                and (kind <> 'short-lived' or audit_internal.holds_tokens(named.relation))
+                and (kind <> 'short-lived' or audit_internal.is_token_table(named.relation))
             limit 1
         ) as out on true
         left join lateral (
@@ -198,7 +198,7 @@ as $$
         coalesce(
             case when relispartition then format('a partition of %s, and recorded with it',
                 (select audit_internal.qualified_name(inhparent) from pg_inherits where inhrelid = relation limit 1)) end,
-            'it ' || audit_internal.refusal(relation),
+            'it ' || audit_internal.reason_not_trackable(relation),
             case when exists (
                 select from pg_depend
                 where classid = 'pg_class'::regclass and objid = relation and deptype = 'e'

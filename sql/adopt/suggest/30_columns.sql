@@ -76,7 +76,7 @@ as $$
     with considered as materialized (
         select
             tables.relation,
-            audit_internal.holds_tokens(tables.relation) as holds_tokens,
+            audit_internal.is_token_table(tables.relation) as is_token_table,
             array(select audit_internal.token_columns(tables.relation)) as token_columns,
             audit_internal.is_table_of_settings(tables.words)
                 or tables.words ~ '(^|_)(policy|limit|quota|plan|tier|threshold|allowance|entitlement|rule)$' as is_of_settings
@@ -93,7 +93,7 @@ as $$
                 where conrelid = considered.relation and contype = 'f' and attnum = any (conkey)
             ) as is_foreign,
             (select columns -> attname::text from pg_temp.sample_fact where sample_fact.relation = considered.relation) as seen,
-            holds_tokens, attname::text = any (token_columns) as is_token, is_of_settings
+            is_token_table, attname::text = any (token_columns) as is_token, is_of_settings
         from considered
         join pg_attribute on attrelid = considered.relation
         -- A virtual generated column has no value yet where an event is recorded.
@@ -134,7 +134,7 @@ as $$
                 when seen ? 'secret' then 'its values look like secrets'
                 when is_token then 'a token, in a table of those'
                 when seen ? 'random' and (
-                    holds_tokens and (has_token is not true or words !~ '(^|_)id$')
+                    is_token_table and (has_token is not true or words !~ '(^|_)id$')
                     or words ~ '(^|_)(key|code|hash|digest|signature|pass|pwd|auth|access|token|secret)$'
                 ) then 'its values look random'
                 when sounds_secret then 'its name is one of a secret'

@@ -122,7 +122,7 @@ as $$
         where (
                 tables.category in ('users', 'profile', 'members', 'password')
                 or tables.words ~ '(^|_)(login|auth|credential|admin|administrator|staff|employee)$'
-                or audit_internal.tells_of_a_person(tables.relation)
+                or audit_internal.is_about_person(tables.relation)
             )
             and not exists (
                 select from field

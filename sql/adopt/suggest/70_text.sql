@@ -69,7 +69,7 @@ as $$
         tables.resource, tables.category, orgs.org, orgs.why, coalesce(own.name, labels.label), labels.why,
         coalesce(shown.ignore, '{}'), shown.ignore_why,
         coalesce(shown.secret_columns, '{}') || coalesce(shown.paths, '{}') || settings.pairs, shown.secret_why,
-        case when tables.category in ('users', 'profile') and not audit_internal.tells_of_a_person(tables.relation) then true end,
+        case when tables.category in ('users', 'profile') and not audit_internal.is_about_person(tables.relation) then true end,
         actors.name,
         pg_temp.suggest_notes(tables.relation)
     from pg_temp.table_fact as tables

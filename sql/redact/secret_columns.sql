@@ -16,7 +16,7 @@ $$;
 
 comment on function audit_internal.column_of_path(text, text[]) is 'Which of the columns an entry of audit.tracked_table.secret is (`name`), leads into (`name.path`), or hides in some rows (`name when other`); null: none.';
 
-create or replace function audit_internal.is_secret_or_holds_one(column_name text, secret text[])
+create or replace function audit_internal.is_or_contains_secret(column_name text, secret text[])
 returns boolean
 language sql
 immutable
@@ -31,7 +31,7 @@ as $$
     from pg_catalog.unnest(secret) as path
 $$;
 
-comment on function audit_internal.is_secret_or_holds_one(text, text[]) is
+comment on function audit_internal.is_or_contains_secret(text, text[]) is
     'Whether a column is among the paths of audit.tracked_table.secret, or one of them leads into it.';
 
 create or replace function audit_internal.looks_personal(column_name text)
@@ -48,7 +48,7 @@ $$;
 comment on function audit_internal.looks_personal(text) is
     'Whether a column of this name tells of a person: audit.erase_actor() replaces what stands in it.';
 
-create or replace function audit_internal.tells_of_a_person(relation regclass)
+create or replace function audit_internal.is_about_person(relation regclass)
 returns boolean
 language sql
 stable
@@ -60,7 +60,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.tells_of_a_person(regclass) is 'Whether a table has a column that looks personal by its name.';
+comment on function audit_internal.is_about_person(regclass) is 'Whether a table has a column that looks personal by its name.';
 
 create or replace function audit_internal.columns_of_secret(relation regclass, entry text)
 returns text[]

@@ -1,126 +1,4 @@
--- Delivery: leases, and the batch that a cursor has in progress.
-
-create or replace function audit_internal.acquire_lease(p_cursor_id bigint, p_worker text, p_lease interval)
-returns audit.cursor
-language plpgsql
-set search_path = pg_catalog, pg_temp
-as $$
-declare
-    held audit.cursor;
-    -- An equal share of the cursors among the workers that reported within a lease.
-    max_held constant bigint := ceil(
-        (
-            select count(*)
-            from audit.cursor
-            join audit.destination on destination.id = cursor.destination_id and not destination.paused
-        )::numeric
-        / greatest((select count(*) from audit.worker where seen_at > clock_timestamp() - p_lease), 1)
-    );
-    held_count bigint;
-begin
-    select * into held from audit.cursor where id = p_cursor_id;
-    if held.system_identifier <> audit_internal.system_identifier() then
-        raise exception using
-            errcode = 'PT013',
-            message = format(
-                'the cursor of destination "%s" is from another cluster',
-                (select name from audit.destination where id = held.destination_id)
-            ),
-            hint = 'Transaction ids mean nothing in another cluster. Start again with: pgtrail destination rebase NAME --since …';
-    end if;
-
-    -- Renewed only when half of it is over, so that an idle destination costs few writes.
-    if held.lease_holder = p_worker and held.lease_until > clock_timestamp() + p_lease / 2 then
-        return held;
-    end if;
-
-    select count(*)
-    into held_count
-    from audit.cursor
-    where lease_holder = p_worker and lease_until > clock_timestamp();
-    if held.lease_holder = p_worker and held_count > max_held then
-        perform audit_internal.release_lease(p_cursor_id, held.lease_token);
-        return null;
-    end if;
-    update audit.cursor
-    set
-        lease_holder = p_worker,
-        lease_until = clock_timestamp() + p_lease,
-        lease_token = cursor.lease_token + case when cursor.lease_holder is distinct from p_worker then 1 else 0 end
-    where id = p_cursor_id
-        and (
-            lease_holder = p_worker
-            or ((lease_holder is null or lease_until < clock_timestamp()) and held_count < max_held)
-        )
-    returning * into held;
-    if not found then
-        held := null;
-    end if;
-    return held;
-end
-$$;
-
-comment on function audit_internal.acquire_lease(bigint, text, interval) is
-    'Returns a cursor if this worker holds its lease or can take it, else null. A worker with more than its share releases one instead of renewing it. PT013.';
-
-create or replace function audit_internal.record_heartbeat(p_worker text, p_lease interval)
-returns void
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    if not exists (select from audit.worker where name = p_worker and seen_at > clock_timestamp() - p_lease / 3) then
-        insert into audit.worker (name)
-        values (p_worker)
-        on conflict (name) do update set seen_at = clock_timestamp();
-    end if;
-end
-$$;
-
-comment on function audit_internal.record_heartbeat(text, interval) is
-    'Records that a worker is alive; called more often than a lease lasts.';
-
-create or replace function audit_internal.remove_worker(p_worker text)
-returns void
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    delete from audit.worker where name = p_worker
-$$;
-
-comment on function audit_internal.remove_worker(text) is 'Removes a worker, so that the others share its cursors at once.';
-
-create or replace function audit_internal.renew_lease(p_cursor_id bigint, p_lease_token bigint, p_lease interval)
-returns boolean
-language plpgsql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-begin
-    update audit.cursor
-    set lease_until = clock_timestamp() + p_lease
-    where id = p_cursor_id and lease_token = p_lease_token and lease_holder is not null;
-    return found;
-end
-$$;
-
-comment on function audit_internal.renew_lease(bigint, bigint, interval) is
-    'Extends a lease. False: it was lost.';
-
-create or replace function audit_internal.release_lease(p_cursor_id bigint, p_lease_token bigint)
-returns void
-language sql
-security definer
-set search_path = pg_catalog, pg_temp
-as $$
-    update audit.cursor
-    set lease_holder = null, lease_until = null
-    where id = p_cursor_id and lease_token = p_lease_token
-$$;
-
-comment on function audit_internal.release_lease(bigint, bigint) is 'Releases a lease, so that another worker need not wait until it ends.';
+-- Choosing a batch: the events between two snapshots; and moving the cursor when all of it is delivered.
 
 create or replace function audit_internal.begin_batch(cursor_row audit.cursor, destination audit.destination, present pg_snapshot)
 returns audit.cursor
@@ -146,15 +24,15 @@ begin
         -- The lowest id of the new batch, by transaction id; from there on it is read in the order of ids.
         cursor_row.batch_to := audit_internal.bounded_snapshot(cursor_row.batch_from, present);
         cursor_row.batch_last_id := null;
-        if cursor_row.takes_foreign then
+        if cursor_row.takes_restored then
             cursor_row.last_sent_id := 0;
         else
             -- (+ 0: by transaction id, not by the primary keys of all partitions.)
             select min(event.id + 0) - 1, max(event.id + 0)
             into cursor_row.last_sent_id, cursor_row.batch_last_id
-            from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) as event
+            from audit_internal.events_between(cursor_row.batch_from, cursor_row.batch_to) as event
             where audit_internal.matches_destination_live(event, destination)
-                and event.id > cursor_row.foreign_id;
+                and event.id > cursor_row.restored_id;
         end if;
         if cursor_row.last_sent_id is not null then
             cursor_row.lease_token := audit_internal.store_cursor(cursor_row);
@@ -164,7 +42,7 @@ begin
 
         -- No event for this destination. Without an occasional step the batch would span an ever longer range.
         if audit_internal.transactions_between(cursor_row.batch_from, cursor_row.batch_to) > 1000
-            or exists (select from audit_internal.batch(cursor_row.batch_from, cursor_row.batch_to) offset 1000)
+            or exists (select from audit_internal.events_between(cursor_row.batch_from, cursor_row.batch_to) offset 1000)
         then
             cursor_row := audit_internal.end_batch(cursor_row);
         else
@@ -191,7 +69,7 @@ begin
     cursor_row.batch_to := null;
     cursor_row.last_sent_id := 0;
     cursor_row.sent_ahead := '{}';
-    cursor_row.takes_foreign := false;
+    cursor_row.takes_restored := false;
     cursor_row.batch_last_id := null;
     cursor_row.lease_token := audit_internal.store_cursor(cursor_row);
     return cursor_row;
@@ -211,7 +89,7 @@ as $$
         batch_last_id = cursor_row.batch_last_id,
         last_sent_id = cursor_row.last_sent_id,
         sent_ahead = cursor_row.sent_ahead,
-        takes_foreign = cursor_row.takes_foreign,
+        takes_restored = cursor_row.takes_restored,
         lease_token = cursor.lease_token + 1
     where id = cursor_row.id and lease_token = cursor_row.lease_token
     returning lease_token
