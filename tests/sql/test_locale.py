@@ -12,7 +12,7 @@ from pgtrail.install import migrate
 from pgtrail.project_files import project_files
 
 FOLDS = re.compile(r"(?<![a-z_])(?:lower|upper|initcap)\(|~~?\*|\bilike\b")
-IN_THE_READERS_LOCALE = {"passes"}
+IN_THE_READERS_LOCALE = {"matches_filter"}
 """Look for what a person has typed."""
 
 

@@ -60,10 +60,10 @@ class FakeDatabase:
     async def renew_lease(self, *_: Any) -> bool:
         return self.lease_holds
 
-    async def shortened(self, *_: Any) -> bytes | None:
+    async def render_shortened(self, *_: Any) -> bytes | None:
         return None
 
-    async def settle(self, _: int, __: int, outcome: Outcome, retry_in: float | None) -> bool:
+    async def record_delivery(self, _: int, __: int, outcome: Outcome, retry_in: float | None) -> bool:
         self.attempts_to_settle += 1
         await asyncio.sleep(0)
         if self.settle_raises:

@@ -100,12 +100,14 @@ class Database:
         )
         return Batch(**row)
 
-    async def shortened(self, cursor: int, event_id: int, max_bytes: int) -> bytes | None:
+    async def render_shortened(self, cursor: int, event_id: int, max_bytes: int) -> bytes | None:
         """A shorter rendering of an event, if there is one."""
-        rows = await self._call("shortened", cursor=cursor, event=event_id, max_bytes=max_bytes)
-        return rows[0]["shortened"] if rows else None
+        rows = await self._call("render_shortened", cursor=cursor, event=event_id, max_bytes=max_bytes)
+        return rows[0]["event"] if rows else None
 
-    async def settle(self, cursor: int, lease_token: int, outcome: Outcome, retry_in: float | None = None) -> bool:
+    async def record_delivery(
+        self, cursor: int, lease_token: int, outcome: Outcome, retry_in: float | None = None
+    ) -> bool:
         """Record the attempt and move the cursor. False: the lease was lost.
 
         :param retry_in: for an outcome that is a failure.
@@ -113,7 +115,7 @@ class Database:
         failure = outcome.failure
         hold = failure.failed.hold if failure else None
         (row,) = await self._call(
-            "settle",
+            "record_delivery",
             cursor=cursor,
             lease_token=lease_token,
             delivered=list(outcome.delivered),
@@ -128,12 +130,12 @@ class Database:
             retry_in=retry_in,
             hold=hold.value if hold else None,
         )
-        return bool(row["settle"])
+        return bool(row["held"])
 
     async def renew_lease(self, cursor: int, lease_token: int, lease: float) -> bool:
         """Extend a lease. False: it was lost."""
         (row,) = await self._call("renew_lease", cursor=cursor, lease_token=lease_token, lease=lease)
-        return bool(row["renew_lease"])
+        return bool(row["held"])
 
     async def release_lease(self, cursor: int, lease_token: int) -> None:
         """Let another worker serve the destination at once."""

@@ -193,7 +193,7 @@ class Delivery:
         too_large = queue.record(request, verdict, response.status)
         if too_large is not None:
             max_bytes = queue.size_of(too_large) // 2
-            piece = await self._database.shortened(self._destination.cursor_id, too_large, max_bytes)
+            piece = await self._database.render_shortened(self._destination.cursor_id, too_large, max_bytes)
             queue.shorten(too_large, piece, response.status, f"the receiver responded with HTTP {response.status}")
 
     async def _settle(self, batch: Batch, outcome: Outcome) -> bool:

@@ -84,13 +84,13 @@ from audit_internal.next_batch(
     p_max_events => %(max_events)s
 )
 
--- name: shortened
-select audit_internal.render_shortened(%(cursor)s, %(event)s, %(max_bytes)s)
+-- name: render_shortened
+select audit_internal.render_shortened(%(cursor)s, %(event)s, %(max_bytes)s) as event
 
 -- name: renew_lease
-select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, make_interval(secs => %(lease)s))
+select audit_internal.renew_lease(%(cursor)s, %(lease_token)s, make_interval(secs => %(lease)s)) as held
 
--- name: settle
+-- name: record_delivery
 select audit_internal.record_delivery(
     %(cursor)s,
     %(lease_token)s,
@@ -105,7 +105,7 @@ select audit_internal.record_delivery(
     p_error => %(error)s::text,
     p_retry_in => make_interval(secs => %(retry_in)s),
     p_hold => %(hold)s::text
-)
+) as held
 
 -- name: release_lease
 select audit_internal.release_lease(%(cursor)s, %(lease_token)s)

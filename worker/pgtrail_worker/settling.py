@@ -34,7 +34,7 @@ class Settler:
         """
         assert batch.lease_token is not None
         retry_in = self._retry_in(batch, outcome)
-        held = await self._database.settle(self._destination.cursor_id, batch.lease_token, outcome, retry_in)
+        held = await self._database.record_delivery(self._destination.cursor_id, batch.lease_token, outcome, retry_in)
         if held:
             self._report(outcome, retry_in)
         else:
