@@ -57,7 +57,7 @@ as $$
     )
 $$;
 
-comment on function audit_internal.column_changed_sql(regclass, text) is 'SQL for whether an update moved a column.';
+comment on function audit_internal.column_changed_sql(regclass, text) is 'SQL for whether an update changed a column.';
 
 create or replace function audit_internal.changed_names_sql(tracked audit.tracked_table)
 returns text
@@ -76,7 +76,7 @@ as $$
 $$;
 
 comment on function audit_internal.changed_names_sql(audit.tracked_table) is
-    'SQL for the names of the columns that an update moved.';
+    'SQL for the names of the columns that an update changed.';
 
 create or replace function audit_internal.changed_fields_sql(tracked audit.tracked_table)
 returns text
@@ -94,7 +94,7 @@ as $$
 $$;
 
 comment on function audit_internal.changed_fields_sql(audit.tracked_table) is
-    'SQL for the jsonb of the fields that an update moved, as they were, without those that were null.';
+    'SQL for the jsonb of the fields that an update changed, as they were, without those that were null.';
 
 create or replace function audit_internal.update_changes_sql(tracked audit.tracked_table)
 returns text

@@ -5,7 +5,7 @@ returns text
 language sql
 stable
 as $$
-    -- Identifiers end at 63 bytes; a longer name, of any of the four, is cut and told apart by its digest.
+    -- Identifiers end at 63 bytes; a longer name, of any of the four, is cut and made unique by its digest.
     select 'capture '
         || case
             when pg_catalog.octet_length(known.name) <= 46 then known.name

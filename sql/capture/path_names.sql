@@ -16,7 +16,7 @@ as $$
 $$;
 
 comment on function audit_internal.short_org(text) is
-    'An organization''s id as events have it: one longer than 1,000 bytes is cut and told apart by its digest.';
+    'An organization''s id as events have it: one longer than 1,000 bytes is cut and made unique by its digest.';
 
 create or replace function audit_internal.is_path(relation regclass, written text)
 returns boolean

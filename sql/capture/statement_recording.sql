@@ -144,7 +144,7 @@ language sql
 stable
 as $$
     -- A row belongs to the resource that its key says, so old and new are paired by it. Of a key that is only on one side,
-    -- since the update moved it, the other half is at the same place among those: in the order of the update. (Numbered before
+    -- since the update changed it, the other half is at the same place among those: in the order of the update. (Numbered before
     -- anything is joined, which has an order of its own.)
     select pg_catalog.concat(
         audit_internal.selection_sql(

@@ -142,7 +142,7 @@ returns text
 language sql
 stable
 as $$
-    -- Identifiers end at 63 bytes; a longer name is cut and told apart by its digest.
+    -- Identifiers end at 63 bytes; a longer name is cut and made unique by its digest.
     select case
         when pg_catalog.octet_length(purpose || ' ' || subject) <= 63 then purpose || ' ' || subject
         else purpose || ' ' || pg_catalog.left(pg_catalog.md5(subject), 16) || '…'

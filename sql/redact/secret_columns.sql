@@ -111,4 +111,4 @@ end
 $$;
 
 comment on function audit_internal.secrets_by_name(regclass, text[]) is
-    'What audit.track() redacts without being told, as entries of secret => …: columns that look secret by their name, or by that of the table that they are in, and the values of settings that are rows. judged: columns, and entries, that somebody has decided about.';
+    'What audit.track() redacts by default, as entries of secret => …: columns that look secret by their name, or by that of the table that they are in, and the values of settings that are rows. judged: columns, and entries, that somebody has decided about.';

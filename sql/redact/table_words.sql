@@ -90,7 +90,7 @@ begin
         from pg_attribute
         where attrelid = relation and attnum > 0 and not attisdropped
     ),
-    told as (
+    likely_token as (
         select attnum, name, field.name_words
         from field
         where not is_foreign
@@ -112,12 +112,12 @@ begin
     )
     select name
     from (
-        select attnum, name from told
+        select attnum, name from likely_token
         union
         -- Nothing else may be the token.
         select attnum, name
         from field
-        where not exists (select from told where told.name_words !~ bulk)
+        where not exists (select from likely_token where likely_token.name_words !~ bulk)
             and not exists (select from field as other where audit_internal.looks_secret(other.name, other.atttypid))
             and kind in ('text', 'bytes')
             and is_key

@@ -165,10 +165,10 @@ immutable
 strict
 as $$
 declare
-    told constant text := audit_internal.unmark_string(string);
-    cleaned constant text := audit_internal.text_without_secrets(told);
+    decoded constant text := audit_internal.unmark_string(string);
+    cleaned constant text := audit_internal.text_without_secrets(decoded);
 begin
-    if cleaned = told then
+    if cleaned = decoded then
         return string;
     end if;
     return audit_internal.mark_strings(pg_catalog.regexp_replace(pg_catalog.to_jsonb(cleaned)::text, '^"|"$', '', 'g'));

@@ -6,7 +6,7 @@ language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
 declare
-    -- Whoever waits for a lock makes all that come after wait behind: so briefly, and then lets them by.
+    -- Whoever waits for a lock blocks all that queue behind it: so it waits briefly, and tries again.
     turn constant interval := interval '50 ms';
     patience constant interval := interval '30 s';
     began constant timestamptz := clock_timestamp();

@@ -106,7 +106,7 @@ as $$
             case capture.operation when 'UPDATE' then audit_internal.update_columns(tracked) else '{}' end
     ) as wanted (by_row, columns)
     where (trigger.tgtype & 1 = 1) <> wanted.by_row
-        -- (Of other tables a trigger for some columns is somebody's work: told of, and put right when it is asked for.)
+        -- (Of other tables a trigger for some columns is somebody's work: reported, and fixed by audit.recompile().)
         or tracked.hot and not audit_internal.is_for_columns(trigger.oid, wanted.columns)
 $$;
 

@@ -75,7 +75,7 @@ as $$
             from pg_catalog.pg_policy
             where command.classid = 'pg_catalog.pg_policy'::pg_catalog.regclass
                 and pg_policy.oid = command.objid
-                -- (Ours is no change of its own: it follows one, which is told when that ends.)
+                -- (Ours is no change of its own: it follows one, which is recorded when that ends.)
                 and pg_policy.polname <> 'pgtrail_truncate'
             union all
             select pg_statistic_ext.stxrelid

@@ -66,7 +66,7 @@ begin
         select
         from pg_event_trigger_ddl_commands() as command
         join pg_trigger on pg_trigger.oid = command.objid and command.classid = 'pg_trigger'::regclass
-        -- (One of ours that is not as it should be is told of, and stays for whoever looks.)
+        -- (One of ours that was altered is reported, and stays as it is for whoever investigates.)
         where pg_trigger.tgname <> all (audit_internal.trigger_names())
     )
     then

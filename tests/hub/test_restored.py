@@ -109,7 +109,7 @@ def test_a_node_that_was_restored_is_named_and_the_hub_has_what_it_lost(restored
     assert pgtrail("hub", "remove", "eu1", "--dsn", node.server.dsn("node"), dsn=hub.dsn()).returncode == 0
     again = pgtrail("hub", "add", "eu1", *node.options(), dsn=hub.dsn())
     assert again.returncode == 1
-    assert "a name of its own" in again.stderr
+    assert "is added under a new name" in again.stderr
     other = pgtrail("hub", "add", "eu2", *node.options(), dsn=hub.dsn())
     assert other.returncode == 0, other.stderr
     hub.nodes = {"eu2": hub.nodes["eu1"]}
