@@ -13,6 +13,7 @@ pytestmark = pytest.mark.any_server
 FOLDER = project_files("sql") / "adopt"
 FILES = sorted(FOLDER.glob("*/*.sql"))
 COMMANDS = ("suggest", "preset", "import")
+TABLES = re.compile(r"^create temporary table .*?;$", re.MULTILINE | re.DOTALL)
 TEMPORARY = "select count(*) from pg_proc where pronamespace = pg_my_temp_schema()"
 
 
@@ -28,12 +29,13 @@ def test_no_function_outlives_the_transaction(db, command, rollback):
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_a_file_has_temporary_functions_that_run_as_their_caller(file):
+def test_a_file_has_temporary_functions_and_tables_that_are_the_callers(file):
     text = file.read_text()
     assert text.startswith("-- ")
     assert len(text.splitlines()) < 300
     assert "security definer" not in text
-    assert re.findall(r"^create (?!function pg_temp\.).*", text, re.MULTILINE) == []
+    assert re.findall(r"^create (?!function pg_temp\.|temporary table pg_temp\.).*", text, re.MULTILINE) == []
+    assert all(table.endswith("on commit drop;") for table in TABLES.findall(text))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -44,7 +46,7 @@ def test_each_function_is_valid_and_is_used(su, command):
         su.execute(text)
         # Now that all are there.
         su.execute("set local check_function_bodies = on")
-        su.execute(text.replace("create function", "create or replace function"))
+        su.execute(TABLES.sub("", text).replace("create function", "create or replace function"))
     everything = "\n".join(file.read_text() for file in [*FILES, *(project_files("sql") / "presets").glob("*.sql")])
     entries = {"suggest", "import_batch", "import_survey", "import_source"}
     for name in re.findall(r"^create function pg_temp\.(\w+)", text, re.MULTILINE):

@@ -1,7 +1,7 @@
 -- What suggest knows of schemas and what it proposes, in temporary tables.
 
 -- Each table and view of the schemas: pg_temp.suggested_tables().
-create temporary table table_fact (
+create temporary table pg_temp.table_fact (
     relation regclass,
     words text,
     resource text,
@@ -11,13 +11,13 @@ create temporary table table_fact (
 ) on commit drop;
 
 -- What a sample of a table's rows shows, by column: pg_temp.read_samples().
-create temporary table sample_fact (relation regclass, columns jsonb) on commit drop;
+create temporary table pg_temp.sample_fact (relation regclass, columns jsonb) on commit drop;
 
 -- The columns that hold settings by name: audit_internal.settings_by_name().
-create temporary table setting_fact (relation regclass, value_column text, name_column text) on commit drop;
+create temporary table pg_temp.setting_fact (relation regclass, value_column text, name_column text) on commit drop;
 
 -- The columns of the proposed tables: pg_temp.suggested_columns().
-create temporary table column_fact (
+create temporary table pg_temp.column_fact (
     relation regclass,
     number smallint,
     name text,
@@ -32,7 +32,7 @@ create temporary table column_fact (
 ) on commit drop;
 
 -- What is proposed, a row for each table and view; left_out: why it is not to be tracked, null: it is.
-create temporary table suggestion (
+create temporary table pg_temp.suggestion (
     relation regclass,
     left_out text,
     resource text,
@@ -51,7 +51,7 @@ create temporary table suggestion (
 ) on commit drop;
 
 -- The rules that are proposed, in the order of rank; optional: as a comment only.
-create temporary table proposed_rule (
+create temporary table pg_temp.proposed_rule (
     relation regclass,
     rank bigint,
     operation text,
