@@ -16,18 +16,13 @@ begin
             message = 'the overlap of two secrets is out of range',
             hint = 'It is at most 30 days: write 24 hours, or 0 to end the old one now.';
     end if;
-    update audit.destination_secret
-    set
-        previous = secret,
-        previous_until = now() + overlap,
-        secret = new_secret
-    where destination_id = found_id and kind = 'signing';
-    if not found then
+    if not exists (select from audit.destination_secret where destination_id = found_id and kind = 'signing') then
         raise exception using
             errcode = 'PT009',
             message = format('requests to "%s" are not signed', destination_name),
             hint = 'Its token is replaced with: pgtrail destination set-token';
     end if;
+    perform audit_internal.store_secret(found_id, 'signing', new_secret, overlap);
     notify pgtrail;
     return new_secret;
 end

@@ -150,17 +150,31 @@ $$;
 comment on function audit_internal.check_destination(audit.destination, boolean) is
     'Raises PT009 or PT002 (unknown format) unless a destination with these settings, and a token or none, can be added.';
 
-create or replace function audit_internal.store_secret(found_id bigint, secret_kind text, new_secret text)
+create or replace function audit_internal.store_secret(found_id bigint, secret_kind text, new_secret text, overlap interval default null)
 returns void
-language sql
+language plpgsql
 set search_path = pg_catalog, pg_temp
 as $$
-    insert into audit.destination_secret (destination_id, kind, secret)
+begin
+    insert into audit.destination_secret as stored (destination_id, kind, secret)
     values (found_id, secret_kind, new_secret)
-    on conflict (destination_id, kind) do update set secret = excluded.secret
+    on conflict (destination_id, kind) do update
+    set
+        previous = case when overlap is not null then stored.secret end,
+        previous_until = now() + overlap,
+        secret = excluded.secret;
+exception
+    when integrity_constraint_violation or data_exception then
+        -- In place of Postgres' own error, whose detail and context quote the secret.
+        raise exception using
+            errcode = 'PT009',
+            message = 'the secret can''t be stored',
+            hint = E'Compare it with the comments on the columns of audit.destination_secret: \\d+ audit.destination_secret';
+end
 $$;
 
-comment on function audit_internal.store_secret(bigint, text, text) is 'Stores a secret of a destination, in place of the previous one.';
+comment on function audit_internal.store_secret(bigint, text, text, interval) is
+    'Stores a secret of a destination, in place of the previous one, which remains valid for the overlap (null: not at all). PT009.';
 
 create or replace function audit_internal.check_url(url text, allow_http boolean)
 returns void
