@@ -52,7 +52,16 @@ def writing(server: EmbeddedPostgres, folder: Path) -> Iterator[None]:
             f"update {table} set name = 'name ' || random() where id = lpad(:n::text, 32, '0')::uuid;\n"
         )
         scripts += ["-f", str(script)]
-    command = [server.binaries.bin_dir / "pgbench", "-n", "-c", str(CLIENTS), "-R", str(RATE), "-T", "100000"]
+    command: list[str | Path] = [
+        server.binaries.bin_dir / "pgbench",
+        "-n",
+        "-c",
+        str(CLIENTS),
+        "-R",
+        str(RATE),
+        "-T",
+        "100000",
+    ]
     command += ["-l", "--log-prefix", str(folder / "log"), *scripts, server.dsn()]
     clients = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     stop = threading.Event()

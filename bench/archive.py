@@ -35,6 +35,7 @@ from pgtrail.archive.reading import Archive, open_archive
 from pgtrail.archive.reading import resolve as resolve_archived
 from pgtrail.archive.spool import spool
 from pgtrail.archive.writing import write_month
+from pgtrail.connection import Connection, open_connection
 from pgtrail.export import begin_export
 from pgtrail_cli.commands import log as command
 from pgtrail_cli.filters import as_filter
@@ -56,7 +57,7 @@ FILTERS: Asked = {
 }
 
 
-def seal_all(connection: history.Connection) -> int:
+def seal_all(connection: Connection) -> int:
     """Seal the history from its first event on; how many events were."""
     (known,) = connection.execute("select count(*) from audit.seal").fetchone() or (0,)
     if not known:
@@ -76,9 +77,7 @@ def timed(stages: Stages, name: str) -> Iterator[None]:
     stages[name] = seconds + time.perf_counter() - started, busy + time.process_time() - begun
 
 
-def archive(
-    connection: history.Connection, location: Folder, temp: Path, before: datetime
-) -> tuple[list[Manifest], Stages]:
+def archive(connection: Connection, location: Folder, temp: Path, before: datetime) -> tuple[list[Manifest], Stages]:
     """Every month, but that none is dropped for good."""
     stages: Stages = {}
     months = []
@@ -100,7 +99,7 @@ def archive(
     return months, stages
 
 
-def sizes(connection: history.Connection, months: list[Manifest]) -> list[Figure]:
+def sizes(connection: Connection, months: list[Manifest]) -> list[Figure]:
     """What the months take in the database, and what their files do."""
     names = [month.partition for month in months]
     row = connection.execute(
@@ -126,7 +125,7 @@ def sizes(connection: history.Connection, months: list[Manifest]) -> list[Figure
     ]
 
 
-def filters(connection: history.Connection, archived: Archive, until: datetime, rounds: int) -> Iterator[Figure]:
+def filters(connection: Connection, archived: Archive, until: datetime, rounds: int) -> Iterator[Figure]:
     """Each filter of the table and of the archive, in turns; the same events, or it fails."""
     choose = random.Random(5)
     for name, ask in FILTERS.items():
@@ -143,7 +142,7 @@ def filters(connection: history.Connection, archived: Archive, until: datetime, 
         yield from (Figure(name, variant, "ms", values) for variant, values in taken.items())
 
 
-def _live(connection: history.Connection) -> Callable[[dict[str, Any]], list[int]]:
+def _live(connection: Connection) -> Callable[[dict[str, Any]], list[int]]:
     def read(options: dict[str, Any]) -> list[int]:
         return [row[0] for row in command.search(connection, as_filter(**options), 50)[0]]
 
@@ -154,7 +153,7 @@ def _archived(archived: Archive) -> Callable[[dict[str, Any]], list[int]]:
     return lambda options: [event["id"] for event in archived.newest(resolve_archived(archived, **options), 50)]
 
 
-def counts(connection: history.Connection, archived: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
+def counts(connection: Connection, archived: Archive, month: Manifest, rounds: int) -> Iterator[Figure]:
     """How many events of a category a month has."""
     options = {"categories": ["members"], "since": month.begins.isoformat(), "until": month.ends.isoformat()}
     taken: dict[str, list[float]] = {LIVE: [], ARCHIVED: []}
@@ -174,7 +173,7 @@ def counts(connection: history.Connection, archived: Archive, month: Manifest, r
     yield from (Figure("a month's count of a category", variant, "ms", values) for variant, values in taken.items())
 
 
-def exports(connection: history.Connection, archived: Archive, months: list[Manifest]) -> Iterator[Figure]:
+def exports(connection: Connection, archived: Archive, months: list[Manifest]) -> Iterator[Figure]:
     """Some months as CSV, from both: events a second; the same bytes, or it fails."""
     options = {"since": months[0].begins.isoformat(), "until": months[-1].ends.isoformat()}
     events = sum(month.events for month in months)
@@ -203,7 +202,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=10)
     options = parser.parse_args()
     before = datetime.now(UTC) - timedelta(seconds=1)
-    with history.opened(options.events, options.folder) as (_, connection):
+    with history.opened(options.events, options.folder) as (server, _), open_connection(server.dsn()) as connection:
         seal_all(connection)
         temp = Path(tempfile.mkdtemp(prefix="pgtrail-bench-", dir=options.folder))
         try:

@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx
@@ -62,7 +63,7 @@ def main() -> None:
         reads.become_ready(connection)
         dsn, psql = server.dsn(user=reads.READER), server.binaries.bin_dir / "psql"
         with page.page(dsn) as (client, _):
-            works = {
+            works: dict[str, Callable[[], None]] = {
                 "plain \\copy": lambda: by_psql(psql, dsn, PLAIN, file),
                 "\\copy of audit.export": lambda: by_psql(psql, dsn, "select * from audit.export", file),
                 "pgtrail export": lambda: by_command(dsn, file),

@@ -13,13 +13,14 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing.connection import Connection as Pipe
 
 import psycopg
 
 import stage
 
 
-def measured(connection: stage.Connection, pipe: stage.Pipe, write: Callable[[], None]) -> list[float]:
+def measured(connection: stage.Connection, pipe: Pipe, write: Callable[[], None]) -> list[float]:
     """Milliseconds from commit to receipt of what is written."""
     last = connection.execute("select max(id) from audit.event").fetchone()
     came: dict[int, float] = {}
@@ -36,14 +37,15 @@ def measured(connection: stage.Connection, pipe: stage.Pipe, write: Callable[[],
             last,
         ).fetchall()
     )
-    stage.wait_until(lambda: _drain(pipe, came) or committed.keys() <= came.keys())
+    stage.wait_until(lambda: committed.keys() <= _drain(pipe, came).keys())
     return [(came[event_id] - moment) * 1000 for event_id, moment in committed.items()]
 
 
-def _drain(pipe: stage.Pipe, came: dict[int, float]) -> None:
+def _drain(pipe: Pipe, came: dict[int, float]) -> dict[int, float]:
     while pipe.poll():
         name, moment = pipe.recv()
         came.setdefault(int(name.removeprefix("evt_")), moment)
+    return came
 
 
 def at_rest(dsn: str, events: int) -> None:

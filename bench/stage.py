@@ -23,6 +23,10 @@ from pgtrail_cli.demo.reference import migrate_with_reference
 
 Connection = psycopg.Connection[Any]
 Result = TypeVar("Result")
+UPDATE_TEAM = """\\set team random(1, 1000)
+update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;
+"""
+"""What pgbench does: one audited update a transaction."""
 PATIENCE_SECONDS = 300.0
 
 
@@ -106,7 +110,7 @@ def create_teams(connection: Connection, count: int) -> None:
 
 def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int, seconds: int, *options: str) -> float:
     """Transactions a second, by pgbench."""
-    command = [server.binaries.bin_dir / "pgbench", "-n", *options, "-f", script]
+    command: list[str | Path] = [server.binaries.bin_dir / "pgbench", "-n", *options, "-f", script]
     command += ["-c", str(clients), "-j", "2", "-T", str(seconds), dsn]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     found = re.search(r"tps = ([\d.]+)", done.stdout)
@@ -116,14 +120,11 @@ def transactions(server: EmbeddedPostgres, dsn: str, script: Path, clients: int,
 
 @contextmanager
 def update_script(connection: Connection) -> Iterator[Path]:
-    """A script of pgbench, one audited update a transaction, and a thousand teams for it."""
+    """A file with UPDATE_TEAM, and a thousand teams for it."""
     create_teams(connection, 1000)
     connection.execute("create index on nemo.team (name)")
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(
-            "\\set team random(1, 1000)\n"
-            "update nemo.team set rpm_limit = coalesce(rpm_limit, 0) + 1 where name = 'team ' || :team;\n"
-        )
+        script.write(UPDATE_TEAM)
         script.flush()
         yield Path(script.name)
 

@@ -11,6 +11,8 @@ from auditors import (
 )
 from auditors.auditor import Auditor
 
+__all__ = ["AUDITORS", "Auditor"]
+
 AUDITORS: dict[str, Auditor] = {
     auditor.name: auditor
     for auditor in (

@@ -17,6 +17,7 @@ import reads
 import stage
 from exports import by_command
 from gathering.ground import NAMES, Ground, Values
+from pgtrail.connection import open_connection
 from pgtrail.verify.chain import Finding
 from pgtrail.verify.evidence import Evidence
 from pgtrail.verify.log import Log
@@ -98,19 +99,24 @@ def verifying(ground: Ground, rounds: int) -> Values:
     """How many events of a node's seals are checked a second, on one connection, there and here."""
     values: Values = defaultdict(list)
     name = NAMES[0]
-    node = ground.connections[name]
-    rows = node.execute("select number, events from audit.seal order by number desc limit 5").fetchall()
+    rows = (
+        ground.connections[name]
+        .execute("select number, events from audit.seal order by number desc limit 5")
+        .fetchall()
+    )
     numbers, events = [row[0] for row in rows], sum(row[1] for row in rows)
-    works: dict[str, Callable[[], list[Finding]]] = {
-        HERE: lambda: Chain(name, {}).check(ground.connection, list(numbers), Log((), Evidence())),
-        THERE: lambda: Chain(None, {}).check(node, list(numbers), Log((), Evidence())),
-    }
-    for number in range(rounds + 1):
-        for variant in works if number % 2 else reversed(works):
-            started = time.perf_counter()
-            assert works[variant]() == []
-            if number:
-                values["verifying a node's seals", variant, "events/s"].append(events / (time.perf_counter() - started))
+    with open_connection(ground.hub.dsn()) as here, open_connection(ground.nodes[name].dsn()) as there:
+        works: dict[str, Callable[[], list[Finding]]] = {
+            HERE: lambda: Chain(name, {}).check(here, list(numbers), Log((), Evidence())),
+            THERE: lambda: Chain(None, {}).check(there, list(numbers), Log((), Evidence())),
+        }
+        for number in range(rounds + 1):
+            for variant in works if number % 2 else reversed(works):
+                started = time.perf_counter()
+                assert works[variant]() == []
+                if number:
+                    rate = events / (time.perf_counter() - started)
+                    values["verifying a node's seals", variant, "events/s"].append(rate)
     return values
 
 

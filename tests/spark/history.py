@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import psycopg
-
 from pgtrail.archive.location import Folder
 from pgtrail.archive.moving import Target, drop_month, old_months
+from pgtrail.connection import Connection, open_connection
 from pgtrail.install import migrate
 from pgtrail.server.binaries import best_binaries
 from pgtrail.server.embedded import EmbeddedPostgres
 
-Connection = psycopg.Connection[Any]
 Row = tuple[Any, ...]
 
 YEAR, MONTHS = 2025, 5
@@ -79,7 +77,7 @@ def database(folder: Path) -> Iterator[Connection]:
     """A server of its own, with some months of an application's events, sealed."""
     with EmbeddedPostgres(folder / "data", best_binaries(), {"fsync": "off"}) as server:
         migrate(server.dsn())
-        with psycopg.connect(server.dsn(), autocommit=True) as connection:
+        with open_connection(server.dsn()) as connection:
             connection.execute("set timezone = 'UTC'")
             connection.execute((Path(__file__).parent / "tables.sql").read_text())
             for month in range(1, MONTHS + 1):
