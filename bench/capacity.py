@@ -25,8 +25,8 @@ DISK_BYTES, MEMORY_BYTES = 4e12, 256e9
 MOST_MONTHS = 13
 FORWARDED = 40_000
 """Events a second to a receiver that takes batches, of one destination (docs/operate/performance.md)."""
-FILED = 60
-"""Bytes for where an event is filed, in a history of a million (bench/history.py)."""
+SEARCH_INDEX = 60
+"""Bytes of an event in the search index, in a history of a million (bench/history.py)."""
 SIZES = (1_000, 100_000, 10_000_000)
 
 
@@ -56,7 +56,7 @@ class Measured:
         live, indexes = (_median("writes", f"update, log {part}", "pgtrail") for part in ("heap", "indexes"))
         return cls(
             writes=_median("writes", "update, 8 clients", "pgtrail"),
-            live=live + indexes + FILED,
+            live=live + indexes + SEARCH_INDEX,
             indexes=indexes,
             sealed=_median("archive", "an event", "seals in the database"),
             archived=_median("archive", "an event", "archive: all files"),

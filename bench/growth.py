@@ -87,8 +87,8 @@ def storage(connection: history.Connection) -> dict[str, float]:
             sum(pg_table_size(partition) - pg_relation_size(partition))::float8,
             sum(reltuples)::float8,
             (
-                select pg_total_relation_size('audit.filed') / sum(filed.events)::float8
-                from audit.filed
+                select pg_total_relation_size('audit.search_index') / sum(search_index.events)::float8
+                from audit.search_index
                 where action is not null
             )
         from audit_internal.partition_bounds()
@@ -97,13 +97,13 @@ def storage(connection: history.Connection) -> dict[str, float]:
         """
     ).fetchone()
     assert row is not None
-    heap, indexes, other, events, filed = row
+    heap, indexes, other, events, searched = row
     return {
         "the table": heap / events,
         "the indexes": indexes / events,
         "TOAST and maps": other / events,
-        "where it is filed": filed,
-        "all": (heap + indexes + other) / events + filed,
+        "the search index": searched,
+        "all": (heap + indexes + other) / events + searched,
     }
 
 

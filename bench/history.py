@@ -110,9 +110,9 @@ def fill(connection: Connection, dsn: str, events: int, prefix: str = "") -> Non
         ]
         list(pool.map(lambda name: _vacuum(dsn, name), names))
     connection.execute("vacuum (analyze) audit.event")
-    while connection.execute("select audit_internal.file_events(1)").fetchone() == (True,):
+    while connection.execute("select audit_internal.index_events(1)").fetchone() == (True,):
         # (As autovacuum would, which is off.)
-        connection.execute("vacuum audit.filed")
+        connection.execute("vacuum audit.search_index")
     connection.execute("select setval('audit.event_id_seq', %s)", [FIRST_ID + events])
     # Sealing begins with what comes now, as where pgtrail was installed before it could seal.
     connection.execute(

@@ -159,30 +159,30 @@ comment on table audit.org_label is
 comment on column audit.org_label.org_id is 'As in audit.event.org_id.';
 comment on column audit.org_label.label is 'The label of the organization''s row, at most 200 characters.';
 
--- Where the events of an actor and of an action are ---------------------------------------------------------------
+-- The search index: the events of an actor and of an action ---------------------------------------------------------------
 
-create table audit.filing (
+create table audit.search_index_head (
     only_row boolean default true primary key,
     system_identifier bigint,
     to_snapshot pg_snapshot not null default '1:1:',
     restored_id bigint not null default 0,
-    restored_filed bigint not null default 0,
+    restored_indexed bigint not null default 0,
     merged bigint not null default 0,
     constraint one_row_only check (only_row)
 );
 
-insert into audit.filing default values;
+insert into audit.search_index_head default values;
 
-comment on table audit.filing is
-    'The progress of audit_internal.file_events(): one row.';
-comment on column audit.filing.only_row is 'Always true: holds the table to one row.';
-comment on column audit.filing.system_identifier is 'The cluster that to_snapshot is of; null: none yet.';
-comment on column audit.filing.to_snapshot is 'Events above restored_id that this snapshot sees are filed.';
-comment on column audit.filing.restored_id is 'Up to this id events are filed by id: they were recorded in another cluster, whose transaction ids say nothing here.';
-comment on column audit.filing.restored_filed is 'Of those, events up to this id are filed.';
-comment on column audit.filing.merged is 'Rows of audit.filed up to this number have been merged.';
+comment on table audit.search_index_head is
+    'The progress of audit_internal.index_events(): one row.';
+comment on column audit.search_index_head.only_row is 'Always true: holds the table to one row.';
+comment on column audit.search_index_head.system_identifier is 'The cluster that to_snapshot is of; null: none yet.';
+comment on column audit.search_index_head.to_snapshot is 'Events above restored_id that this snapshot sees are indexed.';
+comment on column audit.search_index_head.restored_id is 'Up to this id events are indexed by id: they were recorded in another cluster, whose transaction ids say nothing here.';
+comment on column audit.search_index_head.restored_indexed is 'Of those, events up to this id are indexed.';
+comment on column audit.search_index_head.merged is 'Rows of audit.search_index up to this number have been merged.';
 
-create table audit.filed (
+create table audit.search_index (
     -- (A publication refuses to update or delete rows of a table without a key.)
     number bigint generated always as identity primary key,
     category text,
@@ -197,19 +197,19 @@ create table audit.filed (
     constraint of_an_actor_or_an_action check ((actor_hash is null) = (action is not null) and (category is null) = (action is null))
 );
 
-create index filed_actor on audit.filed (actor_hash, last_time) where actor_hash is not null;
-create index filed_actor_org on audit.filed (actor_hash, org_id, last_time) where actor_hash is not null;
-create index filed_action on audit.filed (category, action, last_time) where action is not null;
+create index search_index_actor on audit.search_index (actor_hash, last_time) where actor_hash is not null;
+create index search_index_actor_org on audit.search_index (actor_hash, org_id, last_time) where actor_hash is not null;
+create index search_index_action on audit.search_index (category, action, last_time) where action is not null;
 
-comment on table audit.filed is
-    'Where the events of an actor in an organization are, and those of an action in all: a row for up to 1,024 events. Filed by audit_internal.file_events().';
-comment on column audit.filed.number is 'Its number.';
-comment on column audit.filed.category is 'The category of the action; null: of an actor.';
-comment on column audit.filed.action is 'The action; null: of an actor.';
-comment on column audit.filed.actor_hash is 'hashtextextended(actor_id, 0), as an id may be longer than an entry of an index; null: of an action.';
-comment on column audit.filed.org_id is 'The organization of an actor''s events; null: of none, or of an action.';
-comment on column audit.filed.first_time is 'When the first of them occurred.';
-comment on column audit.filed.last_time is 'When the last of them occurred.';
-comment on column audit.filed.events is 'How many they are.';
-comment on column audit.filed.ids is 'Their ids, in the order of time.';
-comment on column audit.filed.times is 'When each of them occurred.';
+comment on table audit.search_index is
+    'The events of an actor in an organization, and those of an action in all: a row for up to 1,024 events. Written by audit_internal.index_events().';
+comment on column audit.search_index.number is 'Its number.';
+comment on column audit.search_index.category is 'The category of the action; null: of an actor.';
+comment on column audit.search_index.action is 'The action; null: of an actor.';
+comment on column audit.search_index.actor_hash is 'hashtextextended(actor_id, 0), as an id may be longer than an entry of an index; null: of an action.';
+comment on column audit.search_index.org_id is 'The organization of an actor''s events; null: of none, or of an action.';
+comment on column audit.search_index.first_time is 'When the first of them occurred.';
+comment on column audit.search_index.last_time is 'When the last of them occurred.';
+comment on column audit.search_index.events is 'How many they are.';
+comment on column audit.search_index.ids is 'Their ids, in the order of time.';
+comment on column audit.search_index.times is 'When each of them occurred.';

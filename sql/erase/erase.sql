@@ -185,8 +185,8 @@ begin
     perform audit_internal.check_erasure(p_actor_id, p_reason);
     -- No seal is made meanwhile.
     perform from audit.seal_head for update;
-    -- Nor is anything filed under their ids.
-    perform from audit.filing for update;
+    -- Nor is anything indexed under their ids.
+    perform from audit.search_index_head for update;
     known := array(
         select unnest(ids)
         union
@@ -214,7 +214,7 @@ begin
     update audit.org_label
     set label = audit_internal.replace_person_in_label(label, known, erasure.pseudonym)
     where label <> audit_internal.replace_person_in_label(label, known, erasure.pseudonym);
-    perform audit_internal.rename_filed(ids, erasure.pseudonym);
+    perform audit_internal.rename_in_search_index(ids, erasure.pseudonym);
     perform audit_internal.destroy_salts(erasure.id, ids);
     perform audit_internal.destroy_node_salts(erasure.id, own, ids);
 

@@ -260,7 +260,7 @@ as $$
 begin
     perform audit.make_partitions();
     for step in 1..100 loop
-        exit when not audit_internal.file_events();
+        exit when not audit_internal.index_events();
     end loop;
     delete from audit.attempt where attempted_at < now() - interval '30 days';
     delete from audit.worker where seen_at < now() - interval '1 day';

@@ -38,7 +38,7 @@ comment on function audit.revoke_org(name, text) is 'Reverts audit.grant_org().'
 alter table audit.org_grant enable row level security;
 alter table audit.event enable row level security;
 alter table audit.org_label enable row level security;
-alter table audit.filed enable row level security;
+alter table audit.search_index enable row level security;
 
 drop policy if exists own_grants on audit.org_grant;
 create policy own_grants on audit.org_grant
@@ -57,14 +57,14 @@ create policy all_grants on audit.org_grant
     for select to audit_admin, audit_auditor
     using (true);
 
--- An organization's name and its rows of audit.filed are visible to the roles that may see its events.
+-- An organization's name and its rows of audit.search_index are visible to the roles that may see its events.
 do $$
 declare
     policy record;
 begin
     for policy in
         select *
-        from unnest(array['event', 'org_label', 'filed']) as relation_name
+        from unnest(array['event', 'org_label', 'search_index']) as relation_name
         cross join (values
             ('granted_orgs', 'audit_reader', 'org_id in (select org_grant.org_id from audit.org_grant)'),
             -- (A subquery is evaluated once for the statement.)
@@ -114,7 +114,7 @@ $$;
 
 -- Readers.
 grant select on
-    audit.event, audit.filed, audit.filing, audit.org_label, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
+    audit.event, audit.search_index, audit.search_index_head, audit.org_label, audit.org_grant, audit.category, audit.log, audit.diff, audit.export, audit.export_fields,
     audit.api_keys, audit.members, audit.teams, audit.organization, audit.budgets, audit.guardrails, audit.plan,
     audit.settings, audit.data_policy, audit.profile, audit.password,
     audit.today, audit.last_7_days, audit.last_30_days
@@ -159,7 +159,7 @@ grant select on
 grant execute on function
     audit.seal,
     audit_internal.seal_if_due,
-    audit_internal.file_events
+    audit_internal.index_events
     to audit_admin, audit_forwarder;
 grant execute on function audit.erase_actor to audit_admin;
 revoke execute on procedure audit.record_baseline(regclass, bigint) from public;

@@ -19,7 +19,7 @@ as $$
     select wanted.actor_id is not null and wanted.resource_id is null and (wanted.orgs is null or not audit_internal.can_scan_by_org(wanted))
 $$;
 
-comment on function audit_internal.can_scan_by_actor(audit.filter) is 'Whether the actor''s rows of audit.filed suit the filter.';
+comment on function audit_internal.can_scan_by_actor(audit.filter) is 'Whether the actor''s rows of audit.search_index suit the filter.';
 
 create or replace function audit_internal.has_suitable_index(wanted audit.filter)
 returns boolean
@@ -35,7 +35,7 @@ as $$
 $$;
 
 comment on function audit_internal.has_suitable_index(audit.filter) is
-    'Whether an index or audit.filed leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or time and organizations only.';
+    'Whether an index or audit.search_index leads to the newest events that pass, however rare they are: one actor or one resource and nothing else, categories and actions over all organizations, or time and organizations only.';
 
 create or replace function audit_internal.search_horizon(wanted audit.filter, scan_limit integer, out occurred_at timestamptz, out id bigint)
 language plpgsql
@@ -64,10 +64,10 @@ begin
         offset scan_limit
         limit 1;
     elsif audit_internal.can_scan_by_actor(wanted) then
-        select filed.occurred_at, filed.id
+        select indexed.occurred_at, indexed.id
         into occurred_at, id
-        from audit_internal.newest_filed(wanted, scan_limit + 1) as filed
-        order by filed.occurred_at desc, filed.id desc
+        from audit_internal.newest_indexed(wanted, scan_limit + 1) as indexed
+        order by indexed.occurred_at desc, indexed.id desc
         offset scan_limit
         limit 1;
     elsif wanted.orgs is null then
@@ -120,13 +120,13 @@ declare
     passing integer;
 begin
     loop
-        -- The filed events of the actor or action, of which often all pass, so that one step is enough.
+        -- The indexed events of the actor or action, of which often all pass, so that one step is enough.
         select
-            count(*), array_agg(filed.id order by filed.occurred_at desc, filed.id desc),
-            array_agg(filed.occurred_at order by filed.occurred_at desc, filed.id desc),
-            min(filed.occurred_at), max(filed.occurred_at)
+            count(*), array_agg(indexed.id order by indexed.occurred_at desc, indexed.id desc),
+            array_agg(indexed.occurred_at order by indexed.occurred_at desc, indexed.id desc),
+            min(indexed.occurred_at), max(indexed.occurred_at)
         into looked_at, ids, times, first_time, last_time
-        from audit_internal.newest_filed(wanted, step) as filed;
+        from audit_internal.newest_indexed(wanted, step) as indexed;
         return query
         select found.id, found.occurred_at, stored.category
         from unnest(ids, times) with ordinality as found (id, occurred_at, number)
@@ -155,7 +155,7 @@ end
 $$;
 
 comment on function audit_internal.newest_by_filing(audit.filter, integer) is
-    'audit_internal.newest_events() by what is filed under an actor, or under categories and actions.';
+    'audit_internal.newest_events() by the search index: of an actor, or of categories and actions.';
 
 create or replace function audit_internal.newest_events(wanted audit.filter, max_events integer)
 returns table (id bigint, occurred_at timestamptz, category text)

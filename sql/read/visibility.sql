@@ -134,10 +134,10 @@ begin
     end if;
     return query
     select kind.category, kind.action
-    from audit_internal.filed_actions() as kind
+    from audit_internal.indexed_actions() as kind
     union
-    select unfiled.category, unfiled.action
-    from audit_internal.unfiled_events() as unfiled
+    select unindexed.category, unindexed.action
+    from audit_internal.unindexed_events() as unindexed
     order by 1, 2;
 end
 $$;

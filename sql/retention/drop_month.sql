@@ -205,8 +205,8 @@ declare
     dropped audit.dropped_partition;
     carried jsonb;
 begin
-    -- Nothing is filed meanwhile. (Locked before the log, in the order in which filing locks.)
-    perform from audit.filing for update;
+    -- Nothing is indexed meanwhile. (Locked before the log, in the order in which audit_internal.index_events() locks.)
+    perform from audit.search_index_head for update;
     -- Changes nothing, but takes an exclusive lock, for which LOCK TABLE would require the right to update.
     alter table audit.event enable row level security;
     select * into plan from audit.retention_plan(p_even_undelivered, p_before, p_partition);
@@ -258,7 +258,7 @@ begin
     delete from audit.own_trigger where relation in (select relid from pg_partition_tree(p_partition::regclass));
     execute format('alter table audit.event detach partition %s', p_partition::regclass);
     execute format('drop table %s', p_partition::regclass);
-    perform audit_internal.remove_filed(plan.begins, plan.ends);
+    perform audit_internal.remove_from_search_index(plan.begins, plan.ends);
     return dropped.events;
 end
 $$;

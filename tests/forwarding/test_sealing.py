@@ -44,10 +44,10 @@ def test_it_seals_at_once_when_many_wait(nemo, org, start_worker, wait_until):
 def test_it_files_events_by_actor_and_action(nemo, org, start_worker, wait_until):
     su = nemo.connect()
     su.execute("insert into nemo.team (org_id, name) select %s, 'team ' || n from generate_series(1, 1000) as n", [org])
-    assert su.execute("select count(*) from audit.filed").fetchone() == (0,)
+    assert su.execute("select count(*) from audit.search_index").fetchone() == (0,)
     start_worker(nemo.dsn("forwarder"))
-    filed = "select sum(cardinality(ids)) from audit.filed where action = 'team.created'"
-    wait_until(lambda: su.execute(filed).fetchone() == (1000,))
+    indexed = "select sum(cardinality(ids)) from audit.search_index where action = 'team.created'"
+    wait_until(lambda: su.execute(indexed).fetchone() == (1000,))
 
 
 def test_several_workers_that_are_killed_under_load_leave_one_chain_that_holds(nemo, org, start_worker, wait_until):

@@ -15,7 +15,7 @@ DEFINERS = {
     **dict.fromkeys(
         [
             "add_destination", "is_captured_by", "check_event", "check_new_node", "clear_retention", "count_unsealed",
-            "erase_actor", "file_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
+            "erase_actor", "index_events", "grant_org", "has_nodes", "last_org", "last_received_seal", "maintain",
             "make_partitions", "next_batch", "node_state", "report_broken", "record_capture_failure", "record_baseline_end",
             "pause_destination", "place_hold", "make_node_partitions", "proof", "rebase_destination", "record_export",
             "redrive_dead_letters", "register_node", "release_hold", "release_lease", "remove_destination", "dropped_until", "renew_lease",

@@ -16,7 +16,7 @@ CATEGORY_VIEWS = (
 
 SELECT = {
     **dict.fromkeys(
-        ["log", "diff", "export", "export_fields", "org_label", "org_grant", "category", "filed", "filing", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
+        ["log", "diff", "export", "export_fields", "org_label", "org_grant", "category", "search_index", "search_index_head", "today", "last_7_days", "last_30_days", *CATEGORY_VIEWS], READERS
     ),
     **dict.fromkeys(
         [
@@ -64,7 +64,7 @@ EXECUTE = {
     **dict.fromkeys(
         ["next_batch", "render_shortened", "renew_lease", "record_delivery", "release_lease", "record_heartbeat", "remove_worker", "report_broken"], FORWARDER
     ),
-    **dict.fromkeys(["seal", "seal_if_due", "file_events", "maintain"], ADMIN | FORWARDER),
+    **dict.fromkeys(["seal", "seal_if_due", "index_events", "maintain"], ADMIN | FORWARDER),
 }  # fmt: skip
 """Who calls a function that people call, or that runs as its owner. One that is not here is called by nobody but definers."""
 

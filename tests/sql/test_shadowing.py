@@ -88,7 +88,7 @@ CALLS = {
     "auditor": ["select * from audit.doctor()", "select * from audit.retention_plan()", "select * from audit.destination_status"],
     "forwarder": [
         "select audit.seal()", "select audit_internal.record_heartbeat('w', '30 s')", "select * from audit_internal.next_batch(1, 'w')",
-        "select audit.maintain()", "select audit_internal.file_events(1)", "select audit_internal.remove_worker('w')",
+        "select audit.maintain()", "select audit_internal.index_events(1)", "select audit_internal.remove_worker('w')",
     ],
     "admin": [
         "select audit.add_destination('s', 'https://s.example')", "select audit.rotate_secret('s')", "select audit.grant_org('reader', 'o')",

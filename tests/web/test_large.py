@@ -73,7 +73,7 @@ def large(server, nemo_template):
             {"begin": BEGIN, "events": EVENTS},
         )
         su.execute("select audit.grant_org('reader', 'org_' || n) from generate_series(1, 25) as n")
-        su.execute("select audit_internal.file_events()")
+        su.execute("select audit_internal.index_events()")
         su.execute("vacuum analyze audit.event")
         yield database
 

@@ -38,6 +38,6 @@ async def seal_when_due(database: Database, pace: SealPace, on_seal: Callable[[i
             on_seal(events)
 
 
-async def file_all_events(database: Database) -> None:
-    while await database.file_events():
+async def index_all_events(database: Database) -> None:
+    while await database.index_events():
         pass

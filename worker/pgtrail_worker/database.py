@@ -166,9 +166,9 @@ class Database:
         """Make partitions ahead, delete old attempts."""
         await self._call("maintain")
 
-    async def file_events(self) -> bool:
+    async def index_events(self) -> bool:
         """Once enough events wait for it, note where those of each actor and action are. Whether there are more."""
-        return bool((await self._call("file_events"))[0]["more"])
+        return bool((await self._call("index_events"))[0]["more"])
 
     async def _call(self, query: str, **parameters: Any) -> list[dict[str, Any]]:
         async with self._lock:

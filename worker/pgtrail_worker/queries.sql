@@ -122,8 +122,8 @@ select audit_internal.remove_worker(%(worker)s)
 -- name: maintain
 select audit.maintain()
 
--- name: file_events
-select audit_internal.file_events() as more
+-- name: index_events
+select audit_internal.index_events() as more
 
 -- name: status
 select

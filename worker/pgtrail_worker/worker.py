@@ -11,7 +11,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
 
-from pgtrail_worker.background import file_all_events, repeat, seal_when_due
+from pgtrail_worker.background import index_all_events, repeat, seal_when_due
 from pgtrail_worker.database import Database
 from pgtrail_worker.delivery import Delivery
 from pgtrail_worker.destination import Destination, ListedDestination
@@ -30,7 +30,7 @@ GRACE_SECONDS = 5.0
 HEALTHY_SECONDS = 30.0
 """A worker that has not reached its database for longer is not healthy."""
 MAINTENANCE_SECONDS = 3600.0
-FILING_SECONDS = 10.0
+INDEXING_SECONDS = 10.0
 SEALING_RETRY_SECONDS = 1.0
 GAUGES_SECONDS = 15.0
 """A backlog takes some time to count, so it is not counted on each scrape."""
@@ -125,7 +125,7 @@ class Worker:
             self._serve_all(database),
             listen(self._conninfo, self._wake, lambda: self.metrics.record_reconnect("listener")),
             repeat(self._conninfo, seal, SEALING_RETRY_SECONDS, "sealing"),
-            repeat(self._conninfo, file_all_events, FILING_SECONDS, "filing"),
+            repeat(self._conninfo, index_all_events, INDEXING_SECONDS, "indexing"),
             repeat(self._conninfo, Database.maintain, MAINTENANCE_SECONDS, "maintenance"),
         ]
         if self._observed:
