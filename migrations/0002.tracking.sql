@@ -112,10 +112,10 @@ create table audit.path_step (
     purpose text not null,
     branch smallint not null,
     position smallint not null,
-    place regclass not null,
+    step_table regclass not null,
     key_number smallint,
     column_number smallint not null,
-    place_oid oid,
+    step_table_oid oid,
     key_name text,
     column_name text,
     primary key (relation, purpose, branch, "position"),
@@ -129,10 +129,10 @@ comment on column audit.path_step.relation is 'The tracked table.';
 comment on column audit.path_step.purpose is 'What the path leads to: `org` or `label`.';
 comment on column audit.path_step.branch is 'Which of several, from 1: the first that leads to an organization counts; the parts of a label are joined.';
 comment on column audit.path_step.position is 'Which step of it, from 0.';
-comment on column audit.path_step.place is 'The table that the step reads; at position 0 the tracked table itself.';
-comment on column audit.path_step.key_number is 'attnum of the column of place that the previous step''s value is looked up in; null at position 0.';
+comment on column audit.path_step.step_table is 'The table that the step reads; at position 0 the tracked table itself.';
+comment on column audit.path_step.key_number is 'attnum of the column of step_table that the previous step''s value is looked up in; null at position 0.';
 comment on column audit.path_step.column_number is 'attnum of the column that the step reads: the value that the next step looks up, in the last step the organization or a part of the label.';
-comment on column audit.path_step.place_oid is 'The oid of the table whose columns the numbers are of: another than place''s after a restore, and then the names hold.';
+comment on column audit.path_step.step_table_oid is 'The oid of the table whose columns the numbers are of: another than step_table''s after a restore, and then the names hold.';
 comment on column audit.path_step.key_name is 'The name of the column of key_number when it was last checked.';
 comment on column audit.path_step.column_name is 'The name of the column of column_number when it was last checked.';
 

@@ -13,7 +13,7 @@ from pgtrail.text import printable
 REDACTED = "[redacted]"
 SCAN_LIMIT = 1_500
 """Events that a search without an index of its own looks at for one page."""
-LONGEST_VALUE = 60
+MAX_VALUE_CHARS = 60
 """Characters of a value in a list; the event itself has it whole."""
 MAX_FIELDS = 4
 """Fields of a created or deleted row that a list mentions."""
@@ -143,10 +143,10 @@ def _is_worth_showing(field: str, change: Mapping[str, Any]) -> bool:
 def _change(field: str, change: Mapping[str, Any], operation: str | None) -> Change:
     before, after = change["before"], change["after"]
     if operation != "UPDATE" and None in (before, after):
-        return Change(printable(field), None, value(after if before is None else before, limit=LONGEST_VALUE))
+        return Change(printable(field), None, value(after if before is None else before, limit=MAX_VALUE_CHARS))
     if REDACTED in (before, after) or before == after:
         return Change(printable(field), None, None)
-    return Change(printable(field), value(before, limit=LONGEST_VALUE), value(after, limit=LONGEST_VALUE))
+    return Change(printable(field), value(before, limit=MAX_VALUE_CHARS), value(after, limit=MAX_VALUE_CHARS))
 
 
 def compare(fields: Iterable[Mapping[str, Any]], operation: str | None) -> Iterator[Row]:
@@ -197,7 +197,7 @@ def _side(side: Any) -> str | None:
         return None
     if isinstance(side, dict | list) and side:
         text = _dumps(side)
-        if len(text) > LONGEST_VALUE:
+        if len(text) > MAX_VALUE_CHARS:
             return "\n".join(map(printable, _dumps(side, indent=2).split("\n")))
     return value(side)
 

@@ -193,7 +193,7 @@ declare
     names constant text[] := audit_internal.identity_columns(tracked.relation) || array(
         select attname
         from audit_internal.current_steps() as step
-        join pg_attribute on attrelid = step.place and attnum = step.column_number
+        join pg_attribute on attrelid = step.step_table and attnum = step.column_number
         where step.relation = tracked.relation and step.position = 0
     ) || tracked.label || tracked.org || tracked.actor;
 begin

@@ -26,34 +26,34 @@ begin
             previous := taken;
             taken.position := step.number;
             if step.number = 0 then
-                taken.place := tracked_relation;
+                taken.step_table := tracked_relation;
                 taken.key_number := null;
                 taken.column_number := audit_internal.check_column_number(argument, tracked_relation, tracked_relation, step.part);
                 perform audit_internal.check_stored_column(
                     tracked_relation, (select attname from pg_attribute where attrelid = tracked_relation and attnum = taken.column_number), argument
                 );
             else
-                taken.place := audit_internal.step_table(argument, step.part, tracked_relation);
-                taken.key_number := audit_internal.joined_column(previous.place, previous.column_number, taken.place);
+                taken.step_table := audit_internal.step_table(argument, step.part, tracked_relation);
+                taken.key_number := audit_internal.joined_column(previous.step_table, previous.column_number, taken.step_table);
                 if taken.key_number is null then
                     perform audit_internal.raise_invalid_path(
                         argument,
-                        format('no foreign key leads to %s, and its primary key is not one column', taken.place),
+                        format('no foreign key leads to %s, and its primary key is not one column', taken.step_table),
                         'Add the foreign key, or take another path.'
                     );
                 end if;
-                if not audit_internal.may_read(taken.place, taken.key_number) then
+                if not audit_internal.may_read(taken.step_table, taken.key_number) then
                     perform audit_internal.raise_invalid_path(
-                        argument, format('you may not read the key of %s', taken.place), 'Let the owner of that table, or a superuser, do it.'
+                        argument, format('you may not read the key of %s', taken.step_table), 'Let the owner of that table, or a superuser, do it.'
                     );
                 end if;
-                perform audit_internal.check_join(argument, previous.place, previous.column_number, taken.place, taken.key_number);
+                perform audit_internal.check_join(argument, previous.step_table, previous.column_number, taken.step_table, taken.key_number);
                 select name into last_column
                 from unnest(parse_ident(step.part)) with ordinality as part (name, position)
                 order by position desc
                 limit 1;
-                taken.column_number := audit_internal.check_column_number(argument, tracked_relation, taken.place, last_column);
-                if step.is_last and audit_internal.is_redacted(taken.place, taken.column_number) then
+                taken.column_number := audit_internal.check_column_number(argument, tracked_relation, taken.step_table, last_column);
+                if step.is_last and audit_internal.is_redacted(taken.step_table, taken.column_number) then
                     perform audit_internal.raise_invalid_path(argument, format('%s is a secret', step.part), 'Name a column that may be shown.');
                 end if;
             end if;
@@ -77,13 +77,13 @@ as $$
             step.purpose,
             step.branch as number,
             pg_catalog.string_agg(
-                case when step.position > 0 then audit_internal.qualified_name(step.place) || '.' else '' end
+                case when step.position > 0 then audit_internal.qualified_name(step.step_table) || '.' else '' end
                     || pg_catalog.quote_ident(attribute.attname),
                 ' -> ' order by step.position
             ) as written
         from pg_catalog.unnest(steps) as step
         join pg_catalog.pg_attribute as attribute
-            on attribute.attrelid = step.place and attribute.attnum = step.column_number
+            on attribute.attrelid = step.step_table and attribute.attnum = step.column_number
         group by step.purpose, step.branch
     ) as branch
     group by branch.purpose
@@ -116,16 +116,16 @@ as $$
         step.purpose,
         step.branch,
         step.position,
-        step.place,
+        step.step_table,
         case
-            when step.place_oid = step.place or step.key_number is null then step.key_number
-            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.place and attname = step.key_name), 0::smallint)
+            when step.step_table_oid = step.step_table or step.key_number is null then step.key_number
+            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.step_table and attname = step.key_name), 0::smallint)
         end,
         case
-            when step.place_oid = step.place then step.column_number
-            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.place and attname = step.column_name), 0::smallint)
+            when step.step_table_oid = step.step_table then step.column_number
+            else coalesce((select attnum from pg_catalog.pg_attribute where attrelid = step.step_table and attname = step.column_name), 0::smallint)
         end,
-        step.place_oid,
+        step.step_table_oid,
         step.key_name,
         step.column_name
     from audit.path_step as step
@@ -144,13 +144,13 @@ begin
     set key_number = present.key_number, column_number = present.column_number
     from audit_internal.current_steps() as present
     where step.relation = tracked_relation
-        and step.place_oid is distinct from step.place
+        and step.step_table_oid is distinct from step.step_table
         and (present.relation, present.purpose, present.branch, present.position) = (step.relation, step.purpose, step.branch, step.position);
     update audit.path_step as step
     set
-        place_oid = step.place,
-        key_name = (select attname from pg_attribute where attrelid = step.place and attnum = step.key_number),
-        column_name = (select attname from pg_attribute where attrelid = step.place and attnum = step.column_number)
+        step_table_oid = step.step_table,
+        key_name = (select attname from pg_attribute where attrelid = step.step_table and attnum = step.key_number),
+        column_name = (select attname from pg_attribute where attrelid = step.step_table and attnum = step.column_number)
     where step.relation = tracked_relation;
 end
 $$;
@@ -175,7 +175,7 @@ begin
     from (values ('org', org), ('label', label)) as given (purpose, written)
     cross join lateral audit_internal.parse_path(tracked_relation, given.purpose, given.written) as step
     where audit_internal.is_path(tracked_relation, given.written);
-    update audit.path_step as step set place_oid = step.place where step.relation = tracked_relation;
+    update audit.path_step as step set step_table_oid = step.step_table where step.relation = tracked_relation;
     perform audit_internal.number_steps(tracked_relation);
 end
 $$;
@@ -198,7 +198,7 @@ begin
             select step.branch
             from audit.path_step as step
             cross join lateral unnest(array[step.key_number, step.column_number]) as needed (number)
-            left join pg_attribute on attrelid = step.place and attnum = needed.number and not attisdropped
+            left join pg_attribute on attrelid = step.step_table and attnum = needed.number and not attisdropped
             where step.relation = tracked_relation and step.purpose = of_purpose and needed.number is not null and attname is null
             union
             select step.branch
@@ -207,18 +207,18 @@ begin
             where relation = tracked_relation
                 and purpose = of_purpose
                 and before.position = step.position - 1
-                and not audit_internal.can_join(before.place, before.column_number, step.place, step.key_number)
+                and not audit_internal.can_join(before.step_table, before.column_number, step.step_table, step.key_number)
             union
             -- What can't be read, or not all of it.
             select step.branch
             from audit.path_step as step
-            join pg_class on pg_class.oid = step.place
+            join pg_class on pg_class.oid = step.step_table
             where step.relation = tracked_relation
                 and step.purpose = of_purpose
                 and step.position > 0
                 and (
-                    not coalesce(has_table_privilege(audit_internal.recorder_of(step.place), step.place, 'select'), false)
-                    or (pg_class.relrowsecurity and not audit_internal.shows_every_row(step.place, audit_internal.recorder_of(step.place)))
+                    not coalesce(has_table_privilege(audit_internal.recorder_of(step.step_table), step.step_table, 'select'), false)
+                    or (pg_class.relrowsecurity and not audit_internal.shows_every_row(step.step_table, audit_internal.recorder_of(step.step_table)))
                 )
             union
             -- What has become a secret.
@@ -226,7 +226,7 @@ begin
             from audit.path_step as step
             where step.relation = tracked_relation
                 and step.purpose = of_purpose
-                and audit_internal.is_redacted(step.place, step.column_number)
+                and audit_internal.is_redacted(step.step_table, step.column_number)
                 and not exists (
                     select
                     from audit.path_step as later
@@ -284,7 +284,7 @@ as $$
     union
     select step.relation
     from audit.path_step as step
-    where step.place = altered and step.position > 0
+    where step.step_table = altered and step.position > 0
 $$;
 
 comment on function audit_internal.affected_tables(regclass) is

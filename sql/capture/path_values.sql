@@ -17,7 +17,7 @@ comment on function audit_internal.org_column_sql(regclass, text, text) is 'SQL 
 
 create or replace function audit_internal.lookups(tracked_relation regclass)
 returns table (
-    purpose text, branch smallint, "position" smallint, place regclass, key_name text, column_name text, key_oid oid, column_oid oid, key_type text,
+    purpose text, branch smallint, "position" smallint, step_table regclass, key_name text, column_name text, key_oid oid, column_oid oid, key_type text,
     function_name text
 )
 language sql
@@ -27,7 +27,7 @@ as $$
         step.purpose,
         step.branch,
         step.position,
-        step.place,
+        step.step_table,
         key_column.attname::text,
         read_column.attname::text,
         referring.atttypid,
@@ -35,18 +35,18 @@ as $$
         audit_internal.plain_type(referring.atttypid),
         case when step.position > 0 then audit_internal.compiled_function_name(
             'find',
-            pg_catalog.format('%s.%I by %I ', audit_internal.qualified_name(step.place), read_column.attname, key_column.attname)
+            pg_catalog.format('%s.%I by %I ', audit_internal.qualified_name(step.step_table), read_column.attname, key_column.attname)
                 || audit_internal.plain_type(referring.atttypid)
         ) end
     from audit_internal.current_steps() as step
     join pg_catalog.pg_attribute as read_column
-        on read_column.attrelid = step.place and read_column.attnum = step.column_number
+        on read_column.attrelid = step.step_table and read_column.attnum = step.column_number
     left join pg_catalog.pg_attribute as key_column
-        on key_column.attrelid = step.place and key_column.attnum = step.key_number
+        on key_column.attrelid = step.step_table and key_column.attnum = step.key_number
     left join audit_internal.current_steps() as before
         on (before.relation, before.purpose, before.branch, before.position) = (step.relation, step.purpose, step.branch, step.position - 1)
     left join pg_catalog.pg_attribute as referring
-        on referring.attrelid = before.place and referring.attnum = before.column_number
+        on referring.attrelid = before.step_table and referring.attnum = before.column_number
     where step.relation = tracked_relation
 $$;
 
@@ -72,8 +72,8 @@ begin
                     concat(
                         format('select stored.%I::text into found_value from ', step.column_name),
                         -- Of an ordinary table its own rows: only they are held unique by its key.
-                        (select case when relkind = 'r' then 'only ' end from pg_class where pg_class.oid = step.place),
-                        audit_internal.qualified_name(step.place),
+                        (select case when relkind = 'r' then 'only ' end from pg_class where pg_class.oid = step.step_table),
+                        audit_internal.qualified_name(step.step_table),
                         format(' as stored where stored.%I = $1::', step.key_name), step.key_type, ' limit 1;'
                     ),
                     -- It costs no write.
@@ -81,8 +81,8 @@ begin
                 ),
                 E'    return found_value;\nend\n'
             ),
-            audit_internal.assign_recorder(step.place),
-            format('Finds a value of %s by a key. Compiled.', audit_internal.qualified_name(step.place))
+            audit_internal.assign_recorder(step.step_table),
+            format('Finds a value of %s by a key. Compiled.', audit_internal.qualified_name(step.step_table))
         );
         execute format('grant execute on function audit_internal.%I(text) to %I', step.function_name, recorder);
     end loop;

@@ -45,7 +45,7 @@ $$;
 comment on function audit_internal.partition_kept_until(regclass, timestamptz) is
     'Returns when the last event of a partition may be dropped, by its category; infinity: never.';
 
-create or replace function audit_internal.reasons_to_keep(p_partition regclass, p_even_undelivered boolean default false)
+create or replace function audit_internal.reasons_to_keep(p_partition regclass, p_include_undelivered boolean default false)
 returns text[]
 language plpgsql
 stable
@@ -101,16 +101,16 @@ begin
         p_partition
     )
     into reasons
-    using p_even_undelivered;
+    using p_include_undelivered;
     return reasons;
 end
 $$;
 
 comment on function audit_internal.reasons_to_keep(regclass, boolean) is
-    'Returns why a partition can''t be dropped, however old: legal holds, unsealed events, and (unless p_even_undelivered) events that a destination has not received.';
+    'Returns why a partition can''t be dropped, however old: legal holds, unsealed events, and (unless p_include_undelivered) events that a destination has not received.';
 
 create or replace function audit.retention_plan(
-    p_even_undelivered boolean default false, p_before timestamptz default null, p_partition text default null
+    p_include_undelivered boolean default false, p_before timestamptz default null, p_partition text default null
 )
 returns table (partition text, begins timestamptz, ends timestamptz, events bigint, kept_because text[])
 language plpgsql
@@ -134,7 +134,7 @@ begin
         partition := audit_internal.qualified_name(bounds.partition);
         begins := bounds.begins;
         ends := bounds.ends;
-        kept_because := audit_internal.reasons_to_keep(bounds.partition, p_even_undelivered);
+        kept_because := audit_internal.reasons_to_keep(bounds.partition, p_include_undelivered);
         execute format('select count(*) from %s', bounds.partition) into events;
         return next;
     end loop;
@@ -161,7 +161,7 @@ begin
                     event.id::text,
                     case event.action
                         when 'audit.actor_erased' then jsonb_build_object('digest', event.after -> 'digest')
-                        else event.after - '{carried,archive,archive_sha256,even_undelivered}'::text[]
+                        else event.after - '{carried,archive,archive_sha256,include_undelivered}'::text[]
                     end as evidence
                 from %1$s as event
                 where event.node is null and event.action in ('audit.actor_erased', 'audit.partition_dropped')
@@ -186,7 +186,7 @@ create or replace function audit.drop_partition(
     p_partition text,
     p_archive text default null,
     p_archive_sha256 bytea default null,
-    p_even_undelivered boolean default false,
+    p_include_undelivered boolean default false,
     p_before timestamptz default null,
     p_events bigint default null
 )
@@ -209,7 +209,7 @@ begin
     perform from audit.search_index_head for update;
     -- Changes nothing, but takes an exclusive lock, for which LOCK TABLE would require the right to update.
     alter table audit.event enable row level security;
-    select * into plan from audit.retention_plan(p_even_undelivered, p_before, p_partition);
+    select * into plan from audit.retention_plan(p_include_undelivered, p_before, p_partition);
     if not found or plan.kept_because <> '{}' then
         raise exception using
             errcode = 'PT024',
@@ -226,7 +226,7 @@ begin
             message = format('%s has %s events, and its archive %s', p_partition, plan.events, p_events),
             hint = 'Events of that time were recorded meanwhile: archive it again.';
     end if;
-    is_due := exists (select from audit.retention_plan(p_even_undelivered, null, p_partition));
+    is_due := exists (select from audit.retention_plan(p_include_undelivered, null, p_partition));
     execute format(
         'select count(*), coalesce(range_agg(int8range(id, id, ''[]'')), ''{}'') from %s', p_partition::regclass
     )
@@ -241,7 +241,7 @@ begin
             'ids_sha256', encode(sha256(convert_to(dropped.ids::text, 'UTF8')), 'hex'),
             'archive', p_archive,
             'archive_sha256', encode(p_archive_sha256, 'hex'),
-            'even_undelivered', p_even_undelivered
+            'include_undelivered', p_include_undelivered
         )
             -- Events that retention still keeps leave for an archive, which can't be checked here.
             || case when is_due then '{}' else jsonb_build_object('before_due', true) end

@@ -65,7 +65,7 @@ declare
         where pg_class.oid in (
                 select unnest(places_before || relation)
                 union
-                select place from audit.path_step as step where step.relation = lock_for_policies.relation
+                select step_table from audit.path_step as step where step.relation = lock_for_policies.relation
             )
             and (
                 pg_class.relrowsecurity
@@ -131,7 +131,7 @@ begin
             union
             select relation
             union
-            select place from audit.path_step as step where step.relation = allow_reading.relation
+            select step_table from audit.path_step as step where step.relation = allow_reading.relation
         ) as read (oid)
         join pg_class on pg_class.oid = read.oid
         join pg_namespace on pg_namespace.oid = pg_class.relnamespace

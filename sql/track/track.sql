@@ -29,7 +29,7 @@ declare
     named record;
     org_of regclass;
     places_before regclass[] := array(
-        select distinct place from audit.path_step as step where step.relation = track.relation and position > 0
+        select distinct step_table from audit.path_step as step where step.relation = track.relation and position > 0
     );
 begin
     perform audit_internal.check_is_not_own(relation, current_user);
@@ -56,8 +56,8 @@ begin
     org_of := (
         select step.relation
         from audit_internal.current_steps() as step
-        join pg_attribute on attrelid = step.place and attnum = step.column_number
-        where step.place = track.relation
+        join pg_attribute on attrelid = step.step_table and attnum = step.column_number
+        where step.step_table = track.relation
             and step.position > 0
             and audit_internal.is_or_contains_secret(attname, redacted)
             and not exists (
@@ -135,7 +135,7 @@ set quote_all_identifiers = off
 set standard_conforming_strings = on
 as $$
 declare
-    places regclass[] := array(select distinct place from audit.path_step where relation = tracked_relation and position > 0);
+    places regclass[] := array(select distinct step_table from audit.path_step where relation = tracked_relation and position > 0);
 begin
     perform audit_internal.check_is_not_own(tracked_relation, current_user);
     perform audit_internal.check_is_tracked(tracked_relation);

@@ -108,7 +108,7 @@ as $$
         where altered.relation in (
                 select tracked.relation from audit.tracked_table as tracked
                 union all
-                select step.place from audit.path_step as step
+                select step.step_table from audit.path_step as step
             )
     ) as place (relation)
     where exists (select from audit_internal.affected_tables(place.relation))

@@ -131,7 +131,7 @@ def test_what_must_stay_stays_and_says_why(aged, pgtrail, prepare, reason):
     with pytest.raises(psycopg.Error) as raised:
         aged.connect("admin").execute("select audit.drop_partition('audit.event_2020_01')")
     assert raised.value.sqlstate == "PT024"
-    given_up = pgtrail("retention", "run", "--without-archive", "--even-undelivered", dsn=dsn)
+    given_up = pgtrail("retention", "run", "--without-archive", "--include-undelivered", dsn=dsn)
     assert ("audit.event_2020_01" in months(aged)) == ("hold" in reason)
     assert given_up.returncode == (1 if "hold" in reason else 0)
     if "hold" in reason:

@@ -156,7 +156,7 @@ def test_everything_is_as_it_was_before_pgtrail_came_and_it_can_come_back(shop, 
     su.execute("update shop.item set price = 4 where name = 'A'")
     recorded = su.execute("select id from audit.event").fetchall()
     file = tmp_path / "log.csv"
-    done = pgtrail("uninstall", "--export", str(file), "--yes", "--even-undelivered", dsn=shop())
+    done = pgtrail("uninstall", "--export", str(file), "--yes", "--include-undelivered", dsn=shop())
     assert done.returncode == 0, done.stderr
     after = catalogue(su)
     assert (after - before, before - after) == (set(), set())
@@ -218,7 +218,7 @@ def test_it_says_what_stands_in_the_way_and_goes_on_where_it_is_told_to(nemo, pg
     assert "nemo.sign_in" in refusals[3]
     assert "nemo.api_key" in looked.stdout
     done = pgtrail(
-        "uninstall", "--no-export", "--yes", "--despite-holds", "--even-undelivered", "--cascade", dsn=nemo.dsn()
+        "uninstall", "--no-export", "--yes", "--ignore-holds", "--include-undelivered", "--cascade", dsn=nemo.dsn()
     )
     assert done.returncode == 0, done.stderr
     assert "these roles stay: audit_hub, audit_org_reader, audit_owner, audit_recorder" in done.stderr

@@ -136,7 +136,7 @@ def test_the_readme_holds_without_a_superuser(host, pgtrail, tmp_path, sink, sta
         run("shell", "-c", "select count(*) from audit.log")
         worker.kill()
         worker.wait()
-    run("uninstall", "--no-export", "--yes", "--even-undelivered")
+    run("uninstall", "--no-export", "--yes", "--include-undelivered")
     with psycopg.connect(dsn, autocommit=True) as alice:
         alice.execute("insert into api_key values (2)")
         assert alice.execute("select to_regnamespace('audit')").fetchone() == (None,)

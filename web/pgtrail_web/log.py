@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from starlette.requests import Request
 from starlette.responses import Response
 
-from pgtrail.details import LONGEST_VALUE, SCAN_LIMIT, parse_json, short_changes
+from pgtrail.details import MAX_VALUE_CHARS, SCAN_LIMIT, parse_json, short_changes
 from pgtrail_web import chart
 from pgtrail_web.database import Connection, read_frame, rows
 from pgtrail_web.filters import EPOCH, RANGES, SIZES, Cursor, Filters, parse
@@ -99,7 +99,7 @@ async def _search(connection: Connection, filters: Filters) -> dict[str, Any]:
         filter=Jsonb(wanted),
         limit=filters.size + 1,
         scan_limit=scan_limit,
-        max_chars=LONGEST_VALUE + 1,
+        max_chars=MAX_VALUE_CHARS + 1,
     )
     summary = last["summary"]
     more = len(events) > filters.size

@@ -62,7 +62,7 @@ def drop_months(
     temp: Path,
     before: datetime | None,
     dry_run: bool,
-    even_undelivered: bool = False,
+    include_undelivered: bool = False,
 ) -> None:
     """Drop the months that are old enough, each archived first. Exit status 1 if one was kept.
 
@@ -71,13 +71,13 @@ def drop_months(
     target = None if where is None else Target(find_location(where), temp, jobs)
     if target is not None and not dry_run:
         lock_archiving(connection)
-    months = old_months(connection, before, even_undelivered)
+    months = old_months(connection, before, include_undelivered)
     for partition, _, events, reasons in months:
         if reasons:
             say(f"kept {partition}: {'; '.join(reasons)}")
             continue
         if not dry_run:
-            name = drop_month(connection, partition, target, before=before, even_undelivered=even_undelivered)
+            name = drop_month(connection, partition, target, before=before, include_undelivered=include_undelivered)
             archived = f", archived in {where} as {name}" if name else ""
             say(f"dropped {partition}, {events:,} events{archived}")
         click.echo(partition)

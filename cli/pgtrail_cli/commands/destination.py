@@ -10,7 +10,7 @@ from rich.text import Text
 
 from pgtrail.connection import Connection
 from pgtrail.details import behind
-from pgtrail_cli.commands.add import hand_over, token_from_stdin
+from pgtrail_cli.commands.destination_add import hand_over, token_from_stdin
 from pgtrail_cli.database import QUERIES, dicts
 from pgtrail_cli.lazy import LazyGroup
 from pgtrail_cli.options import with_connection
@@ -34,7 +34,14 @@ DEAD_LETTER_COLUMNS = {
 STYLES = {"active": "green", "paused": "dim", "needs_attention": "red", "suspended": "red"}
 
 
-@click.group(cls=LazyGroup, modules={"add": "add", "redrive": "resend", "replay": "resend", "test": "ping"})
+MODULES = {
+    "add": "destination_add", "test": "destination_test", "replay": "destination_replay",
+    "redrive": "destination_replay",
+}  # fmt: skip
+"""The commands that are in a module of their own."""
+
+
+@click.group(cls=LazyGroup, modules=MODULES)
 def destination() -> None:
     """Manage the destinations that events are forwarded to.
 

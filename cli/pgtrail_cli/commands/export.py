@@ -11,7 +11,7 @@ import click
 from pgtrail.atomic_file import atomic_file
 from pgtrail.connection import open_connection
 from pgtrail.export import Begun, Piece, begin_export
-from pgtrail_cli.commands import archived
+from pgtrail_cli.commands import read_archive
 from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.matching import say_visible_from, warn_unmatched
 from pgtrail_cli.options import dsn_option
@@ -45,7 +45,7 @@ def export(dsn: str, file: Path, archive: str | None, fields: bool, **options: A
       pgtrail export 2025.csv --archive /mnt/archive --since 2025-01-01 --until 2026-01-01
     """
     if archive is not None:
-        with archived.csv_lines(archive, options, fields) as lines:
+        with read_archive.csv_lines(archive, options, fields) as lines:
             _write(file, lambda: lines, fields)
         return
     with open_connection(dsn) as connection, contextlib.ExitStack() as stack:

@@ -10,13 +10,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pgtrail.connection import Connection, open_connection
-from pgtrail.details import LONGEST_VALUE, SCAN_LIMIT, parse_json, value
+from pgtrail.details import MAX_VALUE_CHARS, SCAN_LIMIT, parse_json, value
 from pgtrail.export import Filter, as_jsonb
 from pgtrail.moments import from_json, shown
 from pgtrail.queries import load
 from pgtrail.text import printable
-from pgtrail_cli.commands import archived
-from pgtrail_cli.commands.following import Follower
+from pgtrail_cli.commands import read_archive
+from pgtrail_cli.commands.log_follow import Follower
 from pgtrail_cli.database import QUERIES, event_id, no_event
 from pgtrail_cli.filters import archive_option, as_filter, filter_options
 from pgtrail_cli.log_table import print_rows
@@ -53,7 +53,7 @@ def log(dsn: str, archive: str | None, limit: int, follow: bool, as_json: bool, 
     if archive is not None:
         if follow:
             raise click.UsageError("an archive does not grow: --archive and --follow exclude each other.")
-        archived.log(archive, limit, options, "json" if as_json else "table")
+        read_archive.log(archive, limit, options, "json" if as_json else "table")
         return
     with open_connection(dsn) as connection:
         show = _print_json if as_json else _print_table
@@ -104,7 +104,7 @@ def search(connection: Connection, wanted: Filter, limit: int, as_json: bool = F
             # (Who says since when is ready to wait.)
             "scan_limit": None if "since" in wanted else SCAN_LIMIT,
             "as_json": as_json,
-            "max_chars": LONGEST_VALUE + 1,
+            "max_chars": MAX_VALUE_CHARS + 1,
         },
     ).fetchall()
     *_, unmatched, summary = last

@@ -20,8 +20,8 @@ from starlette.routing import Mount, Route
 import pgtrail_web
 from pgtrail.connection import open_connection
 from pgtrail.errors import PgtrailError
+from pgtrail_cli.commands.destination_test import tested
 from pgtrail_cli.commands.forward import secrets_option
-from pgtrail_cli.commands.ping import tested
 from pgtrail_cli.database import QUERIES
 from pgtrail_cli.options import dsn_option
 from pgtrail_cli.params import Number, authority, check_host

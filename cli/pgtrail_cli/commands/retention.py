@@ -90,7 +90,7 @@ def release(connection: Connection, name: str) -> None:
 @click.option("--archive", metavar="LOCATION", help="Archive each month here first, as pgtrail archive does.")
 @click.option("--without-archive", is_flag=True, help="Drop without a copy.")
 @click.option(
-    "--even-undelivered",
+    "--include-undelivered",
     is_flag=True,
     help="Even if a destination has not received everything; it is recorded.",
 )

@@ -31,8 +31,8 @@ NAMES_SHOWN = 12
 )
 @click.option("--no-export", is_flag=True, help="Keep no copy of the log, and do not ask about one.")
 @click.option("--yes", is_flag=True, help="Do not ask for the database's name.")
-@click.option("--despite-holds", is_flag=True, help="Even if a legal hold is in force.")
-@click.option("--even-undelivered", is_flag=True, help="Even if a destination has not received everything.")
+@click.option("--ignore-holds", is_flag=True, help="Even if a legal hold is in force.")
+@click.option("--include-undelivered", is_flag=True, help="Even if a destination has not received everything.")
 @click.option(
     "--cascade", is_flag=True, help="Also drop what else depends on pgtrail's schema: views, functions, foreign keys."
 )

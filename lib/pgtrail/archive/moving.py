@@ -47,12 +47,12 @@ class Target:
     events_a_part: int = EVENTS_A_PART
 
 
-def old_months(connection: Connection, before: datetime | None, even_undelivered: bool = False) -> list[OldMonth]:
+def old_months(connection: Connection, before: datetime | None, include_undelivered: bool = False) -> list[OldMonth]:
     """The months that are old enough, the oldest first.
 
     :param before: those that end by then; None: by the retention settings.
     """
-    rows = connection.execute(QUERIES["retention_plan"], {"before": before, "even_undelivered": even_undelivered})
+    rows = connection.execute(QUERIES["retention_plan"], {"before": before, "include_undelivered": include_undelivered})
     return [OldMonth(*row) for row in rows]
 
 
@@ -71,7 +71,7 @@ def drop_month(
     target: Target | None,
     *,
     before: datetime | None,
-    even_undelivered: bool = False,
+    include_undelivered: bool = False,
 ) -> str | None:
     """Drop a month, archived and verified first; the name of its manifest.
 
@@ -81,7 +81,7 @@ def drop_month(
     name, digest, events = (None, None, None) if target is None else _archive(connection, partition, target)
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            connection.call("audit.drop_partition", partition, name, digest, even_undelivered, before, events)
+            connection.call("audit.drop_partition", partition, name, digest, include_undelivered, before, events)
             break
         except psycopg.errors.LockNotAvailable:
             if attempt == ATTEMPTS:

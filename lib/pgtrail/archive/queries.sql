@@ -2,7 +2,7 @@
 
 -- name: retention_plan
 select partition, begins, events, kept_because
-from audit.retention_plan(%(even_undelivered)s, %(before)s::timestamptz)
+from audit.retention_plan(%(include_undelivered)s, %(before)s::timestamptz)
 
 -- name: partition_bounds
 select begins, ends

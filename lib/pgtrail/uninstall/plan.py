@@ -84,18 +84,18 @@ class Plan:
     dependents: list[str]
     callers: list[str]
 
-    def obstacles(self, *, despite_holds: bool, even_undelivered: bool, cascade: bool) -> Iterator[PgtrailError]:
+    def obstacles(self, *, ignore_holds: bool, include_undelivered: bool, cascade: bool) -> Iterator[PgtrailError]:
         """What prevents it, unless an option allows it."""
-        if self.holds and not despite_holds:
+        if self.holds and not ignore_holds:
             yield PgtrailError(
                 f"legal holds are in force: {', '.join(self.holds)}",
-                "release them: pgtrail retention release NAME; or give --despite-holds",
+                "release them: pgtrail retention release NAME; or give --ignore-holds",
             )
         waiting = [delivery for delivery in self.deliveries if delivery.is_waiting]
-        if waiting and not even_undelivered:
+        if waiting and not include_undelivered:
             yield PgtrailError(
                 f"not everything has been delivered: {', '.join(map(str, waiting))}",
-                "let pgtrail forward finish, or give --even-undelivered",
+                "let pgtrail forward finish, or give --include-undelivered",
             )
         if self.dependents and not cascade:
             yield PgtrailError(

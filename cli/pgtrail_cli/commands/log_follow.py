@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pgtrail.connection import Connection
-from pgtrail.details import LONGEST_VALUE
+from pgtrail.details import MAX_VALUE_CHARS
 from pgtrail.export import Filter, as_jsonb
 from pgtrail_cli.database import QUERIES
 
@@ -18,7 +18,7 @@ class Follower:
 
     def __init__(self, connection: Connection, wanted: Filter, as_json: bool) -> None:
         self._connection = connection
-        self._asked = {"filter": as_jsonb(wanted), "as_json": as_json, "max_chars": LONGEST_VALUE + 1}
+        self._asked = {"filter": as_jsonb(wanted), "as_json": as_json, "max_chars": MAX_VALUE_CHARS + 1}
         self._snapshot: str
         self._is_standby: bool
         self._snapshot, self._is_standby = connection.fetch_one(QUERIES["snapshot"])
